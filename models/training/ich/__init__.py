@@ -1,0 +1,1 @@
+"""Training of the cavity and hemorrhage networks: synthetic heads in, model bundle out."""

@@ -1,0 +1,1 @@
+"""Synthetic heads with known hemorrhages: training data, tests and the sample studies."""

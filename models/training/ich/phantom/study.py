@@ -1,0 +1,133 @@
+"""A phantom from a seed: what it has, which slices are rendered, what the truth is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .anatomy import build, draw_traits, fill
+from .bleeds import SUBTYPES, Lesion, distractors, draw_ml, place_fluid, place_solid
+from .fields import Grid
+from .scanner import Quality, Series, render
+
+# How often each subtype is drawn; the extra-axial ones more often, because nets learn them last.
+FREQUENCY = {"IPH": 0.2, "IVH": 0.17, "SAH": 0.2, "SDH": 0.24, "EDH": 0.19}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which bleeds, in mL and HU; hu None draws it. An empty plan is a normal head."""
+
+    bleeds: tuple[tuple[str, float, float | None], ...] = ()
+    traits: dict[str, float] = field(default_factory=dict)  # overrides of what would be drawn
+
+    @staticmethod
+    def draw(rng: np.random.Generator, normal: float = 0.25) -> "Plan":
+        if rng.random() < normal:
+            return Plan()
+        count = int(rng.choice([1, 2, 3], p=[0.55, 0.33, 0.12]))
+        kinds = rng.choice(list(FREQUENCY), size=count, replace=False, p=list(FREQUENCY.values()))
+        return Plan(tuple((str(k), draw_ml(rng, str(k)), None) for k in kinds))
+
+
+@dataclass
+class Phantom:
+    """hu (S, H, W) float32; label (S, H, W) uint8: 0 outside, 1 cavity, 2.. IPH IVH SAH SDH EDH."""
+
+    hu: np.ndarray
+    label: np.ndarray
+    positions: np.ndarray  # mm, rising
+    pixel: float  # mm
+    first: tuple[float, float]
+    thickness: float
+    traits: dict[str, float]
+    plan: Plan
+
+    def truth_ml(self) -> dict[str, float]:
+        """Label voxels times voxel volume; slices are equally spaced."""
+        spacing = float(np.median(np.diff(self.positions))) if len(self.positions) > 1 else self.thickness
+        ml = self.pixel**2 * spacing / 1000
+        out = {k: float((self.label == i + 2).sum() * ml) for i, k in enumerate(SUBTYPES)}
+        return {"total": sum(out.values()), **out}
+
+    def cavity_ml(self) -> float:
+        spacing = float(np.median(np.diff(self.positions))) if len(self.positions) > 1 else self.thickness
+        return float((self.label > 0).sum() * self.pixel**2 * spacing / 1000)
+
+
+def make_head(rng: np.random.Generator, plan: Plan):
+    """Anatomy with its lesions; the order matters: solid bleeds push the brain before it is filled."""
+    traits = {**draw_traits(rng), **plan.traits}
+    if any(k == "IVH" for k, _, _ in plan.bleeds):
+        traits["ventricle"] = max(traits["ventricle"], float(rng.uniform(1.1, 1.9)))  # blood widens them
+    head = build(rng, traits)
+    lesions: list[Lesion] = []
+    push = np.zeros((len(head.index), 3), np.float32)
+    for kind, ml, hu in plan.bleeds:
+        if kind in ("IPH", "SDH", "EDH"):
+            les, shift = place_solid(rng, head, kind, ml, hu)
+            lesions.append(les)
+            push += shift
+            if kind == "IPH":  # oedema: darker rim, not blood
+                lesions.insert(0, Lesion("", les.region - rng.uniform(2, 7), "cavity", float(rng.uniform(18, 26)), 1.0, 0))
+    fill(rng, head, push if push.any() else None)
+    for kind, ml, hu in plan.bleeds:
+        if kind in ("IVH", "SAH"):
+            lesions.append(place_fluid(rng, head, kind, ml, hu))
+    return head, distractors(rng, head) + lesions
+
+
+def top_of(head) -> float:
+    """Scanner z of the highest bone, mm."""
+    rows = np.flatnonzero((head.full["bone"] < 0).any(axis=(1, 2)))
+    return float(head.grid.low[0] + head.grid.step * rows[-1])
+
+
+def generate(seed: int, plan: Plan | None = None, slices: int | None = None, runs: int | None = None) -> Phantom | list[Phantom]:
+    """A phantom from its seed alone.
+
+    runs=None: the whole head. runs=k: k stretches of `slices` consecutive slices, aimed at the blood more often than
+    not; every inner slice of a stretch has both neighbours, so it is a training sample.
+    """
+    rng = np.random.default_rng(seed)
+    plan = plan if plan is not None else Plan.draw(rng)
+    head, lesions = make_head(rng, plan)
+    quality = Quality.draw(rng)
+    thickness = float(rng.uniform(3.0, 6.0))
+    pixel = float(rng.uniform(0.86, 1.05))
+    side = 256
+    first = (float(-side / 2 * pixel + rng.normal(0, 4)), float(-side / 2 * pixel + rng.normal(0, 6)))
+    top = top_of(head) + rng.uniform(-4, 10)
+    bottom = max(top - rng.uniform(150, 215), -126.0)
+    stack = top - thickness * np.arange(int((top - bottom) / thickness))[::-1]
+    series = lambda z: Series(np.asarray(z), thickness, side, side, pixel, first)  # noqa: E731
+    if runs is None:
+        hu, label = render(rng, head, lesions, series(stack), quality)
+        return Phantom(hu, label, stack, pixel, first, thickness, head.traits, plan)
+    slices = slices or 7
+    blood = blood_levels(head, lesions)
+    out = []
+    for r in range(runs):
+        if len(blood) and rng.random() < 0.7:
+            middle = int(np.argmin(np.abs(stack - rng.choice(blood)))) + int(rng.integers(-3, 4))
+            start = int(np.clip(middle - slices // 2, 0, max(len(stack) - slices, 0)))
+        else:
+            start = int(rng.integers(0, max(len(stack) - slices, 0) + 1))
+        z = stack[start : start + slices]
+        hu, label = render(rng, head, lesions, series(z), quality)
+        out.append(Phantom(hu, label, z, pixel, first, thickness, head.traits, plan))
+    return out
+
+
+def blood_levels(head, lesions) -> np.ndarray:
+    """z (mm) of grid nodes within labelled lesions."""
+    hit = np.zeros(len(head.index), bool)
+    for les in lesions:
+        if les.subtype:
+            inside = les.region < 0
+            if les.carrier == "ventricle":
+                inside &= head.brain["vent"] < 0
+            hit |= inside
+    nodes = head.index[hit] // (head.grid.shape[1] * head.grid.shape[2])
+    return Grid().low[0] + Grid().step * nodes.astype(float)

@@ -1,0 +1,126 @@
+"""Training loop: streams phantoms, keeps averaged weights, can be stopped and continued at any time."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .config import Settings, settings_from
+from .data import Cache, augment
+from .losses import bleed_loss, cavity_loss
+from .unet import UNet, logits_of
+
+SAVE_EVERY_S = 120.0
+RESCAN_STEPS = 100
+
+
+def make_net(cfg: Settings) -> UNet:
+    return UNet(cfg.channels, logits_of(cfg.outputs), cfg.base_width)
+
+
+def rate(step: int, steps: int, cfg: Settings) -> float:
+    """Learning rate: linear warm-up, then cosine to 1 % of the peak."""
+    if step < cfg.warmup:
+        return cfg.lr * (step + 1) / cfg.warmup
+    done = min((step - cfg.warmup) / max(steps - cfg.warmup, 1), 1.0)
+    return cfg.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def train_step(net, ema, x, y, loss_fn, opt, cfg: Settings, decay: float) -> float:
+    """One optimiser step; moves the averaged weights along. Returns the loss."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=cfg.amp):
+        logits = net(x)
+    loss = loss_fn(logits.float(), y)
+    opt.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.clip_norm)
+    opt.step()
+    with torch.no_grad():
+        for a, b in zip(ema.state_dict().values(), net.state_dict().values()):
+            if a.dtype.is_floating_point:
+                a.lerp_(b, 1 - decay)
+            else:
+                a.copy_(b)
+    return float(loss.detach())
+
+
+def save(path: Path, net, ema, opt, step: int, cfg: Settings, phantoms: int) -> None:
+    part = path.with_suffix(".tmp")
+    torch.save({"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict(), "step": step,
+                "visits": step * cfg.batch, "phantoms": phantoms, "settings": cfg.as_dict()}, part)
+    part.rename(path)
+
+
+def load_net(path: Path) -> tuple[UNet, Settings, dict]:
+    """Averaged weights of a checkpoint, ready for inference, with its settings and counts."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    cfg = settings_from(saved["settings"])
+    net = make_net(cfg)
+    net.load_state_dict(saved["ema"])
+    return net.eval(), cfg, {k: saved[k] for k in ("step", "visits", "phantoms")}
+
+
+def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: float = 0.0, progress: bool = True) -> Path:
+    """Train until cfg.visits, or for so many minutes; writes <out>/<role>.pt and <role>.csv. A rerun continues."""
+    if threads:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{cfg.role}.pt"
+    torch.manual_seed(cfg.seed)
+    net = make_net(cfg).to(memory_format=torch.channels_last)
+    ema = copy.deepcopy(net)
+    opt = torch.optim.AdamW(net.parameters(), lr=cfg.lr, weight_decay=cfg.weight_decay)
+    step, steps = 0, math.ceil(cfg.visits / cfg.batch)
+    if path.exists():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        for target, key in ((net, "net"), (ema, "ema"), (opt, "opt")):
+            target.load_state_dict(saved[key])
+        step = saved["step"]
+    rng, gen = np.random.default_rng([cfg.seed, step]), torch.Generator().manual_seed(cfg.seed + step)
+    loss_fn = bleed_loss if cfg.role == "bleed" else cavity_loss
+    cache = Cache(cache_dir, cfg)
+    stop: list[int] = []  # a terminated run saves first
+    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    begun = saved_at = time.monotonic()
+    new_log = not (out / f"{cfg.role}.csv").exists()
+    with (out / f"{cfg.role}.csv").open("a", newline="") as f, tqdm(total=steps, initial=step, disable=not progress, mininterval=10) as bar:
+        log = csv.writer(f)
+        if new_log:
+            log.writerow(["step", "visits", "phantoms", "lr", "loss", "seconds"])
+        running: list[float] = []
+        phantoms = cache.refresh()
+        while step < steps:
+            if step % RESCAN_STEPS == 0 or not phantoms:
+                phantoms = cache.refresh()
+            if not phantoms:
+                raise SystemExit(f"{cache_dir}: no phantoms yet; run `python -m ich phantom --out {cache_dir}`")
+            for group in opt.param_groups:
+                group["lr"] = rate(step, steps, cfg)
+            x, y = augment(*cache.batch(rng), cfg, gen)
+            decay = min(cfg.ema, (1 + step) / (10 + step))
+            running.append(train_step(net, ema, x.contiguous(memory_format=torch.channels_last), y, loss_fn, opt, cfg, decay))
+            step += 1
+            bar.update()
+            if step % 50 == 0 or step == steps:
+                mean = sum(running) / len(running)
+                running.clear()
+                bar.set_postfix(loss=f"{mean:.3f}", phantoms=phantoms)
+                spent = time.monotonic() - begun
+                log.writerow([step, step * cfg.batch, phantoms, f"{rate(step, steps, cfg):.2e}", f"{mean:.4f}", f"{spent:.0f}"])
+                f.flush()
+            now = time.monotonic()
+            if now - saved_at > SAVE_EVERY_S:
+                save(path, net, ema, opt, step, cfg, phantoms)
+                saved_at = now
+            if stop or (minutes and now - begun > 60 * minutes):
+                break
+    save(path, net, ema, opt, step, cfg, phantoms)
+    return path

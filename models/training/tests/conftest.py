@@ -1,0 +1,26 @@
+"""Shared phantoms: rendering one takes two seconds, so every test uses the same."""
+
+import numpy as np
+import pytest
+import torch
+
+from ich.phantom.study import Plan, generate
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def bleeding():
+    """A whole head with 25 mL IPH and 40 mL EDH wanted."""
+    return generate(7, Plan((("IPH", 25.0, 70.0), ("EDH", 40.0, 70.0))))
+
+
+@pytest.fixture(scope="session")
+def stretches():
+    """Two stretches of seven slices, as training uses them."""
+    return generate(11, runs=2, slices=7)
+
+
+@pytest.fixture()
+def rng():
+    return np.random.default_rng(5)

@@ -1,0 +1,119 @@
+"""Phantom -> cache -> train -> export -> ONNX Runtime, at toy size."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from ich import export as exporting
+from ich.config import Post, settings_for
+from ich.data import Cache, augment, write_phantoms
+from ich.evaluate import Scan, apply_post, clean_cavity
+from ich.phantom import sample as sampling
+from ich.train import load_net, rate, train
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    write_phantoms(folder, range(2))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runs(cache, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    for role in ("cavity-tissue", "cavity-bone", "bleed"):
+        train(settings_for(role, base_width=4, visits=12, batch=4, size=64, train_size=64, warmup=1), cache, out, progress=False)
+    return out
+
+
+def test_training_resumes(cache, tmp_path):
+    tiny = dict(base_width=4, batch=4, size=64, train_size=64)
+    _, _, first = load_net(train(settings_for("cavity-tissue", visits=8, **tiny), cache, tmp_path, progress=False))
+    _, saved, second = load_net(train(settings_for("cavity-tissue", visits=16, **tiny), cache, tmp_path, progress=False))
+    assert (first["step"], second["step"]) == (2, 4) and saved.visits == 16
+
+
+def test_augmentation_keeps_labels_and_range(cache):
+    cfg = settings_for("bleed", batch=4)
+    c = Cache(cache, cfg)
+    assert c.refresh() == 2
+    x, y = augment(*c.batch(np.random.default_rng(0)), cfg, torch.Generator().manual_seed(1))
+    assert x.shape == (4, 3, 128, 128) and y.shape == (4, 128, 128)
+    assert x.min() >= 0 and x.max() <= 1 and set(y.unique().tolist()) <= set(range(7))
+    assert (y > 0).float().mean() > 0.02
+
+
+def test_rate_warms_up_and_decays():
+    cfg = settings_for("bleed")
+    assert rate(0, 1000, cfg) < rate(99, 1000, cfg) == cfg.lr > rate(600, 1000, cfg) > rate(999, 1000, cfg) > 0
+
+
+def test_bundle_reproduces_torch(runs, tmp_path, monkeypatch):
+    small = sampling.Sample("normal", "", 1, sampling.SAMPLES[0].plan, "F")
+    monkeypatch.setattr(sampling, "SLICES", 5)
+    monkeypatch.setattr(sampling, "SIDE", 96)
+    monkeypatch.setattr(sampling, "PIXEL", 2.4)
+    monkeypatch.setattr(sampling, "SAMPLES", (small, small))
+    manifest = json.loads(exporting.export(runs, tmp_path).read_text())
+    assert [n["role"] for n in manifest["networks"]] == ["cavity-tissue", "cavity-bone", "bleed"]
+    for n in manifest["networks"]:
+        ref = n["reference"]
+        for name, digest in ((n["file"], n["sha256"]), (ref["input"], ref["input_sha256"]), (ref["output"], ref["output_sha256"])):
+            assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+        x = np.fromfile(tmp_path / ref["input"], "<f4").reshape(ref["input_shape"])
+        y = np.fromfile(tmp_path / ref["output"], "<f4").reshape(ref["output_shape"])
+        assert x.shape[1:] == tuple(n["input"]["shape"][1:]) and y.shape[1:] == tuple(n["output"]["shape"][1:])
+        session = onnxruntime.InferenceSession(str(tmp_path / n["file"]))
+        assert np.abs(session.run([n["output"]["name"]], {n["input"]["name"]: x})[0] - y).max() < ref["tolerance"]
+        one = session.run(None, {n["input"]["name"]: x[:1]})[0]  # any batch
+        assert one.shape[0] == 1 and np.abs(one - y[:1]).max() < ref["tolerance"]
+
+
+def test_sample_round_trip(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "SLICES", 4)
+    monkeypatch.setattr(sampling, "SIDE", 64)
+    monkeypatch.setattr(sampling, "PIXEL", 3.6)
+    s = sampling.SAMPLES[1]
+    p = sampling.make(s)
+    for name in ("a.zip", "b.zip"):
+        sampling.write(tmp_path / name, s, p)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    study, hu, label = sampling.read(tmp_path / "a.zip")
+    assert np.array_equal(hu, p.hu) and np.array_equal(label, p.label)
+    assert np.diff([q[2] for q in study["positions_mm"]]).tolist() == [5.0] * 3
+
+
+def scan(shape=(4, 20, 20)):
+    return Scan(np.zeros(shape, np.float32), (1.0, 1.0), np.arange(shape[0]) * 5.0)
+
+
+def test_cavity_keeps_the_largest_part_and_fills_holes():
+    mask = np.zeros((4, 20, 20), bool)
+    mask[:, 2:12, 2:12] = True
+    mask[1, 6, 6] = False
+    mask[2, 15:17, 15:17] = True
+    hu = np.zeros(mask.shape, np.float32)
+    hu[0, 3, 3], hu[0, 2, 2] = 900, 900  # a calcification is a hole and filled, a corner is lost
+    clean = clean_cavity(mask, hu)
+    assert clean[1, 6, 6] and clean[0, 3, 3] and not clean[0, 2, 2] and not clean[2, 15:17, 15:17].any()
+
+
+def test_post_drops_specks_opens_the_rim_and_votes():
+    s = scan()
+    cavity = np.ones(s.hu.shape, bool)
+    prob = np.zeros((6, *s.hu.shape), np.float32)
+    prob[0, 1, 5:13, 5:13] = 0.9  # 64 voxels of 5 mm3: 0.32 mL
+    prob[2, 1, 5:13, 5:13] = 0.6
+    prob[3, 1, 5:7, 5:7] = 0.7
+    prob[0, 2, 17, 17] = 0.9
+    by_voxel = apply_post(s, cavity, prob, Post(min_component_ml=0.3))
+    assert (by_voxel == 3).sum() == 60 and (by_voxel == 4).sum() == 4 and by_voxel[2].max() == 1
+    assert (apply_post(s, cavity, prob, Post(min_component_ml=0.3, subtype_per="component")) == 3).sum() == 64
+    prob[0, 0, 8, :] = 0.9  # a line one voxel wide
+    opened = apply_post(s, cavity, prob, Post(min_component_ml=0.0, opening_mm=1.0))
+    assert (opened[0] > 1).sum() == 0 and (opened[1] > 1).sum() > 50

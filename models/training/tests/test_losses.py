@@ -1,0 +1,45 @@
+import math
+
+import pytest
+import torch
+
+from ich.losses import batch_dice, bleed_loss, cavity_loss, dice
+
+
+def image(*values):
+    return torch.tensor(values, dtype=torch.float32).view(1, 1, 1, -1)
+
+
+@pytest.mark.parametrize("name, p, t, want", [
+    ("perfect", (1, 1, 0, 0), (1, 1, 0, 0), 0.0),
+    ("all wrong", (0, 0, 1, 1), (1, 1, 0, 0), 1 - 1 / 5),
+    ("half sure", (0.5, 0.5, 0, 0), (1, 1, 0, 0), 1 - 3 / 3.5),
+    ("empty, weighs a fifth", (1, 1, 0, 0), (0, 0, 0, 0), 0.2 * (1 - 1 / 3)),
+])
+def test_dice_by_hand(name, p, t, want):
+    assert dice(image(*p), image(*t)).item() == pytest.approx(want, abs=1e-6)
+
+
+def test_batch_dice_ignores_absent_classes():
+    p, t = torch.zeros(1, 2, 1, 4), torch.zeros(1, 2, 1, 4)
+    p[0, 0, 0, :2] = t[0, 0, 0, :2] = 1
+    p[0, 1] = 0.9  # of a class that does not occur: for the cross-entropy to punish
+    assert batch_dice(p, t).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_cavity_loss_of_indifference():
+    label = torch.tensor([[[0, 1], [2, 6]]])  # any label above 0 is cavity
+    want = (1 - (2 * 1.5 + 1) / (4 * 0.25 + 3 + 1)) + math.log(2)
+    assert cavity_loss(torch.zeros(1, 1, 2, 2), label).item() == pytest.approx(want, abs=1e-5)
+
+
+def test_bleed_loss_prefers_the_right_subtype():
+    label = torch.full((1, 4, 4), 1)
+    label[0, :2] = 5  # SDH: class 4 of the softmax, logit 5
+    right, wrong = torch.full((1, 7, 4, 4), -4.0), torch.full((1, 7, 4, 4), -4.0)
+    for x in (right, wrong):
+        x[0, 0, :2] = 4
+        x[0, 1, 2:] = 4
+    right[0, 5, :2] = 4
+    wrong[0, 6, :2] = 4
+    assert bleed_loss(right, label) < 0.3 < 2 < bleed_loss(wrong, label)

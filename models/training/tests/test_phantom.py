@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from ich.data import MARGIN_SIZE, encode
+from ich.phantom.bleeds import SUBTYPES
+from ich.phantom.fields import noise, weighted_threshold, Grid
+from ich.phantom.study import Plan, generate
+
+
+def test_same_seed_same_head():
+    a, b = (generate(3, runs=1, slices=2)[0] for _ in range(2))
+    assert np.array_equal(a.hu, b.hu) and np.array_equal(a.label, b.label)
+    c = generate(4, runs=1, slices=2)[0]
+    assert a.hu.shape != c.hu.shape or not np.array_equal(a.hu, c.hu)
+
+
+def test_truth_is_what_was_asked_for(bleeding):
+    truth = bleeding.truth_ml()
+    assert truth["IPH"] == pytest.approx(25, rel=0.2)
+    assert truth["EDH"] == pytest.approx(40, rel=0.25)
+    assert truth["IVH"] == truth["SAH"] == truth["SDH"] == 0
+    assert truth["total"] == pytest.approx(sum(truth[k] for k in SUBTYPES))
+    assert 1100 < bleeding.cavity_ml() < 2000
+
+
+def test_truth_counts_label_voxels(bleeding):
+    spacing = bleeding.positions[1] - bleeding.positions[0]
+    ml = (bleeding.label == 2).sum() * bleeding.pixel**2 * spacing / 1000
+    assert bleeding.truth_ml()["IPH"] == pytest.approx(ml)
+
+
+def test_blood_is_visible_and_bone_is_not_labelled(bleeding):
+    blood, brain = bleeding.hu[bleeding.label >= 2], bleeding.hu[bleeding.label == 1]
+    assert np.median(blood) > np.median(brain) + 20
+    assert np.mean(bleeding.hu[bleeding.label >= 1] > 250) < 0.01  # calcifications are the exception
+
+
+def test_normal_head_has_no_blood():
+    assert generate(3, Plan(), runs=1, slices=3)[0].label.max() <= 1
+
+
+def test_stretches_are_consecutive(stretches):
+    for p in stretches:
+        assert p.hu.shape == (7, 256, 256) and np.allclose(np.diff(p.positions), p.thickness)
+
+
+def test_network_grid_keeps_volume(bleeding):
+    grid = encode(bleeding)
+    assert grid.shape == (len(bleeding.hu), 4, MARGIN_SIZE, MARGIN_SIZE)
+    spacing = bleeding.positions[1] - bleeding.positions[0]
+    for k, name in ((2, "IPH"), (6, "EDH")):
+        assert (grid[:, 3] == k).sum() * 1.5**2 * spacing / 1000 == pytest.approx(bleeding.truth_ml()[name], rel=0.08)
+
+
+def test_weighted_threshold_encloses_the_volume(rng):
+    field, weight = rng.random(10_000), np.full(10_000, 0.008)
+    level = weighted_threshold(field, weight, 24.0)
+    assert weight[field < level].sum() == pytest.approx(24, abs=0.02)
+
+
+def test_noise_is_standardised(rng):
+    n = noise(rng, Grid(), 30.0)
+    assert abs(n.mean()) < 1e-3 and n.std() == pytest.approx(1, abs=1e-2) and np.abs(np.diff(n, axis=0)).mean() < 0.4
