@@ -1,0 +1,238 @@
+package bundle
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// check looks at everything that the manifest alone can tell. The first contradiction is returned, its field named.
+func (m *Manifest) check() error {
+	if m.Schema != 1 {
+		return refuse("schema", "is %d; this version reads 1", m.Schema)
+	}
+	for _, f := range []struct{ field, value string }{
+		{"name", m.Name}, {"version", m.Version}, {"licence", m.Licence}, {"intended_use", m.IntendedUse},
+		{"description", m.Description}, {"training.data", m.Training.Data}, {"training.commit", m.Training.Commit},
+	} {
+		if strings.TrimSpace(f.value) == "" {
+			return refuse(f.field, "is empty")
+		}
+	}
+	if len(m.Networks) != len(Roles) {
+		return refuse("networks", "holds %d networks, not one for each of %v", len(m.Networks), Roles)
+	}
+	for i := range m.Networks {
+		n := &m.Networks[i]
+		if !slices.Contains(Roles[:], n.Role) {
+			return refuse(fmt.Sprintf("networks[%d].role", i), "%q is none of %v", n.Role, Roles)
+		}
+		if slices.ContainsFunc(m.Networks[:i], func(o Network) bool { return o.Role == n.Role }) {
+			return refuse(fmt.Sprintf("networks[%d].role", i), "%q is there twice", n.Role)
+		}
+		if err := n.check(); err != nil {
+			return fmt.Errorf("networks[%d].%w", i, err)
+		}
+	}
+	return m.checkCavityPost()
+}
+
+// checkCavityPost: the two cavity masks are united before anything else is done to them, so they share what is done.
+func (m *Manifest) checkCavityPost() error {
+	var first *Post
+	for i := range m.Networks {
+		n := &m.Networks[i]
+		if n.Role == Bleed {
+			continue
+		}
+		if first == nil {
+			first = &n.Post
+			continue
+		}
+		a, b := first.HURange, n.Post.HURange
+		same := a == b || a != nil && b != nil && *a == *b
+		if !same || first.LargestComponent != n.Post.LargestComponent || first.FillHoles != n.Post.FillHoles {
+			return refuse(fmt.Sprintf("networks[%d].post", i), "differs from that of the other cavity network")
+		}
+	}
+	return nil
+}
+
+func (n *Network) check() error {
+	for _, f := range []struct{ field, path string }{
+		{"file", n.File}, {"reference.input", n.Reference.Input}, {"reference.output", n.Reference.Output},
+	} {
+		if !filepath.IsLocal(filepath.FromSlash(f.path)) || strings.ContainsAny(f.path, "\\\x00") {
+			return refuse(f.field, "%q is no path inside the bundle", f.path)
+		}
+	}
+	for _, f := range []struct{ field, value string }{
+		{"sha256", n.SHA256}, {"reference.input_sha256", n.Reference.InputSHA256}, {"reference.output_sha256", n.Reference.OutputSHA256},
+	} {
+		if !hexDigest.MatchString(f.value) {
+			return refuse(f.field, "%q is not 64 lower-case hex digits", f.value)
+		}
+	}
+	if n.Opset < 7 || n.Opset > 30 {
+		return refuse("opset", "is %d", n.Opset)
+	}
+	if n.BaseWidth < 1 || n.BaseWidth > 1024 {
+		return refuse("base_width", "is %d", n.BaseWidth)
+	}
+	if n.Parameters < 1 {
+		return refuse("parameters", "is %d", n.Parameters)
+	}
+	if err := n.Input.check(); err != nil {
+		return err
+	}
+	if err := n.Output.check(n.Role, n.Input.Size()); err != nil {
+		return err
+	}
+	if !(n.Threshold > 0 && n.Threshold < 1) {
+		return refuse("threshold", "is %g, not between 0 and 1", n.Threshold)
+	}
+	if err := n.Post.check(n.Role); err != nil {
+		return err
+	}
+	return n.Reference.check(n)
+}
+
+func (in *Input) check() error {
+	if in.Name == "" {
+		return refuse("input.name", "is empty")
+	}
+	if in.Layout != "NCHW" {
+		return refuse("input.layout", "is %q; NCHW is read", in.Layout)
+	}
+	if err := checkShape("input.shape", in.Shape); err != nil {
+		return err
+	}
+	if in.Neighbours < 0 || in.Neighbours > 8 {
+		return refuse("input.neighbours", "is %d, not between 0 and 8", in.Neighbours)
+	}
+	if want := int64(1 + 2*in.Neighbours); in.Shape[1] != want {
+		return refuse("input.shape", "has %d channels; %d neighbours on either side make %d", in.Shape[1], in.Neighbours, want)
+	}
+	lo, hi := in.WindowHU[0], in.WindowHU[1]
+	if !(lo < hi) || lo < -2000 || hi > 32767 {
+		return refuse("input.window_hu", "is [%g, %g]; the lower end comes first, in HU", lo, hi)
+	}
+	if !(in.PixelMM == 0 || in.PixelMM >= 0.1 && in.PixelMM <= 10) {
+		return refuse("input.pixel_mm", "is %g; 0 is a plain resize, else 0.1 to 10", in.PixelMM)
+	}
+	if !(in.SlabMM >= 0 && in.SlabMM <= 50) {
+		return refuse("input.slab_mm", "is %g, not between 0 and 50", in.SlabMM)
+	}
+	return nil
+}
+
+// checkShape wants [-1, C, N, N] with N a multiple of 16: the network halves it four times.
+func checkShape(field string, s []int64) error {
+	if len(s) != 4 || s[0] != -1 || s[2] != s[3] {
+		return refuse(field, "is %v, not [-1, C, N, N]", s)
+	}
+	if s[1] < 1 || s[1] > maxChannels {
+		return refuse(field, "has %d channels", s[1])
+	}
+	if n := s[2]; n < 16 || n > maxSize || n%16 != 0 {
+		return refuse(field, "has images of %d x %d, not a multiple of 16 up to %d", n, n, maxSize)
+	}
+	return nil
+}
+
+func (o *Output) check(r Role, size int) error {
+	if o.Name == "" {
+		return refuse("output.name", "is empty")
+	}
+	if err := checkShape("output.shape", o.Shape); err != nil {
+		return err
+	}
+	want := []string{"cavity"}
+	if r == Bleed {
+		want = []string{"any", "IPH", "IVH", "SAH", "SDH", "EDH"}
+	}
+	if !slices.Equal(o.Channels, want) {
+		return refuse("output.channels", "is %q, not %q", o.Channels, want)
+	}
+	if int(o.Shape[1]) != len(want) || int(o.Shape[3]) != size {
+		return refuse("output.shape", "is %v, not [-1, %d, %d, %d]", o.Shape, len(want), size, size)
+	}
+	return nil
+}
+
+func (p *Post) check(r Role) error {
+	if r != Bleed {
+		if p.MinComponentML != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" {
+			return refuse("post", "has settings of the bleed network under role %s", r)
+		}
+		if h := p.HURange; h != nil && !(h[0] < h[1]) {
+			return refuse("post.hu_range", "is [%g, %g]; the lower end comes first", h[0], h[1])
+		}
+		return nil
+	}
+	if p.LargestComponent || p.FillHoles || p.HURange != nil {
+		return refuse("post", "has settings of a cavity network under role %s", r)
+	}
+	for _, f := range []struct {
+		field      string
+		value, max float64
+	}{{"post.min_component_ml", p.MinComponentML, 100}, {"post.opening_mm", p.OpeningMM, 50}, {"post.rim_mm", p.RimMM, 200}} {
+		if !(f.value >= 0 && f.value <= f.max) {
+			return refuse(f.field, "is %g, not between 0 and %g", f.value, f.max)
+		}
+	}
+	if p.SubtypePer != "voxel" && p.SubtypePer != "component" {
+		return refuse("post.subtype_per", "is %q, not voxel or component", p.SubtypePer)
+	}
+	return nil
+}
+
+func (r *Reference) check(n *Network) error {
+	for _, f := range []struct {
+		field      string
+		got, model []int64
+	}{{"reference.input_shape", r.InputShape, n.Input.Shape}, {"reference.output_shape", r.OutputShape, n.Output.Shape}} {
+		if len(f.got) != 4 || f.got[0] < 1 || f.got[0] > 16 || !slices.Equal(f.got[1:], f.model[1:]) {
+			return refuse(f.field, "is %v; the network has %v, a batch of 1 to 16 goes first", f.got, f.model)
+		}
+	}
+	if r.InputShape[0] != r.OutputShape[0] {
+		return refuse("reference.output_shape", "has a batch of %d, the input %d", r.OutputShape[0], r.InputShape[0])
+	}
+	if !(r.Tolerance > 0 && r.Tolerance <= 0.1) || math.IsInf(r.Tolerance, 0) {
+		return refuse("reference.tolerance", "is %g, not above 0 and at most 0.1", r.Tolerance)
+	}
+	return nil
+}
+
+// checkPresent looks at the JSON itself: where zero means something, a key must be there, and a pair holds two values.
+func checkPresent(raw map[string]any) error {
+	nets, _ := raw["networks"].([]any)
+	for i, v := range nets {
+		net, _ := v.(map[string]any)
+		in, _ := net["input"].(map[string]any)
+		for _, key := range []string{"pixel_mm", "neighbours", "slab_mm"} {
+			if _, ok := in[key]; !ok {
+				return refuse(fmt.Sprintf("networks[%d].input.%s", i, key), "is not there; 0 has to be said")
+			}
+		}
+		if pair, _ := in["window_hu"].([]any); len(pair) != 2 {
+			return refuse(fmt.Sprintf("networks[%d].input.window_hu", i), "is not a pair")
+		}
+		post, ok := net["post"].(map[string]any)
+		if !ok {
+			return refuse(fmt.Sprintf("networks[%d].post", i), "is not there")
+		}
+		if r, ok := post["hu_range"]; ok {
+			if pair, _ := r.([]any); len(pair) != 2 {
+				return refuse(fmt.Sprintf("networks[%d].post.hu_range", i), "is not a pair")
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// appendProvider adds the provider that was asked for. The CPU provider of ONNX Runtime is always there beneath it, for
+// nodes of a graph that a provider does not take; a provider as a whole is never replaced.
+func (r *Runtime) appendProvider(o *ort.SessionOptions) error {
+	switch r.options.Provider {
+	case "cpu":
+		return nil
+	case "openvino":
+		device := map[string]string{"device_type": "CPU"}
+		maps.Copy(device, r.options.Device)
+		return r.provided(o.AppendExecutionProviderOpenVINO(device),
+			"install a library with OpenVINO (onnxruntime-openvino), with libonnxruntime_providers_openvino.so beside it")
+	case "cuda":
+		return r.provided(r.appendCUDA(o), "install the CUDA package: libonnxruntime_providers_cuda.so beside the library, CUDA 12 and "+
+			"cuDNN 9 where the loader finds them, and an NVIDIA driver")
+	case "tensorrt":
+		return r.provided(r.appendTensorRT(o), "install the CUDA package and TensorRT 10: libonnxruntime_providers_tensorrt.so beside the "+
+			"library, libnvinfer.so.10 where the loader finds it, and an NVIDIA driver")
+	}
+	return fmt.Errorf("execution provider %q is none of %v; set analysis.provider", r.options.Provider, Providers)
+}
+
+func (r *Runtime) appendCUDA(o *ort.SessionOptions) (err error) {
+	c, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Destroy()) }()
+	if err := c.Update(r.deviceOptions()); err != nil { // where libraries or the driver are missing, this fails and the next may not
+		return err
+	}
+	return o.AppendExecutionProviderCUDA(c)
+}
+
+func (r *Runtime) appendTensorRT(o *ort.SessionOptions) (err error) {
+	t, err := ort.NewTensorRTProviderOptions()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Destroy()) }()
+	if err := t.Update(r.deviceOptions()); err != nil {
+		return err
+	}
+	return o.AppendExecutionProviderTensorRT(t)
+}
+
+func (r *Runtime) deviceOptions() map[string]string {
+	device := map[string]string{"device_id": "0"}
+	maps.Copy(device, r.options.Device)
+	return device
+}
+
+// provided names the provider and the remedy.
+func (r *Runtime) provided(err error, remedy string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: execution provider %s with %s: %w; %s, or set analysis.provider to cpu",
+		ErrLibrary, r.options.Provider, filepath.Base(r.options.Library), err, remedy)
+}

@@ -1,0 +1,141 @@
+// Package onnx runs the networks of a bundle with ONNX Runtime. It is the only place that knows the library: which
+// shared object is loaded, which execution provider computes, how long a tensor lives.
+//
+//	Open     the library and the provider, by name; a provider that cannot be had is an error, never a fallback
+//	Load     one network: a Session, safe for concurrent use
+//	Verify   the reference of every network of a bundle is reproduced on this machine
+package onnx
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// Providers are the names that Options.Provider may have.
+var Providers = []string{"cpu", "openvino", "cuda", "tensorrt"}
+
+// ErrLibrary is wrapped where ONNX Runtime, or a part of it that the provider needs, cannot be used.
+var ErrLibrary = errors.New("ONNX Runtime not usable")
+
+// Options are the choices of a site.
+type Options struct {
+	Library  string            // absolute path of libonnxruntime.so
+	Provider string            // one of Providers; empty is cpu
+	Threads  int               // inside one run, on the CPU; 0 is 1
+	Device   map[string]string // options of the provider by its own names, such as device_id
+}
+
+// Runtime is the loaded library and one execution provider.
+type Runtime struct {
+	options Options
+	mu      sync.Mutex
+	open    map[*Session]struct{}
+	closed  bool
+}
+
+// The library keeps process-wide state behind no lock of its own, and does not survive being unloaded while one of its
+// threads ends. So it is loaded once, from one path, and stays.
+var library struct {
+	sync.Mutex
+	path string
+}
+
+// Open loads the library. Errors wrap ErrLibrary and end in what to do.
+func Open(o Options) (*Runtime, error) {
+	o.Provider = cmp.Or(o.Provider, "cpu")
+	o.Threads = max(o.Threads, 1)
+	if err := load(o.Library); err != nil {
+		return nil, err
+	}
+	r := &Runtime{options: o, open: map[*Session]struct{}{}}
+	probe, err := r.sessionOptions() // tells now what the provider lacks
+	if err != nil {
+		return nil, err
+	}
+	return r, probe.Destroy()
+}
+
+func load(path string) error {
+	const remedy = "run 'make build', or set analysis.library to the libonnxruntime.so of ONNX Runtime 1.24 or newer"
+	if path == "" || !filepath.IsAbs(path) {
+		return fmt.Errorf("%w: library path %q is not absolute; %s", ErrLibrary, path, remedy)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %s does not exist; %s", ErrLibrary, path, remedy)
+	case err != nil:
+		return fmt.Errorf("%w: %w; %s", ErrLibrary, err, remedy)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: %s is not a file; %s", ErrLibrary, path, remedy)
+	}
+	library.Lock()
+	defer library.Unlock()
+	if ort.IsInitialized() {
+		if path != library.path {
+			return fmt.Errorf("%w: %s is loaded already and %s asked for; a process uses one, restart it", ErrLibrary, library.path, path)
+		}
+		return nil
+	}
+	ort.SetSharedLibraryPath(path)
+	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
+		// Too old a library says no more than "Error setting ORT API base: 2"; another architecture looks like a missing file.
+		return fmt.Errorf("%w: %s cannot be loaded (older than 1.24, or built for another machine): %w; %s", ErrLibrary, path, err, remedy)
+	}
+	library.path = path
+	return nil
+}
+
+// Provider is the name of the execution provider in use.
+func (r *Runtime) Provider() string { return r.options.Provider }
+
+// Version is the version of the library.
+func (r *Runtime) Version() string { return ort.GetVersion() }
+
+// Close closes the sessions that are still open. The library stays loaded.
+func (r *Runtime) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	open := make([]*Session, 0, len(r.open))
+	for s := range r.open {
+		open = append(open, s)
+	}
+	r.mu.Unlock()
+	var errs []error
+	for _, s := range open {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// sessionOptions makes the options of one session; the caller destroys them.
+func (r *Runtime) sessionOptions() (_ *ort.SessionOptions, err error) {
+	o, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, o.Destroy())
+		}
+	}()
+	if err := errors.Join(
+		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
+		o.SetIntraOpNumThreads(r.options.Threads),
+		o.SetInterOpNumThreads(1),
+		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"), // the node shares its processors
+	); err != nil {
+		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
+	}
+	if err := r.appendProvider(o); err != nil {
+		return nil, err
+	}
+	return o, nil
+}

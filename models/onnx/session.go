@@ -1,0 +1,208 @@
+package onnx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+
+	ort "github.com/yalue/onnxruntime_go"
+
+	"ichor/models/bundle"
+)
+
+// MaxBatch is the largest batch a Session takes: a larger one is no faster, and the library keeps its memory.
+const MaxBatch = 64
+
+// ErrClosed is returned by a Session or Runtime after Close.
+var ErrClosed = errors.New("closed")
+
+// Session is one network, ready to run. It is safe for concurrent use.
+type Session struct {
+	runtime *Runtime
+	role    bundle.Role
+	in, out []int64 // shapes of one batch element: channels, N, N
+	mu      sync.RWMutex
+	session *ort.DynamicAdvancedSession // nil after Close
+}
+
+// Load makes a session of a network of an opened bundle. The ONNX file must have the input and output that the
+// manifest says.
+func (r *Runtime) Load(n *bundle.Network) (*Session, error) {
+	data, err := n.Load()
+	if err != nil {
+		return nil, err
+	}
+	in, out, err := ort.GetInputOutputInfoWithONNXData(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: not a network that ONNX Runtime %s reads: %w: %w", n.File, r.Version(), err, bundle.ErrRefused)
+	}
+	if err := errors.Join(match("input", in, n.Input.Name, n.Input.Shape), match("output", out, n.Output.Name, n.Output.Shape)); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.File, err)
+	}
+	o, err := r.sessionOptions()
+	if err != nil {
+		return nil, err
+	}
+	defer o.Destroy()
+	s, err := ort.NewDynamicAdvancedSessionWithONNXData(data, []string{n.Input.Name}, []string{n.Output.Name}, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s on execution provider %s: %w: %w; set analysis.provider to another one", n.File, r.options.Provider, err, ErrLibrary)
+	}
+	session := &Session{runtime: r, role: n.Role, in: n.Input.Shape[1:], out: n.Output.Shape[1:], session: s}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, errors.Join(fmt.Errorf("runtime: %w", ErrClosed), s.Destroy())
+	}
+	r.open[session] = struct{}{}
+	return session, nil
+}
+
+// match compares what the ONNX file declares with the manifest; a dynamic dimension of the file (-1) fits any.
+func match(what string, got []ort.InputOutputInfo, name string, shape []int64) error {
+	if len(got) != 1 || got[0].Name != name {
+		names := make([]string, len(got))
+		for i := range got {
+			names[i] = got[i].Name
+		}
+		return fmt.Errorf("%s.name is %q, the file has %q: %w", what, name, names, bundle.ErrRefused)
+	}
+	if got[0].DataType != ort.TensorElementDataTypeFloat {
+		return fmt.Errorf("%s of the file is %s, not float32: %w", what, got[0].DataType, bundle.ErrRefused)
+	}
+	dims := got[0].Dimensions
+	fits := len(dims) == len(shape)
+	for i := 0; fits && i < len(dims); i++ {
+		fits = dims[i] == -1 || dims[i] == shape[i]
+	}
+	if !fits {
+		return fmt.Errorf("%s.shape is %v, the file has %v: %w", what, shape, dims, bundle.ErrRefused)
+	}
+	return nil
+}
+
+// Run computes one batch: input holds batch times channels * N * N values in [0,1], NCHW; so does the result, with the
+// channels of the output. When ctx ends, the run is stopped between two nodes of the graph and ctx's error returned.
+func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []float32, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if batch < 1 || batch > MaxBatch {
+		return nil, fmt.Errorf("network %s: batch of %d, 1 to %d are taken", s.role, batch, MaxBatch)
+	}
+	if want := batch * size(s.in); len(input) != want {
+		return nil, fmt.Errorf("network %s: input of %d values, a batch of %d needs %d", s.role, len(input), batch, want)
+	}
+	s.mu.RLock() // Close waits for runs
+	defer s.mu.RUnlock()
+	if s.session == nil {
+		return nil, fmt.Errorf("network %s: %w", s.role, ErrClosed)
+	}
+	output := make([]float32, batch*size(s.out))
+	if err := s.run(ctx, input, output, int64(batch)); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("network %s: %w", s.role, err)
+	}
+	if slices.ContainsFunc(output, func(f float32) bool { return f != f }) {
+		return nil, fmt.Errorf("network %s: output holds values that are no numbers", s.role)
+	}
+	return output, nil
+}
+
+func (s *Session) run(ctx context.Context, input, output []float32, batch int64) (err error) {
+	in, err := ort.NewTensor(ort.NewShape(append([]int64{batch}, s.in...)...), input)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Destroy()) }()
+	out, err := ort.NewTensor(ort.NewShape(append([]int64{batch}, s.out...)...), output)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Destroy()) }()
+	options, err := ort.NewRunOptions()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, options.Destroy()) }()
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		options.Terminate() // its only error is a destroyed options, which waits for us below
+	})
+	err = s.session.RunWithOptions([]ort.Value{in}, []ort.Value{out}, options)
+	if !stop() {
+		<-stopped
+	}
+	// The library holds bare pointers into these Go slices; nothing in the wrapper keeps them alive.
+	runtime.KeepAlive(input)
+	runtime.KeepAlive(output)
+	return err
+}
+
+// Close waits for runs to end and frees the network. A second Close does nothing.
+func (s *Session) Close() error {
+	s.runtime.mu.Lock()
+	delete(s.runtime.open, s)
+	s.runtime.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.session == nil {
+		return nil
+	}
+	err := s.session.Destroy()
+	s.session = nil
+	return err
+}
+
+func size(shape []int64) int {
+	n := 1
+	for _, d := range shape {
+		n *= int(d)
+	}
+	return n
+}
+
+// Verify runs the reference input of every network of b and compares the result with the reference output. An error
+// names the network, the largest difference and the tolerance.
+func Verify(ctx context.Context, r *Runtime, b *bundle.Bundle) error {
+	for i := range b.Networks {
+		n := &b.Networks[i]
+		s, err := r.Load(n)
+		if err != nil {
+			return fmt.Errorf("network %s: %w", n.Role, err)
+		}
+		err = s.Verify(ctx, n)
+		if err := errors.Join(err, s.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Verify compares the session with the reference of the network it was loaded from.
+func (s *Session) Verify(ctx context.Context, n *bundle.Network) error {
+	input, want, err := n.Samples()
+	if err != nil {
+		return fmt.Errorf("network %s: %w", n.Role, err)
+	}
+	got, err := s.Run(ctx, input, int(n.Reference.InputShape[0]))
+	if err != nil {
+		return err
+	}
+	worst := 0.0
+	for i := range want {
+		worst = math.Max(worst, math.Abs(float64(got[i])-float64(want[i])))
+	}
+	if worst > n.Reference.Tolerance {
+		return fmt.Errorf("network %s: differs from its reference by %.2g, tolerance %g, on provider %s: %w; use another provider, or another bundle",
+			n.Role, worst, n.Reference.Tolerance, s.runtime.options.Provider, bundle.ErrRefused)
+	}
+	return nil
+}
