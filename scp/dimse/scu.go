@@ -1,0 +1,213 @@
+package dimse
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"ichor/scp/dcm"
+	"ichor/scp/ul"
+)
+
+// ConnectOptions says whom to call and what to propose. Address, CallingAE, CalledAE and Contexts are
+// required; zero durations and sizes take the defaults named.
+type ConnectOptions struct {
+	Address   string // host:port
+	CallingAE string // at most 16 bytes
+	CalledAE  string
+	Contexts  []ul.ProposedContext // IDs may be 0: they are then numbered 1, 3, 5 ...
+	Roles     []ul.Role
+
+	ConnectTimeout  time.Duration // TCP and association, each; also release; 15 s
+	ResponseTimeout time.Duration // from the last byte of a request to its response, 120 s
+	WriteTimeout    time.Duration // for each write to make way, 60 s
+	MaxPDU          uint32        // what the peer may send us, 131072
+}
+
+// SCU is an association on which this side asks and the peer serves. Its calls may come from several
+// goroutines and are done one at a time.
+type SCU struct {
+	mu     sync.Mutex
+	assoc  *ul.Association
+	conn   *Conn
+	offer  []ul.ProposedContext
+	id     uint16
+	closed bool
+}
+
+// Connect opens an association. *ul.RejectError: the peer said no; *ul.AbortError; net errors as they
+// are; ul.ErrTimeout. ctx bounds the opening only. That the peer accepts none of the contexts is no
+// error here: ask Accepted.
+func Connect(ctx context.Context, o ConnectOptions) (*SCU, error) {
+	if o.ConnectTimeout <= 0 {
+		o.ConnectTimeout = 15 * time.Second
+	}
+	if o.ResponseTimeout <= 0 {
+		o.ResponseTimeout = 2 * time.Minute
+	}
+	offer := slices.Clone(o.Contexts)
+	for i := range offer {
+		if offer[i].ID == 0 && i < ul.MaxContexts {
+			offer[i].ID = byte(2*i + 1)
+		}
+	}
+	rq := &ul.AssociateRQ{
+		CalledAE: o.CalledAE, CallingAE: o.CallingAE, Contexts: offer,
+		User: ul.UserInformation{
+			ImplementationClass: dcm.ImplementationClassUID, ImplementationVersion: dcm.ImplementationVersionName, Roles: o.Roles,
+		},
+	}
+	assoc, _, err := ul.Dial(ctx, o.Address, rq, ul.Options{
+		ARTIM: o.ConnectTimeout, Idle: o.ResponseTimeout, Read: o.ResponseTimeout, Write: o.WriteTimeout, MaxPDU: o.MaxPDU,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("association with %s at %s: %w", o.CalledAE, o.Address, err)
+	}
+	return &SCU{assoc: assoc, conn: NewConn(assoc), offer: offer}, nil
+}
+
+// Accepted returns the transfer syntaxes in which the peer takes sopClass, in the order of the
+// proposal; nil if it does not take it.
+func (s *SCU) Accepted(sopClass string) []string {
+	var ts []string
+	for _, o := range s.offer {
+		if c := s.assoc.Context(o.ID); o.AbstractSyntax == sopClass && c.ID != 0 && !slices.Contains(ts, c.TransferSyntax) {
+			ts = append(ts, c.TransferSyntax)
+		}
+	}
+	return ts
+}
+
+// context returns the accepted context for a SOP class; transferSyntax "" takes any.
+func (s *SCU) context(sopClass, transferSyntax string) (ul.Context, error) {
+	for _, c := range s.assoc.Contexts() {
+		if c.AbstractSyntax == sopClass && (transferSyntax == "" || c.TransferSyntax == transferSyntax) {
+			return c, nil
+		}
+	}
+	return ul.Context{}, fmt.Errorf("SOP class %s in transfer syntax %s: %w, the peer has to be set up to take it",
+		sopClass, transferSyntax, ul.ErrNoContext)
+}
+
+// Echo does a C-ECHO (PS3.7 §9.1.5). *StatusError if the peer answers anything but success. The
+// Verification SOP class must be among the contexts.
+func (s *SCU) Echo(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.context(dcm.VerificationSOPClass, "")
+	if err != nil {
+		return err
+	}
+	rsp, err := s.ask(ctx, c, &Command{Field: CEchoRQ, AffectedSOPClassUID: dcm.VerificationSOPClass}, nil)
+	if err != nil {
+		return fmt.Errorf("C-ECHO: %w", err)
+	}
+	if !rsp.Status.Success() {
+		return fmt.Errorf("C-ECHO: %w", &StatusError{Status: rsp.Status, Comment: rsp.ErrorComment})
+	}
+	return nil
+}
+
+// StoreRequest is one object to send.
+type StoreRequest struct {
+	SOPClassUID       string
+	SOPInstanceUID    string
+	TransferSyntaxUID string    // of Data; a context with it must have been accepted
+	Data              io.Reader // data set without preamble and meta information
+}
+
+// Store does a C-STORE (PS3.7 §9.1.1). The status is the peer's word: *StatusError comes along with
+// it when it is a failure, a warning means stored and gives no error. ul.ErrNoContext: nothing was
+// sent and the association goes on. Any other error ends the association; ctx done is one.
+func (s *SCU) Store(ctx context.Context, r StoreRequest) (Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.context(r.SOPClassUID, r.TransferSyntaxUID)
+	if err != nil {
+		return ProcessingFailure, err
+	}
+	rsp, err := s.ask(ctx, c, &Command{
+		Field: CStoreRQ, AffectedSOPClassUID: r.SOPClassUID, AffectedSOPInstanceUID: r.SOPInstanceUID, HasDataSet: true,
+	}, r.Data)
+	if err != nil {
+		return ProcessingFailure, fmt.Errorf("C-STORE: %w", err)
+	}
+	if rsp.Status.Failure() || rsp.Status.Pending() {
+		return rsp.Status, fmt.Errorf("C-STORE: %w", &StatusError{Status: rsp.Status, Comment: rsp.ErrorComment})
+	}
+	return rsp.Status, nil
+}
+
+// ask sends a request and awaits its response.
+func (s *SCU) ask(ctx context.Context, c ul.Context, cmd *Command, data io.Reader) (Command, error) {
+	if s.closed {
+		return Command{}, ul.ErrState
+	}
+	if err := ctx.Err(); err != nil {
+		return Command{}, err
+	}
+	stop := context.AfterFunc(ctx, s.assoc.Interrupt)
+	defer stop()
+	s.id++
+	cmd.MessageID = s.id
+	rsp, err := s.exchange(c, cmd, data)
+	if err != nil {
+		s.end()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+	return rsp, err
+}
+
+func (s *SCU) exchange(c ul.Context, cmd *Command, data io.Reader) (Command, error) {
+	if err := s.conn.Send(c.ID, cmd, data); err != nil {
+		return Command{}, err
+	}
+	m, err := s.conn.Receive()
+	if err != nil {
+		return Command{}, err
+	}
+	if m.Command.Field != cmd.Field.response() || m.Command.RespondedTo != cmd.MessageID {
+		return Command{}, s.conn.abort(fmt.Errorf("%s to message %d answers %s %d: %w",
+			m.Command.Field, m.Command.RespondedTo, cmd.Field, cmd.MessageID, ErrCommand))
+	}
+	return m.Command, nil
+}
+
+// Release ends the association in order and closes the connection. The connection is closed even if
+// an error tells that the peer did not play along; what was answered before stands.
+func (s *SCU) Release(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, s.assoc.Interrupt)
+	defer stop()
+	err := s.assoc.Release()
+	s.end()
+	if err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	return nil
+}
+
+// Abort ends the association at once, also under a call in progress. After Release or Abort it does
+// nothing.
+func (s *SCU) Abort() {
+	s.assoc.Abort(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end()
+}
+
+func (s *SCU) end() {
+	if !s.closed {
+		s.closed = true
+		s.assoc.Close()
+	}
+}

@@ -1,0 +1,49 @@
+package scp
+
+import (
+	"net/netip"
+	"time"
+
+	"ichor/scp/dimse"
+)
+
+// EventKind says what happened.
+type EventKind int
+
+const (
+	Accepted EventKind = iota + 1 // association accepted
+	Rejected                      // association rejected; Err is a *ul.RejectError
+	Released                      // association released by the peer
+	Aborted                       // association ended otherwise; Err says how
+	Echoed                        // C-ECHO answered
+	Stored                        // object durable; Status is success
+	Refused                       // object or command refused; Status and Err say why
+)
+
+func (k EventKind) String() string {
+	names := [...]string{"unknown", "accepted", "rejected", "released", "aborted", "echoed", "stored", "refused"}
+	if k < 0 || int(k) >= len(names) {
+		k = 0
+	}
+	return names[k]
+}
+
+// Event is for audit trail and metrics. It names no patient and no study.
+type Event struct {
+	Kind   EventKind
+	Time   time.Time
+	Assoc  uint64 // number of the association since start
+	Peer   string // calling AE title as given; empty before the request
+	Remote netip.AddrPort
+
+	// of Stored and Refused
+	SOPClassUID       string
+	TransferSyntaxUID string
+	Bytes             int64 // of the data set as received
+	Fresh             bool  // false: the same object was there before
+	Conflict          bool  // another object with the same SOP instance UID was there before
+	Status            dimse.Status
+
+	Took time.Duration // of the message from its command set to the response; of the association
+	Err  error
+}

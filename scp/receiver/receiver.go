@@ -1,0 +1,214 @@
+// Package receiver is a small storing DICOM node: the PACS of a demonstration and of tests. It keeps
+// every object as a Part 10 file named by its SOP instance UID and can be told to misbehave.
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync"
+
+	"ichor/scp/dimse"
+	"ichor/scp/ul"
+)
+
+// Options of a receiving node. Dir is required.
+type Options struct {
+	AETitle string // answers to this title only; empty: to any
+	Address string // to listen on, default 127.0.0.1:0
+	Dir     string // receives <SOPInstanceUID>.dcm; made if missing
+	Logger  *slog.Logger
+}
+
+// Object is one instance as it lies in the folder.
+type Object struct {
+	SOPClassUID       string
+	SOPInstanceUID    string
+	TransferSyntaxUID string
+	CallingAE         string
+	Path              string
+	Size              int64 // of the file
+	Count             int   // how often it was received and answered with success
+}
+
+// Receiver is a running node.
+type Receiver struct {
+	o  Options
+	ln net.Listener
+	wg sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	active  map[*ul.Association]net.Conn
+	objects []Object
+	index   map[string]int // SOP instance UID to objects
+	changed chan struct{}  // closed and renewed with every object
+	serial  int            // of temporary files
+	faults  faults
+}
+
+// faults are the orders to misbehave, each with the number of times left.
+type faults struct {
+	fail, reject, hang, abort int
+	status                    dimse.Status
+	transient                 bool
+}
+
+// Start listens and serves until Close.
+func Start(o Options) (*Receiver, error) {
+	if o.Address == "" {
+		o.Address = "127.0.0.1:0"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("folder of the receiving node: %w", err)
+	}
+	ln, err := net.Listen("tcp", o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("receiving node: %w", err)
+	}
+	r := &Receiver{
+		o: o, ln: ln, active: map[*ul.Association]net.Conn{},
+		index: map[string]int{}, changed: make(chan struct{}),
+	}
+	r.wg.Add(1)
+	go r.accept()
+	return r, nil
+}
+
+func (r *Receiver) accept() {
+	defer r.wg.Done()
+	for {
+		conn, err := r.ln.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				r.o.Logger.Error("receiving node stopped", "err", err)
+			}
+			return
+		}
+		r.mu.Lock()
+		if r.closed {
+			r.mu.Unlock()
+			_ = conn.Close()
+			return
+		}
+		a := ul.NewAcceptor(conn, ul.Options{})
+		r.active[a] = conn
+		r.wg.Add(1)
+		r.mu.Unlock()
+		go func() {
+			defer r.wg.Done()
+			if err := r.serve(a); err != nil {
+				r.o.Logger.Warn("association ended early", "err", err)
+			}
+			a.Close()
+			r.mu.Lock()
+			delete(r.active, a)
+			r.mu.Unlock()
+		}()
+	}
+}
+
+// Address is where the node listens, host:port.
+func (r *Receiver) Address() string { return r.ln.Addr().String() }
+
+// AETitle is the title it answers to, "ANY-SCP" if it answers to any.
+func (r *Receiver) AETitle() string {
+	if r.o.AETitle == "" {
+		return "ANY-SCP"
+	}
+	return r.o.AETitle
+}
+
+// Objects returns what was received, in the order of first arrival.
+func (r *Receiver) Objects() []Object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.objects)
+}
+
+// Count returns how often the instance was stored.
+func (r *Receiver) Count(sopInstanceUID string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i, ok := r.index[sopInstanceUID]; ok {
+		return r.objects[i].Count
+	}
+	return 0
+}
+
+// Wait returns when at least n different objects are there, or with the error of ctx.
+func (r *Receiver) Wait(ctx context.Context, n int) error {
+	for {
+		r.mu.Lock()
+		have, changed := len(r.objects), r.changed
+		r.mu.Unlock()
+		if have >= n {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d objects received: %w", have, n, ctx.Err())
+		case <-changed:
+		}
+	}
+}
+
+// Fail answers the next n C-STOREs with status and keeps nothing of them. 0 ends it.
+func (r *Receiver) Fail(status dimse.Status, n int) {
+	r.order(func(f *faults) { f.status, f.fail = status, n })
+}
+
+// Reject answers the next n association requests with A-ASSOCIATE-RJ, transient or permanent.
+func (r *Receiver) Reject(n int, transient bool) {
+	r.order(func(f *faults) { f.reject, f.transient = n, transient })
+}
+
+// Hang takes the next n C-STOREs and never answers them.
+func (r *Receiver) Hang(n int) { r.order(func(f *faults) { f.hang = n }) }
+
+// Abort answers the next n C-STOREs with A-ABORT.
+func (r *Receiver) Abort(n int) { r.order(func(f *faults) { f.abort = n }) }
+
+func (r *Receiver) order(f func(*faults)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.faults)
+}
+
+// take reports whether a fault is due and counts it down.
+func (r *Receiver) take(n func(*faults) *int) (faults, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := n(&r.faults)
+	if *p <= 0 {
+		return faults{}, false
+	}
+	*p--
+	return r.faults, true
+}
+
+// Close stops listening, aborts the associations and returns when all goroutines ended.
+func (r *Receiver) Close() error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.closed = true
+	for a := range r.active {
+		a.Abort(errClosing)
+	}
+	r.mu.Unlock()
+	err := r.ln.Close()
+	r.wg.Wait()
+	return err
+}
+
+var errClosing = errors.New("receiving node closes")

@@ -1,0 +1,93 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ichor/scp/dcm"
+)
+
+// The spool beside what the disk gives: append and fdatasync of the same bytes, on one and on eight files at once.
+func BenchmarkCommit(b *testing.B) {
+	data := object(b, "1.9", "1.2.1000000000", 512*512*2)
+	for _, sessions := range []int{1, 8} {
+		b.Run(fmt.Sprintf("plain/%d", sessions), func(b *testing.B) {
+			dir := b.TempDir()
+			b.SetBytes(int64(len(data)))
+			spread(b, sessions, func(n int, next func() (int, bool)) {
+				f, err := os.Create(filepath.Join(dir, fmt.Sprint(n)))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				defer f.Close()
+				for _, ok := next(); ok; _, ok = next() {
+					if _, err := f.Write(data); err != nil {
+						b.Error(err)
+					}
+					if err := unix.Fdatasync(int(f.Fd())); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+		b.Run(fmt.Sprintf("spool/%d", sessions), func(b *testing.B) {
+			s, err := Open(context.Background(), Options{Dir: b.TempDir(), ReserveBytes: -1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			b.SetBytes(int64(len(data)))
+			spread(b, sessions, func(_ int, next func() (int, bool)) {
+				sess := s.Session()
+				defer sess.Close()
+				own := bytes.Clone(data)
+				for i, ok := next(); ok; i, ok = next() {
+					id := fmt.Sprintf("1.2.%010d", 1_000_000_000+i)
+					copy(own[bytes.Index(own, []byte("1.2.1")):], id)
+					w, err := sess.Create(dcm.CTImageStorage, id, dcm.ExplicitVRLittleEndian, "CT1")
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					for rest := own; len(rest) > 0 && err == nil; { // in pieces as they come from the network
+						n := min(len(rest), 16<<10)
+						_, err = w.Write(rest[:n])
+						rest = rest[n:]
+					}
+					if err == nil {
+						_, _, err = w.Commit()
+					}
+					if err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// spread runs b.N rounds on n goroutines.
+func spread(b *testing.B, n int, work func(n int, next func() (int, bool))) {
+	var count atomic.Int64
+	next := func() (int, bool) {
+		i := count.Add(1)
+		return int(i), i <= int64(b.N)
+	}
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for k := range n {
+		wg.Go(func() { work(k, next) })
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "objects/s")
+}

@@ -1,0 +1,184 @@
+package spool
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// tombstone says which records are dead although their segment is still there.
+type tombstone struct {
+	segment uint64 // that holds the tombstone
+	removed []location
+}
+
+// RemoveStudy makes the objects of a study disappear, durably, and frees their segments. It removes none, and reports
+// false, where one of them was received at or after before: its sender was told that it is safe here, and nobody may
+// have looked at it yet. An object that is being received meanwhile stays. A study that is not there is no error.
+func (s *Spool) RemoveStudy(studyInstanceUID string, before time.Time) (removed bool, err error) {
+	s.removing.Lock()
+	defer s.removing.Unlock()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return false, ErrClosed
+	}
+	if s.receivedSince(studyInstanceUID, before) {
+		s.mu.Unlock()
+		return false, nil
+	}
+	gone := s.take(studyInstanceUID) // first, so that nothing sent again from now on is taken for one of these
+	s.mu.Unlock()
+	if len(gone) == 0 {
+		return false, nil
+	}
+	err = s.bury(gone)
+	s.mu.Lock()
+	for _, o := range gone {
+		s.segments[o.at.Segment].live-- // not before: a session that ends takes a segment without live objects with it
+		if _, again := s.find(o.SOPInstanceUID, o.SHA256); err != nil && !again {
+			s.add(o)
+		}
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return false, diskError("removing a study from the spool", err)
+	}
+	return true, s.sweep()
+}
+
+// receivedSince reports whether an object of a study was received at or after t. s.mu is held.
+func (s *Spool) receivedSince(study string, t time.Time) bool {
+	for _, sop := range s.studies[study] {
+		for _, o := range s.objects[sop] {
+			if o.StudyInstanceUID == study && !o.Received.Before(t) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// take removes the objects of a study from the index; their segments still count them as live. s.mu is held.
+func (s *Spool) take(study string) (gone []Object) {
+	for _, sop := range s.studies[study] {
+		s.objects[sop] = slices.DeleteFunc(s.objects[sop], func(o Object) bool {
+			if o.StudyInstanceUID != study {
+				return false
+			}
+			gone = append(gone, o)
+			return true
+		})
+		if len(s.objects[sop]) == 0 {
+			delete(s.objects, sop)
+		}
+	}
+	delete(s.studies, study)
+	return gone
+}
+
+// bury writes the tombstone. s.removing is held.
+func (s *Spool) bury(gone []Object) (err error) {
+	if s.admin != nil && s.admin.end >= s.opts.SegmentBytes {
+		s.dropAdmin()
+	}
+	if s.admin == nil {
+		if s.admin, err = s.newSegment(); err != nil {
+			return err
+		}
+	}
+	g := s.admin
+	t := tombstone{segment: g.number}
+	for _, o := range gone {
+		t.removed = append(t.removed, o.at)
+	}
+	meta, err := json.Marshal(tombstoneMeta{Version: 1, Removed: t.removed, At: time.Now().UTC()})
+	if err != nil {
+		return err
+	}
+	h := header{nonce: g.nonce, kind: tombstoneRecord, meta: uint32(len(meta))}
+	if len(meta) > maxMetaLen {
+		return fmt.Errorf("tombstone for %d objects is too long", len(gone))
+	}
+	record := append(h.encode(), meta...)
+	record = append(record, encodeTrailer(h, nil, meta, sha256.Sum256(nil))...)
+	if err = s.disk.write(g.file, record, g.end); err == nil {
+		err = s.makeDurable(g)
+	}
+	if err != nil {
+		g.file.Truncate(g.end)
+		s.dropAdmin()
+		return err
+	}
+	g.end += h.length()
+	s.tombs = append(s.tombs, t)
+	return nil
+}
+
+// dropAdmin ends the use of the tombstone segment; sweep deletes it when its tombstones have done their work.
+func (s *Spool) dropAdmin() {
+	s.admin.file.Close()
+	s.mu.Lock()
+	s.segments[s.admin.number].open = false
+	s.mu.Unlock()
+	s.admin = nil
+}
+
+// sweep deletes segments that nothing needs: first those without live objects, then, when their absence is durable,
+// tombstones that point at nothing any more. A segment with damaged records and none removed from it is kept for inspection.
+func (s *Spool) sweep() error {
+	keep := map[uint64]bool{} // segments with tombstones
+	pointed := map[uint64]bool{}
+	for _, t := range s.tombs {
+		keep[t.segment] = true
+		for _, at := range t.removed {
+			pointed[at.Segment] = true
+		}
+	}
+	damaged := map[string]bool{}
+	for _, d := range s.damaged {
+		damaged[d.Segment] = true
+	}
+	err := s.unlink(func(n uint64, u *usage) bool {
+		return u.live == 0 && !u.open && !keep[n] && (pointed[n] || !damaged[segmentName(n)])
+	})
+	if err != nil || len(s.tombs) == 0 {
+		return err
+	}
+	s.mu.Lock()
+	s.tombs = slices.DeleteFunc(s.tombs, func(t tombstone) bool {
+		return !slices.ContainsFunc(t.removed, func(at location) bool { return s.segments[at.Segment] != nil })
+	})
+	s.mu.Unlock()
+	still := map[uint64]bool{}
+	for _, t := range s.tombs {
+		still[t.segment] = true
+	}
+	if s.admin != nil && !still[s.admin.number] {
+		s.dropAdmin()
+	}
+	return s.unlink(func(n uint64, u *usage) bool { return keep[n] && !still[n] && u.live == 0 && !u.open })
+}
+
+// unlink deletes the segments that match and syncs the folder.
+func (s *Spool) unlink(match func(uint64, *usage) bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for n, u := range s.segments {
+		if !match(n, u) {
+			continue
+		}
+		if err := os.Remove(s.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+			continue
+		}
+		delete(s.segments, n)
+	}
+	return errors.Join(append(errs, s.disk.list(s.dir))...)
+}

@@ -1,0 +1,308 @@
+// Package spool keeps received SOP instances on disk, durable before success is answered.
+//
+//	<dir>/segments/<n>.seg   append-only, one per association; each object is a complete Part 10 file between
+//	                         a header and a trailer with its digests (see record.go)
+//	<dir>/lock               held while a process uses the spool
+//
+// Commit returns after fdatasync of the segment and, once per segment, fsync of its folder; only then may C-STORE
+// answer 0000H. A record counts when its trailer is there and every digest matches, so an interrupted write leaves
+// nothing behind. Removing a study appends a tombstone; a segment is deleted when nothing in it is live.
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ichor/scp/dcm"
+)
+
+// Errors a caller branches on.
+var (
+	// ErrNoSpace: the disk is full or below the reserve; C-STORE answers A700H (PS3.4 Table B.2-1).
+	ErrNoSpace = errors.New("no space in the spool")
+	// ErrTooLarge: the object is longer than Options.MaxObjectBytes.
+	ErrTooLarge = errors.New("object too large")
+	// ErrIdentity: the data set has no usable UIDs, or others than the C-STORE command.
+	ErrIdentity = errors.New("data set does not match the command")
+	// ErrClosed: the spool, session or writer was closed or has failed before.
+	ErrClosed = errors.New("spool closed")
+)
+
+// Options of Open. Zero values stand for the defaults.
+type Options struct {
+	Dir            string
+	MaxObjectBytes int64        // 4 GiB
+	ReserveBytes   int64        // Create refuses below this many free bytes; 1 GiB, negative for none
+	SegmentBytes   int64        // a new segment is begun above this; 256 MiB
+	Logger         *slog.Logger // nil discards
+}
+
+// Meta is what is known of an object without reading it.
+type Meta struct {
+	dcm.Identifiers
+	TransferSyntaxUID string
+	CallingAE         string
+	Received          time.Time // UTC
+}
+
+// Object is one stored SOP instance.
+type Object struct {
+	Meta
+	Size     int64  // bytes of the Part 10 file
+	SHA256   string // of the data set as received, hex
+	Conflict bool   // other content under the same SOP instance UID was there before
+
+	at location
+}
+
+// location is where a record begins: it never changes and is never used again.
+type location struct {
+	Segment uint64 `json:"segment"`
+	Offset  int64  `json:"offset"` // of the record header
+}
+
+// Damaged is a record whose bytes do not match its digests. It is left where it is.
+type Damaged struct {
+	Segment string // file name
+	Offset  int64
+	Reason  string
+}
+
+// Spool is safe for concurrent use.
+type Spool struct {
+	opts Options
+	disk disk
+	dir  string // of the segments
+	lock *os.File
+
+	mu       sync.Mutex
+	closed   bool
+	next     uint64 // number of the next segment
+	objects  map[string][]Object
+	studies  map[string][]string // SOP instance UIDs in order of arrival
+	pending  map[string]chan struct{}
+	segments map[uint64]*usage
+	damaged  []Damaged
+
+	removing sync.Mutex // RemoveStudy, tombs
+	tombs    []tombstone
+	admin    *segment // where tombstones go, nil until the first
+}
+
+// usage is what a segment is still needed for.
+type usage struct {
+	live int  // objects in the index
+	open bool // a session appends to it
+}
+
+// disk is what tests replace.
+type disk struct {
+	free  func(dir string) (uint64, error)
+	sync  func(*os.File) error
+	write func(f *os.File, p []byte, off int64) error
+	list  func(dir string) error // makes the names in dir durable
+}
+
+func realDisk() disk {
+	return disk{
+		free: func(dir string) (uint64, error) {
+			var st unix.Statfs_t
+			if err := unix.Statfs(dir, &st); err != nil {
+				return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+			}
+			return st.Bavail * uint64(st.Bsize), nil
+		},
+		sync: func(f *os.File) error {
+			for {
+				if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
+					return os.NewSyscallError("fdatasync", err)
+				}
+			}
+		},
+		write: func(f *os.File, p []byte, off int64) error {
+			_, err := f.WriteAt(p, off)
+			return err
+		},
+		list: syncFolder,
+	}
+}
+
+// Open takes possession of opts.Dir, made if absent, drops what an interrupted write left, verifies every digest and
+// rebuilds the index. It reads every byte of the spool; progress is logged every few seconds.
+func Open(ctx context.Context, opts Options) (*Spool, error) { return openOn(ctx, opts, realDisk()) }
+
+func openOn(ctx context.Context, opts Options, d disk) (s *Spool, err error) {
+	if opts.Dir == "" {
+		return nil, errors.New("spool folder not set: name one")
+	}
+	if opts.MaxObjectBytes <= 0 {
+		opts.MaxObjectBytes = 4 << 30
+	}
+	if opts.SegmentBytes <= 0 {
+		opts.SegmentBytes = 256 << 20
+	}
+	if opts.ReserveBytes == 0 {
+		opts.ReserveBytes = 1 << 30
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	s = &Spool{opts: opts, disk: d, dir: filepath.Join(opts.Dir, "segments"), next: 1,
+		objects: map[string][]Object{}, studies: map[string][]string{}, pending: map[string]chan struct{}{},
+		segments: map[uint64]*usage{}}
+	if err := s.takeFolder(); err != nil {
+		return nil, err
+	}
+	if err := s.recover(ctx); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("spool %s: %w", opts.Dir, err)
+	}
+	return s, nil
+}
+
+// takeFolder makes the folder, checks that it can be written, and locks it against other processes.
+func (s *Spool) takeFolder() error {
+	const remedy = "make it writable for this user or choose another folder"
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("spool folder %s: %w; %s", s.opts.Dir, err, remedy)
+	}
+	lock, err := os.OpenFile(filepath.Join(s.opts.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool folder %s: %w; %s", s.opts.Dir, err, remedy)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("spool folder %s is in use by another process; stop that one or choose another folder", s.opts.Dir)
+		}
+		return fmt.Errorf("spool folder %s: lock: %w; choose a folder on a local disk", s.opts.Dir, err)
+	}
+	probe, err := os.CreateTemp(s.dir, "probe-*")
+	if err != nil {
+		lock.Close()
+		return fmt.Errorf("spool folder %s: %w; %s", s.opts.Dir, err, remedy)
+	}
+	probe.Close()
+	s.lock = lock
+	return errors.Join(os.Remove(probe.Name()), s.disk.list(s.dir), s.disk.list(s.opts.Dir), s.disk.list(filepath.Dir(s.opts.Dir)))
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		if os.IsPermission(err) { // a parent that is not ours
+			return nil
+		}
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // not every file system can
+		return err
+	}
+	return nil
+}
+
+// Close ends the use of the folder. Sessions should be closed before; what they do afterwards is ErrClosed.
+func (s *Spool) Close() error {
+	s.removing.Lock()
+	defer s.removing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var err error
+	if s.admin != nil {
+		err = s.admin.file.Close()
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+// Study returns the live objects of a study in order of arrival.
+func (s *Spool) Study(studyInstanceUID string) []Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Object
+	for _, sop := range s.studies[studyInstanceUID] {
+		for _, o := range s.objects[sop] {
+			if o.StudyInstanceUID == studyInstanceUID {
+				out = append(out, o)
+			}
+		}
+	}
+	return out
+}
+
+// Studies returns the StudyInstanceUIDs with live objects, sorted.
+func (s *Spool) Studies() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]string, 0, len(s.studies))
+	for uid := range s.studies {
+		out = append(out, uid)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Damaged lists what Open found unreadable.
+func (s *Spool) Damaged() []Damaged { return slices.Clone(s.damaged) }
+
+// Free is the number of bytes that may still be written to the file system.
+func (s *Spool) Free() (uint64, error) { return s.disk.free(s.opts.Dir) }
+
+// find returns the object with this SOP instance UID and digest. s.mu is held.
+func (s *Spool) find(sop, digest string) (Object, bool) {
+	for _, o := range s.objects[sop] {
+		if o.SHA256 == digest {
+			return o, true
+		}
+	}
+	return Object{}, false
+}
+
+// add puts o into the index. s.mu is held.
+func (s *Spool) add(o Object) {
+	if !slices.ContainsFunc(s.objects[o.SOPInstanceUID], func(p Object) bool { return p.StudyInstanceUID == o.StudyInstanceUID }) {
+		s.studies[o.StudyInstanceUID] = append(s.studies[o.StudyInstanceUID], o.SOPInstanceUID)
+	}
+	s.objects[o.SOPInstanceUID] = append(s.objects[o.SOPInstanceUID], o)
+	s.segments[o.at.Segment].live++
+}
+
+func segmentName(n uint64) string { return fmt.Sprintf("%012d.seg", n) }
+
+func (s *Spool) path(segment uint64) string { return filepath.Join(s.dir, segmentName(segment)) }
+
+// Reader reads one stored Part 10 file.
+type Reader struct {
+	*io.SectionReader
+	file *os.File
+}
+
+// Read opens an object: a whole Part 10 file. The study may be removed meanwhile; an open reader stays good.
+func (s *Spool) Read(o Object) (*Reader, error) {
+	f, err := os.Open(s.path(o.at.Segment))
+	if err != nil {
+		return nil, fmt.Errorf("spooled object: %w", err)
+	}
+	return &Reader{io.NewSectionReader(f, o.at.Offset+recordHeaderLen, o.Size), f}, nil
+}
+
+// Size is the length of the file in bytes.
+func (r *Reader) Size() int64 { return r.SectionReader.Size() }
+
+// Close releases the file.
+func (r *Reader) Close() error { return r.file.Close() }

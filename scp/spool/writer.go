@@ -1,0 +1,234 @@
+package spool
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"time"
+
+	"ichor/scp/dcm"
+)
+
+// Writer takes the bytes of one data set.
+type Writer struct {
+	session *Session
+	meta    Meta
+	prefix  []byte
+	digest  hash.Hash // of the data set
+	size    int64     // of the data set
+	at      int64     // offset of the record
+	flushed int64     // bytes of the record on their way to the disk
+	buf     []byte    // the bytes after those
+	head    []byte    // first bytes of the data set, until the identifiers were seen
+	ids     dcm.Identifiers
+	known   bool
+	refused error // why Commit will not take it: the bytes from there on are not kept
+	broken  error // what Write ended with
+	done    bool
+}
+
+// bufferBytes are collected before they are written.
+const bufferBytes = 256 << 10
+
+// headSteps are the lengths of the head at which the identifiers are looked for.
+var headSteps = [...]int{32 << 10, 256 << 10, 2 << 20, 8 << 20}
+
+// Write appends bytes of the data set as received. ErrTooLarge, ErrNoSpace; after an error only Abort is left to do.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.done {
+		return 0, ErrClosed
+	}
+	if w.broken != nil {
+		return 0, w.broken
+	}
+	if w.size+int64(len(p)) > w.session.spool.opts.MaxObjectBytes {
+		w.broken = fmt.Errorf("more than %d bytes: %w", w.session.spool.opts.MaxObjectBytes, ErrTooLarge)
+		return 0, w.broken
+	}
+	w.size += int64(len(p))
+	if !w.known {
+		w.look(p)
+	}
+	if w.refused != nil {
+		return len(p), nil
+	}
+	w.digest.Write(p)
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), bufferBytes)
+		w.buf = append(w.buf, rest[:n]...)
+		rest = rest[n:]
+		if len(w.buf) >= bufferBytes {
+			if err := w.flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(p), nil
+}
+
+// look collects the head and tries to identify the object each time it has reached a step.
+func (w *Writer) look(p []byte) {
+	for _, step := range headSteps {
+		if len(w.head) >= step {
+			continue
+		}
+		take := min(step-len(w.head), len(p))
+		w.head = append(w.head, p[:take]...)
+		if p = p[take:]; len(w.head) < step {
+			return
+		}
+		ids, err := dcm.Identify(w.head, w.meta.TransferSyntaxUID)
+		if err != nil && errors.Is(err, dcm.ErrTruncated) && step < headSteps[len(headSteps)-1] {
+			continue
+		}
+		w.identified(ids, err)
+		return
+	}
+}
+
+// identified settles who the object is; what is wrong with it is told by Commit.
+func (w *Writer) identified(ids dcm.Identifiers, err error) {
+	w.known, w.head = true, nil
+	switch {
+	case err != nil:
+		w.refused = err
+	case ids.SOPClassUID != w.meta.SOPClassUID:
+		w.refused = fmt.Errorf("SOP class %q, the command says %q: %w", ids.SOPClassUID, w.meta.SOPClassUID, ErrIdentity)
+	case ids.SOPInstanceUID != w.meta.SOPInstanceUID:
+		w.refused = fmt.Errorf("SOP instance UID differs from the command's: %w", ErrIdentity)
+	case !dcm.PlausibleUID(ids.StudyInstanceUID):
+		w.refused = fmt.Errorf("study instance UID missing or not a UID: %w", ErrIdentity)
+	case !dcm.PlausibleUID(ids.SeriesInstanceUID):
+		w.refused = fmt.Errorf("series instance UID missing or not a UID: %w", ErrIdentity)
+	}
+	w.meta.Identifiers = ids
+}
+
+func (w *Writer) flush() error {
+	err := w.session.spool.disk.write(w.session.seg.file, w.buf, w.at+w.flushed)
+	w.flushed += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	if err != nil {
+		w.broken = diskError("writing to the spool", err)
+		w.done = true
+		w.session.drop(w, true)
+		return w.broken
+	}
+	return nil
+}
+
+// drop ends a writer. A failed segment is abandoned: what the kernel holds of it is not known any more.
+func (s *Session) drop(w *Writer, failed bool) {
+	s.buf = w.buf[:0]
+	w.buf, w.head = nil, nil
+	s.writer = nil
+	if failed || s.seg != nil && w.flushed > 0 && s.seg.file.Truncate(s.seg.end) != nil {
+		s.leave(true)
+	}
+}
+
+// Abort drops the object. After Commit it does nothing.
+func (w *Writer) Abort() {
+	if !w.done {
+		w.done = true
+		w.session.drop(w, false)
+	}
+}
+
+// Commit makes the object durable. fresh is false where the same object was there already, and obj is that one.
+// ErrIdentity, ErrNoSpace, dcm errors; after an error the object is gone, as if aborted.
+func (w *Writer) Commit() (obj Object, fresh bool, err error) {
+	if w.done {
+		return Object{}, false, errors.Join(w.broken, ErrClosed)
+	}
+	if !w.known {
+		w.identified(dcm.IdentifyWhole(w.head, w.meta.TransferSyntaxUID))
+	}
+	if err := errors.Join(w.broken, w.refused); err != nil {
+		w.Abort()
+		return Object{}, false, err
+	}
+	s := w.session.spool
+	sum := [32]byte(w.digest.Sum(nil))
+	obj = Object{Meta: w.meta, Size: int64(len(w.prefix)) + w.size, SHA256: hex.EncodeToString(sum[:]),
+		at: location{w.session.seg.number, w.at}}
+	obj.Received = time.Now().UTC()
+
+	// One commit of a SOP instance UID at a time, so that two associations with the same object keep one of them.
+	for {
+		s.mu.Lock()
+		other, busy := s.pending[obj.SOPInstanceUID]
+		if !busy {
+			break
+		}
+		s.mu.Unlock()
+		<-other
+	}
+	same, found := s.find(obj.SOPInstanceUID, obj.SHA256)
+	obj.Conflict = len(s.objects[obj.SOPInstanceUID]) > 0
+	closed := s.closed
+	if found || closed {
+		s.mu.Unlock()
+		w.Abort()
+		if closed {
+			return Object{}, false, ErrClosed
+		}
+		return same, false, nil
+	}
+	mine := make(chan struct{})
+	s.pending[obj.SOPInstanceUID] = mine
+	s.mu.Unlock()
+
+	err = w.finish(&obj, sum)
+	s.mu.Lock()
+	if err == nil {
+		s.add(obj)
+	}
+	delete(s.pending, obj.SOPInstanceUID)
+	s.mu.Unlock()
+	close(mine)
+	w.done = true
+	w.session.drop(w, err != nil)
+	if err != nil {
+		return Object{}, false, diskError("committing to the spool", err)
+	}
+	if obj.Conflict {
+		s.opts.Logger.Warn("other content under a known SOP instance UID, both kept", "peer", obj.CallingAE)
+	}
+	return obj, true, nil
+}
+
+// finish writes meta and trailer, patches the header, and syncs.
+func (w *Writer) finish(o *Object, data [32]byte) error {
+	g := w.session.seg
+	meta, err := json.Marshal(objectMeta{Version: 1, StudyInstanceUID: o.StudyInstanceUID,
+		SeriesInstanceUID: o.SeriesInstanceUID, SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID,
+		Modality: o.Modality, TransferSyntaxUID: o.TransferSyntaxUID, CallingAE: o.CallingAE, Received: o.Received,
+		Conflict: o.Conflict})
+	if err != nil {
+		return err
+	}
+	h := header{nonce: g.nonce, kind: objectRecord, prefix: uint32(len(w.prefix)), payload: uint64(o.Size), meta: uint32(len(meta))}
+	w.buf = append(w.buf, meta...)
+	w.buf = append(w.buf, encodeTrailer(h, w.prefix, meta, data)...)
+	disk := w.session.spool.disk
+	if w.flushed == 0 {
+		copy(w.buf, h.encode())
+	}
+	if err := disk.write(g.file, w.buf, w.at+w.flushed); err != nil {
+		return err
+	}
+	if w.flushed > 0 {
+		if err := disk.write(g.file, h.encode(), w.at); err != nil {
+			return err
+		}
+	}
+	if err := w.session.spool.makeDurable(g); err != nil {
+		return err
+	}
+	g.end = w.at + h.length()
+	w.flushed = 0 // nothing left to cut back
+	return nil
+}
