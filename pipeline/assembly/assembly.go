@@ -1,0 +1,248 @@
+// Package assembly groups received objects by study and decides when a study is complete.
+//
+// C-STORE carries no end of study, so completeness is an inference, and how it was made is handed on with the study:
+//
+//	quiet 5s   nothing came for the quiet period, and no association is open that has sent objects of the study
+//	limit 10m  objects kept coming, or a sender kept its association open, for too long
+//
+// A study that receives more objects after it was complete begins anew. An Assembler holds nothing that must survive
+// a restart: spool and state know which studies are unfinished, and Resume takes them up again.
+package assembly
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options are the rules of completeness.
+type Options struct {
+	Quiet time.Duration // silence after which a study is complete; default 5 s
+	Limit time.Duration // longest time from the first object; default 10 min
+
+	// Begin is called for the first object of a study since it was last complete. May be nil.
+	Begin func(study string)
+	// Complete is called once for each Begin or Resume. One that could not do its work calls Resume to be asked again.
+	Complete func(study, how string)
+}
+
+const (
+	defaultQuiet = 5 * time.Second
+	defaultLimit = 10 * time.Minute
+)
+
+// Assembler implements scp.Sink. Its methods never block on its callbacks, which Run calls one at a time, in order,
+// with no lock held.
+type Assembler struct {
+	opts Options
+	wake chan struct{} // a deadline came closer, or begun is not empty
+
+	mu      sync.Mutex
+	studies map[string]*gathering
+	assocs  map[uint64]map[string]bool // open associations and the studies they have sent objects of
+	begun   []string                   // studies whose Begin is still to be called
+}
+
+// gathering is a study that is not complete yet.
+type gathering struct {
+	first, last time.Time
+	objects     int
+	open        int // associations still open that have sent objects of it
+}
+
+// Pending describes a study that is not complete yet, for display.
+type Pending struct {
+	Study       string
+	Objects     int // since it began
+	First, Last time.Time
+	Open        int // associations still open that have sent objects of it
+}
+
+// New returns an Assembler; Run makes it work.
+func New(opts Options) *Assembler {
+	if opts.Quiet <= 0 {
+		opts.Quiet = defaultQuiet
+	}
+	if opts.Limit <= 0 {
+		opts.Limit = defaultLimit
+	}
+	if opts.Begin == nil {
+		opts.Begin = func(string) {}
+	}
+	if opts.Complete == nil {
+		opts.Complete = func(string, string) {}
+	}
+	return &Assembler{
+		opts:    opts,
+		wake:    make(chan struct{}, 1),
+		studies: map[string]*gathering{},
+		assocs:  map[uint64]map[string]bool{},
+	}
+}
+
+// Opened notes an association that may send objects.
+func (a *Assembler) Opened(assoc uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.assocs[assoc] = map[string]bool{}
+}
+
+// received notes an object of a study. One that was there already (not fresh) is a sign that the sender is not done
+// with a study that is being gathered; it does not begin one.
+func (a *Assembler) received(assoc uint64, study string, fresh bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g := a.studies[study]
+	if g == nil {
+		if !fresh {
+			return
+		}
+		g = a.begin(study)
+	}
+	g.last = time.Now()
+	if fresh {
+		g.objects++
+	}
+	if sent, open := a.assocs[assoc]; open && !sent[study] {
+		sent[study] = true
+		g.open++
+	}
+}
+
+// Closed notes that an association ended, in whatever way.
+func (a *Assembler) Closed(assoc uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for study := range a.assocs[assoc] {
+		if g := a.studies[study]; g != nil {
+			g.open--
+		}
+	}
+	delete(a.assocs, assoc)
+	a.nudge()
+}
+
+// Resume takes up a study of which objects instances are in the spool and which was not complete when the process
+// ended, or whose Complete could not be carried out. It waits for a whole quiet period from now: a sender whose
+// association broke is given the time to come back.
+func (a *Assembler) Resume(study string, objects int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.studies[study] == nil {
+		g := a.begin(study)
+		g.last, g.objects = g.first, objects
+	}
+}
+
+func (a *Assembler) begin(study string) *gathering {
+	g := &gathering{first: time.Now()}
+	a.studies[study] = g
+	a.begun = append(a.begun, study)
+	// An association that sent objects of the study before it was last complete counts once more when it sends again.
+	for _, sent := range a.assocs {
+		delete(sent, study)
+	}
+	a.nudge()
+	return g
+}
+
+func (a *Assembler) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run calls Begin and Complete until ctx is done. Studies that are unfinished then are for Resume at the next start.
+func (a *Assembler) Run(ctx context.Context) error {
+	timer := time.NewTimer(a.opts.Quiet)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		begun, done, wait := a.take(time.Now())
+		for _, study := range begun {
+			a.opts.Begin(study)
+		}
+		for _, d := range done {
+			a.opts.Complete(d.study, d.how)
+		}
+		if len(done) > 0 {
+			continue // time has passed in the callbacks
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-a.wake:
+		case <-timer.C:
+		}
+	}
+	return nil
+}
+
+type completed struct {
+	study, how string
+	first      time.Time
+}
+
+// take removes and returns what is to be done now, in order, and says how long nothing else will be.
+func (a *Assembler) take(now time.Time) (begun []string, done []completed, wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	begun, a.begun = a.begun, nil
+	wait = a.opts.Limit
+	for study, g := range a.studies {
+		deadline, how := g.deadline(a.opts)
+		if left := deadline.Sub(now); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		delete(a.studies, study)
+		done = append(done, completed{study, how, g.first})
+	}
+	slices.SortFunc(done, func(x, y completed) int {
+		if c := x.first.Compare(y.first); c != 0 {
+			return c
+		}
+		return strings.Compare(x.study, y.study)
+	})
+	return begun, done, wait
+}
+
+// deadline returns when the study is complete if nothing else happens, and by which rule.
+func (g *gathering) deadline(o Options) (time.Time, string) {
+	limit, quiet := g.first.Add(o.Limit), g.last.Add(o.Quiet)
+	if g.open > 0 || limit.Before(quiet) {
+		return limit, "limit " + short(o.Limit)
+	}
+	return quiet, "quiet " + short(o.Quiet)
+}
+
+// short writes 10m0s as 10m and 1h0m0s as 1h.
+func short(d time.Duration) string {
+	s := d.String()
+	if d >= time.Minute {
+		s = strings.TrimSuffix(s, "m0s")
+		if s != d.String() {
+			s += "m"
+		}
+	}
+	if d >= time.Hour {
+		if t := strings.TrimSuffix(s, "h0m"); t != s {
+			s = t + "h"
+		}
+	}
+	return s
+}
+
+// Pending returns the studies that are not complete yet, the oldest first.
+func (a *Assembler) Pending() []Pending {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := make([]Pending, 0, len(a.studies))
+	for study, g := range a.studies {
+		list = append(list, Pending{Study: study, Objects: g.objects, First: g.first, Last: g.last, Open: g.open})
+	}
+	slices.SortFunc(list, func(x, y Pending) int { return x.First.Compare(y.First) })
+	return list
+}

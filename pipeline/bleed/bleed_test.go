@@ -1,0 +1,122 @@
+package bleed
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"ichor/models/bundle"
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+)
+
+const side = 32
+
+// net answers the same picture of channel values for every slab; '.' is no bleed.
+type net struct {
+	p   []float32
+	err error
+}
+
+func (n net) Run(_ context.Context, in []float32, batch int) ([]float32, error) {
+	var out []float32
+	for range batch {
+		out = append(out, n.p...)
+	}
+	return out, n.err
+}
+
+// picture sets "any" to 0.9 and the subtype to 0.8 in a box.
+func (n net) box(s finding.Subtype, r0, r1, c0, c1 int) {
+	for r := r0; r < r1; r++ {
+		for c := c0; c < c1; c++ {
+			n.p[r*side+c] = 0.9
+			n.p[int(s)*side*side+r*side+c] = 0.8
+		}
+	}
+}
+
+func spec(p bundle.Post) *bundle.Network {
+	return &bundle.Network{Role: bundle.Bleed, Threshold: 0.5, Post: p,
+		Input: bundle.Input{Shape: []int64{-1, 1, side, side}, WindowHU: [2]float64{-50, 150}}}
+}
+
+func head(slices int) (*volume.Volume, *volume.Mask) {
+	v := &volume.Volume{Grid: volume.Grid{Rows: side, Columns: side, AlongRow: volume.Vec{1, 0, 0}, AlongColumn: volume.Vec{0, 1, 0}, SpacingMM: [2]float64{1, 1}}}
+	for k := range slices {
+		v.Origins, v.SupportMM = append(v.Origins, volume.Vec{0, 0, float64(5 * k)}), append(v.SupportMM, 5)
+	}
+	v.HU = make([]int16, side*side*slices)
+	cavity := volume.NewMask(&v.Grid)
+	for k := range slices {
+		for r := 4; r < 28; r++ {
+			for c := 4; c < 28; c++ {
+				cavity.Slice(k)[r*side+c] = 1
+			}
+		}
+	}
+	return v, cavity
+}
+
+func count(m *volume.Mask) map[uint8]int {
+	n := map[uint8]int{}
+	for _, v := range m.Voxels {
+		if v != 0 {
+			n[v]++
+		}
+	}
+	return n
+}
+
+func TestLabels(t *testing.T) {
+	v, cavity := head(3)
+	for _, c := range []struct {
+		name string
+		post bundle.Post
+		draw func(net)
+		want map[finding.Subtype]int // voxels a slice
+	}{
+		{"nothing", bundle.Post{}, func(net) {}, nil},
+		{"inside", bundle.Post{}, func(n net) { n.box(finding.SAH, 10, 12, 10, 15) }, map[finding.Subtype]int{finding.SAH: 10}},
+		{"cut by the cavity", bundle.Post{}, func(n net) { n.box(finding.EDH, 0, 6, 10, 12) }, map[finding.Subtype]int{finding.EDH: 4}},
+		{"outside the cavity", bundle.Post{}, func(n net) { n.box(finding.EDH, 0, 4, 0, 32) }, nil},
+		{"subtype without any", bundle.Post{}, func(n net) {
+			n.box(finding.IVH, 10, 12, 10, 12)
+			clear(n.p[:side*side])
+		}, nil},
+		{"two subtypes", bundle.Post{}, func(n net) {
+			n.box(finding.IPH, 10, 12, 10, 12)
+			n.box(finding.SDH, 20, 22, 10, 13)
+		}, map[finding.Subtype]int{finding.IPH: 4, finding.SDH: 6}},
+		{"small component", bundle.Post{MinComponentML: 0.5}, func(n net) { // 0.015 mL a pixel over three slices
+			n.box(finding.IPH, 10, 15, 10, 15)
+			n.box(finding.SDH, 20, 25, 10, 19)
+		}, map[finding.Subtype]int{finding.SDH: 45}},
+		{"thin seam at the rim", bundle.Post{OpeningMM: 2, RimMM: 5}, func(n net) {
+			n.box(finding.SDH, 4, 6, 4, 28)    // two pixels wide: no disc of 2 mm fits
+			n.box(finding.SAH, 15, 17, 12, 20) // as thin, but deep
+		}, map[finding.Subtype]int{finding.SAH: 16}},
+		{"opening everywhere", bundle.Post{OpeningMM: 2}, func(n net) { n.box(finding.SAH, 15, 17, 12, 20) }, nil},
+		{"thick at the rim", bundle.Post{OpeningMM: 1, RimMM: 5}, func(n net) { n.box(finding.SDH, 4, 9, 10, 20) },
+			map[finding.Subtype]int{finding.SDH: 46}}, // the four corners are rounded
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := net{p: make([]float32, outputs*side*side)}
+			c.draw(n)
+			m, err := Labels(context.Background(), v, cavity, n, spec(c.post), 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := count(m)
+			for _, s := range finding.Subtypes {
+				if got[uint8(s)] != 3*c.want[s] {
+					t.Errorf("%s: %d voxels, want %d", s, got[uint8(s)], 3*c.want[s])
+				}
+			}
+		})
+	}
+	broken := errors.New("broken")
+	if _, err := Labels(context.Background(), v, cavity, net{make([]float32, outputs*side*side), broken}, spec(bundle.Post{}), 1); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}

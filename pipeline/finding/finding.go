@@ -1,0 +1,135 @@
+// Package finding holds the result of one analysis: all that reporting may read beside the voxels, and the JSON
+// that `ichor analyze` writes and the HTTP interface returns.
+package finding
+
+import "fmt"
+
+// Disclaimer stands on every output.
+const Disclaimer = "Research use only. Not for clinical use."
+
+// Subtype is a hemorrhage subtype; its value is the voxel value in a label volume (0 is no hemorrhage) and the
+// channel order of the bleed network after "any".
+type Subtype uint8
+
+const (
+	None Subtype = iota
+	IPH          // intraparenchymal
+	IVH          // intraventricular
+	SAH          // subarachnoid
+	SDH          // subdural
+	EDH          // epidural
+)
+
+// Subtypes lists the five in voxel-value order.
+var Subtypes = [...]Subtype{IPH, IVH, SAH, SDH, EDH}
+
+// String returns the abbreviation, as used for JSON keys and channel names.
+func (s Subtype) String() string {
+	return [...]string{"none", "IPH", "IVH", "SAH", "SDH", "EDH"}[s]
+}
+
+// Name returns the words a reader sees.
+func (s Subtype) Name() string {
+	return [...]string{"No hemorrhage", "Intraparenchymal hemorrhage", "Intraventricular hemorrhage",
+		"Subarachnoid hemorrhage", "Subdural hemorrhage", "Epidural hemorrhage"}[s]
+}
+
+// MarshalText writes the abbreviation.
+func (s Subtype) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads an abbreviation.
+func (s *Subtype) UnmarshalText(text []byte) error {
+	for k := range EDH + 1 {
+		if k.String() == string(text) {
+			*s = k
+			return nil
+		}
+	}
+	return fmt.Errorf("hemorrhage subtype %q: want none, IPH, IVH, SAH, SDH or EDH", text)
+}
+
+// Status says how an analysis ended.
+type Status string
+
+const (
+	Analyzed Status = "analyzed"
+	Refused  Status = "refused"
+)
+
+// Finding is the result of one analysis of one study.
+type Finding struct {
+	Status     Status           `json:"status"`
+	Code       string           `json:"code,omitempty"`   // refusals: a stable word, see selection
+	Reason     string           `json:"reason,omitempty"` // refusals: a sentence for the operator
+	Disclaimer string           `json:"disclaimer"`
+	Study      Study            `json:"study"`
+	Series     *Series          `json:"series,omitempty"`
+	Bundle     Bundle           `json:"bundle"`
+	Volumes    *Volumes         `json:"volumes_ml,omitempty"`
+	CavityML   float64          `json:"cavity_ml,omitempty"`
+	Lesions    []Lesion         `json:"lesions,omitempty"`
+	TimingMS   map[string]int64 `json:"timing_ms,omitempty"`
+	Warnings   []string         `json:"warnings,omitempty"`
+	Candidates []Candidate      `json:"candidates,omitempty"`
+	Complete   string           `json:"complete,omitempty"` // how assembly decided that the study was complete
+}
+
+// Study names the analysed study.
+type Study struct {
+	StudyInstanceUID string `json:"study_instance_uid"`
+}
+
+// Series names the series that was read and its geometry.
+type Series struct {
+	SeriesInstanceUID string     `json:"series_instance_uid"`
+	Slices            int        `json:"slices"`
+	SpacingMM         [3]float64 `json:"spacing_mm"` // between rows, between columns, median along the normal
+	TiltDeg           float64    `json:"tilt_deg"`   // angle between the slice normal and the axis of the positions
+}
+
+// Bundle names the networks that were used.
+type Bundle struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Digest  string `json:"digest"`            // sha256 of manifest.json, which holds the digests of all else
+	Caution string `json:"caution,omitempty"` // the first limit that its makers state: what it was trained on
+}
+
+// Volumes are millilitres in patient space. The subtypes add up to the total.
+type Volumes struct {
+	Total float64 `json:"total"`
+	IPH   float64 `json:"IPH"`
+	IVH   float64 `json:"IVH"`
+	SAH   float64 `json:"SAH"`
+	SDH   float64 `json:"SDH"`
+	EDH   float64 `json:"EDH"`
+}
+
+// Of returns the volume of one subtype, or the total for None.
+func (v Volumes) Of(s Subtype) float64 {
+	return [...]float64{v.Total, v.IPH, v.IVH, v.SAH, v.SDH, v.EDH}[s]
+}
+
+// Set stores the volume of one subtype, or the total for None.
+func (v *Volumes) Set(s Subtype, ml float64) {
+	*[...]*float64{&v.Total, &v.IPH, &v.IVH, &v.SAH, &v.SDH, &v.EDH}[s] = ml
+}
+
+// Lesion is one connected part of one subtype.
+type Lesion struct {
+	Subtype       Subtype    `json:"subtype"`
+	VolumeML      float64    `json:"volume_ml"`
+	Slices        [2]int     `json:"slices"`          // first and last, counted from 0 at the feet
+	CentroidMM    [3]float64 `json:"centroid_mm"`     // patient coordinates, LPS
+	MaxDiameterMM float64    `json:"max_diameter_mm"` // largest distance within one slice
+}
+
+// Candidate is one series of the study as selection saw it.
+type Candidate struct {
+	SeriesInstanceUID string   `json:"series_instance_uid"`
+	Modality          string   `json:"modality"`
+	Instances         int      `json:"instances"`
+	Score             float64  `json:"score"`
+	Chosen            bool     `json:"chosen"`
+	Reasons           []string `json:"reasons"`
+}

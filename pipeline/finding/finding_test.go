@@ -1,0 +1,48 @@
+package finding
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+)
+
+// TestJSON holds that a finding survives the state file and the HTTP interface.
+func TestJSON(t *testing.T) {
+	f := Finding{
+		Status: Analyzed, Disclaimer: Disclaimer, Study: Study{"1.2"}, Series: &Series{"1.2.3", 32, [3]float64{0.5, 0.5, 5}, -18.5},
+		Bundle: Bundle{"n", "v", "d", "c"}, Volumes: &Volumes{Total: 15, IPH: 1, IVH: 2, SAH: 3, SDH: 4, EDH: 5}, CavityML: 1500,
+		TimingMS: map[string]int64{"bleed": 7}, Warnings: []string{"w"},
+	}
+	for _, s := range Subtypes {
+		f.Lesions = append(f.Lesions, Lesion{Subtype: s, VolumeML: float64(s), Slices: [2]int{1, 2}, CentroidMM: [3]float64{1, 2, 3}, MaxDiameterMM: 9})
+	}
+	raw, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Finding
+	if err := json.Unmarshal(raw, &back); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(f, back) {
+		t.Errorf("wrote %+v\nread  %+v", f, back)
+	}
+	if err := json.Unmarshal([]byte(`{"lesions":[{"subtype":"XYZ"}]}`), &back); err == nil {
+		t.Error("an unknown subtype was read")
+	}
+}
+
+func TestVolumesOf(t *testing.T) {
+	var v Volumes
+	for i, s := range append([]Subtype{None}, Subtypes[:]...) {
+		v.Set(s, float64(i+1))
+	}
+	if want := (Volumes{Total: 1, IPH: 2, IVH: 3, SAH: 4, SDH: 5, EDH: 6}); v != want {
+		t.Errorf("%+v", v)
+	}
+	for i, s := range append([]Subtype{None}, Subtypes[:]...) {
+		if v.Of(s) != float64(i+1) {
+			t.Errorf("%v: %g", s, v.Of(s))
+		}
+	}
+}

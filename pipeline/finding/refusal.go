@@ -1,0 +1,27 @@
+package finding
+
+// Codes of refusals: stable words for programs; the reason beside them is for people.
+const (
+	NoHeadCT           = "no-head-ct"          // nothing in the study is a CT of the head
+	TooFewSlices       = "too-few-slices"      // fewer slices, or a shorter stretch of the head, than can be judged
+	TooLarge           = "too-large"           // more voxels than this node is set up for
+	NotAxial           = "not-axial"           // coronal, sagittal or oblique
+	NotOriginal        = "not-original"        // localizer, reformatted or otherwise derived images only
+	EnhancedCT         = "enhanced-ct"         // multi-frame CT objects
+	MixedOrientation   = "mixed-orientation"   // the slices of the series are not parallel
+	MixedGeometry      = "mixed-geometry"      // matrix or pixel spacing changes inside the series
+	MissingPosition    = "missing-position"    // a slice does not say where it lies
+	DuplicatePosition  = "duplicate-position"  // two different slices at one position
+	Incomplete         = "incomplete"          // slices are missing inside the stack
+	MissingCalibration = "missing-calibration" // pixel values cannot be turned into Hounsfield units
+	Undecodable        = "undecodable"         // pixel data compressed in a way we do not read, damaged or cut off
+	EmptyCavity        = "no-cavity"           // the networks found no intracranial cavity
+)
+
+// Refusal is why a study or a series cannot be analysed. It is a result, not a failure: trying again gives the same.
+type Refusal struct {
+	Code   string // one of the codes above
+	Reason string // a sentence that an operator understands, without patient attributes
+}
+
+func (r *Refusal) Error() string { return r.Code + ": " + r.Reason }

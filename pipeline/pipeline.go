@@ -1,0 +1,192 @@
+// Package pipeline analyses one study: pixels in, finding out. Analyze shows the whole way on one screen; each stage is
+// a package of its own. A study that cannot be analysed gives a finding that says why, not an error; an error means that
+// another try may succeed.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"ichor/models/bundle"
+	"ichor/pipeline/bleed"
+	"ichor/pipeline/cavity"
+	"ichor/pipeline/finding"
+	"ichor/pipeline/measure"
+	"ichor/pipeline/selection"
+	"ichor/pipeline/subtype"
+	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
+	"ichor/scp/dcm"
+)
+
+// Net is one network; see window.Net.
+type Net = window.Net
+
+// Options are what an Analyzer is made of.
+type Options struct {
+	Bundle       *bundle.Bundle // what the networks want and how their answers are used
+	CavityTissue Net
+	CavityBone   Net
+	Bleed        Net
+	Batch        int // slices in one run of a network; 0 is 1, which is as fast as more on a CPU
+	Selection    selection.Options
+	Logger       *slog.Logger // may be nil
+}
+
+// ObjectReader is an opened Part 10 file.
+type ObjectReader interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Object is one received object. Open is called more than once.
+type Object interface {
+	Open() (ObjectReader, error)
+}
+
+// Study is what there is to analyse.
+type Study struct {
+	UID      string
+	Objects  []Object
+	Complete string // how it was decided that no more objects come; kept in the finding
+}
+
+// Result is a finding with what reporting needs to draw and describe it.
+type Result struct {
+	Finding finding.Finding
+	Volume  *volume.Volume // nil for a refused study, as the two masks
+	Labels  *volume.Mask   // voxel value is a finding.Subtype
+	Cavity  *volume.Mask
+	Header  *dcm.DataSet // of one image of the analysed series; of some object of a refused study, nil where none can be read
+}
+
+// Analyzer holds the networks. It is safe for concurrent use.
+type Analyzer struct{ o Options }
+
+// New makes an Analyzer. The networks must fit the bundle, which must hold all three roles.
+func New(o Options) *Analyzer {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Analyzer{o}
+}
+
+// Analyze finds and measures hemorrhage in a study. The error is ctx's, or one of reading or of a network.
+func (a *Analyzer) Analyze(ctx context.Context, study Study) (*Result, error) {
+	r := &Result{Finding: finding.Finding{
+		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
+		Bundle:   bundleOf(a.o.Bundle),
+		TimingMS: map[string]int64{},
+	}}
+	err := a.analyze(ctx, study, r)
+	if refusal := new(finding.Refusal); errors.As(err, &refusal) {
+		r.refuse(refusal)
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (a *Analyzer) analyze(ctx context.Context, study Study, r *Result) error {
+	b := a.o.Bundle
+	tissue := cavity.Network{Net: a.o.CavityTissue, Spec: b.Network(bundle.CavityTissue)}
+	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
+	bleeds := b.Network(bundle.Bleed)
+
+	in, err := step(ctx, a, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
+	if err != nil {
+		return err
+	}
+	choice, err := step(ctx, a, r, "selection", func() (selection.Choice, error) { return choose(in, a.o.Selection, r) })
+	if err != nil {
+		return err
+	}
+	r.Volume, err = step(ctx, a, r, "volume", func() (*volume.Volume, error) { return build(ctx, in, choice, r) })
+	if err != nil {
+		return err
+	}
+	r.Cavity, err = step(ctx, a, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Batch) })
+	if err != nil {
+		return err
+	}
+	if err := r.checkCavity(); err != nil {
+		return err
+	}
+	r.Labels, err = step(ctx, a, r, "bleed", func() (*volume.Mask, error) {
+		return bleed.Labels(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Batch)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = step(ctx, a, r, "measure", func() (struct{}, error) {
+		if bleeds.Post.SubtypePer == "component" {
+			subtype.PerComponent(r.Labels, &r.Volume.Grid)
+		}
+		v := measure.Volumes(r.Labels, &r.Volume.Grid)
+		r.Finding.Volumes = &v
+		r.Finding.Lesions = measure.Lesions(r.Labels, &r.Volume.Grid)
+		return struct{}{}, nil
+	})
+	return err
+}
+
+func bundleOf(b *bundle.Bundle) finding.Bundle {
+	f := finding.Bundle{Name: b.Name, Version: b.Version, Digest: b.Digest}
+	if len(b.Training.Limits) > 0 {
+		f.Caution = b.Training.Limits[0]
+	}
+	return f
+}
+
+// step runs one stage: it checks ctx, names the stage in the error and notes the time taken.
+func step[T any](ctx context.Context, a *Analyzer, r *Result, stage string, do func() (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, fmt.Errorf("%s: %w", stage, err)
+	}
+	start := time.Now()
+	out, err := do()
+	took := time.Since(start)
+	r.Finding.TimingMS[stage] = took.Milliseconds()
+	if err != nil {
+		return none, fmt.Errorf("%s: %w", stage, err)
+	}
+	a.o.Logger.DebugContext(ctx, "stage done", "stage", stage, "took", took)
+	return out, nil
+}
+
+// refuse turns r into the result of a refused study.
+func (r *Result) refuse(why *finding.Refusal) {
+	f := &r.Finding
+	f.Status, f.Code, f.Reason = finding.Refused, why.Code, why.Reason
+	f.Volumes, f.Lesions, f.Series, f.CavityML = nil, nil, nil, 0
+	for i := range f.Candidates {
+		f.Candidates[i].Chosen = false
+	}
+	r.Volume, r.Labels, r.Cavity = nil, nil, nil
+}
+
+// checkCavity measures the cavity and refuses a head in which there is none. A part of a head is analysed, with a
+// warning: the networks look at slices.
+func (r *Result) checkCavity() error {
+	const none, small, large = 50, 600, 2200 // mL
+	ml := r.Cavity.VolumeML(&r.Volume.Grid)
+	r.Finding.CavityML = ml
+	switch {
+	case ml < none:
+		return &finding.Refusal{Code: finding.EmptyCavity, Reason: fmt.Sprintf(
+			"No intracranial cavity was found (%.0f mL): the series may not show a head, or not as the networks know it. "+
+				"Read it without ichor.", ml)}
+	case ml < small, ml > large:
+		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("The intracranial cavity measures %.0f mL, which is unusual; "+
+			"look at its contour before trusting the volumes.", ml))
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/selection"
+	"ichor/pipeline/volume"
+	"ichor/scp/dcm"
+)
+
+// images are the objects of a study that could be read, and their headers.
+type images struct {
+	objects []Object
+	headers []*dcm.DataSet
+}
+
+// readHeaders reads the header of every object. Damaged objects are left out and counted; the study is refused where
+// nothing else is there.
+func readHeaders(ctx context.Context, study Study, r *Result) (*images, error) {
+	out := &images{}
+	damaged := 0
+	for _, o := range study.Objects {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		f, err := open(o, func(f *dcm.File) error { return nil })
+		switch {
+		case unreadable(err):
+			damaged++
+			continue
+		case err != nil:
+			return nil, err
+		}
+		out.objects = append(out.objects, o)
+		out.headers = append(out.headers, f.Data)
+	}
+	if len(out.headers) > 0 {
+		r.Header = out.headers[0]
+	}
+	if damaged > 0 && len(out.headers) == 0 {
+		return nil, &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
+			"None of the %d objects of the study can be read; they are damaged or cut off. Send the study again.", damaged)}
+	}
+	if damaged > 0 {
+		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study cannot be read and were left out.",
+			damaged, len(study.Objects)))
+	}
+	return out, nil
+}
+
+// open reads the header of o and gives it to use while the object is open.
+func open(o Object, use func(*dcm.File) error) (_ *dcm.File, err error) {
+	in, err := o.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	f, err := dcm.Read(in, in.Size(), dcm.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return f, use(f)
+}
+
+// unreadable tells what is wrong with an object from a failure to read it.
+func unreadable(err error) bool {
+	for _, kind := range []error{dcm.ErrNotDICOM, dcm.ErrTruncated, dcm.ErrLimit, dcm.ErrTransferSyntax, dcm.ErrEncoding, dcm.ErrPixelData} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+func choose(in *images, o selection.Options, r *Result) (selection.Choice, error) {
+	c := selection.Choose(in.headers, o)
+	r.Finding.Candidates = c.Candidates
+	if c.Refusal != nil {
+		return c, c.Refusal
+	}
+	return c, nil
+}
+
+// build reads the best series whose pixels can be decoded and show a head. The refusal is that of the best one.
+func build(ctx context.Context, in *images, c selection.Choice, r *Result) (*volume.Volume, error) {
+	var first *finding.Refusal
+	for _, s := range c.Ranked {
+		v, a, err := in.volume(ctx, s)
+		if refusal := new(finding.Refusal); errors.As(err, &refusal) {
+			candidate := &r.Finding.Candidates[s.Candidate]
+			candidate.Reasons = append(candidate.Reasons, refusal.Reason)
+			if first == nil {
+				first = refusal
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if first != nil {
+			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
+		}
+		r.Finding.Warnings = append(r.Finding.Warnings, s.Warnings...)
+		r.Finding.Candidates[s.Candidate].Chosen = true
+		r.Finding.Series = &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: v.Slices(),
+			SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}, TiltDeg: a.TiltDeg}
+		r.Header = in.headers[s.Images[a.Order[0]]]
+		return v, nil
+	}
+	return nil, first
+}
+
+func (in *images) volume(ctx context.Context, s selection.Series) (*volume.Volume, *volume.Arrangement, error) {
+	slices := make([]volume.Slice, len(s.Images))
+	for k, i := range s.Images {
+		slices[k] = volume.Slice{Header: in.headers[i], Pixels: func() ([]byte, error) { return pixels(in.objects[i]) }}
+	}
+	v, a, err := volume.Build(ctx, slices)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !s.HeadNamed && !selection.ShowsSkull(v) {
+		return nil, nil, &finding.Refusal{Code: finding.NoHeadCT, Reason: "Nothing says that the series shows a head, and no skull is seen in it; " +
+			"route head CT alone here, or name the head in Body Part Examined or Series Description."}
+	}
+	return v, a, nil
+}
+
+// pixels decodes one object; pixel data that cannot be decoded is a refusal.
+func pixels(o Object) ([]byte, error) {
+	var raw []byte
+	var syntax string
+	_, err := open(o, func(f *dcm.File) (err error) {
+		syntax = f.Meta.TransferSyntaxUID
+		raw, err = f.PixelData()
+		return err
+	})
+	if unreadable(err) {
+		return nil, fmt.Errorf("%w (%w)", &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
+			"The pixels of a slice cannot be decoded: damaged, cut off, or compressed in a way that is not read (transfer syntax %s). Send the series again, uncompressed.",
+			dcm.UIDName(syntax))}, err)
+	}
+	return raw, err
+}

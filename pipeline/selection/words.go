@@ -1,0 +1,105 @@
+package selection
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"ichor/scp/dcm"
+)
+
+// headWords say that a description is about the head; otherWords that it is about something else. Upper case, whole
+// words. Protocol names are free text in the language of the site.
+var (
+	headWords = []string{"HEAD", "BRAIN", "SKULL", "CRANIUM", "CRANIAL", "CRANE", "CRÂNE", "CRANIO", "CRANEO", "CRÁNEO", "CEREBRUM", "CEREBRAL",
+		"CEREBRALE", "CEREBRO", "ENCEPHALE", "ENCEFALO", "NEURO", "NEUROCRANIUM", "KOPF", "SCHAEDEL", "SCHÄDEL", "SCHADEL", "CCT", "CRAN",
+		"TETE", "TÊTE", "CABEZA", "TESTA", "HOOFD", "HERSENEN", "HJERNE", "HUVUD", "GLOWA", "GŁOWA", "STROKE", "HEADNECK", "HEADBRAIN"}
+	otherWords = []string{"CHEST", "THORAX", "LUNG", "LUNGS", "ABDOMEN", "ABDOMINAL", "ABD", "PELVIS", "PELVIC", "LIVER", "KIDNEY", "CSPINE",
+		"TSPINE", "LSPINE", "SSPINE", "SPINE", "CERVICAL", "LUMBAR", "WIRBELSAEULE", "HWS", "BWS", "LWS", "NECK", "HALS", "HEART", "CARDIAC",
+		"AORTA", "EXTREMITY", "LEG", "ARM", "KNEE", "HIP", "SHOULDER", "ANKLE", "FOOT", "HAND", "WRIST", "ELBOW", "SINUS", "SINUSES",
+		"PNS", "NNH", "ORBIT", "ORBITS", "FACE", "FACIAL", "MAXILLA", "MANDIBLE", "JAW", "DENTAL", "PETROUS", "IAC", "IAM"}
+	lessWords = []string{"ANGIO", "CTA", "PERFUSION", "CTP", "MIP", "VENO", "CTV", "DELAY", "VENOUS", "ARTERIAL", "CONTRAST"}
+)
+
+// words are the upper-case words of the given elements. C-SPINE counts as CSPINE too.
+func words(d *dcm.DataSet, tags ...dcm.Tag) []string {
+	var out []string
+	for _, t := range tags {
+		for _, v := range d.Strings(t) {
+			v = strings.ToUpper(v)
+			for _, s := range []string{v, strings.ReplaceAll(v, "-", "")} {
+				out = append(out, strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) })...)
+			}
+		}
+	}
+	return out
+}
+
+// which is the first of known that is among said.
+func which(said, known []string) string {
+	i := slices.IndexFunc(said, func(w string) bool { return slices.Contains(known, w) })
+	if i < 0 {
+		return ""
+	}
+	return said[i]
+}
+
+// kernel is what a reconstruction kernel is for.
+type kernel int
+
+const (
+	unknownKernel kernel = iota
+	softKernel
+	sharpKernel
+)
+
+// kernelOf reads Convolution Kernel (0018,1210). Each manufacturer has its own names; a name that is not known says
+// nothing.
+func kernelOf(d *dcm.DataSet) kernel {
+	for _, v := range d.Strings(dcm.ConvolutionKernel) {
+		v = strings.ToUpper(strings.TrimSpace(v))
+		switch v {
+		case "STANDARD", "STND", "SOFT", "BRAIN", "UA", "UB", "UC", "A", "B", "C", "SA", "SB", "SC", "SMOOTH": // GE, Philips
+			return softKernel
+		case "BONE", "BONEPLUS", "BONE+", "EDGE", "LUNG", "DETAIL", "ULTRA", "HD BONE", "D", "E", "L", "YA", "YB", "YC", "YD", "YE":
+			return sharpKernel
+		}
+		if n, ok := number(v, "FC"); ok { // Toshiba and Canon: 20 to 29 and 60 to 69 are brain, 30 and 80 upwards bone and lung
+			if n/10 == 3 || n >= 50 && n < 60 || n >= 80 {
+				return sharpKernel
+			}
+			return softKernel
+		}
+		for _, p := range []string{"HR", "HC", "HF", "QR", "BR", "H", "J", "B", "I", "T"} { // Siemens: the number is the sharpness
+			if n, ok := number(v, p); ok {
+				if n >= 55 {
+					return sharpKernel
+				}
+				return softKernel
+			}
+		}
+	}
+	return unknownKernel
+}
+
+// number is the decimal number after prefix; letters may follow it.
+func number(s, prefix string) (int, bool) {
+	rest, ok := strings.CutPrefix(s, prefix)
+	if !ok || rest == "" || rest[0] < '0' || rest[0] > '9' {
+		return 0, false
+	}
+	n := 0
+	for _, c := range []byte(rest) {
+		if c < '0' || c > '9' || n > 999 {
+			break
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n, true
+}
+
+// contrast reports whether an agent is named (0018,0010).
+func contrast(d *dcm.DataSet) bool {
+	v := strings.ToUpper(strings.TrimSpace(d.String(dcm.ContrastBolusAgent)))
+	return v != "" && !slices.Contains([]string{"NONE", "NO", "N", "NO CONTRAST", "0", "NATIV", "WITHOUT"}, v)
+}

@@ -1,0 +1,192 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Next says what a restart has to do with a study that is in the spool.
+type Next string
+
+const (
+	Nothing  Next = "nothing"  // its last analysis saw every object
+	Assemble Next = "assemble" // objects may still arrive, or arrived after the last analysis: Receive, then assembly.Resume
+	Submit   Next = "submit"   // complete: submit its job; the queue drops it if it still has it
+)
+
+// Resume says what a restart has to do with a study of which objects instances are in the spool. The case is the zero
+// Case when the study is not known.
+func (s *Store) Resume(studyInstanceUID string, objects int) (Next, Case, error) {
+	c, err := s.Case(IDOf(studyInstanceUID))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Assemble, Case{}, nil
+	case err != nil:
+		return "", Case{}, err
+	case c.Phase == Receiving || c.Objects != objects:
+		return Assemble, c, nil
+	case c.Phase == Queued:
+		return Submit, c, nil
+	}
+	return Nothing, c, nil
+}
+
+// Case returns one case, or ErrNotFound.
+func (s *Store) Case(id CaseID) (Case, error) {
+	var c Case
+	err := s.view(func(tx *bolt.Tx) (err error) {
+		c, err = getCase(tx, id)
+		return err
+	})
+	return c, err
+}
+
+// Cases returns up to limit cases, the newest first.
+func (s *Store) Cases(limit int) ([]Case, error) {
+	var cases []Case
+	err := s.view(func(tx *bolt.Tx) error {
+		cur := tx.Bucket(bucketNewest).Cursor()
+		for k, _ := cur.Last(); k != nil && len(cases) < limit; k, _ = cur.Prev() {
+			c, err := getCase(tx, CaseID(k[8:]))
+			if err != nil {
+				return err
+			}
+			cases = append(cases, c)
+		}
+		return nil
+	})
+	return cases, err
+}
+
+// InPhase returns every case in a phase, the oldest first.
+func (s *Store) InPhase(phase Phase) ([]Case, error) {
+	var cases []Case
+	err := s.view(func(tx *bolt.Tx) error {
+		left := readCount(tx, countCases(phase))
+		cur := tx.Bucket(bucketNewest).Cursor()
+		for k, _ := cur.First(); k != nil && left > 0; k, _ = cur.Next() {
+			c, err := getCase(tx, CaseID(k[8:]))
+			if err != nil {
+				return err
+			}
+			if c.Phase == phase {
+				cases = append(cases, c)
+				left--
+			}
+		}
+		return nil
+	})
+	return cases, err
+}
+
+// History returns the events of a case, the oldest first.
+func (s *Store) History(id CaseID) ([]Event, error) {
+	var events []Event
+	err := s.view(func(tx *bolt.Tx) error {
+		return scan(tx.Bucket(bucketHistory), []byte(id), func(v []byte) error {
+			var e Event
+			if err := json.Unmarshal(v, &e); err != nil {
+				return fmt.Errorf("history of case %s: %w: %w", id, ErrDamaged, err)
+			}
+			events = append(events, e)
+			return nil
+		})
+	})
+	return events, err
+}
+
+// Deliveries returns the deliveries of a case in the order they were created.
+func (s *Store) Deliveries(id CaseID) ([]Delivery, error) {
+	return s.deliveries(bucketResults, []byte(id))
+}
+
+// DeadLetters returns the deliveries that were given up, in the order they were created.
+func (s *Store) DeadLetters() ([]Delivery, error) { return s.deliveries(bucketDead, nil) }
+
+// Delivery returns one delivery, or ErrNotFound.
+func (s *Store) Delivery(key DeliveryKey) (Delivery, error) {
+	var d Delivery
+	err := s.view(func(tx *bolt.Tx) (err error) {
+		d, err = getDelivery(tx, key)
+		return err
+	})
+	return d, err
+}
+
+func (s *Store) deliveries(index, prefix []byte) ([]Delivery, error) {
+	var all []Delivery
+	err := s.view(func(tx *bolt.Tx) error {
+		return scan(tx.Bucket(index), prefix, func(key []byte) error {
+			d, err := readDelivery(tx, key)
+			all = append(all, d)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+func scan(b *bolt.Bucket, prefix []byte, each func(value []byte) error) error {
+	cur := b.Cursor()
+	for k, v := cur.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = cur.Next() {
+		if err := each(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Counts are the numbers an operator watches. Reading them costs the same however many cases there are.
+type Counts struct {
+	Cases      map[Phase]int                    `json:"cases"`
+	Deliveries map[string]map[DeliveryState]int `json:"deliveries"` // by destination
+}
+
+// Counts returns how many cases are in each phase and how many deliveries in each state.
+func (s *Store) Counts() (Counts, error) {
+	c := Counts{Cases: map[Phase]int{}, Deliveries: map[string]map[DeliveryState]int{}}
+	for _, p := range Phases {
+		c.Cases[p] = 0
+	}
+	err := s.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketCounts).ForEach(func(k, _ []byte) error {
+			n := int(readCount(tx, k))
+			if phase, ok := strings.CutPrefix(string(k), "case\x00"); ok {
+				c.Cases[Phase(phase)] = n
+			} else if rest, ok := strings.CutPrefix(string(k), "delivery\x00"); ok {
+				state, destination, _ := strings.Cut(rest, "\x00")
+				if c.Deliveries[destination] == nil {
+					c.Deliveries[destination] = map[DeliveryState]int{}
+				}
+				c.Deliveries[destination][DeliveryState(state)] = n
+			}
+			return nil
+		})
+	})
+	return c, err
+}
+
+func countCases(p Phase) []byte { return []byte("case\x00" + string(p)) }
+
+func countDeliveries(destination string, state DeliveryState) []byte {
+	return []byte("delivery\x00" + string(state) + "\x00" + destination)
+}
+
+func count(tx *bolt.Tx, key []byte, by int64) error {
+	return putJSON(tx.Bucket(bucketCounts), key, readCount(tx, key)+by)
+}
+
+func readCount(tx *bolt.Tx, key []byte) int64 {
+	var n int64
+	if raw := tx.Bucket(bucketCounts).Get(key); raw != nil && json.Unmarshal(raw, &n) != nil {
+		return 0
+	}
+	return n
+}

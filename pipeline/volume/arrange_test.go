@@ -1,0 +1,294 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"ichor/pipeline/finding"
+	"ichor/scp/dcm"
+)
+
+// header makes the geometry of one slice of 4 x 5 pixels.
+func header(origin Vec, orientation ...float64) *dcm.DataSet {
+	if len(orientation) == 0 {
+		orientation = []float64{1, 0, 0, 0, 1, 0}
+	}
+	d := &dcm.DataSet{}
+	d.SetDecimals(dcm.ImagePositionPatient, origin[:]...)
+	d.SetDecimals(dcm.ImageOrientationPatient, orientation...)
+	d.SetDecimals(dcm.PixelSpacing, 0.5, 0.4)
+	d.SetInts(dcm.Rows, "US", 4)
+	d.SetInts(dcm.Columns, "US", 5)
+	d.SetInts(dcm.BitsAllocated, "US", 16)
+	d.SetInts(dcm.BitsStored, "US", 12)
+	d.SetInts(dcm.HighBit, "US", 11)
+	d.SetInts(dcm.PixelRepresentation, "US", 0)
+	d.SetDecimals(dcm.RescaleSlope, 1)
+	d.SetDecimals(dcm.RescaleIntercept, -1024)
+	return d
+}
+
+func at(zs ...float64) []*dcm.DataSet {
+	var out []*dcm.DataSet
+	for _, z := range zs {
+		out = append(out, header(Vec{-10, -10, z}))
+	}
+	return out
+}
+
+func TestArrangeRefuses(t *testing.T) {
+	without := func(tag dcm.Tag) []*dcm.DataSet {
+		h := at(0, 5, 10)
+		h[1].Delete(tag)
+		return h
+	}
+	with := func(edit func(*dcm.DataSet)) []*dcm.DataSet {
+		h := at(0, 5, 10)
+		edit(h[2])
+		return h
+	}
+	for _, c := range []struct {
+		name    string
+		headers []*dcm.DataSet
+		code    string
+	}{
+		{"nothing", nil, finding.TooFewSlices},
+		{"no position", without(dcm.ImagePositionPatient), finding.MissingPosition},
+		{"no orientation", without(dcm.ImageOrientationPatient), finding.MissingPosition},
+		{"no pixel spacing", without(dcm.PixelSpacing), finding.MissingPosition},
+		{"no rows", without(dcm.Rows), finding.Undecodable},
+		{"two coordinates", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 1, 2) }), finding.MissingPosition},
+		{"position far away", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 1, 2, 1e9) }), finding.MissingPosition},
+		{"zero direction", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, 0, 0, 0, 0, 1, 0) }), finding.MissingPosition},
+		{"oblique directions", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 0.6, 0.8, 0) }), finding.MissingPosition},
+		{"no number", with(func(d *dcm.DataSet) { d.SetStrings(dcm.PixelSpacing, "DS", "NaN", "1") }), finding.MissingPosition},
+		{"zero spacing", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.PixelSpacing, 0, 0) }), finding.MissingPosition},
+		{"turned slice", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, 0, 1, 0, 0, 0, -1) }), finding.MixedOrientation},
+		{"mirrored slice", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, -1, 0, 0, 0, 1, 0) }), finding.MixedOrientation},
+		{"other matrix", with(func(d *dcm.DataSet) { d.SetInts(dcm.Rows, "US", 5) }), finding.MixedGeometry},
+		{"other zoom", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.PixelSpacing, 0.6, 0.4) }), finding.MixedGeometry},
+		{"twice", at(0, 5, 5, 10), finding.DuplicatePosition},
+		{"three slices missing", at(0, 5, 10, 15, 35, 40, 45), finding.Incomplete},
+		{"far apart", at(0, 21, 42, 63), finding.Incomplete},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Arrange(c.headers)
+			var r *finding.Refusal
+			if !errors.As(err, &r) || r.Code != c.code {
+				t.Fatalf("got %v, want code %s", err, c.code)
+			}
+		})
+	}
+}
+
+func TestArrangeGaps(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		z        []float64
+		warnings int
+		support  []float64
+	}{
+		{"even", []float64{0, 5, 10, 15}, 0, []float64{5, 5, 5, 5}},
+		{"one slice missing", []float64{0, 5, 10, 20, 25}, 1, []float64{5, 5, 7.5, 7.5, 5}},
+		{"thin below, thick above", []float64{0, 2.5, 5, 7.5, 10, 17.5, 25, 32.5}, 1, []float64{2.5, 2.5, 2.5, 2.5, 5, 7.5, 7.5, 7.5}},
+		{"below the origin", []float64{-7, -3, 1}, 0, []float64{4, 4, 4}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, err := Arrange(at(c.z...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(a.Grid.SupportMM, c.support) || len(a.Warnings) != c.warnings {
+				t.Errorf("support %v, want %v; warnings %q, want %d", a.Grid.SupportMM, c.support, a.Warnings, c.warnings)
+			}
+		})
+	}
+}
+
+// The volume of a mask does not depend on the order in which slices come, on gantry tilt (which shears the stack), on
+// the direction in which the patient lies, or on InstanceNumber.
+func TestVolumeOfMask(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		var zs []float64
+		z := rng.Float64()*100 - 50
+		for range 3 + rng.IntN(20) {
+			zs = append(zs, z)
+			z += 2 + rng.Float64()*2
+		}
+		tilt := (rng.Float64() - 0.5) // radians
+		sin, cos := math.Sincos(tilt)
+		orientation := []float64{1, 0, 0, 0, cos, sin}
+		normal := Vec{0, -sin, cos}
+		var hs []*dcm.DataSet
+		for i, z := range zs {
+			// A tilted gantry: the table moves along z, so origins are not above one another along the normal.
+			h := header(Vec{-10, -10, z / cos}, orientation...)
+			h.SetStrings(dcm.InstanceNumber, "IS", "1")
+			h.SetStrings(dcm.SOPInstanceUID, "UI", string(rune('0'+i%10)))
+			hs = append(hs, h)
+		}
+		rng.Shuffle(len(hs), func(i, j int) { hs[i], hs[j] = hs[j], hs[i] })
+		a, err := Arrange(hs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Grid.Normal(); got.Sub(normal).Length() > 1e-9 {
+			t.Fatalf("normal %v, want %v", got, normal)
+		}
+		if math.Abs(a.TiltDeg-math.Abs(tilt)*180/math.Pi) > 1e-6 {
+			t.Fatalf("tilt %v, want %v", a.TiltDeg, tilt*180/math.Pi)
+		}
+		m := NewMask(&a.Grid)
+		want := 0.0
+		for k := range zs {
+			lo, hi := k-1, k+1
+			support := 0.0
+			switch {
+			case lo < 0:
+				support = zs[1] - zs[0]
+			case hi == len(zs):
+				support = zs[k] - zs[lo]
+			default:
+				support = (zs[hi] - zs[lo]) / 2
+			}
+			for i := range m.Slice(k) {
+				if rng.IntN(2) == 0 {
+					m.Slice(k)[i] = 1
+					want += 0.5 * 0.4 * support / 1000
+				}
+			}
+		}
+		if got := m.VolumeML(&a.Grid); math.Abs(got-want) > 1e-6*want {
+			t.Fatalf("volume %v mL, want %v", got, want)
+		}
+	}
+}
+
+func TestBuildSortsPixels(t *testing.T) {
+	var in []Slice
+	for _, z := range []float64{10, 0, 5} {
+		raw := make([]byte, 40)
+		for i := range 20 {
+			raw[2*i] = byte(z)
+		}
+		h := header(Vec{0, 0, z})
+		h.SetStrings(dcm.SOPInstanceUID, "UI", dcm.Decimal(z))
+		in = append(in, Slice{h, func() ([]byte, error) { return raw, nil }})
+	}
+	v, _, err := Build(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range []int16{-1024, -1019, -1014} {
+		if v.Slice(k)[7] != want || v.Sources[k].SOPInstanceUID != dcm.Decimal(float64(5*k)) {
+			t.Errorf("slice %d is %d of %s, want %d", k, v.Slice(k)[7], v.Sources[k].SOPInstanceUID, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := Build(ctx, in); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestStored(t *testing.T) {
+	set := func(kv ...any) *dcm.DataSet {
+		d := header(Vec{})
+		for i := 0; i < len(kv); i += 2 {
+			tag := kv[i].(dcm.Tag)
+			switch v := kv[i+1].(type) {
+			case int:
+				d.SetInts(tag, "US", int64(v))
+			case float64:
+				d.SetDecimals(tag, v)
+			case string:
+				d.SetStrings(tag, "CS", v)
+			case nil:
+				d.Delete(tag)
+			}
+		}
+		return d
+	}
+	for _, c := range []struct {
+		name string
+		d    *dcm.DataSet
+		cell uint16
+		want int16
+		code string
+	}{
+		{"unsigned", set(), 1064, 40, ""},
+		{"overlay bits above High Bit", set(), 0xF000 | 1064, 40, ""},
+		{"signed", set(dcm.PixelRepresentation, 1, dcm.RescaleIntercept, 0.0), 0x0FFF, -1, ""},
+		{"signed 16", set(dcm.PixelRepresentation, 1, dcm.RescaleIntercept, 0.0, dcm.BitsStored, 16, dcm.HighBit, 15), 0xFC18, -1000, ""},
+		{"high bit 15", set(dcm.HighBit, 15), 1064 << 4, 40, ""},
+		{"slope", set(dcm.RescaleSlope, 0.5), 2129, 40, ""}, // 40.5 to even
+		{"padding below air", set(dcm.PixelRepresentation, 1, dcm.RescaleIntercept, 0.0, dcm.BitsStored, 16, dcm.HighBit, 15), 0xF830, AirHU, ""},
+		{"padding value", set(dcm.PixelPaddingValue, 2000), 2000, AirHU, ""},
+		{"padding range", set(dcm.PixelPaddingValue, 2000, dcm.PixelPaddingRangeLimit, 2100), 2050, AirHU, ""},
+		{"beside the padding range", set(dcm.PixelPaddingValue, 2000, dcm.PixelPaddingRangeLimit, 2100), 2101, 1077, ""},
+		{"signed padding read as unsigned", set(dcm.PixelRepresentation, 1, dcm.BitsStored, 16, dcm.HighBit, 15, dcm.PixelPaddingValue, 63536), 0xF830, AirHU, ""},
+		{"large", set(dcm.RescaleSlope, 100.0), 4000, math.MaxInt16, ""},
+		{"no rescale slope", set(dcm.RescaleSlope, nil), 0, 0, finding.MissingCalibration},
+		{"zero slope", set(dcm.RescaleSlope, 0.0), 0, 0, finding.MissingCalibration},
+		{"density", set(dcm.RescaleType, "MGML"), 0, 0, finding.MissingCalibration},
+		{"colour", set(dcm.SamplesPerPixel, 3), 0, 0, finding.Undecodable},
+		{"inverted", set(dcm.PhotometricInterpretation, "MONOCHROME1"), 0, 0, finding.Undecodable},
+		{"32 bits", set(dcm.BitsAllocated, 32), 0, 0, finding.Undecodable},
+		{"more stored than allocated", set(dcm.BitsStored, 17, dcm.HighBit, 16), 0, 0, finding.Undecodable},
+		{"negative high bit", set(dcm.HighBit, 3), 0, 0, finding.Undecodable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := StoredOf(c.d)
+			var r *finding.Refusal
+			if errors.As(err, &r) != (c.code != "") || r != nil && r.Code != c.code {
+				t.Fatalf("got %v, want %q", err, c.code)
+			}
+			if err != nil {
+				return
+			}
+			var hu [1]int16
+			if err := s.Decode([]byte{byte(c.cell), byte(c.cell >> 8)}, hu[:]); err != nil || hu[0] != c.want {
+				t.Errorf("%v HU, want %v (%v)", hu[0], c.want, err)
+			}
+			if err := s.Decode([]byte{1}, hu[:]); err == nil {
+				t.Error("one byte for a pixel of two was taken")
+			}
+		})
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	// All eight ways in which axial rows and columns can run.
+	for _, o := range [][6]float64{
+		{1, 0, 0, 0, 1, 0}, {-1, 0, 0, 0, 1, 0}, {1, 0, 0, 0, -1, 0}, {-1, 0, 0, 0, -1, 0},
+		{0, 1, 0, 1, 0, 0}, {0, -1, 0, 1, 0, 0}, {0, 1, 0, -1, 0, 0}, {0, -1, 0, -1, 0, 0},
+	} {
+		g := Grid{Rows: 3, Columns: 4, AlongRow: Vec{o[0], o[1], o[2]}, AlongColumn: Vec{o[3], o[4], o[5]}, SpacingMM: [2]float64{2, 3},
+			Origins: []Vec{{}}}
+		v := g.Canonical()
+		point := func(i, j int) Vec {
+			at := v.Index(i, j)
+			return g.Point(0, float64(at/g.Columns), float64(at%g.Columns))
+		}
+		seen := map[int]bool{}
+		for i := range v.Rows {
+			for j := range v.Columns {
+				seen[v.Index(i, j)] = true
+			}
+		}
+		if len(seen) != 12 {
+			t.Errorf("%v: %d of 12 pixels", o, len(seen))
+		}
+		if d := point(0, 1).Sub(point(0, 0)); d != (Vec{v.SpacingMM[1], 0, 0}) {
+			t.Errorf("%v: columns run along %v", o, d)
+		}
+		if d := point(1, 0).Sub(point(0, 0)); d != (Vec{0, v.SpacingMM[0], 0}) {
+			t.Errorf("%v: rows run along %v", o, d)
+		}
+	}
+}

@@ -1,0 +1,285 @@
+// Package window turns Hounsfield units into the channels that a network sees, and takes its answer back to the source
+// grid. The order is fixed and shared with the training code (models/training/ich/window.py):
+//
+//	slab      thin slices are averaged to about the thickness that the network was trained on
+//	window    v = clip((HU - low) / (high - low), 0, 1) on the source pixels
+//	resample  to N x N pixels of a fixed size in mm, around the centre of the bone; antialiased
+//	channels  the neighbouring slabs on either side
+//
+// Networks see canonical orientation (volume.View); the volume itself is never turned.
+package window
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"ichor/models/bundle"
+	"ichor/pipeline/volume"
+)
+
+// boneHU: voxels above this are bone; their mean row and column is the centre of the head.
+const boneHU = 150
+
+// Net computes probabilities: input is batch x channels x N x N, the result batch x outputs x N x N. It must be safe for
+// concurrent use.
+type Net interface {
+	Run(ctx context.Context, input []float32, batch int) ([]float32, error)
+}
+
+// Centre is the mean row and column, in canonical coordinates, of the bone in the whole stack; the middle of the image
+// where there is none.
+func Centre(v *volume.Volume) (row, column float64) {
+	view := v.Canonical()
+	counts := make([]int64, v.Rows) // bone voxels of each row of the source
+	columns := make([]int64, v.Columns)
+	for k := range v.Slices() {
+		s := v.Slice(k)
+		for r := range v.Rows {
+			for c, hu := range s[r*v.Columns : (r+1)*v.Columns] {
+				if hu > boneHU {
+					counts[r]++
+					columns[c]++
+				}
+			}
+		}
+	}
+	mean := func(n []int64) float64 {
+		sum, total := 0.0, int64(0)
+		for i, c := range n {
+			sum += float64(i) * float64(c)
+			total += c
+		}
+		if total == 0 {
+			return float64(len(n)-1) / 2
+		}
+		return sum / float64(total)
+	}
+	row, column = mean(counts), mean(columns)
+	if view.Swapped {
+		row, column = column, row
+	}
+	if view.Row < 0 {
+		row = float64(view.Rows-1) - row
+	}
+	if view.Column < 0 {
+		column = float64(view.Columns-1) - column
+	}
+	return row, column
+}
+
+// Stack is one volume as one network sees it: slabs, each a plane of N x N values.
+type Stack struct {
+	v      *volume.Volume
+	in     bundle.Input
+	view   volume.View
+	perS   int // source slices per slab
+	rows   axis
+	cols   axis
+	planes map[int][]float32 // of the slabs around the current one
+	canon  []float32         // scratch: windowed slab in canonical orientation
+	half   []float32         // scratch: its rows resampled
+	sums   []int32           // scratch: sum of the slices of a slab
+}
+
+// NewStack prepares v for a network with input in; centre is that of Centre.
+func NewStack(v *volume.Volume, in bundle.Input, row, column float64) *Stack {
+	view := v.Canonical()
+	return &Stack{v: v, in: in, view: view, perS: SlicesPerSlab(v.MedianGap(), in.SlabMM),
+		rows:   newAxis(view.Rows, in.Size(), view.SpacingMM[0], in.PixelMM, row),
+		cols:   newAxis(view.Columns, in.Size(), view.SpacingMM[1], in.PixelMM, column),
+		planes: map[int][]float32{},
+		canon:  make([]float32, view.Rows*view.Columns),
+		half:   make([]float32, in.Size()*view.Columns),
+	}
+}
+
+// SlicesPerSlab is how many source slices, gapMM apart in the median, make a slab of about slabMM; 1 leaves them alone.
+func SlicesPerSlab(gapMM, slabMM float64) int {
+	if slabMM <= 0 || gapMM <= 0 || gapMM >= 0.6*slabMM {
+		return 1
+	}
+	return max(1, int(math.Floor(slabMM/gapMM+0.5)))
+}
+
+// Slabs is the number of slabs.
+func (s *Stack) Slabs() int { return (s.v.Slices() + s.perS - 1) / s.perS }
+
+// Source returns the first slice of slab z and the one after its last.
+func (s *Stack) Source(z int) (first, end int) {
+	return z * s.perS, min((z+1)*s.perS, s.v.Slices())
+}
+
+// Fill writes the channels of slab z to dst: channels x N x N.
+func (s *Stack) Fill(dst []float32, z int) {
+	n := s.in.Size() * s.in.Size()
+	last := s.Slabs() - 1
+	for c := range 1 + 2*s.in.Neighbours {
+		copy(dst[c*n:(c+1)*n], s.plane(min(max(z+c-s.in.Neighbours, 0), last)))
+	}
+	for k := range s.planes { // slabs are asked for in order
+		if k < z-s.in.Neighbours {
+			delete(s.planes, k)
+		}
+	}
+}
+
+func (s *Stack) plane(z int) []float32 {
+	p, ok := s.planes[z]
+	if !ok {
+		s.window(z)
+		p = s.down()
+		s.planes[z] = p
+	}
+	return p
+}
+
+// window writes the windowed mean of slab z to s.canon.
+func (s *Stack) window(z int) {
+	lo, width := float32(s.in.WindowHU[0]), float32(s.in.WindowHU[1]-s.in.WindowHU[0])
+	first, end := s.Source(z)
+	at := s.v.Slice(first)
+	if end-first == 1 {
+		for i := range s.view.Rows {
+			out := s.canon[i*s.view.Columns : (i+1)*s.view.Columns]
+			p := s.view.Index(i, 0)
+			for j := range out {
+				out[j] = min(max((float32(at[p])-lo)/width, 0), 1)
+				p += s.view.Column
+			}
+		}
+		return
+	}
+	if s.sums == nil {
+		s.sums = make([]int32, len(at))
+	}
+	clear(s.sums)
+	for k := first; k < end; k++ {
+		for i, hu := range s.v.Slice(k) {
+			s.sums[i] += int32(hu)
+		}
+	}
+	count := float32(end - first)
+	for i := range s.view.Rows {
+		out := s.canon[i*s.view.Columns : (i+1)*s.view.Columns]
+		p := s.view.Index(i, 0)
+		for j := range out {
+			out[j] = min(max((float32(s.sums[p])/count-lo)/width, 0), 1)
+			p += s.view.Column
+		}
+	}
+}
+
+// down resamples s.canon to N x N: rows first, then columns.
+func (s *Stack) down() []float32 {
+	n, width := s.in.Size(), s.view.Columns
+	clear(s.half)
+	for t := range n {
+		out := s.half[t*width : (t+1)*width]
+		for k, w := range s.rows.weights[t*s.rows.taps : (t+1)*s.rows.taps] {
+			if w == 0 {
+				continue
+			}
+			for j, x := range s.canon[(s.rows.first[t]+k)*width:][:width] {
+				out[j] += w * x
+			}
+		}
+	}
+	p := make([]float32, n*n)
+	for t := range n {
+		in := s.half[t*width : (t+1)*width]
+		for u := range n {
+			sum := float32(0)
+			for k, w := range s.cols.weights[u*s.cols.taps : (u+1)*s.cols.taps] {
+				sum += w * in[s.cols.first[u]+k]
+			}
+			p[t*n+u] = sum
+		}
+	}
+	return p
+}
+
+// Image is one output channel of the network, N x N, to be read on the source grid.
+type Image struct {
+	s *Stack
+	p []float32
+}
+
+// Image takes N x N probabilities.
+func (s *Stack) Image(p []float32) Image { return Image{s, p} }
+
+// Row writes the value at each source pixel of row i of the canonical view to dst, which has view.Columns elements, and
+// returns false, dst untouched, where the whole row lies off the network grid.
+func (m Image) Row(dst []float32, i int) bool {
+	a, b := m.s.rows.share[i][0], m.s.rows.share[i][1]
+	if a == 0 && b == 0 {
+		return false
+	}
+	for j := range dst {
+		dst[j] = m.at(i, j, a, b)
+	}
+	return true
+}
+
+// At is the value at canonical source pixel (i, j).
+func (m Image) At(i, j int) float32 {
+	return m.at(i, j, m.s.rows.share[i][0], m.s.rows.share[i][1])
+}
+
+func (m Image) at(i, j int, a, b float32) float32 {
+	n := m.s.in.Size()
+	c, d := m.s.cols.share[j][0], m.s.cols.share[j][1]
+	t, u := m.s.rows.below[i], m.s.cols.below[j]
+	sum := float32(0)
+	if a != 0 {
+		if c != 0 {
+			sum += a * c * m.p[t*n+u]
+		}
+		if d != 0 {
+			sum += a * d * m.p[t*n+u+1]
+		}
+	}
+	if b != 0 {
+		if c != 0 {
+			sum += b * c * m.p[(t+1)*n+u]
+		}
+		if d != 0 {
+			sum += b * d * m.p[(t+1)*n+u+1]
+		}
+	}
+	return sum
+}
+
+// View is the canonical view that At and Row count in.
+func (s *Stack) View() volume.View { return s.view }
+
+// Each runs net over all slabs of s in batches and calls visit for each slab in order with its outputs x N x N
+// probabilities. outputs is the number of output channels.
+func (s *Stack) Each(ctx context.Context, net Net, batch, outputs int, visit func(slab int, p []float32) error) error {
+	size := s.in.Size() * s.in.Size()
+	element := s.in.Channels() * size
+	batch = max(batch, 1)
+	input := make([]float32, min(batch, s.Slabs())*element)
+	for z := 0; z < s.Slabs(); z += batch {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(batch, s.Slabs()-z)
+		for i := range n {
+			s.Fill(input[i*element:(i+1)*element], z+i)
+		}
+		p, err := net.Run(ctx, input[:n*element], n)
+		if err != nil {
+			return fmt.Errorf("slab %d of %d: %w", z+1, s.Slabs(), err)
+		}
+		if len(p) != n*outputs*size {
+			return fmt.Errorf("slab %d of %d: network answered %d values, not %d", z+1, s.Slabs(), len(p), n*outputs*size)
+		}
+		for i := range n {
+			if err := visit(z+i, p[i*outputs*size:(i+1)*outputs*size]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

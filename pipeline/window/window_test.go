@@ -1,0 +1,222 @@
+package window
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"ichor/models/bundle"
+	"ichor/pipeline/volume"
+)
+
+func input(size, neighbours int, pixelMM, slabMM float64, window [2]float64) bundle.Input {
+	return bundle.Input{Shape: []int64{-1, int64(1 + 2*neighbours), int64(size), int64(size)}, WindowHU: window,
+		PixelMM: pixelMM, SlabMM: slabMM, Neighbours: neighbours}
+}
+
+// The weights are those of the definition: triangles over all integers, outside the image nothing.
+func TestAxisIsTheDefinition(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 300 {
+		n, size := 1+rng.IntN(40), 16*(1+rng.IntN(3))
+		spacing, pixel, centre := 0.2+rng.Float64()*2, 0.2+rng.Float64()*3, float64(n)*rng.Float64()
+		step := pixel / spacing
+		if rng.IntN(3) == 0 {
+			pixel = 0
+			step, centre = float64(n)/float64(size), float64(n-1)/2
+		}
+		a := newAxis(n, size, spacing, pixel, centre)
+		s := math.Max(1, step)
+		for u := range size {
+			c := centre + (float64(u)-float64(size-1)/2)*step
+			sum := 0.0
+			for i := -2000; i < 2000; i++ {
+				sum += math.Max(0, 1-math.Abs(float64(i)-c)/s)
+			}
+			for i := range n {
+				want := math.Max(0, 1-math.Abs(float64(i)-c)/s) / sum
+				got := 0.0
+				if k := i - a.first[u]; k >= 0 && k < a.taps {
+					got = float64(a.weights[u*a.taps+k])
+				}
+				if math.Abs(got-want) > 1e-6 {
+					t.Fatalf("n %d size %d step %g target %d source %d: weight %g, want %g", n, size, step, u, i, got, want)
+				}
+			}
+		}
+		for i := range n {
+			at := (float64(i)-centre)/step + float64(size-1)/2
+			for u := range size {
+				want := math.Max(0, 1-math.Abs(float64(u)-at))
+				got := 0.0
+				if u == a.below[i] {
+					got = float64(a.share[i][0])
+				} else if u == a.below[i]+1 {
+					got = float64(a.share[i][1])
+				}
+				if math.Abs(got-want) > 1e-6 {
+					t.Fatalf("n %d size %d step %g source %d target %d: weight %g, want %g", n, size, step, i, u, got, want)
+				}
+			}
+		}
+	}
+}
+
+// testdata/golden.json was written by the training code (testdata/golden.py).
+func TestSameAsTraining(t *testing.T) {
+	raw, err := os.ReadFile("testdata/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		Slices, Rows, Columns int
+		PositionsMM           []float64 `json:"positions_mm"`
+		HU                    []int16
+		Centre                [2]float64
+		Cases                 []struct {
+			Size       int
+			PixelMM    float64 `json:"pixel_mm"`
+			SlabMM     float64 `json:"slab_mm"`
+			Neighbours int
+			WindowHU   [2]float64 `json:"window_hu"`
+			SpacingMM  [2]float64 `json:"spacing_mm"`
+			SlabOf     []int      `json:"slab_of"`
+			Input      []float32
+			Back       []float32
+		}
+	}
+	if err := json.Unmarshal(raw, &g); err != nil {
+		t.Fatal(err)
+	}
+	for _, turn := range [][6]float64{{1, 0, 0, 0, 1, 0}, {-1, 0, 0, 0, 1, 0}, {0, -1, 0, 1, 0, 0}, {0, 1, 0, -1, 0, 0}} {
+		for n, c := range g.Cases {
+			canonical := volume.Grid{Rows: g.Rows, Columns: g.Columns, SpacingMM: c.SpacingMM}
+			grid := canonical
+			grid.AlongRow, grid.AlongColumn = volume.Vec{turn[0], turn[1], turn[2]}, volume.Vec{turn[3], turn[4], turn[5]}
+			if turn[0] == 0 {
+				grid.Rows, grid.Columns = g.Columns, g.Rows
+				grid.SpacingMM = [2]float64{c.SpacingMM[1], c.SpacingMM[0]}
+			}
+			for _, z := range g.PositionsMM {
+				grid.Origins = append(grid.Origins, volume.Vec{0, 0, z})
+			}
+			v := &volume.Volume{Grid: grid, HU: make([]int16, len(g.HU))}
+			view := grid.Canonical()
+			for k := range g.Slices {
+				for i := range g.Rows {
+					for j := range g.Columns {
+						v.Slice(k)[view.Index(i, j)] = g.HU[(k*g.Rows+i)*g.Columns+j]
+					}
+				}
+			}
+			row, column := Centre(v)
+			if math.Abs(row-g.Centre[0]) > 1e-9 || math.Abs(column-g.Centre[1]) > 1e-9 {
+				t.Fatalf("centre %v %v, want %v", row, column, g.Centre)
+			}
+			s := NewStack(v, input(c.Size, c.Neighbours, c.PixelMM, c.SlabMM, c.WindowHU), row, column)
+			element := len(c.Input) / s.Slabs()
+			got := make([]float32, element)
+			for z := range s.Slabs() {
+				s.Fill(got, z)
+				for i, x := range got {
+					if math.Abs(float64(x-c.Input[z*element+i])) > 1e-4 {
+						t.Fatalf("turn %v case %d slab %d value %d: %v, want %v", turn, n, z, i, x, c.Input[z*element+i])
+					}
+				}
+				first, end := s.Source(z)
+				for k := first; k < end; k++ {
+					if c.SlabOf[k] != z {
+						t.Fatalf("case %d: slice %d in slab %d, want %d", n, k, z, c.SlabOf[k])
+					}
+				}
+			}
+			p := make([]float32, c.Size*c.Size)
+			for i := range p {
+				p[i] = float32(i*7919%101) / 100
+			}
+			values := make([]float32, g.Columns)
+			for i := range g.Rows {
+				if !s.Image(p).Row(values, i) {
+					clear(values)
+				}
+				for j := range values {
+					want := c.Back[i*g.Columns+j]
+					if math.Abs(float64(values[j]-want)) > 1e-4 || s.Image(p).At(i, j) != values[j] {
+						t.Fatalf("turn %v case %d back (%d, %d): %v and %v, want %v", turn, n, i, j, values[j], s.Image(p).At(i, j), want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestSlicesPerSlab(t *testing.T) {
+	for _, c := range []struct {
+		gap, slab float64
+		want      int
+	}{{0.625, 5, 8}, {1, 5, 5}, {1.25, 5, 4}, {2.99, 5, 2}, {3, 5, 1}, {5, 5, 1}, {1, 0, 1}, {0, 5, 1}} {
+		if got := SlicesPerSlab(c.gap, c.slab); got != c.want {
+			t.Errorf("gap %g slab %g: %d, want %d", c.gap, c.slab, got, c.want)
+		}
+	}
+}
+
+type net func(ctx context.Context, in []float32, batch int) ([]float32, error)
+
+func (n net) Run(ctx context.Context, in []float32, batch int) ([]float32, error) {
+	return n(ctx, in, batch)
+}
+
+func TestEach(t *testing.T) {
+	v := &volume.Volume{Grid: volume.Grid{Rows: 16, Columns: 16, AlongRow: volume.Vec{1, 0, 0}, AlongColumn: volume.Vec{0, 1, 0}, SpacingMM: [2]float64{1, 1}}}
+	for k := range 7 {
+		v.Origins = append(v.Origins, volume.Vec{0, 0, float64(5 * k)})
+		for range 256 {
+			v.HU = append(v.HU, int16(10*k))
+		}
+	}
+	s := func() *Stack { return NewStack(v, input(16, 1, 1, 0, [2]float64{0, 100}), 7.5, 7.5) }
+	for batch := range 9 {
+		next := 0
+		first := net(func(_ context.Context, in []float32, n int) ([]float32, error) {
+			var out []float32
+			for i := range n { // the middle channel
+				out = append(out, in[(3*i+1)*256:(3*i+2)*256]...)
+			}
+			return out, nil
+		})
+		err := s().Each(context.Background(), first, batch, 1, func(slab int, p []float32) error {
+			if slab != next || math.Abs(float64(p[100])-0.1*float64(slab)) > 1e-6 {
+				t.Errorf("batch %d: slab %d (want %d) has %v", batch, slab, next, p[100])
+			}
+			next++
+			return nil
+		})
+		if err != nil || next != 7 {
+			t.Errorf("batch %d: %d slabs, %v", batch, next, err)
+		}
+	}
+	broken := errors.New("broken")
+	for name, n := range map[string]net{
+		"failing": func(context.Context, []float32, int) ([]float32, error) { return nil, broken },
+		"short":   func(context.Context, []float32, int) ([]float32, error) { return make([]float32, 9), nil },
+	} {
+		if err := s().Each(context.Background(), n, 2, 1, func(int, []float32) error { return nil }); err == nil {
+			t.Errorf("%s network: no error", name)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	runs := 0
+	err := s().Each(ctx, net(func(_ context.Context, in []float32, n int) ([]float32, error) {
+		runs++
+		cancel()
+		return make([]float32, n*256), nil
+	}), 2, 1, func(int, []float32) error { return nil })
+	if !errors.Is(err, context.Canceled) || runs != 1 {
+		t.Errorf("cancelled: %d runs, %v", runs, err)
+	}
+}
