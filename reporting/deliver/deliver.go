@@ -1,0 +1,202 @@
+// Package deliver sends result objects to their destinations by C-STORE (PS3.4 §B) and keeps at it until the
+// destination has them or there is no hope.
+//
+// What is to be sent, and how far it came, is in state; deliver keeps nothing that must survive a restart. Every
+// destination has a line of its own, so one that is dead or slow never holds up another. A line sends what is due, in
+// order, several objects on one association. What can go wrong is of three kinds:
+//
+//	destination  it cannot be reached, rejects the association, breaks it or is out of resources: the line pauses,
+//	             with growing waits, and makes one attempt at a time until one succeeds
+//	refused      it answers that it will not take this object, or no presentation context fits: that object waits,
+//	             with growing waits, while others go on; after Options.RefusedTries refusals it is a dead letter.
+//	             A permanent rejection of the association counts as a refusal of the objects it was made for.
+//	age          whatever the reason, an object that could not be sent for Options.MaxAge is a dead letter
+//
+// A dead letter keeps the words of the destination and waits for state.Replay. An object is sent again only when no
+// answer came or when the answer could not be recorded; its SOP Instance UID is always the same, so a destination
+// that has it already can tell.
+package deliver
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"ichor/pipeline/state"
+	"ichor/scp/dimse"
+)
+
+// Destination is a DICOM peer that gets results.
+type Destination struct {
+	Name      string // in state, logs and status; unique
+	Address   string // host:port
+	CalledAE  string
+	CallingAE string
+
+	ConnectTimeout  time.Duration // 0: the default of dimse
+	ResponseTimeout time.Duration // 0: the default of dimse
+}
+
+// Store is what deliver needs of *state.Store.
+type Store interface {
+	Due(destination string, now time.Time, n int) ([]state.Delivery, error)
+	NextDue(destination string) (at time.Time, ok bool, err error)
+	MarkStored(key state.DeliveryKey, note string, now time.Time) error
+	MarkFailed(failures []state.Failure, now time.Time) error
+}
+
+// Peer is what deliver needs of *dimse.SCU.
+type Peer interface {
+	Accepted(sopClass string) []string
+	Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status, error)
+	Release(ctx context.Context) error
+	Abort()
+}
+
+// Options say where to, and how patiently.
+type Options struct {
+	Destinations []Destination
+	State        Store
+
+	FirstRetry   time.Duration // after the first failure, doubling from there; default 5 s
+	MaxRetry     time.Duration // longest wait; default 10 min
+	MaxAge       time.Duration // default 7 days
+	RefusedTries int           // default 10
+	Batch        int           // objects for one association, at most 32, the default
+	DrainTime    time.Duration // an object in flight may go on for so long once Run's context is done; default 30 s
+
+	Backoff func(failures int) time.Duration                                     // default: the above, with jitter
+	Dial    func(ctx context.Context, o dimse.ConnectOptions) (Peer, error)      // default dimse.Connect
+	Open    func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default Open
+	Events  func(Event)                                                          // told of every attempt; may be nil; must not block
+	Logger  *slog.Logger
+}
+
+// Outcome of an attempt.
+type Outcome string
+
+const (
+	Stored Outcome = "stored"
+	Retry  Outcome = "retry"
+	Dead   Outcome = "dead"
+)
+
+// Event is one attempt to send one object.
+type Event struct {
+	Delivery state.Delivery // as it was before the attempt
+	Outcome  Outcome
+	Err      error         // nil when stored
+	Took     time.Duration // of the C-STORE; 0 when none was sent
+}
+
+// Status is how a destination does at this moment.
+type Status struct {
+	Name      string    `json:"name"`
+	Address   string    `json:"address"`
+	Down      bool      `json:"down"`
+	Failures  int       `json:"failures"` // attempts in a row that did not get through
+	LastError string    `json:"last_error,omitempty"`
+	NextTry   time.Time `json:"next_try,omitzero"` // while down
+	Sending   int       `json:"sending"`           // objects of the attempt in progress
+}
+
+// maxBatch keeps the presentation contexts of a batch, up to three for each SOP class, below the 128 of an association
+// (PS3.8 §9.3.2.2).
+const maxBatch = 32
+
+// Deliverer sends; Run makes it work.
+type Deliverer struct {
+	opts  Options
+	lines []*line
+}
+
+// New returns a Deliverer for the destinations of opts.
+func New(opts Options) *Deliverer {
+	setDefault(&opts.FirstRetry, 5*time.Second)
+	setDefault(&opts.MaxRetry, 10*time.Minute)
+	setDefault(&opts.MaxAge, 7*24*time.Hour)
+	setDefault(&opts.RefusedTries, 10)
+	setDefault(&opts.Batch, maxBatch)
+	setDefault(&opts.DrainTime, 30*time.Second)
+	opts.Batch = min(opts.Batch, maxBatch)
+	if opts.Backoff == nil {
+		opts.Backoff = func(failures int) time.Duration { return backoff(opts.FirstRetry, opts.MaxRetry, failures) }
+	}
+	if opts.Dial == nil {
+		opts.Dial = func(ctx context.Context, o dimse.ConnectOptions) (Peer, error) {
+			scu, err := dimse.Connect(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			return scu, nil
+		}
+	}
+	if opts.Open == nil {
+		opts.Open = Open
+	}
+	if opts.Events == nil {
+		opts.Events = func(Event) {}
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Deliverer{opts: opts}
+	for _, dest := range opts.Destinations {
+		d.lines = append(d.lines, &line{
+			opts: &d.opts,
+			dest: dest,
+			log:  opts.Logger.With("dest", dest.Name),
+			wake: make(chan struct{}, 1),
+		})
+	}
+	return d
+}
+
+func setDefault[T int | time.Duration](v *T, to T) {
+	if *v <= 0 {
+		*v = to
+	}
+}
+
+// backoff doubles from first to most and adds or takes up to a fifth, so that lines that failed together do not try
+// together.
+func backoff(first, most time.Duration, failures int) time.Duration {
+	d := most
+	if n := max(failures-1, 0); n < 30 && first<<n>>n == first {
+		d = min(first<<n, most)
+	}
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+// Run sends until ctx is done. Then no further object is begun; those in flight may be answered within
+// Options.DrainTime. Run returns when every line has ended.
+func (d *Deliverer) Run(ctx context.Context) error {
+	var lines sync.WaitGroup
+	for _, l := range d.lines {
+		lines.Go(func() { l.run(ctx) })
+	}
+	lines.Wait()
+	return nil
+}
+
+// Wake tells that there may be new deliveries, or replayed ones. It does not hurry a destination that is down.
+func (d *Deliverer) Wake() {
+	for _, l := range d.lines {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Status returns how each destination does, in the order of the options.
+func (d *Deliverer) Status() []Status {
+	list := make([]Status, 0, len(d.lines))
+	for _, l := range d.lines {
+		list = append(list, l.status())
+	}
+	return list
+}

@@ -1,0 +1,180 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"ichor/pipeline/state"
+	"ichor/scp/dcm"
+	"ichor/scp/dimse"
+	"ichor/scp/ul"
+)
+
+// errNoContext is a refusal in the negotiation (PS3.8 §9.3.3.2).
+var errNoContext = errors.New("presentation context not accepted; set the destination up to store this SOP class")
+
+// attempt opens one association and sends a batch over it.
+func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
+	peer, err := l.opts.Dial(ctx, dimse.ConnectOptions{
+		Address:         l.dest.Address,
+		CallingAE:       l.dest.CallingAE,
+		CalledAE:        l.dest.CalledAE,
+		Contexts:        contexts(batch),
+		ConnectTimeout:  l.dest.ConnectTimeout,
+		ResponseTimeout: l.dest.ResponseTimeout,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		var reject *ul.RejectError
+		l.down(err)
+		l.failed(batch, err, errors.As(err, &reject) && !reject.Transient(), false, 0)
+		return
+	}
+
+	// The object in flight outlives ctx by DrainTime.
+	inFlight, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	watched := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(l.opts.DrainTime):
+			cancel()
+		case <-inFlight.Done():
+		}
+	})
+	defer watched()
+	for _, d := range batch {
+		if ctx.Err() != nil {
+			break
+		}
+		next := l.send(ctx, inFlight, peer, d)
+		if next == abort {
+			peer.Abort()
+			return
+		}
+		if next == stop {
+			break
+		}
+	}
+	if err := peer.Release(inFlight); err != nil { // what was answered stands
+		l.log.Debug("association not released", "err", err)
+	}
+}
+
+// verdict says what to do with an association after an object.
+type verdict int
+
+const (
+	proceed verdict = iota
+	stop            // the destination is out of resources and need not hear of the others
+	abort           // the association is broken
+)
+
+// send sends one object and records the outcome.
+func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) verdict {
+	transferSyntax, err := choose(peer, d)
+	if err != nil {
+		l.refused(d, err, 0)
+		return proceed
+	}
+	data, err := l.opts.Open(d, transferSyntax)
+	if err != nil { // our own file: the destination is not to blame, but another try will hardly help
+		l.failed([]state.Delivery{d}, err, true, true, 0)
+		return proceed
+	}
+	defer data.Close()
+	source := &sourceReader{r: data}
+	begin := time.Now()
+	status, err := peer.Store(inFlight, dimse.StoreRequest{
+		SOPClassUID:       d.SOPClassUID,
+		SOPInstanceUID:    d.SOPInstanceUID,
+		TransferSyntaxUID: transferSyntax,
+		Data:              source,
+	})
+	took := time.Since(begin)
+	one := []state.Delivery{d}
+	var answer *dimse.StatusError
+	switch {
+	case err == nil && status.Warning(): // stored, with a remark (PS3.4 Table B.2-1)
+		l.up()
+		l.stored(ctx, d, status.String(), took)
+	case err == nil:
+		l.up()
+		l.stored(ctx, d, "", took)
+	case errors.As(err, &answer) && answer.Status == dimse.DuplicateInstance:
+		// It has this SOP Instance UID (PS3.7 §C.5.9), from an earlier C-STORE whose answer did not arrive.
+		l.up()
+		l.stored(ctx, d, answer.Error(), took)
+	case errors.As(err, &answer) && answer.Status.Transient():
+		l.down(err)
+		l.failed(one, err, false, true, took)
+		return stop
+	case errors.As(err, &answer), errors.Is(err, ul.ErrNoContext):
+		l.refused(d, err, took)
+	case source.err != nil: // our own file broke off, and the association with it
+		l.failed(one, fmt.Errorf("reading the object: %w", source.err), true, true, took)
+		return abort
+	default: // no answer: the destination may or may not have it
+		l.down(err)
+		l.failed(one, err, false, true, took)
+		return abort
+	}
+	return proceed
+}
+
+// sourceReader remembers an error of our own file, to tell it from one of the network.
+type sourceReader struct {
+	r   io.Reader
+	err error
+}
+
+func (s *sourceReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// syntaxes lists the transfer syntaxes an object may be sent in, the best first: as its file is, then those that a
+// destination must know one of (PS3.5 §10.1).
+func syntaxes(d state.Delivery) []string {
+	list := []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}
+	if ts := d.TransferSyntaxUID; ts != "" && ts != list[0] {
+		list = append([]string{ts}, slices.DeleteFunc(list, func(s string) bool { return s == ts })...)
+	}
+	return list
+}
+
+// contexts proposes each SOP class of a batch once for each transfer syntax: of several in one context the acceptor
+// would choose, and many choose Implicit VR.
+func contexts(batch []state.Delivery) []ul.ProposedContext {
+	var list []ul.ProposedContext
+	for _, d := range batch {
+		for _, ts := range syntaxes(d) {
+			known := slices.ContainsFunc(list, func(c ul.ProposedContext) bool {
+				return c.AbstractSyntax == d.SOPClassUID && c.TransferSyntaxes[0] == ts
+			})
+			if !known {
+				list = append(list, ul.ProposedContext{ID: byte(2*len(list) + 1), AbstractSyntax: d.SOPClassUID, TransferSyntaxes: []string{ts}})
+			}
+		}
+	}
+	return list
+}
+
+// choose returns the best transfer syntax that the peer accepted for an object.
+func choose(peer Peer, d state.Delivery) (string, error) {
+	accepted := peer.Accepted(d.SOPClassUID)
+	for _, ts := range syntaxes(d) {
+		if slices.Contains(accepted, ts) {
+			return ts, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", dcm.UIDName(d.SOPClassUID), errNoContext)
+}

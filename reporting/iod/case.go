@@ -1,0 +1,161 @@
+// Package iod holds what the SEG, SC and SR writers share: the case they report, the modules of PS3.3 that every
+// object has (patient, study, series, equipment, SOP common, references), the coded words and the palette.
+//
+// Each writer fills a data set by calling the modules in the order of its IOD table in PS3.3 Annex A.
+package iod
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+	"ichor/scp/dcm"
+)
+
+// ErrReport is returned for a case that cannot be written: masks that do not fit the volume, a missing study UID.
+var ErrReport = errors.New("report does not hold together")
+
+// Case is one analysis as the writers see it. Make it with New; it is read-only afterwards.
+type Case struct {
+	Finding finding.Finding
+	Volume  *volume.Volume // nil for a refused study
+	Labels  *volume.Mask   // voxel value is a finding.Subtype; nil for a refused study
+	Cavity  *volume.Mask   // may be nil
+	Header  *dcm.DataSet   // one image of the analysed series, or any object of a refused study
+	Time    time.Time      // of the content
+	Version string         // of ichor
+	Serial  string         // of the device
+
+	study string
+	key   []string // what all UIDs of this case are derived from
+
+	present  [][len(finding.Subtypes) + 1]bool // by slice, by label value
+	segments []finding.Subtype
+}
+
+// New checks that the parts of c fit together and fixes the identity of its objects.
+func New(c Case) (*Case, error) {
+	c.study = c.Header.String(dcm.StudyInstanceUID)
+	if c.study == "" {
+		c.study = c.Finding.Study.StudyInstanceUID
+	}
+	if !dcm.PlausibleUID(c.study) {
+		return nil, fmt.Errorf("study instance UID is missing or malformed: %w", ErrReport)
+	}
+	c.Finding.Bundle.Name = cmp.Or(Text(c.Finding.Bundle.Name, 32), "unnamed")
+	c.Finding.Bundle.Version = cmp.Or(Text(c.Finding.Bundle.Version, 16), "0")
+	c.Version = cmp.Or(Text(c.Version, 64), "0")
+	c.Serial = cmp.Or(Text(c.Serial, 64), c.shortDigest())
+	switch c.Finding.Status {
+	case finding.Refused:
+		c.Volume, c.Labels, c.Cavity = nil, nil, nil
+		c.key = []string{c.study, c.Finding.Bundle.Digest, c.Finding.Code, c.Finding.Reason}
+		return &c, nil
+	case finding.Analyzed:
+	default:
+		return nil, fmt.Errorf("finding status %q: %w", c.Finding.Status, ErrReport)
+	}
+	if err := c.fits(); err != nil {
+		return nil, err
+	}
+	c.key = []string{c.study, c.Finding.Bundle.Digest, c.Volume.SeriesInstanceUID}
+	for _, s := range c.Volume.Sources {
+		c.key = append(c.key, s.SOPInstanceUID, strconv.Itoa(s.Frame))
+	}
+	return &c, nil
+}
+
+func (c *Case) fits() error {
+	v := c.Volume
+	switch {
+	case v == nil || c.Labels == nil || c.Finding.Volumes == nil:
+		return fmt.Errorf("analyzed study without volume, labels or measures: %w", ErrReport)
+	case v.Rows < 1 || v.Columns < 1 || v.Rows > 65535 || v.Columns > 65535 || v.Slices() < 1:
+		return fmt.Errorf("volume of %d slices, %d rows, %d columns: %w", v.Slices(), v.Rows, v.Columns, ErrReport)
+	case len(v.Sources) != v.Slices() || len(v.SupportMM) != v.Slices() || len(v.HU) != v.Slices()*v.Rows*v.Columns:
+		return fmt.Errorf("volume of %d slices with %d sources, %d supports, %d voxels: %w",
+			v.Slices(), len(v.Sources), len(v.SupportMM), len(v.HU), ErrReport)
+	case !(v.SpacingMM[0] > 0) || !(v.SpacingMM[1] > 0):
+		return fmt.Errorf("pixel spacing of %g by %g mm: %w", v.SpacingMM[0], v.SpacingMM[1], ErrReport)
+	case !dcm.PlausibleUID(v.SeriesInstanceUID):
+		return fmt.Errorf("series instance UID of the volume is missing or malformed: %w", ErrReport)
+	}
+	for _, ml := range append([]float64{c.Finding.CavityML, c.Finding.Volumes.Total}, c.volumes()...) {
+		if math.IsNaN(ml) || ml < 0 || ml > 1e5 {
+			return fmt.Errorf("volume of %g mL: %w", ml, ErrReport)
+		}
+	}
+	for _, s := range v.Sources {
+		if !dcm.PlausibleUID(s.SOPClassUID) || !dcm.PlausibleUID(s.SOPInstanceUID) {
+			return fmt.Errorf("source image without SOP class or instance UID: %w", ErrReport)
+		}
+	}
+	for _, m := range []*volume.Mask{c.Labels, c.Cavity} {
+		if m != nil && (m.Rows != v.Rows || m.Columns != v.Columns || len(m.Voxels) != len(v.HU)) {
+			return fmt.Errorf("mask of %d rows, %d columns, %d voxels on a volume of %d, %d, %d: %w",
+				m.Rows, m.Columns, len(m.Voxels), v.Rows, v.Columns, len(v.HU), ErrReport)
+		}
+	}
+	return c.scan()
+}
+
+// UID derives the UID of one thing of this case from the study, the source series, all its images and the bundle
+// digest, so that a repeated analysis names the same objects.
+func (c *Case) UID(kind ...string) string {
+	return dcm.DeriveUID(append(append([]string{"ichor"}, kind...), c.key...)...)
+}
+
+// DeviceUID identifies this device with its networks as an observer (PS3.3 §C.7.5.1, Device UID).
+func (c *Case) DeviceUID() string {
+	return dcm.DeriveUID("ichor", "device", c.Serial, c.Finding.Bundle.Digest)
+}
+
+// TrackingUID and TrackingID name the same hemorrhage in SEG and SR (PS3.3 §C.8.20.2, PS3.16 TID 1411).
+func (c *Case) TrackingUID(s finding.Subtype) string { return c.UID("tracking", s.String()) }
+func (c *Case) TrackingID(s finding.Subtype) string  { return "ichor " + s.String() }
+
+// Segments lists the subtypes that have voxels, in value order: segment n of the SEG is element n-1.
+func (c *Case) Segments() []finding.Subtype { return c.segments }
+
+// OnSlice reports whether a subtype has voxels on slice k.
+func (c *Case) OnSlice(s finding.Subtype, k int) bool { return c.present[k][s] }
+
+// scan finds the subtypes of every slice, in one pass over the labels.
+func (c *Case) scan() error {
+	c.present = make([][len(finding.Subtypes) + 1]bool, c.Volume.Slices())
+	for k := range c.present {
+		for _, l := range c.Labels.Slice(k) {
+			if int(l) > len(finding.Subtypes) {
+				return fmt.Errorf("label value %d, want 0 to %d: %w", l, len(finding.Subtypes), ErrReport)
+			}
+			c.present[k][l] = true
+		}
+	}
+	for _, s := range finding.Subtypes {
+		for k := range c.present {
+			if c.present[k][s] {
+				c.segments = append(c.segments, s)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Case) volumes() []float64 {
+	var out []float64
+	for _, s := range finding.Subtypes {
+		out = append(out, c.Finding.Volumes.Of(s))
+	}
+	return out
+}
+
+func (c *Case) shortDigest() string {
+	d := c.Finding.Bundle.Digest
+	return cmp.Or(Text(d[:min(len(d), 16)], 16), "0")
+}

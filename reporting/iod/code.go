@@ -1,0 +1,92 @@
+package iod
+
+import (
+	"ichor/pipeline/finding"
+	"ichor/scp/dcm"
+)
+
+// Code is a coded concept (PS3.3 §8.8).
+type Code struct{ Value, Scheme, Meaning string }
+
+// Item is the code as an item of a code sequence (PS3.3 Table 8.8-1).
+func (c Code) Item() *dcm.DataSet {
+	d := &dcm.DataSet{}
+	d.SetStrings(dcm.CodeValue, "SH", c.Value)
+	d.SetStrings(dcm.CodingSchemeDesignator, "SH", c.Scheme)
+	d.SetStrings(dcm.CodeMeaning, "LO", c.Meaning)
+	return d
+}
+
+// The one table of codes: all that SEG, SC and SR say in codes (PS3.16 §D and context groups). Read-only.
+//
+// The subtypes share one type code, Hemorrhage, which is the only hemorrhage of CID 7151 and CID 7159; what tells them
+// apart is the anatomy (FindingSite), the label and the tracking identifier. SNOMED CT has finer concepts, but public
+// sources disagree on those for intraventricular and epidural hemorrhage.
+var (
+	MorphologicallyAbnormalStructure = Code{"49755003", "SCT", "Morphologically Abnormal Structure"} // CID 7150
+	Hemorrhage                       = Code{"50960005", "SCT", "Hemorrhage"}                         // CID 7151
+	IntracranialHemorrhage           = Code{"1386000", "SCT", "Intracranial hemorrhage"}
+	Brain                            = Code{"12738006", "SCT", "Brain"}
+	BrainVentricle                   = Code{"35764002", "SCT", "Brain ventricle"}
+	SubarachnoidSpace                = Code{"35951006", "SCT", "Subarachnoid space"}
+	DuraMater                        = Code{"18545000", "SCT", "Dura mater"}
+	CranialCavity                    = Code{"1101003", "SCT", "Cranial Cavity"} // CID 7140
+	Head                             = Code{"69536005", "SCT", "Head"}
+	CTOfHead                         = Code{"303653007", "SCT", "Computed tomography of head"}
+	ImagingProcedure                 = Code{"363679005", "SCT", "Imaging procedure"} // CID 100
+	FindingSite                      = Code{"363698007", "SCT", "Finding Site"}
+	Volume                           = Code{"118565006", "SCT", "Volume"} // CID 218
+	Present                          = Code{"52101004", "SCT", "Present"} // CID 240
+	Absent                           = Code{"272519000", "SCT", "Absent"} // CID 240
+	Milliliter                       = Code{"mL", "UCUM", "milliliter"}   // CID 82
+	English                          = Code{"en-US", "RFC5646", "English (United States)"}
+	QualitativeEvaluations           = Code{"C0034375", "UMLS", "Qualitative Evaluations"} // TID 1500
+
+	ProcessingEquipment      = Code{"109102", "DCM", "Processing Equipment"} // CID 7005
+	SegmentationDerivation   = Code{"113076", "DCM", "Segmentation"}         // CID 7203
+	SourceImageForProcessing = Code{"121322", "DCM", "Source image for image processing operation"}
+	ArtificialIntelligence   = Code{"123110", "DCM", "Artificial Intelligence"} // CID 7162
+
+	ImagingMeasurementReport = Code{"126000", "DCM", "Imaging Measurement Report"} // CID 7021
+	Language                 = Code{"121049", "DCM", "Language of Content Item and Descendants"}
+	ObserverType             = Code{"121005", "DCM", "Observer Type"}
+	Device                   = Code{"121007", "DCM", "Device"}
+	DeviceObserverUID        = Code{"121012", "DCM", "Device Observer UID"}
+	DeviceObserverName       = Code{"121013", "DCM", "Device Observer Name"}
+	DeviceObserverMaker      = Code{"121014", "DCM", "Device Observer Manufacturer"}
+	DeviceObserverModel      = Code{"121015", "DCM", "Device Observer Model Name"}
+	DeviceObserverSerial     = Code{"121016", "DCM", "Device Observer Serial Number"}
+	ProcedureReported        = Code{"121058", "DCM", "Procedure reported"}
+	ImageLibrary             = Code{"111028", "DCM", "Image Library"}
+	ImageLibraryGroup        = Code{"126200", "DCM", "Image Library Group"}
+	Modality                 = Code{"121139", "DCM", "Modality"}
+	CT                       = Code{"CT", "DCM", "Computed Tomography"} // CID 29
+	TargetRegion             = Code{"123014", "DCM", "Target Region"}
+	ImagingMeasurements      = Code{"126010", "DCM", "Imaging Measurements"}
+	MeasurementGroup         = Code{"125007", "DCM", "Measurement Group"}
+	TrackingIdentifier       = Code{"112039", "DCM", "Tracking Identifier"}
+	TrackingUniqueIdentifier = Code{"112040", "DCM", "Tracking Unique Identifier"}
+	Finding                  = Code{"121071", "DCM", "Finding"}
+	ReferencedSegment        = Code{"121191", "DCM", "Referenced Segment"}
+	SourceSeries             = Code{"121232", "DCM", "Source series for segmentation"}
+	AlgorithmName            = Code{"111001", "DCM", "Algorithm Name"}
+	AlgorithmVersion         = Code{"111003", "DCM", "Algorithm Version"}
+	Comment                  = Code{"121106", "DCM", "Comment"}
+	ProcessingSummary        = Code{"111017", "DCM", "CAD Processing and Findings Summary"}
+	SucceededWithoutFindings = Code{"111241", "DCM", "All algorithms succeeded; without findings"} // CID 6047
+	SucceededWithFindings    = Code{"111242", "DCM", "All algorithms succeeded; with findings"}
+	NoneSucceededNoFindings  = Code{"111245", "DCM", "No algorithms succeeded; without findings"}
+)
+
+// Site is where a subtype lies (PS3.16 CID 7151, 7153).
+func Site(s finding.Subtype) Code {
+	switch s {
+	case finding.IVH:
+		return BrainVentricle
+	case finding.SAH:
+		return SubarachnoidSpace
+	case finding.SDH, finding.EDH:
+		return DuraMater
+	}
+	return Brain
+}

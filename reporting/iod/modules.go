@@ -1,0 +1,234 @@
+package iod
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"ichor/pipeline/finding"
+	"ichor/scp/dcm"
+)
+
+// Manufacturer is ours, in every object.
+const Manufacturer = "ichor"
+
+// Patient fills the Patient module (PS3.3 §C.7.1.1) from the source header. Identifiers and the name are copied as they
+// stand; a date, time or code string that its VR forbids is left empty rather than passed on.
+func (c *Case) Patient(d *dcm.DataSet) {
+	c.copyText(d, dcm.PatientName, "PN")
+	c.copyText(d, dcm.PatientID, "LO")
+	c.copyDate(d, dcm.PatientBirthDate)
+	sex := c.Header.String(dcm.PatientSex)
+	if sex != "M" && sex != "F" && sex != "O" {
+		sex = ""
+	}
+	setText(d, dcm.PatientSex, "CS", sex)
+	c.copyOptional(d, dcm.IssuerOfPatientID, "LO")
+	if items := c.Header.Sequence(dcm.IssuerOfPatientIDQualifiersSequence); len(items) > 0 {
+		d.SetSequence(dcm.IssuerOfPatientIDQualifiersSequence, items...)
+	}
+}
+
+// Study fills the General Study (PS3.3 §C.7.2.1) and Patient Study modules.
+func (c *Case) Study(d *dcm.DataSet) {
+	d.SetStrings(dcm.StudyInstanceUID, "UI", c.study)
+	c.copyDate(d, dcm.StudyDate)
+	t := c.Header.String(dcm.StudyTime)
+	if !validTime(t) {
+		t = ""
+	}
+	setText(d, dcm.StudyTime, "TM", t)
+	c.copyText(d, dcm.StudyID, "SH")
+	c.copyText(d, dcm.AccessionNumber, "SH")
+	if items := c.Header.Sequence(dcm.IssuerOfAccessionNumberSequence); len(items) > 0 {
+		d.SetSequence(dcm.IssuerOfAccessionNumberSequence, items...)
+	}
+	c.copyText(d, dcm.ReferringPhysicianName, "PN")
+	c.copyOptional(d, dcm.StudyDescription, "LO")
+	if age := c.Header.String(dcm.PatientAge); len(age) == 4 && strings.Contains("DWMY", age[3:]) {
+		d.SetStrings(dcm.PatientAge, "AS", age)
+	}
+}
+
+// Series fills the General Series module (PS3.3 §C.7.3.1). Modality is also the word in the description. An SR has its
+// own series module without Body Part Examined (PS3.3 §C.17.1) and passes image = false.
+func (c *Case) Series(d *dcm.DataSet, modality, word string, number int, image bool) {
+	d.SetStrings(dcm.Modality, "CS", modality)
+	d.SetStrings(dcm.SeriesInstanceUID, "UI", c.SeriesUID(word))
+	d.SetStrings(dcm.SeriesNumber, "IS", fmt.Sprint(number))
+	now := c.now()
+	d.SetStrings(dcm.SeriesDate, "DA", now.Format("20060102"))
+	d.SetStrings(dcm.SeriesTime, "TM", now.Format("150405"))
+	d.SetStrings(dcm.SeriesDescription, "LO", c.SeriesDescription(word))
+	if image {
+		d.SetStrings(dcm.BodyPartExamined, "CS", "HEAD")
+	} else {
+		d.SetSequence(dcm.ReferencedPerformedProcedureStepSequence)
+	}
+}
+
+// SeriesUID and InstanceUID name the series of one kind of object, and its n-th instance.
+func (c *Case) SeriesUID(word string) string          { return c.UID(word, "series") }
+func (c *Case) InstanceUID(word string, n int) string { return c.UID(word, "instance", fmt.Sprint(n)) }
+
+// SeriesDescription tells a reader in a hanging list what this is, from what, and what it is not.
+func (c *Case) SeriesDescription(word string) string {
+	return Text(fmt.Sprintf("AI ICH %s %s %s RUO", word, c.Finding.Bundle.Name, c.Finding.Bundle.Version), 64)
+}
+
+// Equipment fills the General and Enhanced General Equipment modules (PS3.3 §C.7.5.1, §C.7.5.2) and names the networks
+// as contributing equipment (§C.12.1). No institution is named: the images already say where they were made.
+func (c *Case) Equipment(d *dcm.DataSet) {
+	b := c.Finding.Bundle
+	d.SetStrings(dcm.Manufacturer, "LO", Manufacturer)
+	d.SetStrings(dcm.ManufacturerModelName, "LO", c.Model())
+	d.SetStrings(dcm.DeviceSerialNumber, "LO", c.Serial)
+	d.SetStrings(dcm.SoftwareVersions, "LO", c.Version, b.Name+" "+b.Version)
+
+	e := &dcm.DataSet{}
+	e.SetSequence(dcm.PurposeOfReferenceCodeSequence, ProcessingEquipment.Item())
+	e.SetStrings(dcm.Manufacturer, "LO", Manufacturer)
+	e.SetStrings(dcm.ManufacturerModelName, "LO", b.Name)
+	e.SetStrings(dcm.SoftwareVersions, "LO", b.Version)
+	if digest := Text(b.Digest, 64); digest != "" {
+		e.SetStrings(dcm.DeviceSerialNumber, "LO", digest)
+	}
+	e.SetStrings(dcm.ContributionDateTime, "DT", c.now().Format("20060102150405-0700"))
+	e.SetStrings(dcm.ContributionDescription, "ST", fmt.Sprintf("Model bundle %s version %s, sha256 of its manifest %s. %s",
+		b.Name, b.Version, b.Digest, finding.Disclaimer))
+	d.SetSequence(dcm.ContributingEquipmentSequence, e)
+}
+
+// Model is the model name of the device.
+func (c *Case) Model() string { return "ichor intracranial hemorrhage" }
+
+// FrameOfReference fills the module of that name (PS3.3 §C.7.4.1) with the frame of the source; a source without one gets
+// one of its own, derived.
+func (c *Case) FrameOfReference(d *dcm.DataSet) {
+	uid := c.Volume.FrameOfReferenceUID
+	if !dcm.PlausibleUID(uid) {
+		uid = c.UID("frame of reference")
+	}
+	d.SetStrings(dcm.FrameOfReferenceUID, "UI", uid)
+	c.copyText(d, dcm.PositionReferenceIndicator, "LO")
+}
+
+// SOPCommon fills the SOP Common module (PS3.3 §C.12.1) and the content date, time and instance number that all three
+// objects have.
+func (c *Case) SOPCommon(d *dcm.DataSet, class, word string, instance int) {
+	now := c.now()
+	d.SetStrings(dcm.SpecificCharacterSet, "CS", "ISO_IR 192")
+	d.SetStrings(dcm.SOPClassUID, "UI", class)
+	d.SetStrings(dcm.SOPInstanceUID, "UI", c.InstanceUID(word, instance))
+	d.SetStrings(dcm.InstanceNumber, "IS", fmt.Sprint(instance))
+	for _, t := range []dcm.Tag{dcm.InstanceCreationDate, dcm.ContentDate} {
+		d.SetStrings(t, "DA", now.Format("20060102"))
+	}
+	for _, t := range []dcm.Tag{dcm.InstanceCreationTime, dcm.ContentTime} {
+		d.SetStrings(t, "TM", now.Format("150405"))
+	}
+	if _, ok := c.sourceZone(); ok {
+		d.SetStrings(dcm.TimezoneOffsetFromUTC, "SH", c.Header.String(dcm.TimezoneOffsetFromUTC))
+	}
+}
+
+// Lossy repeats that the source went through lossy compression, since what is derived from it did too
+// (PS3.3 §C.7.6.1.1.5).
+func (c *Case) Lossy(d *dcm.DataSet) {
+	if c.Header.String(dcm.LossyImageCompression) != "01" {
+		d.SetStrings(dcm.LossyImageCompression, "CS", "00")
+		return
+	}
+	d.SetStrings(dcm.LossyImageCompression, "CS", "01")
+	ratios := c.Header.Strings(dcm.LossyImageCompressionRatio)
+	methods := c.Header.Strings(dcm.LossyImageCompressionMethod)
+	if _, ok := c.Header.Floats(dcm.LossyImageCompressionRatio); ok {
+		d.SetStrings(dcm.LossyImageCompressionRatio, "DS", ratios...)
+	}
+	if len(methods) == len(ratios) && len(methods) > 0 {
+		d.SetStrings(dcm.LossyImageCompressionMethod, "CS", methods...)
+	}
+}
+
+// now is the content time in the zone of the source. Timezone Offset From UTC would speak for the copied study time as
+// well, so we state it only where the source did, and then use its zone (PS3.3 §C.12.1.1).
+func (c *Case) now() time.Time {
+	if z, ok := c.sourceZone(); ok {
+		return c.Time.In(z)
+	}
+	return c.Time
+}
+
+// DateTime is the content time as DT with its offset (PS3.5 §6.2).
+func (c *Case) DateTime() string { return c.now().Format("20060102150405-0700") }
+
+func (c *Case) sourceZone() (*time.Location, bool) {
+	t, err := time.Parse("-0700", c.Header.String(dcm.TimezoneOffsetFromUTC))
+	if err != nil {
+		return nil, false
+	}
+	_, offset := t.Zone()
+	return time.FixedZone("", offset), true
+}
+
+func (c *Case) copyText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
+	setText(d, t, vr, clean(c.Header.String(t)))
+}
+
+func (c *Case) copyOptional(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
+	if v := clean(c.Header.String(t)); v != "" {
+		d.SetStrings(t, vr, v)
+	}
+}
+
+func (c *Case) copyDate(d *dcm.DataSet, t dcm.Tag) {
+	v := c.Header.String(t)
+	if _, err := time.Parse("20060102", v); err != nil {
+		v = ""
+	}
+	setText(d, t, "DA", v)
+}
+
+// setText puts one value, or none where it is empty (Type 2).
+func setText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR, v string) {
+	if v == "" {
+		d.SetStrings(t, vr)
+		return
+	}
+	d.SetStrings(t, vr, v)
+}
+
+// validTime reports whether v is a TM: HHMMSS.FFFFFF, trailing parts may be missing (PS3.5 §6.2).
+func validTime(v string) bool {
+	whole, fraction, _ := strings.Cut(v, ".")
+	if len(whole) != 2 && len(whole) != 4 && len(whole) != 6 || len(fraction) > 6 || fraction != "" && len(whole) != 6 {
+		return false
+	}
+	if _, err := time.Parse("150405"[:len(whole)], whole); err != nil {
+		return false
+	}
+	return strings.Trim(fraction, "0123456789") == ""
+}
+
+// Text makes s fit a text VR of n characters: no control characters, no backslash, no more than n runes.
+func Text(s string, n int) string {
+	r := []rune(strings.TrimSpace(clean(s)))
+	if len(r) > n {
+		r = r[:n]
+	}
+	return strings.TrimSpace(string(r))
+}
+
+// clean removes what no text VR of one line may hold (PS3.5 §6.1.2.3, §6.2).
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\\' || r == unicode.ReplacementChar:
+			return '?'
+		case unicode.IsControl(r):
+			return ' '
+		}
+		return r
+	}, s)
+}

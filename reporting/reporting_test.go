@@ -1,0 +1,247 @@
+package reporting_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image/png"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+	"ichor/reporting"
+	"ichor/scp/dcm"
+)
+
+// small is a head of odd size, so that frames of the SEG begin within a byte.
+func small(bleed []ball) reporting.Report {
+	return head(37, 41, 9, stored{volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, []float64{12, 14}}, bleed)
+}
+
+func write(t *testing.T, r reporting.Report, o reporting.Options) []reporting.Object {
+	t.Helper()
+	objects, err := reporting.Write(context.Background(), r, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+func read(t *testing.T, o reporting.Object) *dcm.DataSet {
+	t.Helper()
+	f, err := dcm.Read(bytes.NewReader(o.Bytes), int64(len(o.Bytes)), dcm.Limits{})
+	if err != nil {
+		t.Fatalf("%s: %v", o.Name, err)
+	}
+	return f.Data
+}
+
+func TestWriteWhich(t *testing.T) {
+	for name, c := range map[string]struct {
+		report reporting.Report
+		want   []string
+	}{
+		"hemorrhage":    {small(bleeds()), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SC sc/3.dcm", "SC sc/4.dcm", "SC sc/5.dcm", "SR sr.dcm"}},
+		"one small one": {small([]ball{{volume.Vec{20, 0, 0}, 5, finding.EDH, 70}}), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SR sr.dcm"}},
+		"none":          {small(nil), []string{"SC sc/1.dcm", "SR sr.dcm"}},
+		"refused":       {refused(), []string{"SR sr.dcm"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, o := range write(t, c.report, options()) {
+				got = append(got, string(o.Kind)+" "+o.Name)
+				d := read(t, o)
+				for tag, want := range map[dcm.Tag]string{dcm.SOPClassUID: o.SOPClassUID, dcm.SOPInstanceUID: o.SOPInstanceUID,
+					dcm.SeriesInstanceUID: o.SeriesInstanceUID, dcm.StudyInstanceUID: "1.2.826.0.1.3680043.10",
+					dcm.PatientName: "Äpfel^Jürgen=山田^太郎", dcm.AccessionNumber: "A-4711",
+					dcm.SeriesNumber: map[reporting.Kind]string{reporting.SEG: "9001", reporting.SC: "9002", reporting.SR: "9003"}[o.Kind]} {
+					if d.String(tag) != want {
+						t.Errorf("%s: %s is %q, want %q", o.Name, tag, d.String(tag), want)
+					}
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("objects %q\nwant    %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWriteDeterministic(t *testing.T) {
+	one := []ball{{volume.Vec{20, 0, 0}, 5, finding.EDH, 70}}
+	first, again := write(t, small(one), options()), write(t, small(one), options())
+	later := options()
+	later.Clock = func() time.Time { return clock().Add(36 * time.Hour) }
+	other := small(one)
+	other.Finding.Bundle.Digest = strings.Repeat("0", 64)
+	fewer := small(one)
+	fewer.Volume.Sources[3].SOPInstanceUID = "1.2.3.4"
+	atLater, byOther, ofFewer := write(t, small(one), later), write(t, other, options()), write(t, fewer, options())
+	seen := map[string]bool{}
+	for i, o := range first { // one bleed: SEG, two pages, SR
+		if !bytes.Equal(o.Bytes, again[i].Bytes) {
+			t.Errorf("%s: bytes differ under the same clock", o.Name)
+		}
+		if atLater[i].SOPInstanceUID != o.SOPInstanceUID || bytes.Equal(atLater[i].Bytes, o.Bytes) {
+			t.Errorf("%s: a later run must keep the UID and change the content date", o.Name)
+		}
+		if byOther[i].SOPInstanceUID == o.SOPInstanceUID || ofFewer[i].SOPInstanceUID == o.SOPInstanceUID {
+			t.Errorf("%s: another bundle or another source image must give another UID", o.Name)
+		}
+		if !dcm.ValidUID(o.SOPInstanceUID) || seen[o.SOPInstanceUID] {
+			t.Errorf("%s: UID %q is malformed or used twice", o.Name, o.SOPInstanceUID)
+		}
+		seen[o.SOPInstanceUID] = true
+	}
+}
+
+// TestWriteOldUIDs reports on a study whose UIDs have leading zeros, as some devices write them: our objects are our own,
+// and refer to the others by their names.
+func TestWriteOldUIDs(t *testing.T) {
+	r := small([]ball{{volume.Vec{20, 0, 0}, 5, finding.EDH, 70}})
+	r.Header.SetStrings(dcm.StudyInstanceUID, "UI", "1.2.03.1")
+	r.Volume.SeriesInstanceUID, r.Volume.FrameOfReferenceUID = "1.2.03.2", "1.2.03.3"
+	for i := range r.Volume.Sources {
+		r.Volume.Sources[i].SOPInstanceUID = fmt.Sprintf("1.2.03.4.%03d", i)
+	}
+	for _, o := range write(t, r, options()) {
+		d := read(t, o)
+		if got := d.String(dcm.StudyInstanceUID); got != "1.2.03.1" || !dcm.ValidUID(o.SOPInstanceUID) || !dcm.ValidUID(o.SeriesInstanceUID) {
+			t.Errorf("%s: %s of series %s in study %s", o.Name, o.SOPInstanceUID, o.SeriesInstanceUID, got)
+		}
+		if o.Kind == reporting.SEG && d.String(dcm.FrameOfReferenceUID) != "1.2.03.3" {
+			t.Errorf("frame of reference %s", d.String(dcm.FrameOfReferenceUID))
+		}
+		if o.Kind != reporting.SC && !bytes.Contains(o.Bytes, []byte("1.2.03.4.003")) {
+			t.Errorf("%s does not refer to its source", o.Name)
+		}
+	}
+}
+
+func TestWriteErrors(t *testing.T) {
+	for name, spoil := range map[string]func(r *reporting.Report){
+		"no study UID":         func(r *reporting.Report) { r.Header = &dcm.DataSet{} },
+		"no header":            func(r *reporting.Report) { r.Header = nil },
+		"status":               func(r *reporting.Report) { r.Finding.Status = "" },
+		"no volume":            func(r *reporting.Report) { r.Volume = nil },
+		"no labels":            func(r *reporting.Report) { r.Labels = nil },
+		"no measures":          func(r *reporting.Report) { r.Finding.Volumes = nil },
+		"label value":          func(r *reporting.Report) { r.Labels.Voxels[7] = 6 },
+		"labels of other size": func(r *reporting.Report) { r.Labels = &volume.Mask{Rows: 41, Columns: 37, Voxels: r.Labels.Voxels} },
+		"cavity too short":     func(r *reporting.Report) { r.Cavity.Voxels = r.Cavity.Voxels[1:] },
+		"source without UID":   func(r *reporting.Report) { r.Volume.Sources[2].SOPInstanceUID = "" },
+		"sources too few":      func(r *reporting.Report) { r.Volume.Sources = r.Volume.Sources[1:] },
+		"series UID":           func(r *reporting.Report) { r.Volume.SeriesInstanceUID = "x" },
+		"volume not a number":  func(r *reporting.Report) { r.Finding.Volumes.SDH = math.NaN() },
+		"spacing zero":         func(r *reporting.Report) { r.Volume.SpacingMM[1] = 0 },
+		"no slices":            func(r *reporting.Report) { r.Volume = &volume.Volume{Grid: volume.Grid{Rows: 2, Columns: 2}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := small(bleeds())
+			spoil(&r)
+			if _, err := reporting.Write(context.Background(), r, options()); !errors.Is(err, reporting.ErrReport) {
+				t.Errorf("error %v, want ErrReport", err)
+			}
+		})
+	}
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := reporting.Write(stopped, small(nil), options()); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+	if _, err := reporting.Overlay(context.Background(), refused(), options()); !errors.Is(err, reporting.ErrReport) {
+		t.Errorf("overlay of a refused study: error %v, want ErrReport", err)
+	}
+}
+
+// Headers come from anywhere; what they hold must not make an object that nobody accepts.
+func TestWriteHostileHeader(t *testing.T) {
+	r := small(bleeds())
+	h := r.Header
+	h.SetStrings(dcm.PatientName, "PN", "A\x00B\nC\x1b$B")
+	h.SetStrings(dcm.PatientSex, "CS", "männlich")
+	h.SetStrings(dcm.PatientBirthDate, "DA", "1960-01-02")
+	h.SetStrings(dcm.StudyDate, "DA", "20261399")
+	h.SetStrings(dcm.StudyTime, "TM", "25:61")
+	h.SetStrings(dcm.TimezoneOffsetFromUTC, "SH", "Berlin")
+	h.SetStrings(dcm.AccessionNumber, "SH")
+	h.SetInts(dcm.StudyID, "US", 7)
+	r.Finding.Bundle = finding.Bundle{Name: strings.Repeat("model\\", 40), Version: "\t", Digest: ""}
+	r.Finding.Warnings = []string{strings.Repeat("w", 5000), "zwei\x00drei", ""}
+	r.Volume.FrameOfReferenceUID = ""
+	for _, o := range write(t, r, options()) {
+		d := read(t, o)
+		for _, tag := range []dcm.Tag{dcm.PatientSex, dcm.PatientBirthDate, dcm.StudyDate, dcm.StudyTime, dcm.AccessionNumber} {
+			if e, ok := d.Get(tag); !ok || d.String(tag) != "" {
+				t.Errorf("%s: %s is %v, want it there and empty", o.Name, tag, e.Value)
+			}
+		}
+		if v := d.String(dcm.PatientName); v != "A B C $B" {
+			t.Errorf("%s: patient name %q", o.Name, v)
+		}
+		if _, ok := d.Get(dcm.TimezoneOffsetFromUTC); ok {
+			t.Errorf("%s: a timezone was made up", o.Name)
+		}
+	}
+}
+
+// The content time is told in the zone of the source, as Timezone Offset From UTC speaks for both.
+func TestWriteTimezone(t *testing.T) {
+	r := small(nil)
+	r.Header.SetStrings(dcm.TimezoneOffsetFromUTC, "SH", "-0500")
+	d := read(t, write(t, r, options())[0])
+	if got := d.String(dcm.ContentTime) + d.String(dcm.TimezoneOffsetFromUTC); got != "090926-0500" {
+		t.Errorf("content time and zone %s, want 090926-0500", got)
+	}
+}
+
+// multiFrame is a head whose slices are frames of one Enhanced CT image.
+func multiFrame() reporting.Report {
+	r := small(bleeds())
+	for k := range r.Volume.Sources {
+		r.Volume.Sources[k] = volume.Source{SOPClassUID: dcm.EnhancedCTImageStorage, SOPInstanceUID: "1.2.826.0.1.3680043.10.9", Frame: k + 1}
+	}
+	return r
+}
+
+// A multi-frame source is referenced once as a whole, and by frame from each frame that was made from it.
+func TestWriteMultiFrameSource(t *testing.T) {
+	r := multiFrame()
+	d := read(t, write(t, r, options())[0])
+	if n := len(d.Sequence(dcm.ReferencedSeriesSequence)[0].Sequence(dcm.ReferencedInstanceSequence)); n != 1 {
+		t.Errorf("%d referenced instances, want 1", n)
+	}
+	for i, f := range d.Sequence(dcm.PerFrameFunctionalGroupsSequence) {
+		source := f.Sequence(dcm.DerivationImageSequence)[0].Sequence(dcm.SourceImageSequence)[0]
+		n, _ := source.Int(dcm.ReferencedFrameNumber)
+		position, _ := f.Sequence(dcm.PlanePositionSequence)[0].Floats(dcm.ImagePositionPatient)
+		if n < 1 || n > r.Volume.Slices() || math.Abs(position[2]-r.Volume.Origins[n-1][2]) > 1e-6 {
+			t.Errorf("frame %d at %v refers to frame %d of the source", i+1, position, n)
+		}
+	}
+}
+
+func TestWritePNG(t *testing.T) {
+	var b bytes.Buffer
+	if err := reporting.WritePNG(context.Background(), &b, small(bleeds()), options()); err != nil {
+		t.Fatal(err)
+	}
+	if img, err := png.Decode(&b); err != nil || img.Bounds().Dx() < 1024 {
+		t.Errorf("picture %v, error %v", img.Bounds(), err)
+	}
+}
+
+// BenchmarkWrite is the time from a finding to all objects of a 32-slice study.
+func BenchmarkWrite(b *testing.B) {
+	r := head(512, 512, 32, supine(), bleeds())
+	for b.Loop() {
+		if _, err := reporting.Write(context.Background(), r, options()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+// Package sc writes the Secondary Capture series (PS3.3 §A.8) for viewers that show nothing else: a summary page, then
+// each key slice on a page of its own. What a page says stands in its pixels; no patient name or date is among them.
+package sc
+
+import (
+	"context"
+	"fmt"
+	"image"
+
+	"ichor/pipeline/finding"
+	"ichor/reporting/iod"
+	"ichor/scp/dcm"
+)
+
+// word names the objects in derived UIDs and in the series description.
+const word = "SC"
+
+// Page is one image of the series.
+type Page struct {
+	Image  *image.RGBA
+	Slices []int  // of the volume, that it shows
+	Note   string // Image Comments
+
+	Orientation []string // patient directions of a row and a column; none where the page is more than one slice
+}
+
+// Pages draws all pages of c: the summary, then one a key slice where there is hemorrhage.
+func Pages(ctx context.Context, c *iod.Case) ([]Page, error) {
+	summary, err := Summary(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	keys := keySlices(c)
+	out := []Page{{Image: summary, Slices: keys, Note: "Summary. " + finding.Disclaimer}}
+	if len(c.Segments()) == 0 {
+		return out, nil
+	}
+	v := newView(c)
+	for _, k := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		img, err := slicePage(c, v, k)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Page{Image: img, Slices: []int{k}, Orientation: []string{direction(v.right), direction(v.down)},
+			Note: fmt.Sprintf("Slice %s. %s", sliceName(c, k), finding.Disclaimer)})
+	}
+	return out, nil
+}
+
+// slicePage shows one slice as large as it gets.
+func slicePage(c *iod.Case, v *view, k int) (*image.RGBA, error) {
+	const side = 800
+	p := newCanvas(side, side+headHeight+footHeight, backgroundColor())
+	head(p, c, "Slice "+sliceName(c, k))
+	r := image.Rect(0, headHeight, side, headHeight+side)
+	v.draw(p.RGBA, r, k, 3)
+	markers(p, v, r, style{26, true})
+	_, _, up := v.markers()
+	p.rimmed(r.Min.X+(side-p.width(style{26, true}, up))/2, r.Min.Y+32, style{26, true}, up)
+	y := r.Min.Y + 80
+	for _, s := range c.Segments() {
+		if c.OnSlice(s, k) {
+			p.fill(image.Rect(margin, y-14, margin+16, y+2), iod.Color(s))
+			p.left(margin+26, y, style{18, true}, textColor(), s.String())
+			y += 28
+		}
+	}
+	foot(p)
+	return p.RGBA, p.err
+}
+
+// DataSet makes the image object of page p, instance number n of the series.
+func DataSet(c *iod.Case, seriesNumber, n int, p Page) *dcm.DataSet {
+	d := &dcm.DataSet{}
+	c.Patient(d)
+	c.Study(d)
+	c.Series(d, "OT", word, seriesNumber, true)
+	c.Equipment(d)
+	c.SOPCommon(d, dcm.SecondaryCaptureImageStorage, word, n)
+	c.CommonInstanceReference(d)
+
+	// SC Equipment (PS3.3 §C.8.6.1)
+	d.SetStrings(dcm.ConversionType, "CS", "WSD")
+	d.SetStrings(dcm.SecondaryCaptureDeviceManufacturer, "LO", iod.Manufacturer)
+	d.SetStrings(dcm.SecondaryCaptureDeviceManufacturerModelName, "LO", c.Model())
+	d.SetStrings(dcm.SecondaryCaptureDeviceSoftwareVersions, "LO", c.Version)
+
+	// General Image and General Reference (§C.7.6.1, §C.12.4)
+	d.SetStrings(dcm.PatientOrientation, "CS", p.Orientation...)
+	d.SetStrings(dcm.ImageType, "CS", "DERIVED", "SECONDARY")
+	d.SetStrings(dcm.BurnedInAnnotation, "CS", "YES")
+	d.SetStrings(dcm.ImageComments, "LT", p.Note)
+	d.SetStrings(dcm.DerivationDescription, "ST", "Slices with hemorrhage marked by a neural network. "+finding.Disclaimer)
+	c.Lossy(d)
+	var sources []*dcm.DataSet
+	for _, k := range p.Slices {
+		it := iod.SourceItem(c.Volume.Sources[k])
+		it.SetSequence(dcm.PurposeOfReferenceCodeSequence, iod.SourceImageForProcessing.Item())
+		sources = append(sources, it)
+	}
+	d.SetSequence(dcm.SourceImageSequence, sources...)
+
+	// Image Pixel (§C.7.6.3)
+	b := p.Image.Bounds()
+	d.SetInts(dcm.SamplesPerPixel, "US", 3)
+	d.SetStrings(dcm.PhotometricInterpretation, "CS", "RGB")
+	d.SetInts(dcm.PlanarConfiguration, "US", 0)
+	d.SetInts(dcm.Rows, "US", int64(b.Dy()))
+	d.SetInts(dcm.Columns, "US", int64(b.Dx()))
+	d.SetInts(dcm.BitsAllocated, "US", 8)
+	d.SetInts(dcm.BitsStored, "US", 8)
+	d.SetInts(dcm.HighBit, "US", 7)
+	d.SetInts(dcm.PixelRepresentation, "US", 0)
+	d.SetBytes(dcm.PixelData, "OB", rgb(p.Image))
+	return d
+}
+
+// rgb drops the alpha channel.
+func rgb(m *image.RGBA) []byte {
+	out := make([]byte, 0, m.Rect.Dx()*m.Rect.Dy()*3)
+	for i := 0; i+3 < len(m.Pix); i += 4 {
+		out = append(out, m.Pix[i], m.Pix[i+1], m.Pix[i+2])
+	}
+	return out
+}

@@ -1,0 +1,181 @@
+// Package sr writes the structured report: Comprehensive 3D SR (PS3.3 §A.35.13) after TID 1500, Measurement Report
+// (PS3.16 §A).
+//
+//	Imaging Measurement Report
+//	├── language, device observer, procedure reported
+//	├── Image Library            the analysed images                              (not in a refused study)
+//	├── Imaging Measurements
+//	│   ├── Measurement Group    one a subtype: segment, source series, volume   (TID 1411)
+//	│   ├── Measurement Group    total volume of all subtypes                    (TID 1501)
+//	│   └── Measurement Group    volume of the intracranial cavity               (TID 1501)
+//	└── Qualitative Evaluations  present or absent, or why the study was refused, warnings, the disclaimer
+package sr
+
+import (
+	"strconv"
+
+	"ichor/pipeline/finding"
+	"ichor/reporting/iod"
+	"ichor/reporting/seg"
+	"ichor/scp/dcm"
+)
+
+// word names the object in derived UIDs and in the series description.
+const word = "SR"
+
+// DataSet makes the report of c.
+func DataSet(c *iod.Case, seriesNumber int) *dcm.DataSet {
+	d := container("", iod.ImagingMeasurementReport, content(c)...)
+	template(d, "1500")
+	c.Patient(d)
+	c.Study(d)
+	c.Series(d, "SR", word, seriesNumber, false)
+	c.Equipment(d)
+	c.SOPCommon(d, dcm.Comprehensive3DSRStorage, word, 1)
+	document(d, c)
+	return d
+}
+
+// document fills the SR Document General module (PS3.3 §C.17.2). Nobody has verified the report.
+func document(d *dcm.DataSet, c *iod.Case) {
+	d.SetStrings(dcm.CompletionFlag, "CS", "COMPLETE")
+	d.SetStrings(dcm.VerificationFlag, "CS", "UNVERIFIED")
+	d.SetSequence(dcm.PerformedProcedureCodeSequence)
+	var evidence []iod.SeriesReferences
+	if c.Volume != nil {
+		evidence = append(evidence, iod.SeriesReferences{SeriesInstanceUID: c.Volume.SeriesInstanceUID, Instances: c.Sources()})
+	} else if r, ok := refusedObject(c); ok {
+		evidence = append(evidence, r)
+	}
+	if len(c.Segments()) > 0 {
+		evidence = append(evidence, seg.Reference(c))
+	}
+	if len(evidence) > 0 {
+		d.SetSequence(dcm.CurrentRequestedProcedureEvidenceSequence, c.Evidence(evidence...))
+	}
+}
+
+// refusedObject is the one object of a refused study that we know to exist.
+func refusedObject(c *iod.Case) (iod.SeriesReferences, bool) {
+	series, class, instance := c.Header.String(dcm.SeriesInstanceUID), c.Header.String(dcm.SOPClassUID), c.Header.String(dcm.SOPInstanceUID)
+	if !dcm.PlausibleUID(series) || !dcm.PlausibleUID(class) || !dcm.PlausibleUID(instance) {
+		return iod.SeriesReferences{}, false
+	}
+	return iod.SeriesReferences{SeriesInstanceUID: series,
+		Instances: []iod.Reference{{SOPClassUID: class, SOPInstanceUID: instance}}}, true
+}
+
+// content is the tree below the root, in the order of TID 1500.
+func content(c *iod.Case) []*dcm.DataSet {
+	procedure := iod.CTOfHead
+	if c.Volume == nil {
+		procedure = iod.ImagingProcedure // a refused study may be anything
+	}
+	out := []*dcm.DataSet{
+		codeItem(hasConceptMod, iod.Language, iod.English),    // TID 1204
+		codeItem(hasObsContext, iod.ObserverType, iod.Device), // TID 1002, 1004
+		uidItem(hasObsContext, iod.DeviceObserverUID, c.DeviceUID()),
+		textItem(hasObsContext, iod.DeviceObserverName, iod.Manufacturer),
+		textItem(hasObsContext, iod.DeviceObserverMaker, iod.Manufacturer),
+		textItem(hasObsContext, iod.DeviceObserverModel, c.Model()),
+		textItem(hasObsContext, iod.DeviceObserverSerial, c.Serial),
+		codeItem(hasConceptMod, iod.ProcedureReported, procedure),
+	}
+	if c.Volume != nil {
+		out = append(out, imageLibrary(c), container(contains, iod.ImagingMeasurements, measurements(c)...))
+	}
+	return append(out, container(contains, iod.QualitativeEvaluations, evaluations(c)...))
+}
+
+// imageLibrary lists the analysed images (TID 1600).
+func imageLibrary(c *iod.Case) *dcm.DataSet {
+	group := []*dcm.DataSet{
+		codeItem(hasAcqContext, iod.Modality, iod.CT), // TID 1602
+		codeItem(hasAcqContext, iod.TargetRegion, iod.Head),
+	}
+	for _, r := range c.Sources() {
+		group = append(group, imageItem(iod.Code{}, r.Item()))
+	}
+	return template(container(contains, iod.ImageLibrary, container(contains, iod.ImageLibraryGroup, group...)), "1600")
+}
+
+func measurements(c *iod.Case) []*dcm.DataSet {
+	var out []*dcm.DataSet
+	for i, s := range c.Segments() {
+		out = append(out, roi(c, s, i+1))
+	}
+	v := c.Finding.Volumes
+	out = append(out, whole(c, "all hemorrhage", iod.IntracranialHemorrhage, iod.Brain, v.Total))
+	if c.Cavity != nil {
+		out = append(out, whole(c, "intracranial cavity", iod.CranialCavity, iod.Head, c.Finding.CavityML))
+	}
+	return out
+}
+
+// roi is the measurement group of one subtype: its segment and its volume (TID 1411).
+func roi(c *iod.Case, s finding.Subtype, number int) *dcm.DataSet {
+	segment := seg.Reference(c).Instances[0].Item()
+	segment.SetInts(dcm.ReferencedSegmentNumber, "US", int64(number))
+	return template(container(contains, iod.MeasurementGroup,
+		textItem(hasObsContext, iod.TrackingIdentifier, c.TrackingID(s)),
+		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, c.TrackingUID(s)),
+		codeItem(contains, iod.Finding, iod.Hemorrhage),
+		codeItem(hasConceptMod, iod.FindingSite, iod.Site(s)),
+		imageItem(iod.ReferencedSegment, segment),
+		uidItem(contains, iod.SourceSeries, c.Volume.SeriesInstanceUID),
+		numItem(iod.Volume, milliliters(c.Finding.Volumes.Of(s)), iod.Milliliter),
+		textItem(contains, iod.Comment, s.Name()+" ("+s.String()+")"),
+	), "1411")
+}
+
+// whole is a volume that no segment stands for (TID 1501).
+func whole(c *iod.Case, what string, found, site iod.Code, volumeML float64) *dcm.DataSet {
+	return template(container(contains, iod.MeasurementGroup,
+		textItem(hasObsContext, iod.TrackingIdentifier, "ichor "+what),
+		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, c.UID("tracking", what)),
+		codeItem(contains, iod.Finding, found),
+		codeItem(hasConceptMod, iod.FindingSite, site),
+		numItem(iod.Volume, milliliters(volumeML), iod.Milliliter),
+	), "1501")
+}
+
+// evaluations say in words and codes what the measurements mean.
+func evaluations(c *iod.Case) []*dcm.DataSet {
+	f := c.Finding
+	out := []*dcm.DataSet{textItem(contains, iod.Comment, finding.Disclaimer)}
+	if f.Bundle.Caution != "" {
+		out = append(out, textItem(contains, iod.Comment, iod.Text(f.Bundle.Caution, 1000)))
+	}
+	switch {
+	case f.Status == finding.Refused:
+		out = append(out,
+			codeItem(contains, iod.ProcessingSummary, iod.NoneSucceededNoFindings),
+			textItem(contains, iod.Comment, "The study was not analyzed: "+orNone(iod.Text(f.Reason, 1000))),
+			textItem(contains, iod.Comment, "Refusal code: "+orNone(iod.Text(f.Code, 64))))
+	case len(c.Segments()) == 0:
+		out = append(out,
+			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithoutFindings),
+			codeItem(contains, iod.IntracranialHemorrhage, iod.Absent),
+			textItem(contains, iod.Comment, "No hemorrhage found."))
+	default:
+		out = append(out,
+			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithFindings),
+			codeItem(contains, iod.IntracranialHemorrhage, iod.Present),
+			textItem(contains, iod.Comment, "Hemorrhage found: "+strconv.Itoa(len(f.Lesions))+" connected lesion(s), "+
+				milliliters(f.Volumes.Total)+" mL in total."))
+	}
+	for _, w := range f.Warnings {
+		out = append(out, textItem(contains, iod.Comment, "Warning: "+iod.Text(w, 1000)))
+	}
+	return append(out, textItem(contains, iod.AlgorithmName, f.Bundle.Name), textItem(contains, iod.AlgorithmVersion, f.Bundle.Version))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "no reason given"
+	}
+	return s
+}
+
+// milliliters writes a volume with a microlitre's resolution: less is noise, more would be read as precision.
+func milliliters(v float64) string { return strconv.FormatFloat(v, 'f', 3, 64) }

@@ -1,0 +1,109 @@
+// Package web serves health and cases over HTTP.
+//
+//	/healthz              200 while the process works
+//	/readyz               200 when it can receive and analyse, 503 with one line saying why not
+//	/api/v1/cases         the newest cases, JSON
+//	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
+//
+// Everything but health needs the bearer token where one is set.
+package web
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"ichor/pipeline/state"
+)
+
+// Cases is what the pages are made of.
+type Cases interface {
+	Case(id state.CaseID) (state.Case, error)
+	Cases(limit int) ([]state.Case, error)
+	Deliveries(id state.CaseID) ([]state.Delivery, error)
+	History(id state.CaseID) ([]state.Event, error)
+}
+
+// Options configure the handler.
+type Options struct {
+	Cases Cases
+	Token string       // empty: none needed
+	Ready func() error // why the node cannot receive or analyse; nil when it can
+}
+
+// Detail is one case with all that belongs to it.
+type Detail struct {
+	state.Case
+	Deliveries []state.Delivery `json:"deliveries"`
+	History    []state.Event    `json:"history"`
+}
+
+// New returns the handler.
+func New(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := o.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.Handle("GET /api/v1/cases", o.guard(o.list))
+	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
+	return mux
+}
+
+// guard asks for the token, compared in constant time.
+func (o Options) guard(h func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if o.Token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(o.Token)) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="ichor"`)
+			http.Error(w, "a bearer token is needed: the value of http.token", http.StatusUnauthorized)
+			return
+		}
+		v, err := h(r)
+		switch {
+		case errors.Is(err, state.ErrNotFound):
+			http.Error(w, "no such case", http.StatusNotFound)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Cache-Control", "no-store")
+			_ = json.NewEncoder(w).Encode(v) // the client went away
+		}
+	})
+}
+
+// maxCases bounds one listing.
+const maxCases = 1000
+
+func (o Options) list(r *http.Request) (any, error) {
+	limit := 100
+	if n, err := strconv.Atoi(r.URL.Query().Get("limit")); err == nil && n > 0 {
+		limit = min(n, maxCases)
+	}
+	return o.Cases.Cases(limit)
+}
+
+func (o Options) detail(r *http.Request) (any, error) {
+	id := state.CaseID(r.PathValue("id"))
+	c, err := o.Cases.Case(id)
+	if err != nil {
+		return nil, err
+	}
+	d := Detail{Case: c}
+	if d.Deliveries, err = o.Cases.Deliveries(id); err != nil {
+		return nil, err
+	}
+	if d.History, err = o.Cases.History(id); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
