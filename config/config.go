@@ -1,0 +1,215 @@
+// Package config reads ichor's settings: defaults, then a YAML file, then ICHOR_... environment variables, then flags.
+//
+// The struct below is the only place where a setting is declared: its tags hold the key, the default and the words of
+// the example file. Unknown keys in the file are errors.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/viper"
+)
+
+// Config is everything an operator can set.
+type Config struct {
+	State        string        `mapstructure:"state" default:"" doc:"Folder for received objects, cases and results. Empty: /var/lib/ichor as a service, the user's state folder otherwise."`
+	DICOM        DICOM         `mapstructure:"dicom" doc:"The receiving DICOM node."`
+	Destinations []Destination `mapstructure:"destinations" doc:"DICOM peers that get the results. Each has a queue of its own."`
+	Delivery     Delivery      `mapstructure:"delivery" doc:"How results are sent."`
+	Assembly     Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
+	Analysis     Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
+	Queue        Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
+	Retention    time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are removed this long after the last result was delivered."`
+	HTTP         HTTP          `mapstructure:"http" doc:"Health, and cases as JSON."`
+	Log          Log           `mapstructure:"log" doc:"Log lines go to standard error; they carry no patient attribute."`
+}
+
+// DICOM is the receiving node.
+type DICOM struct {
+	Listen          string        `mapstructure:"listen" default:"127.0.0.1:11112" doc:"Address to listen on. Beyond loopback, peers must be listed."`
+	AETitle         string        `mapstructure:"ae_title" default:"ICHOR" doc:"Our application entity title."`
+	CheckCalledAE   bool          `mapstructure:"check_called_ae" default:"true" doc:"Reject associations that call another title."`
+	Peers           []Peer        `mapstructure:"peers" doc:"Who may talk to us. An empty list admits everyone, on loopback only."`
+	MaxAssociations int           `mapstructure:"max_associations" default:"64" doc:"Further ones are rejected as transient, so that the peer tries again."`
+	MaxObjectMiB    int           `mapstructure:"max_object_mib" default:"4096" doc:"Larger objects are refused."`
+	ReserveMiB      int           `mapstructure:"reserve_mib" default:"1024" doc:"Objects are refused (A700H) when less disk space than this is left."`
+	RequestTimeout  time.Duration `mapstructure:"request_timeout" default:"30s" doc:"A connection must send its association request, and close after a release, within this time (ARTIM)."`
+	IdleTimeout     time.Duration `mapstructure:"idle_timeout" default:"5m" doc:"An association that stays silent this long is aborted."`
+}
+
+// Peer is a caller that is let in.
+type Peer struct {
+	AETitle   string   `mapstructure:"ae_title" doc:"Calling application entity title."`
+	Addresses []string `mapstructure:"addresses" doc:"Address ranges it may call from; empty: any."`
+}
+
+// Destination is a DICOM peer that gets results.
+type Destination struct {
+	Name    string `mapstructure:"name" doc:"Name in logs and in status."`
+	Address string `mapstructure:"address" doc:"host:port"`
+	AETitle string `mapstructure:"ae_title" doc:"Its application entity title."`
+}
+
+// Delivery is how results are sent.
+type Delivery struct {
+	FirstRetry time.Duration `mapstructure:"first_retry" default:"5s" doc:"Wait after the first failure; it doubles from there."`
+	MaxRetry   time.Duration `mapstructure:"max_retry" default:"10m" doc:"Longest wait between tries."`
+	MaxAge     time.Duration `mapstructure:"max_age" default:"168h" doc:"An object that could not be sent for this long goes to the dead letters."`
+}
+
+// Assembly is when a study counts as complete.
+type Assembly struct {
+	QuietPeriod time.Duration `mapstructure:"quiet_period" default:"30s" doc:"Complete after this silence, with no association still sending the study."`
+	Limit       time.Duration `mapstructure:"limit" default:"15m" doc:"Complete this long after its first object, come what may."`
+}
+
+// Analysis is the networks and where they run.
+type Analysis struct {
+	Bundle    string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one that came with ichor."`
+	Library   string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one that came with ichor."`
+	Provider  string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. One that is missing is an error, never a silent fallback."`
+	Workers   int    `mapstructure:"workers" default:"1" doc:"Studies analysed at the same time."`
+	Threads   int    `mapstructure:"threads" default:"0" doc:"Threads a network may use. 0: one for each core."`
+	MinSlices int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`
+	MaxTries  int    `mapstructure:"max_tries" default:"3" doc:"An analysis that fails this often goes to the dead letters."`
+}
+
+// Queue is the work queue.
+type Queue struct {
+	URL string `mapstructure:"url" default:"" doc:"nats://host:4222 of an external NATS with JetStream. Empty: an embedded one that listens nowhere."`
+}
+
+// HTTP is the local web interface.
+type HTTP struct {
+	Listen string `mapstructure:"listen" default:"127.0.0.1:8080" doc:"Address for /healthz, /readyz and /api/v1/cases. Empty: none. Beyond loopback a token is required."`
+	Token  string `mapstructure:"token" default:"" doc:"Bearer token for everything but health."`
+}
+
+// Log is how much is logged.
+type Log struct {
+	Level  string `mapstructure:"level" default:"info" doc:"debug, info, warn or error."`
+	Format string `mapstructure:"format" default:"text" doc:"text or json."`
+}
+
+// DefaultPath is read when it exists and no other file is named.
+const DefaultPath = "/etc/ichor/ichor.yaml"
+
+// Load reads the settings. An empty path means DefaultPath where that exists, else defaults alone. overrides are set
+// last, by dotted key: the command line.
+func Load(path string, overrides map[string]any) (Config, error) {
+	v := viper.New()
+	setDefaults(v, "", reflect.TypeFor[Config]())
+	v.SetEnvPrefix("ICHOR")
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	v.AutomaticEnv()
+	if path == "" {
+		if _, err := os.Stat(DefaultPath); err == nil {
+			path = DefaultPath
+		}
+	}
+	if path != "" {
+		v.SetConfigFile(path)
+		v.SetConfigType("yaml")
+		if err := v.ReadInConfig(); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return Config{}, fmt.Errorf("no configuration file at %s; write one with 'ichor check --example' or leave --config out", path)
+			}
+			if errors.Is(err, fs.ErrPermission) {
+				return Config{}, fmt.Errorf("configuration %s may not be read by this user; run as root or in its group, or name another with --config, /dev/null for the defaults", path)
+			}
+			return Config{}, fmt.Errorf("configuration %s: %s", path, oneLine(err))
+		}
+	}
+	for key, value := range overrides {
+		v.Set(key, value)
+	}
+	var c Config
+	if err := v.UnmarshalExact(&c, viper.DecodeHook(times)); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %s; 'ichor check --example' prints every key", orDefaults(path), oneLine(err))
+	}
+	if c.State == "" {
+		c.State = defaultState()
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", orDefaults(path), err)
+	}
+	return c, nil
+}
+
+// Default returns the settings as the tags have them, without file, environment and flags, and without a state folder.
+func Default() Config {
+	v := viper.New()
+	setDefaults(v, "", reflect.TypeFor[Config]())
+	var c Config
+	if err := v.UnmarshalExact(&c, viper.DecodeHook(times)); err != nil {
+		panic(err) // a default tag that is no value of its field; TestExampleIsTheDefault would have failed
+	}
+	return c
+}
+
+func orDefaults(path string) string {
+	if path == "" {
+		return "(defaults and environment)"
+	}
+	return path
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// times reads times such as 30s. A bare number is refused: Go would take it for nanoseconds, and "retention: 7" for the
+// wish to remove every study at once.
+func times(_, to reflect.Type, value any) (any, error) {
+	if to != reflect.TypeFor[time.Duration]() || value == 0 {
+		return value, nil
+	}
+	if text, ok := value.(string); ok {
+		if d, err := time.ParseDuration(text); err == nil {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("%v: write a time with its unit, such as 30s or 24h", value)
+}
+
+// defaultState follows systemd's StateDirectory=, then the XDG base directories.
+func defaultState() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "ichor")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "ichor")
+	}
+	return "/var/lib/ichor"
+}
+
+func setDefaults(v *viper.Viper, prefix string, t reflect.Type) {
+	for f := range fields(t) {
+		key := prefix + f.Tag.Get("mapstructure")
+		switch {
+		case f.Type.Kind() == reflect.Struct:
+			setDefaults(v, key+".", f.Type)
+		case f.Type.Kind() == reflect.Slice:
+		default:
+			v.SetDefault(key, f.Tag.Get("default"))
+		}
+	}
+}
+
+// Loopback reports whether a listening address can be reached from this machine alone.
+func Loopback(address string) bool {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return strings.HasPrefix(address, "localhost:")
+	}
+	return ap.Addr().IsLoopback()
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite example.yaml")
+
+func TestExampleFile(t *testing.T) {
+	if *update {
+		if err := os.WriteFile("example.yaml", []byte(Example()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != Example() {
+		t.Error("example.yaml is not what the tags say: run go test ./config -update")
+	}
+}
+
+func TestExampleIsTheDefault(t *testing.T) {
+	a, err := Load("example.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Load(write(t, "{}"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.DICOM.Listen != b.DICOM.Listen || a.Assembly != b.Assembly || a.Analysis != b.Analysis || a.Retention != b.Retention {
+		t.Errorf("the example file changes a default: %+v and %+v", a, b)
+	}
+	if b.Assembly.QuietPeriod != 30*time.Second {
+		t.Errorf("quiet period %v", b.Assembly.QuietPeriod)
+	}
+}
+
+func write(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "ichor.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, c := range []struct{ name, yaml, says string }{
+		{"unknown key", "dicom:\n  listne: x", "listne"},
+		{"unknown section", "nonsense: 1", "nonsense"},
+		{"not a number", "analysis:\n  workers: many", "workers"},
+		{"open to the world", "dicom:\n  listen: 0.0.0.0:11112", "dicom.peers"},
+		{"web open to the world", "http:\n  listen: 0.0.0.0:8080", "http.token"},
+		{"long title", "dicom:\n  ae_title: SEVENTEENLETTERS1", "dicom.ae_title"},
+		{"blank title", "dicom:\n  ae_title: '  '", "dicom.ae_title"},
+		{"provider", "analysis:\n  provider: gpu", "analysis.provider"},
+		{"peer range", "dicom:\n  peers: [{ae_title: CT1, addresses: [10.0.0.300]}]", "dicom.peers[0].addresses"},
+		{"same name twice", "destinations: [{name: a, address: 'h:1', ae_title: A}, {name: a, address: 'h:2', ae_title: B}]", "destinations[1].name"},
+		{"no port", "destinations: [{name: a, address: host, ae_title: A}]", "destinations[0].address"},
+		{"limit below quiet", "assembly:\n  quiet_period: 1m\n  limit: 1s", "assembly.limit"},
+		{"not YAML", "dicom: [", "ichor.yaml"},
+		{"a list, not keys", "- a\n- b", "ichor.yaml"},
+		{"time without unit", "retention: 7", "retention"},
+		{"time without unit, quoted", "dicom:\n  idle_timeout: '5'", "dicom.idle_timeout"},
+		{"no time", "assembly:\n  quiet_period: soon", "assembly.quiet_period"},
+		{"no port by number", "dicom:\n  listen: 127.0.0.1:70000", "host:port"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Load(write(t, c.yaml), nil)
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("want one line naming %q, got: %v", c.says, err)
+			}
+		})
+	}
+}
+
+// The installed file is not for everyone to read; who may not gets told so, and the defaults can be had by name.
+func TestUnreadable(t *testing.T) {
+	if os.Getuid() != 0 {
+		path := write(t, "{}")
+		if err := os.Chmod(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "may not be read by this user") {
+			t.Errorf("unreadable file: %v", err)
+		}
+	}
+	if _, err := Load("/dev/null", nil); err != nil {
+		t.Errorf("the defaults by name: %v", err)
+	}
+}
+
+// No time at all may be written as a bare zero.
+func TestZeroTime(t *testing.T) {
+	c, err := Load(write(t, "retention: 0"), nil)
+	if err != nil || c.Retention != 0 {
+		t.Errorf("retention %v, %v", c.Retention, err)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	path := write(t, "dicom:\n  listen: 127.0.0.1:1\n  ae_title: FILE")
+	t.Setenv("ICHOR_DICOM_AE_TITLE", "ENV")
+	t.Setenv("ICHOR_ASSEMBLY_QUIET_PERIOD", "7s")
+	c, err := Load(path, map[string]any{"dicom.listen": "127.0.0.1:2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DICOM.Listen != "127.0.0.1:2" || c.DICOM.AETitle != "ENV" || c.Assembly.QuietPeriod != 7*time.Second {
+		t.Errorf("flag over environment over file: %+v", c)
+	}
+}

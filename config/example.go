@@ -1,0 +1,71 @@
+package config
+
+import (
+	"fmt"
+	"iter"
+	"reflect"
+	"strings"
+)
+
+// Example returns a commented file with every key at its default, generated from the tags of Config. Lists show one
+// entry, commented out.
+func Example() string {
+	var b strings.Builder
+	b.WriteString("# ichor: every setting with its default. Environment: ICHOR_ and the key in capitals, dots as\n" +
+		"# underscores: ICHOR_DICOM_LISTEN. Research use only. Not for clinical use.\n")
+	example(&b, reflect.TypeFor[Config](), "", "")
+	return b.String()
+}
+
+func example(b *strings.Builder, t reflect.Type, indent, comment string) {
+	for f := range fields(t) {
+		key, doc := f.Tag.Get("mapstructure"), f.Tag.Get("doc")
+		if indent == "" {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(b, "%s# %s\n", indent, doc)
+		switch {
+		case f.Type.Kind() == reflect.Struct:
+			fmt.Fprintf(b, "%s%s:\n", indent, key)
+			example(b, f.Type, indent+"  ", comment)
+		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+			fmt.Fprintf(b, "%s%s: []\n", indent, key)
+			sep := "- "
+			for e := range fields(f.Type.Elem()) {
+				fmt.Fprintf(b, "%s#%s%s: %s   # %s\n", indent, sep, e.Tag.Get("mapstructure"), sample(e), e.Tag.Get("doc"))
+				sep = "  "
+			}
+		default:
+			fmt.Fprintf(b, "%s%s: %s\n", indent, key, yamlValue(f.Tag.Get("default")))
+		}
+	}
+}
+
+func sample(f reflect.StructField) string {
+	switch f.Tag.Get("mapstructure") {
+	case "addresses":
+		return "[10.1.2.0/24]"
+	case "address":
+		return "10.1.2.3:104"
+	case "name":
+		return "pacs"
+	}
+	return "PACS1"
+}
+
+func yamlValue(s string) string {
+	if s == "" {
+		return `""`
+	}
+	return s
+}
+
+func fields(t reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for i := range t.NumField() {
+			if !yield(t.Field(i)) {
+				return
+			}
+		}
+	}
+}
