@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"ichor/models/bundle"
+	"ichor/models/onnx"
+	"ichor/scp/receiver"
+)
+
+// inference prints milliseconds a slice of the bleed network, one thread, beside PyTorch eager on the same net.
+func (b *bench) inference(ctx context.Context) error {
+	m, err := bundle.Open("models/bundles/ichor-synthetic")
+	if err != nil {
+		return err
+	}
+	rt, err := onnx.Open(onnx.Options{Library: filepath.Join(filepath.Dir(b.ichor), "lib", "libonnxruntime.so.1.24.4"), Provider: "cpu", Threads: 1})
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
+	net := m.Network(bundle.Bleed)
+	session, err := rt.Load(net)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	channels, size := int(net.Input.Shape[1]), int(net.Input.Shape[2])
+	input := make([]float32, channels*size*size)
+	var ours, eager []float64
+	for range b.rounds {
+		ms, err := timeRuns(ctx, session, input)
+		if err != nil {
+			return err
+		}
+		ours = append(ours, ms)
+		if b.python == "" {
+			continue
+		}
+		if ms, err = b.timeEager(ctx, net.BaseWidth, channels, len(net.Output.Channels), size); err != nil {
+			return err
+		}
+		eager = append(eager, ms)
+	}
+	fmt.Printf("\nInference: ms a slice of the bleed network (base width %d, %dx%d), one thread, median\n", net.BaseWidth, size, size)
+	t := table()
+	fmt.Fprintf(t, "ichor (ONNX Runtime)\t%.1f\t\n", median(ours))
+	if len(eager) > 0 {
+		fmt.Fprintf(t, "PyTorch eager\t%.1f\t\n", median(eager))
+		fmt.Fprintf(t, "ratio\t%.2f\t\n", median(eager)/median(ours))
+	} else {
+		fmt.Fprintln(t, "PyTorch eager\tskipped: no interpreter\t")
+	}
+	return t.Flush()
+}
+
+const runs = 20
+
+func timeRuns(ctx context.Context, s *onnx.Session, input []float32) (float64, error) {
+	if _, err := s.Run(ctx, input, 1); err != nil { // the first run allocates
+		return 0, err
+	}
+	start := time.Now()
+	for range runs {
+		if _, err := s.Run(ctx, input, 1); err != nil {
+			return 0, err
+		}
+	}
+	return float64(time.Since(start).Microseconds()) / 1000 / runs, nil
+}
+
+// eagerScript prints ms a slice of the same architecture in PyTorch; weights do not change the time.
+const eagerScript = `
+import sys, time, torch
+from ich.unet import UNet
+base, channels, outputs, size, runs = map(int, sys.argv[1:])
+torch.set_num_threads(1)
+net = UNet(channels, outputs, base).eval()
+x = torch.zeros(1, channels, size, size)
+with torch.inference_mode():
+    net(x)
+    start = time.perf_counter()
+    for _ in range(runs):
+        net(x)
+print((time.perf_counter() - start) * 1000 / runs)
+`
+
+func (b *bench) timeEager(ctx context.Context, base, channels, outputs, size int) (float64, error) {
+	cmd := exec.CommandContext(ctx, b.python, "-c", eagerScript, strconv.Itoa(base), strconv.Itoa(channels), strconv.Itoa(outputs), strconv.Itoa(size), strconv.Itoa(runs))
+	cmd.Env = append(os.Environ(), "PYTHONPATH=models/training")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("PyTorch eager: %w", err)
+	}
+	var ms float64
+	return ms, json.Unmarshal(out, &ms)
+}
+
+// quiet is the quiet period of the end-to-end measurement: part of every figure, stated beside it.
+const quiet = time.Second
+
+// endToEnd prints the time from the last object received to the last result stored at the destination.
+func (b *bench) endToEnd(ctx context.Context) error {
+	var seconds []float64
+	for i := range b.rounds {
+		s, err := b.oneStudy(ctx, b.studies[i%len(b.studies)])
+		if err != nil {
+			return fmt.Errorf("end to end: %w", err)
+		}
+		seconds = append(seconds, s)
+	}
+	fmt.Printf("\nEnd to end: 32 slices, last object received to last result stored at the destination: %.1f s, of it %v quiet period\n", median(seconds), quiet)
+	return nil
+}
+
+func (b *bench) oneStudy(ctx context.Context, study string) (_ float64, err error) {
+	dir, err := os.MkdirTemp(b.work, "node-")
+	if err != nil {
+		return 0, err
+	}
+	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: filepath.Join(dir, "pacs"), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, pacs.Close()) }()
+	port, other, err := freePorts()
+	if err != nil {
+		return 0, err
+	}
+	file := filepath.Join(dir, "ichor.yaml")
+	text := fmt.Sprintf("state: %s/state\ndicom: {listen: '127.0.0.1:%d'}\nhttp: {listen: '127.0.0.1:%d'}\nassembly: {quiet_period: %v}\n"+
+		"destinations: [{name: pacs, address: '%s', ae_title: PACS}]\n", dir, port, other, quiet, pacs.Address())
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return 0, err
+	}
+	stop, err := startNode(ctx, exec.Command(b.ichor, "serve", "--config", file), port)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	send := exec.CommandContext(ctx, b.ichor, "send", fmt.Sprintf("127.0.0.1:%d", port), study)
+	if out, err := send.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("send: %w\n%s", err, out)
+	}
+	start := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("no results within 2 minutes"))
+	defer cancel()
+	if err := pacs.Wait(ctx, 3); err != nil { // SEG, SC, SR
+		return 0, err
+	}
+	return time.Since(start).Seconds(), nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ichor/config"
+	"ichor/pipeline"
+	"ichor/pipeline/finding"
+	"ichor/reporting"
+)
+
+func newAnalyze() *cobra.Command {
+	var out string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "analyze DIR --out DIR",
+		Short: "Analyse the DICOM files of a folder, without a network",
+		Long: "analyze reads the DICOM files below DIR, chooses the head CT series, and writes seg.dcm, sc/*.dcm, sr.dcm,\n" +
+			"overlay.png and finding.json: what a node would send to the PACS. A study that cannot be read\n" +
+			"is a result too: sr.dcm and finding.json say why, and the exit code is 0.\n\n" + finding.Disclaimer,
+		Example: "  ichor analyze study/ --out results/\n  ichor analyze study/ --out results/ --json",
+		Args:    cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` for the results (required)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print finding.json instead of a table")
+	s := withSettings(cmd, engineFlags)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if out == "" {
+			return usageError("say where the results go: --out FOLDER")
+		}
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		study, err := studyFromFiles(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		result, objects, err := analyzeOnce(cmd.Context(), c, study)
+		if err != nil {
+			return err
+		}
+		if err := writeResults(cmd.Context(), out, result, objects); err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), result.Finding)
+		}
+		return printFinding(cmd.OutOrStdout(), result.Finding, nil, out)
+	}
+	return cmd
+}
+
+// studyFromFiles takes the one study below root.
+func studyFromFiles(ctx context.Context, root string) (pipeline.Study, error) {
+	files, others, err := findDICOM(ctx, root)
+	if err != nil {
+		return pipeline.Study{}, err
+	}
+	if len(files) == 0 {
+		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", root, others)
+	}
+	byStudy := map[string][]pipeline.Object{}
+	for _, f := range files {
+		byStudy[f.StudyInstanceUID] = append(byStudy[f.StudyInstanceUID], f)
+	}
+	if len(byStudy) > 1 {
+		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one", len(byStudy), root)
+	}
+	uid := files[0].StudyInstanceUID
+	return pipeline.Study{UID: uid, Objects: byStudy[uid], Complete: "files"}, nil
+}
+
+// analyzeOnce loads the networks, analyses one study and makes its objects.
+func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*pipeline.Result, []reporting.Object, error) {
+	bar := progress(-1, "analysing")
+	defer bar.Finish()
+	e, err := openEngine(ctx, c.Analysis)
+	if err != nil {
+		return nil, nil, err
+	}
+	result, err := e.analyzer.Analyze(ctx, study)
+	if err := errors.Join(err, e.Close()); err != nil {
+		return nil, nil, err
+	}
+	objects, err := reporting.Write(ctx, report(result), reporting.Options{Version: version})
+	return result, objects, err
+}
+
+// writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
+// that stayed would look like one of this study.
+func writeResults(ctx context.Context, out string, result *pipeline.Result, objects []reporting.Object) error {
+	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "overlay.png", "finding.json"} {
+		if err := removeFiles(out, name); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fmt.Errorf("results folder: %w; choose one that this user may write with --out", err)
+	}
+	for _, o := range objects {
+		path := filepath.Join(out, o.Name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, o.Bytes, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := writeOverlay(ctx, filepath.Join(out, "overlay.png"), result); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(out, "finding.json"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(printJSON(f, result.Finding), f.Close())
+}
+
+// printFinding prints volumes, beside the truth where it is known, and where the results lie.
+func printFinding(w io.Writer, f finding.Finding, truth *finding.Volumes, out string) error {
+	if f.Status == finding.Refused {
+		fmt.Fprintf(w, "refused (%s): %s\n", f.Code, f.Reason)
+	} else {
+		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+		if truth != nil {
+			fmt.Fprintln(t, "\tfound mL\ttrue mL\t")
+		} else {
+			fmt.Fprintln(t, "\tmL\t")
+		}
+		for _, s := range append(slices.Clone(finding.Subtypes[:]), finding.None) {
+			name := s.String()
+			if s == finding.None {
+				name = "total"
+			}
+			if truth != nil {
+				fmt.Fprintf(t, "%s\t%.1f\t%.1f\t\n", name, f.Volumes.Of(s), truth.Of(s))
+			} else {
+				fmt.Fprintf(t, "%s\t%.1f\t\n", name, f.Volumes.Of(s))
+			}
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "\nintracranial cavity %.0f mL, %d slices, %d lesions\n", f.CavityML, f.Series.Slices, len(f.Lesions))
+	}
+	for _, warning := range f.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+	if len(f.TimingMS) > 0 {
+		var parts []string
+		for _, stage := range slices.Sorted(maps.Keys(f.TimingMS)) {
+			parts = append(parts, fmt.Sprintf("%s %d ms", stage, f.TimingMS[stage]))
+		}
+		fmt.Fprintf(w, "time: %s\n", strings.Join(parts, ", "))
+	}
+	if out != "" {
+		fmt.Fprintf(w, "results: %s\n", out)
+	}
+	fmt.Fprintf(w, "model: %s %s. %s\n", f.Bundle.Name, f.Bundle.Version, f.Bundle.Caution)
+	_, err := fmt.Fprintln(w, finding.Disclaimer)
+	return err
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"ichor/config"
+)
+
+// checked is one line of the report.
+type checked struct {
+	What   string `json:"what"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+func newCheck() *cobra.Command {
+	var asJSON, example, offline bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check configuration, disk, library, models and peers, and say the remedy",
+		Example: "  ichor check --config /etc/ichor/ichor.yaml\n  ichor check --example >ichor.yaml\n" +
+			"  ichor check --offline   # does not call the destinations",
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().BoolVar(&example, "example", false, "print a configuration with every key and its default")
+	cmd.Flags().BoolVar(&offline, "offline", false, "do not call the destinations")
+	s := withSettings(cmd, serveFlags)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		w := cmd.OutOrStdout()
+		if example {
+			_, err := io.WriteString(w, config.Example())
+			return err
+		}
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		lines := surroundings(cmd.Context(), c, offline)
+		failed := 0
+		for _, l := range lines {
+			if !l.OK {
+				failed++
+			}
+		}
+		if asJSON {
+			err = printJSON(w, lines)
+		} else {
+			printChecks(w, lines)
+		}
+		if failed > 0 {
+			return errors.Join(err, fmt.Errorf("%d of %d checks failed", failed, len(lines)))
+		}
+		return err
+	}
+	return cmd
+}
+
+func printChecks(w io.Writer, lines []checked) {
+	for _, l := range lines {
+		mark := "ok    "
+		if !l.OK {
+			mark = "FAILED"
+		}
+		fmt.Fprintf(w, "%s  %-14s %s\n", mark, l.What, l.Detail)
+	}
+}
+
+// surroundings tries everything the node will need. Each failing line says what to do.
+func surroundings(ctx context.Context, c config.Config, offline bool) []checked {
+	var lines []checked
+	note := func(what string, detail string, err error) {
+		if err != nil {
+			detail = oneLine(err)
+		}
+		lines = append(lines, checked{what, err == nil, detail})
+	}
+	note("configuration", "valid", nil) // Load has refused any other
+	detail, err := checkState(c)
+	note("state folder", detail, err)
+	note("dicom.listen", c.DICOM.Listen+" is free", checkPort(ctx, c.DICOM.Listen))
+	if c.HTTP.Listen != "" {
+		note("http.listen", c.HTTP.Listen+" is free", checkPort(ctx, c.HTTP.Listen))
+	}
+	detail, err = checkModels(ctx, c)
+	note("models", detail, err)
+	if len(c.Destinations) == 0 {
+		note("destinations", "none: results stay in the state folder", nil)
+	}
+	for _, d := range c.Destinations {
+		if offline {
+			continue
+		}
+		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second}
+		note("destination", fmt.Sprintf("%s (%s, %s) answers", d.Name, d.AETitle, d.Address), p.echo(ctx, d.Address))
+	}
+	return lines
+}
+
+// checkState tries to write, and compares the free space with the reserve.
+func checkState(c config.Config) (string, error) {
+	if err := os.MkdirAll(c.State, 0o750); err != nil {
+		return "", fmt.Errorf("%w; make it writable for this user or choose another under state", err)
+	}
+	f, err := os.CreateTemp(c.State, ".check-*")
+	if err != nil {
+		return "", fmt.Errorf("%w; make it writable for this user or choose another under state", err)
+	}
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return "", err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(c.State, &fs); err != nil {
+		return "", fmt.Errorf("%s: %w", c.State, err)
+	}
+	free := fs.Bavail * uint64(fs.Bsize) >> 20
+	if free < uint64(c.DICOM.ReserveMiB) {
+		return "", fmt.Errorf("%s: %d MiB free, below dicom.reserve_mib %d; free some space", c.State, free, c.DICOM.ReserveMiB)
+	}
+	return fmt.Sprintf("%s is writable, %d GiB free", c.State, free>>10), nil
+}
+
+func checkPort(ctx context.Context, address string) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("%w; is a node running already? stop it, or choose another port", err)
+	}
+	return l.Close()
+}
+
+func checkModels(ctx context.Context, c config.Config) (string, error) {
+	e, err := openEngine(ctx, c.Analysis)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %s reproduces its references on %s", e.bundle.Name, e.bundle.Version, c.Analysis.Provider), e.Close()
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ichor/config"
+	"ichor/pipeline/phantom"
+	"ichor/pipeline/state"
+	"ichor/scp/dcm"
+	"ichor/scp/receiver"
+)
+
+func newDemo() *cobra.Command {
+	var out, name string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run the whole way once on this machine, with a sample study",
+		Long: "demo starts the node with embedded queue and CPU inference, a small receiving DICOM node as the PACS, sends a\n" +
+			"sample study by C-STORE, waits for the results, and prints the volumes beside the sample's known truth.",
+		Example: "  ichor demo\n  ichor demo --study normal --out results/",
+		Args:    cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&out, "out", "ichor-demo", "`FOLDER` for what the PACS receives")
+	cmd.Flags().StringVar(&name, "study", "mixed", "`NAME` of the sample study, see 'ichor sample --list'")
+	s := withSettings(cmd, engineFlags)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		d := demo{out: out, analysis: c.Analysis, w: cmd.OutOrStdout()}
+		return d.run(cmd.Context(), name)
+	}
+	return cmd
+}
+
+// demo is one run of the main job.
+type demo struct {
+	out      string
+	analysis config.Analysis
+	w        io.Writer
+}
+
+// demoTimeout bounds the wait for results; on two cores they take seconds.
+const demoTimeout = 5 * time.Minute
+
+func (d demo) run(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, errors.New("no results within 5 minutes"))
+	defer cancel()
+	study, err := phantom.Load(name)
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "ichor-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	sent := filepath.Join(work, "study")
+	if err := study.Write(sent, phantom.WriteOptions{}); err != nil {
+		return err
+	}
+	received := filepath.Join(d.out, "received")
+	if err := removeFiles(received, "*.dcm"); err != nil { // of a former run
+		return err
+	}
+	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: received, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer pacs.Close()
+
+	n, err := newNode(ctx, d.config(filepath.Join(work, "state"), pacs.Address()), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.w, "node    %s listens on %s, bundle %s %s on %s\n", n.config.DICOM.AETitle, n.dicom.Addr(),
+		n.engine.bundle.Name, n.engine.bundle.Version, d.analysis.Provider)
+	fmt.Fprintf(d.w, "PACS    %s listens on %s\n", pacs.AETitle(), pacs.Address())
+
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(n.run(running), n.Close()) }()
+	c, err := d.sendAndWait(ctx, n, sent)
+	stop()
+	if err := errors.Join(err, <-ended); err != nil {
+		return err
+	}
+	if err := d.show(pacs.Objects()); err != nil {
+		return err
+	}
+	return printFinding(d.w, *c.Finding, &study.TruthML, "")
+}
+
+// removeFiles removes the files below dir that match the pattern; there may be none.
+func removeFiles(dir, pattern string) error {
+	names, err := fs.Glob(os.DirFS(dir), pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// config is a node on loopback that knows one destination.
+func (d demo) config(stateFolder, pacs string) config.Config {
+	c := config.Default()
+	c.State, c.Analysis = stateFolder, d.analysis
+	c.DICOM.Listen, c.DICOM.ReserveMiB, c.HTTP.Listen = "127.0.0.1:0", 64, ""
+	c.Assembly.QuietPeriod = time.Second
+	c.Destinations = []config.Destination{{Name: "pacs", Address: pacs, AETitle: "PACS"}}
+	return c
+}
+
+// sendAndWait sends the study and returns its case when every result is stored at the PACS.
+func (d demo) sendAndWait(ctx context.Context, n *node, sent string) (state.Case, error) {
+	files, _, err := findDICOM(ctx, sent)
+	if err != nil {
+		return state.Case{}, err
+	}
+	p := peerFlags{called: n.config.DICOM.AETitle, calling: "DEMO", timeout: 30 * time.Second}
+	start := time.Now()
+	if err := p.send(ctx, n.dicom.Addr().String(), files); err != nil {
+		return state.Case{}, err
+	}
+	received := time.Now()
+	fmt.Fprintf(d.w, "sent    %d slices, acknowledged in %v\n", len(files), received.Sub(start).Round(time.Millisecond))
+	bar := progress(-1, "waiting for the results")
+	c, err := n.delivered(ctx, state.IDOf(files[0].StudyInstanceUID), func() { _ = bar.Add(1) })
+	_ = bar.Finish() // a bar that cannot be drawn stops nothing
+	if err == nil {
+		fmt.Fprintf(d.w, "results stored %v after the last slice (of it %v quiet period)\n\n",
+			time.Since(received).Round(10*time.Millisecond), n.config.Assembly.QuietPeriod)
+	}
+	return c, err
+}
+
+// delivered waits until a case is finished and all its objects are stored at all destinations.
+func (n *node) delivered(ctx context.Context, id state.CaseID, beat func()) (state.Case, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return state.Case{}, context.Cause(ctx)
+		case <-tick.C:
+		}
+		beat()
+		c, err := n.store.Case(id)
+		if errors.Is(err, state.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return c, err
+		}
+		if c.Phase == state.Failed {
+			return c, fmt.Errorf("analysis failed: %s", c.Error)
+		}
+		if c.Phase != state.Analyzed && c.Phase != state.Refused {
+			continue
+		}
+		deliveries, err := n.store.Deliveries(id)
+		if err != nil {
+			return c, err
+		}
+		open := 0
+		for _, d := range deliveries {
+			switch d.State {
+			case state.Dead:
+				return c, fmt.Errorf("delivery of %s to %s: %s", d.Kind, d.Destination, d.LastError)
+			case state.Pending:
+				open++
+			}
+		}
+		if open == 0 {
+			return c, nil
+		}
+	}
+}
+
+// show names the received objects and turns the first secondary capture into a PNG.
+func (d demo) show(objects []receiver.Object) error {
+	kinds := map[string]string{
+		dcm.SegmentationStorage: "SEG", dcm.SecondaryCaptureImageStorage: "SC", dcm.Comprehensive3DSRStorage: "SR",
+	}
+	drawn := false
+	for _, o := range objects {
+		fmt.Fprintf(d.w, "%-7s %s\n", kinds[o.SOPClassUID], o.Path)
+		if o.SOPClassUID == dcm.SecondaryCaptureImageStorage && !drawn {
+			path := filepath.Join(d.out, "summary.png")
+			if err := captureToPNG(o.Path, path); err != nil {
+				return err
+			}
+			drawn = true
+			fmt.Fprintf(d.w, "%-7s %s\n", "PNG", path)
+		}
+	}
+	fmt.Fprintln(d.w)
+	return nil
+}
+
+// captureToPNG decodes an RGB secondary capture, as a viewer would.
+func captureToPNG(from, to string) error {
+	r, err := openFile(from)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	f, err := dcm.Read(r, r.Size(), dcm.Limits{})
+	if err != nil {
+		return err
+	}
+	pixels, err := f.PixelData()
+	if err != nil {
+		return err
+	}
+	rows, _ := f.Data.Int(dcm.Rows)
+	columns, _ := f.Data.Int(dcm.Columns)
+	if len(pixels) < rows*columns*3 {
+		return fmt.Errorf("%s: %d bytes of pixel data for %dx%d RGB", from, len(pixels), columns, rows)
+	}
+	img := image.NewNRGBA(image.Rect(0, 0, columns, rows))
+	for i := range rows * columns {
+		copy(img.Pix[4*i:], pixels[3*i:3*i+3])
+		img.Pix[4*i+3] = 0xFF
+	}
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	return errors.Join(png.Encode(out, img), out.Close())
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed says which packages of ours each part may import; a trailing slash takes in what lies below. Data flows one
+// way, scp to pipeline to reporting, and cmd joins the ends.
+var allowed = map[string][]string{
+	"config":           {},
+	"scp":              {"scp/ul", "scp/dimse", "scp/dcm", "scp/spool"},
+	"scp/ul":           {},
+	"scp/dcm":          {},
+	"scp/":             {"scp/"},
+	"pipeline/finding": {},
+	"pipeline":         {"pipeline/", "scp/dcm", "models/bundle"},
+	"pipeline/":        {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},
+	"models/bundle":    {},
+	"models/":          {"models/bundle"},
+	"reporting":        {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm"},
+	"reporting/":       {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm"},
+	"cmd/":             {"cmd/", "config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
+}
+
+// importers names the one package that may import each third-party module.
+var importers = map[string]string{
+	"github.com/grailbio/go-dicom":    "scp/dcm",
+	"golang.org/x/text":               "scp/dcm",
+	"github.com/nats-io/nats.go":      "pipeline/queue",
+	"github.com/nats-io/nats-server":  "pipeline/queue",
+	"go.etcd.io/bbolt":                "pipeline/state",
+	"github.com/yalue/onnxruntime_go": "models/onnx",
+	"github.com/spf13/viper":          "config",
+	"github.com/spf13/cobra":          "cmd/ichor",
+	"github.com/schollz/progressbar":  "cmd/ichor",
+	"github.com/coreos/go-systemd":    "cmd/ichor",
+	"golang.org/x/term":               "cmd/ichor",
+	"golang.org/x/image":              "reporting/sc",
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "ichor/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) < 20 {
+		t.Fatalf("only %d packages listed", len(lines))
+	}
+	for _, line := range lines {
+		words := strings.Fields(line)
+		pkg := strings.TrimPrefix(words[0], "ichor/")
+		for _, imported := range words[1:] {
+			if ours, ok := strings.CutPrefix(imported, "ichor/"); ok {
+				if rule := ruleOf(pkg); !matches(ours, rule) {
+					t.Errorf("%s imports %s; it may import %v", pkg, ours, rule)
+				}
+				continue
+			}
+			for module, owner := range importers {
+				if strings.HasPrefix(imported, module) && pkg != owner {
+					t.Errorf("%s imports %s; only %s may", pkg, imported, owner)
+				}
+			}
+		}
+	}
+}
+
+func ruleOf(pkg string) []string {
+	if rule, ok := allowed[pkg]; ok {
+		return rule
+	}
+	best := ""
+	for prefix := range allowed {
+		if strings.HasSuffix(prefix, "/") && strings.HasPrefix(pkg, prefix) && len(prefix) > len(best) {
+			best = prefix
+		}
+	}
+	return allowed[best]
+}
+
+func matches(pkg string, rule []string) bool {
+	return slices.ContainsFunc(rule, func(r string) bool {
+		return pkg == r || strings.HasSuffix(r, "/") && strings.HasPrefix(pkg, r)
+	})
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ichor/config"
+	"ichor/pipeline/phantom"
+	"ichor/pipeline/state"
+)
+
+// TestStorescuToOrthanc is the whole way between foreign peers: dcmtk storescu sends, Orthanc is the destination and
+// holds one SEG, one SC series and one SR afterwards. Every object it holds is checked by dciodvfy and read back.
+func TestStorescuToOrthanc(t *testing.T) {
+	storescu := peer(t, "storescu", "dcmtk")
+	orthanc := startOrthanc(t)
+	c := testConfig(t)
+	c.Destinations = []config.Destination{{Name: "orthanc", Address: orthanc.dicom, AETitle: "ORTHANC"}}
+	n := startNode(t, c)
+	dir, sample := sampleStudy(t, "mixed")
+	host, port, err := net.SplitHostPort(n.dicom.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), storescu, "-aec", "ICHOR", "+sd", "+sp", "*.dcm", host, port, dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("storescu: %v\n%s", err, out)
+	}
+	files, _, err := findDICOM(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.delivered(within(t, 2*time.Minute), state.IDOf(files[0].StudyInstanceUID), func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if got := orthanc.series(t); !slices.Equal(got, []string{"OT", "SEG", "SR"}) { // secondary captures are OT
+		t.Errorf("Orthanc holds series of %v", got)
+	}
+	received := orthanc.download(t)
+	for _, path := range received {
+		validate(t, path)
+	}
+	readBack(t, n, dir, sample, received)
+}
+
+// allowedFindings of dciodvfy, each with its reason.
+var allowedFindings = []string{
+	"Missing attribute Type 2C Conditional Element=<Laterality>", // a false alarm: the head has no laterality (PS3.3 C.7.3.1)
+}
+
+// validate runs dciodvfy (dicom3tools) over a Part 10 file.
+func validate(t *testing.T, path string) {
+	t.Helper()
+	out, _ := exec.CommandContext(t.Context(), peer(t, "dciodvfy", "dicom3tools"), path).CombinedOutput() // its exit code says nothing
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasPrefix(line, "Error") && !strings.HasPrefix(line, "Warning") {
+			continue
+		}
+		if !slices.ContainsFunc(allowedFindings, func(a string) bool { return strings.Contains(line, a) }) {
+			t.Errorf("dciodvfy %s: %s", filepath.Base(path), strings.TrimSpace(line))
+		}
+	}
+}
+
+// orthancNode is a running Orthanc.
+type orthancNode struct{ dicom, http string }
+
+// startOrthanc runs Orthanc until the test ends. It always listens on all interfaces; it admits requests of this
+// machine alone.
+func startOrthanc(t *testing.T) orthancNode {
+	t.Helper()
+	program := peer(t, "Orthanc", "orthanc")
+	dir := t.TempDir()
+	node := orthancNode{dicom: freeAddress(t), http: freeAddress(t)}
+	settings := map[string]any{
+		"Name": "ichor-test", "DicomAet": "ORTHANC", "DicomPort": portOf(t, node.dicom), "HttpPort": portOf(t, node.http),
+		"StorageDirectory": filepath.Join(dir, "storage"), "IndexDirectory": filepath.Join(dir, "index"),
+		"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomCheckCalledAet": true,
+		"DicomAlwaysAllowStore": false, "DicomCheckModalityHost": true,
+		"DicomModalities": map[string]any{"ichor": []any{"ICHOR", "127.0.0.1", 11112}},
+		"Plugins":         []string{},
+	}
+	raw, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "orthanc.json")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	cmd := exec.Command(program, file)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("Orthanc said:\n%s", log.String())
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		answer, err := http.Get("http://" + node.http + "/system")
+		if err == nil {
+			answer.Body.Close()
+			return node
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Orthanc does not answer: %v", err)
+		}
+	}
+}
+
+func portOf(t *testing.T, address string) int {
+	t.Helper()
+	a, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Port
+}
+
+func (o orthancNode) get(t *testing.T, path string) []byte {
+	t.Helper()
+	answer, err := http.Get("http://" + o.http + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("Orthanc %s: %s, %v", path, answer.Status, err)
+	}
+	return raw
+}
+
+// series returns the modalities of the series that Orthanc holds, sorted.
+func (o orthancNode) series(t *testing.T) []string {
+	t.Helper()
+	var all []struct{ MainDicomTags struct{ Modality string } }
+	if err := json.Unmarshal(o.get(t, "/series?expand"), &all); err != nil {
+		t.Fatal(err)
+	}
+	var modalities []string
+	for _, s := range all {
+		modalities = append(modalities, s.MainDicomTags.Modality)
+	}
+	slices.Sort(modalities)
+	return modalities
+}
+
+// download fetches every object as Orthanc keeps it.
+func (o orthancNode) download(t *testing.T) []string {
+	t.Helper()
+	var ids []string
+	if err := json.Unmarshal(o.get(t, "/instances"), &ids); err != nil {
+		t.Fatal(err)
+	}
+	if len(ids) < 3 {
+		t.Fatalf("Orthanc holds %d objects", len(ids))
+	}
+	var paths []string
+	for i, id := range ids {
+		path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.dcm", i))
+		if err := os.WriteFile(path, o.get(t, "/instances/"+id+"/file"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// readBack lets pydicom and highdicom read the objects that a PACS received of the mixed sample, whose left and right
+// differ: masks equal to ours voxel by voxel on the slices they name, on blood and not on its mirror image, and the same
+// volumes in the SR as in the SEG.
+func readBack(t *testing.T, n *node, dir string, sample *phantom.Study, objects []string) {
+	t.Helper()
+	interpreter := python(t)
+	study, err := studyFromFiles(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := n.engine.analyzer.Analyze(t.Context(), study)
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth, _ := sample.Truth()
+	ours, known := filepath.Join(t.TempDir(), "ours.u8"), filepath.Join(t.TempDir(), "truth.u8")
+	if err := errors.Join(os.WriteFile(ours, result.Labels.Voxels, 0o644), os.WriteFile(known, truth.Voxels, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), interpreter, append([]string{"testdata/readback.py", dir, ours, known}, objects...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}

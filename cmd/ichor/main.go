@@ -1,0 +1,113 @@
+// Command ichor is a DICOM node that segments intracranial hemorrhage on head CT and sends the result back.
+//
+// Research use only. Not for clinical use.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ichor/pipeline/finding"
+)
+
+// version is the release; the commit is read from the build.
+const version = "0.1.0"
+
+// Exit codes of every command.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	// The first signal drains; a second one ends the process at once, by the default action.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
+	started := false
+	root := newRoot(&started)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(stderr, "ichor: interrupted")
+		return exitFailed
+	case !started: // cobra's own refusals come before any command runs
+		fmt.Fprintf(stderr, "ichor: %v; see '%s --help'\n", err, cmd.CommandPath())
+		return exitUsage
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(stderr, "ichor: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "ichor: %s\n", oneLine(err))
+	return exitFailed
+}
+
+// oneLine is the text of err for an operator: joined errors, and those of libraries, may have several lines.
+func oneLine(err error) string {
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	for i, l := range lines {
+		lines[i] = strings.TrimSpace(l)
+	}
+	return strings.Join(lines, "; ")
+}
+
+// usageError is a command line that cannot be meant; exit code 2.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func newRoot(started *bool) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ichor",
+		Short: "Segment intracranial hemorrhage on head CT, as a DICOM node",
+		Long: "ichor receives head CT over DICOM, segments intracranial hemorrhage by subtype, and sends a DICOM\n" +
+			"segmentation, secondary captures and a structured report back to the PACS.\n\n" + finding.Disclaimer,
+		Example:           "  ichor demo\n  ichor serve --config /etc/ichor/ichor.yaml\n  ichor analyze study/ --out results/",
+		Version:           versionText(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+		Args:              cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return usageError("name a command")
+		},
+	}
+	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
+	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSample(), newSend(), newEcho(), newStatus(), newCheck(), newModels())
+	return root
+}
+
+func versionText() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return version + " (" + s.Value[:12] + ")"
+		}
+	}
+	return version
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ichor/scp/dcm"
+	"ichor/scp/dimse"
+	"ichor/scp/ul"
+)
+
+// peerFlags name a DICOM peer on the command line.
+type peerFlags struct {
+	called, calling string
+	timeout         time.Duration
+}
+
+func (p *peerFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.called, "called", "ICHOR", "AE `TITLE` of the peer")
+	cmd.Flags().StringVar(&p.calling, "calling", "ICHOR-SCU", "our own AE `TITLE`")
+	cmd.Flags().DurationVar(&p.timeout, "timeout", 30*time.Second, "give up on a silent peer after this `TIME`")
+}
+
+func (p *peerFlags) connect(ctx context.Context, address string, contexts []ul.ProposedContext) (*dimse.SCU, error) {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, usageError(fmt.Sprintf("peer %q: write host:port, such as 127.0.0.1:11112", address))
+	}
+	for _, title := range []string{p.called, p.calling} {
+		if n := len(title); n < 1 || n > 16 { // PS3.5 §6.2, AE
+			return nil, usageError(fmt.Sprintf("AE title %q: write 1 to 16 characters", title))
+		}
+	}
+	if p.timeout <= 0 {
+		return nil, usageError(fmt.Sprintf("--timeout %v: write a time such as 30s", p.timeout))
+	}
+	scu, err := dimse.Connect(ctx, dimse.ConnectOptions{
+		Address: address, CallingAE: p.calling, CalledAE: p.called, Contexts: contexts,
+		ConnectTimeout: p.timeout, ResponseTimeout: p.timeout, WriteTimeout: p.timeout,
+	})
+	if _, unreachable := errors.AsType[*net.OpError](err); unreachable {
+		return nil, fmt.Errorf("%w; is a node running there, and no firewall between?", err)
+	}
+	return scu, err
+}
+
+func newEcho() *cobra.Command {
+	var p peerFlags
+	cmd := &cobra.Command{
+		Use:     "echo HOST:PORT",
+		Short:   "Ask a DICOM peer whether it answers (C-ECHO)",
+		Example: "  ichor echo 127.0.0.1:11112 --called ICHOR",
+		Args:    cobra.ExactArgs(1),
+	}
+	p.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		start := time.Now()
+		if err := p.echo(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s (%s) answers, %v\n", args[0], p.called, time.Since(start).Round(time.Millisecond))
+		return nil
+	}
+	return cmd
+}
+
+func (p *peerFlags) echo(ctx context.Context, address string) error {
+	scu, err := p.connect(ctx, address, []ul.ProposedContext{{
+		AbstractSyntax:   dcm.VerificationSOPClass,
+		TransferSyntaxes: []string{dcm.ImplicitVRLittleEndian},
+	}})
+	if err != nil {
+		return err
+	}
+	if err := scu.Echo(ctx); err != nil {
+		scu.Abort()
+		return fmt.Errorf("peer %s: %w", address, err)
+	}
+	return scu.Release(ctx)
+}
+
+func newSend() *cobra.Command {
+	var p peerFlags
+	cmd := &cobra.Command{
+		Use:     "send HOST:PORT DIR",
+		Short:   "Send the DICOM files of a folder to a peer (C-STORE)",
+		Example: "  ichor send 127.0.0.1:11112 study/ --called ICHOR",
+		Args:    cobra.ExactArgs(2),
+	}
+	p.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		files, others, err := findDICOM(cmd.Context(), args[1])
+		if err != nil {
+			return err
+		}
+		if len(files) == 0 {
+			return fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", args[1], others)
+		}
+		start := time.Now()
+		if err := p.send(cmd.Context(), args[0], files); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%d objects stored by %s (%s), %v\n", len(files), args[0], p.called, time.Since(start).Round(time.Millisecond))
+		return nil
+	}
+	return cmd
+}
+
+// send stores all files over one association. Files the peer does not take are named together at the end.
+func (p *peerFlags) send(ctx context.Context, address string, files []dicomFile) error {
+	scu, err := p.connect(ctx, address, contextsFor(files))
+	if err != nil {
+		return err
+	}
+	bar := progress(len(files), "sending")
+	defer bar.Finish()
+	var failed []error
+	for _, f := range files {
+		if err := sendFile(ctx, scu, f); err != nil {
+			if _, refused := errors.AsType[*dimse.StatusError](err); !refused {
+				scu.Abort()
+				return fmt.Errorf("%s: %w", f.path, err)
+			}
+			failed = append(failed, fmt.Errorf("%s: %w", f.path, err))
+		}
+		_ = bar.Add(1) // a bar that cannot be drawn stops nothing
+	}
+	if err := scu.Release(ctx); err != nil {
+		return err
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d objects were not stored; the first: %w", len(failed), len(files), failed[0])
+	}
+	return nil
+}
+
+// contextsFor proposes one context for each SOP class and transfer syntax among the files.
+func contextsFor(files []dicomFile) []ul.ProposedContext {
+	var out []ul.ProposedContext
+	seen := map[[2]string]bool{}
+	for _, f := range files {
+		key := [2]string{f.SOPClassUID, f.transferSyntax}
+		if !seen[key] {
+			seen[key] = true
+			out = append(out, ul.ProposedContext{AbstractSyntax: f.SOPClassUID, TransferSyntaxes: []string{f.transferSyntax}})
+		}
+	}
+	return out
+}
+
+func sendFile(ctx context.Context, scu *dimse.SCU, f dicomFile) error {
+	r, err := openFile(f.path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	object, err := dcm.Read(r, r.Size(), dcm.Limits{})
+	if err != nil {
+		return err
+	}
+	_, err = scu.Store(ctx, dimse.StoreRequest{
+		SOPClassUID: f.SOPClassUID, SOPInstanceUID: f.SOPInstanceUID, TransferSyntaxUID: f.transferSyntax, Data: object.Encoded(),
+	})
+	return err
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"ichor/config"
+)
+
+// settings are the flags that a command shares with the configuration.
+type settings struct {
+	cmd  *cobra.Command
+	file string
+	keys map[string]string // name of a flag -> dotted key
+}
+
+// withSettings adds --config and one flag for each key to cmd.
+func withSettings(cmd *cobra.Command, keys map[string]string) *settings {
+	s := &settings{cmd: cmd, keys: keys}
+	cmd.Flags().StringVar(&s.file, "config", "", "configuration `FILE` (default "+config.DefaultPath+" where it exists)")
+	for flag, key := range keys {
+		cmd.Flags().String(flag, "", "same as "+key+" in the configuration")
+	}
+	return s
+}
+
+// load reads the configuration with the flags that were given on top.
+func (s *settings) load() (config.Config, error) {
+	overrides := map[string]any{}
+	for flag, key := range s.keys {
+		if f := s.cmd.Flags().Lookup(flag); f.Changed {
+			overrides[key] = f.Value.String()
+		}
+	}
+	return config.Load(s.file, overrides)
+}
+
+// engineFlags are the settings of a command that runs networks.
+var engineFlags = map[string]string{"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider"}
+
+// serveFlags are the settings of serve; check takes the same, so that what is to be served can be checked.
+var serveFlags = map[string]string{
+	"state": "state", "listen": "dicom.listen", "http": "http.listen", "log-level": "log.level",
+	"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider",
+}
+
+func newLogger(c config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // Validate has refused what is no level
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// shipped finds a file or folder that came with the binary: beside it, in the source tree around it, or under the
+// prefix it was installed to. The candidates are relative to the folder of the binary.
+func shipped(what, key string, candidates ...string) (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("where this binary lies: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(exe); err == nil {
+		exe = real
+	}
+	for _, c := range candidates {
+		path := filepath.Join(filepath.Dir(exe), c)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not beside the binary (looked for %s); run 'make build' or set %s",
+		what, filepath.Join(filepath.Dir(exe), candidates[0]), key)
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// progress draws a bar on a terminal and nothing elsewhere.
+func progress(total int, what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(total, progressbar.OptionSetDescription(what), progressbar.OptionShowCount(),
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetVisibility(term.IsTerminal(int(os.Stderr.Fd()))),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ichor/pipeline/state"
+	"ichor/reporting/web"
+)
+
+func newStatus() *cobra.Command {
+	var asJSON bool
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "status [CASE]",
+		Short:   "Show the newest cases of the running node, or one of them",
+		Example: "  ichor status\n  ichor status 3f2a9c0d11e4b7a6 --json",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().IntVar(&limit, "limit", 20, "show at most `N` cases")
+	s := withSettings(cmd, map[string]string{"http": "http.listen", "token": "http.token"})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := s.load()
+		if err != nil {
+			return err
+		}
+		if c.HTTP.Listen == "" {
+			return errors.New("http.listen is empty, so the node cannot be asked; set it and restart the node")
+		}
+		base := "http://" + c.HTTP.Listen + "/api/v1/cases"
+		w := cmd.OutOrStdout()
+		if limit < 1 {
+			return usageError(fmt.Sprintf("--limit %d: write 1 or more", limit))
+		}
+		if len(args) == 1 {
+			var d web.Detail
+			if err := get(base+"/"+url.PathEscape(args[0]), c.HTTP.Token, &d); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(w, d)
+			}
+			return printDetail(w, d)
+		}
+		var cases []state.Case
+		if err := get(fmt.Sprintf("%s?limit=%d", base, limit), c.HTTP.Token, &cases); err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(w, cases)
+		}
+		return printCases(w, cases)
+	}
+	return cmd
+}
+
+// get asks the running node.
+func get(address, token string, v any) error {
+	r, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := http.Client{Timeout: 10 * time.Second}
+	answer, err := client.Do(r)
+	if err != nil {
+		return fmt.Errorf("no node answers: %w; is 'ichor serve' running with this http.listen?", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
+		return fmt.Errorf("the node answers %s: %s", answer.Status, strings.TrimSpace(string(text)))
+	}
+	return json.NewDecoder(answer.Body).Decode(v)
+}
+
+func printCases(w io.Writer, cases []state.Case) error {
+	if len(cases) == 0 {
+		_, err := fmt.Fprintln(w, "no cases yet")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "case\tupdated\tphase\tobjects\ttotal mL\tnote")
+	for _, c := range cases {
+		total, note := "", c.Error
+		if c.Finding != nil && c.Finding.Volumes != nil {
+			total = fmt.Sprintf("%.1f", c.Finding.Volumes.Total)
+		}
+		if c.Finding != nil && c.Finding.Reason != "" {
+			note = c.Finding.Reason
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.Updated.Local().Format(time.DateTime), c.Phase, c.Objects, total, note)
+	}
+	return t.Flush()
+}
+
+func printDetail(w io.Writer, d web.Detail) error {
+	fmt.Fprintf(w, "case %s: %s, %d objects, revision %d\n\n", d.ID, d.Phase, d.Objects, d.Revision)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, e := range d.History {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", e.At.Local().Format(time.DateTime), e.To, e.Why)
+	}
+	for _, x := range d.Deliveries {
+		fmt.Fprintf(t, "%s\t%s to %s: %s\t%s\n", x.Updated.Local().Format(time.DateTime), x.Kind, x.Destination, x.State, x.LastError)
+	}
+	if err := t.Flush(); err != nil || d.Finding == nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printFinding(w, *d.Finding, nil, "")
+}
