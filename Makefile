@@ -1,0 +1,108 @@
+# ichor: build, demo, test, bench, install. Every target does its own set-up; nothing is fetched twice.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+GO      ?= go
+PYTHON3 ?= python3
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ichor
+LOCK    := models/training/requirements.lock
+VENV     = $(CACHE)/venv-$(firstword $(shell sha256sum $(LOCK)))
+LIBRARY := bin/lib/libonnxruntime.so.1.24.4
+
+# Foreign peers and validators for the interop tests: Debian packages.
+PEERS := dcmtk orthanc dicom3tools
+TOOLS := storescu:dcmtk Orthanc:orthanc dciodvfy:dicom3tools
+
+.PHONY: help build demo test test-go test-python bench install uninstall venv peers clean
+help: ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: bin/ichor ## build bin/ichor and fetch the ONNX Runtime library it loads
+
+# The commit is stamped in where git tells it: not in a checkout that belongs to another user, as in many containers.
+bin/ichor: $(LIBRARY) FORCE
+	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=$$(git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false) -o $@ ./cmd/ichor
+
+.PHONY: FORCE
+FORCE:
+
+# Pinned by version and digest; the wheel's tag is fixed, so the Python version of this machine does not matter.
+$(LIBRARY): models/onnx/runtime.txt | pip
+	@echo "fetching ONNX Runtime"
+	@mkdir -p bin/lib $(CACHE)/onnxruntime
+	@$(PYTHON3) -m pip download -q --no-deps --require-hashes --only-binary=:all: --implementation cp --python-version 3.12 \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 -r $< -d $(CACHE)/onnxruntime
+	@$(PYTHON3) models/onnx/unpack.py $(CACHE)/onnxruntime bin/lib
+	@touch $@
+
+demo: build ## run the main job on this machine: a head CT goes in, a segmentation comes back
+	@bin/ichor demo --out out/demo
+
+test: test-go test-python ## run all tests, with everything they need
+
+# The race detector watches what runs goroutines; the voxel loops and writers, which have none, are slow under it.
+RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./reporting/deliver ./models/onnx ./cmd/ichor
+test-go: export ICHOR_PYTHON = $(VENV)/bin/python
+test-go: export ICHOR_ONNXRUNTIME = $(abspath $(LIBRARY))
+test-go: $(LIBRARY) peers venv ## run the tests of the node, with the foreign peers
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m $(RACE)
+	$(GO) test -timeout 20m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))")
+
+test-python: venv ## run the tests of the training code
+	cd models/training && PYTHONPATH=. $(VENV)/bin/python -m pytest -q tests
+
+bench: build peers venv ## measure: reception, inference, end to end, beside other software
+	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
+
+# One virtual environment a lock file, outside the checkout, so that clones share it.
+venv: pip ## make the Python environment of the lock file
+	@test -e $(VENV)/complete || { echo "installing the Python environment (once for this lock file; PyTorch is large)"; \
+	  rm -rf $(VENV); $(PYTHON3) -m venv $(VENV); \
+	  $(VENV)/bin/python -m pip install -q --require-hashes --no-deps -r $(LOCK); touch $(VENV)/complete; }
+
+# Debian's python3 comes without pip and venv.
+.PHONY: pip
+pip:
+	@$(PYTHON3) -c 'import pip, ensurepip' 2>/dev/null || { echo "installing python3-pip and python3-venv"; \
+	  export DEBIAN_FRONTEND=noninteractive; $(SUDO) apt-get update -q >/dev/null; \
+	  $(SUDO) apt-get install -y -q --no-install-recommends python3-pip python3-venv >/dev/null; }
+
+peers: ## install the DICOM peers that the interop tests run against
+	@for t in $(TOOLS); do PATH="$$PATH:/usr/sbin" command -v $${t%%:*} >/dev/null || missing=1; done; \
+	if [ -n "$${missing:-}" ]; then echo "installing $(PEERS)"; export DEBIAN_FRONTEND=noninteractive; \
+	  $(SUDO) apt-get update -q >/dev/null; $(SUDO) apt-get install -y -q --no-install-recommends $(PEERS) >/dev/null; fi
+
+# What a package would do; DESTDIR stages it. The build belongs to whoever calls make; only what is put in place needs root.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUNDLE  := models/bundles/ichor-synthetic
+AS_ROOT  = $(if $(DESTDIR),,$(SUDO))
+install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install binary, library, bundle, example configuration and the systemd unit
+	$(AS_ROOT) install -D -m 755 bin/ichor $(DESTDIR)$(PREFIX)/bin/ichor
+	$(AS_ROOT) install -d $(DESTDIR)$(PREFIX)/lib/ichor $(DESTDIR)$(PREFIX)/share/ichor/bundles
+	$(AS_ROOT) install -m 644 bin/lib/* $(DESTDIR)$(PREFIX)/lib/ichor/
+	$(AS_ROOT) cp -rT --no-preserve=ownership $(BUNDLE) $(DESTDIR)$(PREFIX)/share/ichor/bundles/$(notdir $(BUNDLE))
+	$(AS_ROOT) install -D -m 644 config/example.yaml $(DESTDIR)$(PREFIX)/share/ichor/ichor.example.yaml
+	test -e $(DESTDIR)/etc/ichor/ichor.yaml || sed 's#^state: .*#state: /var/lib/ichor#' config/example.yaml | \
+	  $(AS_ROOT) install -D -m 640 /dev/stdin $(DESTDIR)/etc/ichor/ichor.yaml
+	$(AS_ROOT) install -D -m 644 systemd/ichor.sysusers $(DESTDIR)/usr/lib/sysusers.d/ichor.conf
+	$(AS_ROOT) install -D -m 644 systemd/ichor.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf
+	sed 's#@PREFIX@#$(PREFIX)#' systemd/ichor.service | $(AS_ROOT) install -D -m 644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/ichor.service
+	@test -n "$(DESTDIR)" || { $(AS_ROOT) systemd-sysusers ichor.conf && $(AS_ROOT) systemd-tmpfiles --create ichor.conf && \
+	  $(AS_ROOT) systemctl daemon-reload; } || echo "installed; the user, the folders and the unit are taken up when systemd runs"
+	@echo "next: edit /etc/ichor/ichor.yaml, run 'sudo ichor check', then 'sudo systemctl enable --now ichor'"
+
+# sudo has no Go on its PATH: what was built before is installed.
+.PHONY: built
+built:
+	@test -x bin/ichor && test -e $(LIBRARY) || { echo "$(GO) is not on the PATH and nothing is built; run 'make build' first"; exit 1; }
+
+uninstall: ## remove what install put there; configuration and state stay
+	$(AS_ROOT) rm -rf $(DESTDIR)$(PREFIX)/bin/ichor $(DESTDIR)$(PREFIX)/lib/ichor $(DESTDIR)$(PREFIX)/share/ichor \
+	  $(DESTDIR)/usr/lib/sysusers.d/ichor.conf $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf $(DESTDIR)/usr/lib/systemd/system/ichor.service
+
+clean: ## remove what was built here
+	rm -rf bin out
