@@ -1,0 +1,43 @@
+"""phantom, montage, sample: synthetic heads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def add(sub) -> None:
+    p = sub.add_parser("phantom", help="render training phantoms into a cache folder")
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--seeds", type=int, nargs=2, default=(0, 1200), metavar=("FROM", "TO"))
+    p.set_defaults(run=_phantom)
+    p = sub.add_parser("montage", help="PNG of one phantom with its label")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--out", type=Path, required=True)
+    p.set_defaults(run=_montage)
+    p = sub.add_parser("sample", help="write the sample studies")
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--name", action="append")
+    p.set_defaults(run=_sample)
+
+
+def _phantom(args) -> None:
+    for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(k, "1")
+    from ..data import write_phantoms
+
+    write_phantoms(args.out, range(*args.seeds))
+
+
+def _montage(args) -> None:
+    from ..montage import montage, save
+    from ..phantom.study import generate
+
+    ph = generate(args.seed)
+    save(args.out, montage(ph.hu, ph.label))
+
+
+def _sample(args) -> None:
+    from ..phantom.sample import write_samples
+
+    write_samples(args.out, args.name)

@@ -1,0 +1,50 @@
+"""train, evaluate, export: the networks of the shipped bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def add(sub) -> None:
+    p = sub.add_parser("train", help="train one network of the bundle; continues from its checkpoint")
+    p.add_argument("--role", required=True, choices=("cavity-tissue", "cavity-bone", "bleed"))
+    p.add_argument("--cache", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--visits", type=int)
+    p.add_argument("--base", type=int)
+    p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--minutes", type=float, default=0.0, help="stop (resumable) after this long")
+    p.set_defaults(run=_train)
+    p = sub.add_parser("evaluate", help="measure checkpoints on held-out phantoms, samples and scans")
+    p.add_argument("--runs", type=Path, required=True)
+    p.add_argument("--phantoms", type=int, default=6)
+    p.add_argument("--samples", type=Path)
+    p.add_argument("--dicom", type=Path, help="folder of one CT series, for false positives")
+    p.add_argument("--out", type=Path)
+    p.set_defaults(run=_evaluate)
+    p = sub.add_parser("export", help="write the bundle")
+    p.add_argument("--runs", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--version", default="0.1.0")
+    p.add_argument("--metrics", type=Path, help="JSON of evaluate")
+    p.set_defaults(run=_export)
+
+
+def _train(args) -> None:
+    from ..config import settings_for
+    from ..train import train
+
+    changes = {k: v for k, v in (("visits", args.visits), ("base_width", args.base)) if v}
+    train(settings_for(args.role, **changes), args.cache, args.out, threads=args.threads, minutes=args.minutes)
+
+
+def _evaluate(args) -> None:
+    from ..evaluate import report
+
+    report(args.runs, args.phantoms, args.samples, args.dicom, args.out)
+
+
+def _export(args) -> None:
+    from ..export import export
+
+    export(args.runs, args.out, args.version, args.metrics)
