@@ -15,7 +15,8 @@ from .anatomy import Head
 from .fields import FAR, noise, weighted_threshold
 
 SUBTYPES = ("IPH", "IVH", "SAH", "SDH", "EDH")  # label value = 2 + position; 1 is cavity without blood
-RANGES_ML = {"IPH": (2.0, 60.0), "IVH": (2.0, 35.0), "SAH": (4.0, 45.0), "SDH": (10.0, 110.0), "EDH": (6.0, 90.0)}
+RANGES_ML = {"IPH": (2.0, 60.0), "IVH": (2.0, 35.0), "SAH": (4.0, 45.0), "SDH": (8.0, 110.0), "EDH": (6.0, 90.0)}
+EXTREMES_ML = {"IPH": (0.3, 100.0), "IVH": (0.3, 60.0), "SAH": (0.5, 80.0), "SDH": (1.0, 130.0), "EDH": (0.5, 100.0)}
 
 
 @dataclass
@@ -37,7 +38,8 @@ def blood_hu(rng: np.random.Generator) -> float:
 
 
 def draw_ml(rng: np.random.Generator, subtype: str) -> float:
-    low, high = RANGES_ML[subtype]
+    """Log-uniform; a fifth of the bleeds may be of any size, down to what a reader would just see."""
+    low, high = (EXTREMES_ML if rng.random() < 0.2 else RANGES_ML)[subtype]
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 

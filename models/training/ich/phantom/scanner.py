@@ -1,8 +1,8 @@
 """From fields to CT slices: partial volume, point spread, beam hardening, noise, streaks, table.
 
-Each slice is the mean of sub-slices, so a slice of 5 mm shows partial volume as a scanner does. Beam hardening (cupping
-and the bright rim inside the skull) is drawn per slice and strongly, whether or not there is blood: on real heads such a
-rim of 45 to 88 HU is what a net trained without it calls a subdural.
+Each slice is the mean of sub-slices, so a slice of 5 mm shows partial volume as a scanner does. Beam hardening follows
+the physics (`hardening.py`) on most series; on some a rim inside the skull is drawn besides, of any strength and width,
+whether or not there is blood: on real heads a rim of 45 to 88 HU is what a net trained without it calls a subdural.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy import ndimage
 from .anatomy import Head
 from .bleeds import SUBTYPES, Lesion, liquor
 from .fields import FAR, spread
+from .hardening import Tube
 
 VISIBLE_HU = 140.0  # above this a pixel looks like bone whatever lies in it; it carries no label
 
@@ -49,16 +50,21 @@ class Quality:
     holder: bool
     metal: int
     quiet_air: bool = False  # air without noise: the file compresses
+    hardening: float = 0.0  # 1: a scanner corrected for water alone; 0: none left; below: overcorrected
+    hardness: float = 0.5  # of the spectrum: 0 about 100 kV, 1 about 140 kV
+    starved_hu: float = 0.0  # streaks that noise leaves behind the longest ways through bone
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "Quality":
         r = rng.random
         return Quality(
             psf_mm=float(rng.uniform(0.35, 0.9)), noise_hu=float(rng.uniform(1.5, 6.5)), grain_mm=float(rng.uniform(0.4, 0.9)),
-            glow_hu=float(rng.uniform(0, 60) if r() < 0.75 else rng.uniform(0, 8)), glow_mm=float(rng.uniform(1.5, 7.0)),
+            glow_hu=float(rng.uniform(0, 60) if r() < 0.5 else rng.uniform(0, 8)), glow_mm=float(rng.uniform(1.5, 7.0)),
             cup_hu=float(rng.uniform(-3, 14)), offset_hu=float(rng.normal(0, 3)),
             streak_hu=float(rng.uniform(2, 14) if r() < 0.45 else rng.uniform(0, 2)), motion=float(rng.uniform(1, 4) if r() < 0.06 else 0),
-            table=bool(r() < 0.7), holder=bool(r() < 0.6), metal=int(rng.integers(1, 4) if r() < 0.08 else 0))
+            table=bool(r() < 0.7), holder=bool(r() < 0.6), metal=int(rng.integers(1, 4) if r() < 0.08 else 0),
+            hardening=float(rng.uniform(0, 1.2) if r() < 0.85 else rng.uniform(-0.4, 0.1)), hardness=float(r()),
+            starved_hu=float(rng.uniform(0, 6) ** 2 / 6 if r() < 0.6 else 0))
 
     @staticmethod
     def good(rng: np.random.Generator) -> "Quality":
@@ -120,6 +126,7 @@ def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: 
     mottle = spread(rng.standard_normal((2, int(shape[0] * series.pixel / 4) + 4, int(shape[1] * series.pixel / 4) + 4)), (2, *shape))
     scene = _outside_scene(rng, series, quality)
     scalp = _scalp_swelling(rng)
+    tube = Tube(quality.hardness) if quality.hardening or quality.starved_hu else None
     glow_wave = spread(rng.standard_normal((n // 2 + 3, 6, 6)), (n, *shape))
     for i, z in enumerate(series.positions):
         total = np.zeros(shape, np.float32)
@@ -135,6 +142,8 @@ def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: 
         sigma = quality.psf_mm / series.pixel
         clean = ndimage.gaussian_filter(clean, sigma)
         label[i] = _label(occ, clean)
+        if tube is not None:
+            total += tube.artefact(rng, total, series.pixel, quality.hardening * rng.uniform(0.85, 1.15), quality.starved_hu)
         hu[i] = _degrade(rng, total, depth, scene, glow_wave[i], series, quality, sigma)
     return hu, label
 

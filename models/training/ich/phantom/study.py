@@ -10,6 +10,7 @@ from .anatomy import build, draw_traits, fill
 from .bleeds import SUBTYPES, Lesion, distractors, draw_ml, place_fluid, place_solid
 from .fields import Grid
 from .scanner import Quality, Series, render
+from .surgery import alter
 
 # How often each subtype is drawn; the extra-axial ones more often, because nets learn them last.
 FREQUENCY = {"IPH": 0.2, "IVH": 0.17, "SAH": 0.2, "SDH": 0.24, "EDH": 0.19}
@@ -56,13 +57,14 @@ class Phantom:
         return float((self.label > 0).sum() * self.pixel**2 * spacing / 1000)
 
 
-def make_head(rng: np.random.Generator, plan: Plan):
-    """Anatomy with its lesions; the order matters: solid bleeds push the brain before it is filled."""
+def make_head(rng: np.random.Generator, plan: Plan, surgeon: np.random.Generator | None = None):
+    """Anatomy with its lesions; the order matters: solid bleeds push the brain before it is filled. `surgeon` draws what
+    treatment and trauma left behind; None leaves the head as it is."""
     traits = {**draw_traits(rng), **plan.traits}
     if any(k == "IVH" for k, _, _ in plan.bleeds):
         traits["ventricle"] = max(traits["ventricle"], float(rng.uniform(1.1, 1.9)))  # blood widens them
     head = build(rng, traits)
-    lesions: list[Lesion] = []
+    lesions: list[Lesion] = alter(surgeon, head) if surgeon is not None else []
     push = np.zeros((len(head.index), 3), np.float32)
     for kind, ml, hu in plan.bleeds:
         if kind in ("IPH", "SDH", "EDH"):
@@ -92,7 +94,7 @@ def generate(seed: int, plan: Plan | None = None, slices: int | None = None, run
     """
     rng = np.random.default_rng(seed)
     plan = plan if plan is not None else Plan.draw(rng)
-    head, lesions = make_head(rng, plan)
+    head, lesions = make_head(rng, plan, rng.spawn(1)[0])
     quality = Quality.draw(rng)
     thickness = float(rng.uniform(3.0, 6.0))
     pixel = float(rng.uniform(0.86, 1.05))
