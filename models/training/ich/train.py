@@ -17,9 +17,11 @@ from .config import Settings, settings_from
 from .data import Cache, augment
 from .losses import bleed_loss, cavity_loss
 from .unet import UNet, logits_of
+from .warm import load_onnx, settle
 
 SAVE_EVERY_S = 120.0
 RESCAN_STEPS = 100
+SETTLE_BATCHES = 20
 
 
 def make_net(cfg: Settings) -> UNet:
@@ -68,8 +70,10 @@ def load_net(path: Path) -> tuple[UNet, Settings, dict]:
     return net.eval(), cfg, {k: saved[k] for k in ("step", "visits", "phantoms")}
 
 
-def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: float = 0.0, progress: bool = True) -> Path:
-    """Train until cfg.visits, or for so many minutes; writes <out>/<role>.pt and <role>.csv. A rerun continues."""
+def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: float = 0.0, progress: bool = True,
+          start: Path | None = None) -> Path:
+    """Train until cfg.visits, or for so many minutes; writes <out>/<role>.pt and <role>.csv. A rerun continues.
+    `start` is an exported network to begin with instead of random weights."""
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -87,6 +91,11 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
     rng, gen = np.random.default_rng([cfg.seed, step]), torch.Generator().manual_seed(cfg.seed + step)
     loss_fn = bleed_loss if cfg.role == "bleed" else cavity_loss
     cache = Cache(cache_dir, cfg)
+    if start is not None and not path.exists():
+        load_onnx(net, start)
+        cache.refresh()
+        settle(net, (augment(*cache.batch(rng), cfg, gen)[0] for _ in range(SETTLE_BATCHES)))
+        ema.load_state_dict(net.state_dict())
     stop: list[int] = []  # a terminated run saves first
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     begun = saved_at = time.monotonic()

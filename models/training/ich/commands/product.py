@@ -12,6 +12,8 @@ def add(sub) -> None:
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--visits", type=int)
     p.add_argument("--base", type=int)
+    p.add_argument("--lr", type=float, help="peak learning rate")
+    p.add_argument("--from", dest="start", type=Path, metavar="ONNX", help="begin with an exported network, e.g. of the shipped bundle")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--minutes", type=float, default=0.0, help="stop (resumable) after this long")
     p.set_defaults(run=_train)
@@ -34,8 +36,8 @@ def _train(args) -> None:
     from ..config import settings_for
     from ..train import train
 
-    changes = {k: v for k, v in (("visits", args.visits), ("base_width", args.base)) if v}
-    train(settings_for(args.role, **changes), args.cache, args.out, threads=args.threads, minutes=args.minutes)
+    changes = {k: v for k, v in (("visits", args.visits), ("base_width", args.base), ("lr", args.lr)) if v}
+    train(settings_for(args.role, **changes), args.cache, args.out, threads=args.threads, minutes=args.minutes, start=args.start)
 
 
 def _evaluate(args) -> None:

@@ -1,0 +1,38 @@
+"""A network taken from its exported file computes the same, before and after its normalisations are given back."""
+
+import pytest
+import torch
+from ich.config import Settings
+from ich.export import write_onnx
+from ich.unet import Probabilities, UNet
+from ich.warm import WarmStartError, load_onnx, settle
+
+
+def exported(tmp_path, cfg: Settings) -> tuple[UNet, str]:
+    torch.manual_seed(0)
+    net = UNet(cfg.channels, 7, cfg.base_width)
+    net(torch.rand(8, cfg.channels, 32, 32))  # statistics other than the identity
+    path = tmp_path / "bleed.onnx"
+    write_onnx(Probabilities(net.eval(), "bleed").eval(), cfg, path)
+    return net, path
+
+
+def test_same_output(tmp_path):
+    cfg = Settings(base_width=4, size=32)
+    net, path = exported(tmp_path, cfg)
+    again = UNet(cfg.channels, 7, 4)
+    load_onnx(again, path)
+    x = torch.rand(4, cfg.channels, 32, 32)
+    with torch.no_grad():
+        want = net(x)
+        torch.testing.assert_close(again.eval()(x), want, atol=1e-4, rtol=1e-4)
+        settle(again, [torch.rand(8, cfg.channels, 32, 32) for _ in range(3)])
+        torch.testing.assert_close(again.eval()(x), want, atol=1e-4, rtol=1e-4)
+    bn = again.down_block[0].bn1
+    assert not torch.allclose(bn.running_mean, torch.zeros_like(bn.running_mean))
+
+
+def test_another_width_is_refused(tmp_path):
+    _, path = exported(tmp_path, Settings(base_width=4, size=32))
+    with pytest.raises(WarmStartError, match="base width"):
+        load_onnx(UNet(3, 7, 8), path)
