@@ -29,6 +29,7 @@ class Settings:
     clip_norm: float = 1.0
     ema: float = 0.995  # averaged weights, about 200 steps: false rims swing from step to step; 0.998 lags behind
     amp: bool = True  # bfloat16 on CPUs that have it: 1.6 times faster
+    rim: bool = True  # a bright rim along bone as augmentation
     positive_share: float = 0.6  # of slices with blood in a batch; the rest teach restraint
     seed: int = 20261123
 

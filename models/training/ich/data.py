@@ -37,14 +37,14 @@ def encode(p: Phantom, size: int = MARGIN_SIZE, pixel_mm: float = PIXEL_MM) -> n
     return out
 
 
-def write_phantoms(folder: Path, seeds: range) -> None:
+def write_phantoms(folder: Path, seeds: range, without: tuple[str, ...] = ()) -> None:
     """Render phantoms that are not there yet; a file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         path = folder / f"p{seed}.npy"
         if path.exists():
             continue
-        data = np.concatenate([encode(p) for p in generate(seed, runs=RUNS, slices=RUN)])
+        data = np.concatenate([encode(p) for p in generate(seed, runs=RUNS, slices=RUN, without=without)])
         part = folder / f".p{seed}.{os.getpid()}.tmp"
         with part.open("wb") as f:
             np.save(f, data)
@@ -123,7 +123,8 @@ def augment(x: torch.Tensor, y: torch.Tensor, cfg: Settings, gen: torch.Generato
     y = F.grid_sample(y[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0].long()
     hu = 1.0 / (cfg.window_hu[1] - cfg.window_hu[0])  # one HU in window units
     if cfg.role == "bleed":
-        x = _glow(x, y, hu, rand)
+        if cfg.rim:
+            x = _glow(x, y, hu, rand)
         dim = (b, 1, 1, 1)
         offset = (rand(*dim) * 2 - 1) * (8 + 16 * (rand(*dim) < 0.2))  # vertex slices of real heads lie 15 HU too high
         x = x + offset * hu * (x > 0.02)

@@ -10,6 +10,7 @@ def add(sub) -> None:
     p = sub.add_parser("phantom", help="render training phantoms into a cache folder")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--seeds", type=int, nargs=2, default=(0, 1200), metavar=("FROM", "TO"))
+    p.add_argument("--without", nargs="+", default=(), choices=("hardening", "rim"), help="leave out a fault of the scanner, for ablation")
     p.set_defaults(run=_phantom)
     p = sub.add_parser("montage", help="PNG of one phantom with its label")
     p.add_argument("--seed", type=int, default=1)
@@ -26,7 +27,7 @@ def _phantom(args) -> None:
         os.environ.setdefault(k, "1")
     from ..data import write_phantoms
 
-    write_phantoms(args.out, range(*args.seeds))
+    write_phantoms(args.out, range(*args.seeds), tuple(args.without))
 
 
 def _montage(args) -> None:

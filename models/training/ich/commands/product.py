@@ -13,6 +13,7 @@ def add(sub) -> None:
     p.add_argument("--visits", type=int)
     p.add_argument("--base", type=int)
     p.add_argument("--lr", type=float, help="peak learning rate")
+    p.add_argument("--no-rim", action="store_true", help="no rim along bone as augmentation, for ablation")
     p.add_argument("--from", dest="start", type=Path, metavar="ONNX", help="begin with an exported network, e.g. of the shipped bundle")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--minutes", type=float, default=0.0, help="stop (resumable) after this long")
@@ -37,6 +38,8 @@ def _train(args) -> None:
     from ..train import train
 
     changes = {k: v for k, v in (("visits", args.visits), ("base_width", args.base), ("lr", args.lr)) if v}
+    if args.no_rim:
+        changes["rim"] = False
     train(settings_for(args.role, **changes), args.cache, args.out, threads=args.threads, minutes=args.minutes, start=args.start)
 
 

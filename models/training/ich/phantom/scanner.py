@@ -7,7 +7,7 @@ whether or not there is blood: on real heads a rim of 45 to 88 HU is what a net 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -65,6 +65,15 @@ class Quality:
             table=bool(r() < 0.7), holder=bool(r() < 0.6), metal=int(rng.integers(1, 4) if r() < 0.08 else 0),
             hardening=float(rng.uniform(0, 1.2) if r() < 0.85 else rng.uniform(-0.4, 0.1)), hardness=float(r()),
             starved_hu=float(rng.uniform(0, 6) ** 2 / 6 if r() < 0.6 else 0))
+
+    def without(self, parts: tuple[str, ...]) -> "Quality":
+        """The same scanner with some faults left out, to see what each does to a network: "hardening", "rim"."""
+        changes = {}
+        if "hardening" in parts:
+            changes |= {"hardening": 0.0, "starved_hu": 0.0}
+        if "rim" in parts:
+            changes |= {"glow_hu": 0.0}
+        return replace(self, **changes)
 
     @staticmethod
     def good(rng: np.random.Generator) -> "Quality":

@@ -86,7 +86,8 @@ def top_of(head) -> float:
     return float(head.grid.low[0] + head.grid.step * rows[-1])
 
 
-def generate(seed: int, plan: Plan | None = None, slices: int | None = None, runs: int | None = None) -> Phantom | list[Phantom]:
+def generate(seed: int, plan: Plan | None = None, slices: int | None = None, runs: int | None = None,
+             without: tuple[str, ...] = ()) -> Phantom | list[Phantom]:
     """A phantom from its seed alone.
 
     runs=None: the whole head. runs=k: k stretches of `slices` consecutive slices, aimed at the blood more often than
@@ -95,7 +96,7 @@ def generate(seed: int, plan: Plan | None = None, slices: int | None = None, run
     rng = np.random.default_rng(seed)
     plan = plan if plan is not None else Plan.draw(rng)
     head, lesions = make_head(rng, plan, rng.spawn(1)[0])
-    quality = Quality.draw(rng)
+    quality = Quality.draw(rng).without(without)
     thickness = float(rng.uniform(3.0, 6.0))
     pixel = float(rng.uniform(0.86, 1.05))
     side = 256
