@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from .fields import FAR, Grid, capsule, ellipsoid, noise, rotation, smax, smin
+from .fields import FAR, Grid, capsule, ellipsoid, noise, rotation, smax, smin, wider
 
 
 @dataclass
@@ -32,25 +32,26 @@ class Head:
     offset: np.ndarray | None = None  # scanner position of the head's origin
 
 
-def draw_traits(rng: np.random.Generator) -> dict[str, float]:
-    """Numbers that make a person: sizes, age, densities."""
-    age = float(rng.uniform(18, 92))
+def draw_traits(rng: np.random.Generator, widen: float = 0.0) -> dict[str, float]:
+    """Numbers that make a person: sizes, age, densities. widen: share by which every range grows at both ends."""
+    u, spread = wider(rng, widen), 1 + widen
+    age = max(u(18, 92), 18.0)
     old = (age - 18) / 74
     return {
         "age": age,
-        "size_x": float(rng.uniform(0.93, 1.07)), "size_y": float(rng.uniform(0.93, 1.06)),
-        "size_z": float(rng.uniform(0.92, 1.07)),
-        "pitch": float(np.clip(rng.normal(6, 11), -18, 32)),  # chin up is positive; gantries and necks differ a lot
-        "yaw": float(rng.normal(0, 4)), "roll": float(rng.normal(0, 3.5)),
-        "vault_mm": float(rng.uniform(3.5, 7.5)), "scalp_mm": float(rng.uniform(4, 9)),
-        "sulcus_mm": float(rng.uniform(0.3, 0.8) + 1.3 * old * rng.uniform(0.3, 1)),  # half width at the surface
-        "sulcus_depth": float(rng.uniform(12, 22)),
-        "layer_mm": float(rng.uniform(0.3, 1.5) + 2.5 * old * rng.uniform(0, 1) ** 2),
-        "ventricle": float(rng.uniform(0.65, 1.15) + 0.8 * old * rng.uniform(0, 1)),
-        "gray_hu": float(rng.uniform(34, 40)), "white_hu": float(rng.uniform(25, 31)), "csf_hu": float(rng.uniform(3, 12)),
-        "blood_hu": float(rng.uniform(44, 64)),  # in dural sinuses and arteries: hematocrit
-        "bone_hu": float(rng.uniform(1000, 1700)), "diploe_hu": float(rng.uniform(350, 900)),
-        "fat": float(rng.uniform(-1.7, -0.2)),
+        "size_x": u(0.93, 1.07), "size_y": u(0.93, 1.06),
+        "size_z": u(0.92, 1.07),
+        "pitch": float(np.clip(rng.normal(6, 11 * spread), -18, 32)),  # chin up is positive; gantries and necks differ a lot
+        "yaw": float(rng.normal(0, 4 * spread)), "roll": float(rng.normal(0, 3.5 * spread)),
+        "vault_mm": u(3.5, 7.5), "scalp_mm": u(4, 9),
+        "sulcus_mm": u(0.3, 0.8) + 1.3 * old * u(0.3, 1),  # half width at the surface
+        "sulcus_depth": u(12, 22),
+        "layer_mm": u(0.3, 1.5) + 2.5 * old * u(0, 1) ** 2,
+        "ventricle": u(0.65, 1.15) + 0.8 * old * u(0, 1),
+        "gray_hu": u(34, 40), "white_hu": u(25, 31), "csf_hu": u(3, 12),
+        "blood_hu": u(44, 64),  # in dural sinuses and arteries: hematocrit
+        "bone_hu": u(1000, 1700), "diploe_hu": u(350, 900),
+        "fat": u(-1.7, -0.2),
     }
 
 

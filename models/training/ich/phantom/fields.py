@@ -33,6 +33,12 @@ class Grid:
         return self.step**3 / 1000.0
 
 
+def wider(rng: np.random.Generator, widen: float):
+    """Uniform draws from [low, high] made longer by `widen` of its width at both ends: heads to measure on lie partly outside
+    what was trained on. 0 changes nothing."""
+    return lambda low, high: float(rng.uniform(low - widen * (high - low), high + widen * (high - low)))
+
+
 def spline_matrix(targets: int, nodes: int) -> np.ndarray:
     """Uniform cubic B-spline weights (targets, nodes) of targets spread evenly over the inner nodes."""
     at = np.linspace(1.0, nodes - 2.001, targets)

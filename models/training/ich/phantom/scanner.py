@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from .anatomy import Head
 from .bleeds import SUBTYPES, Lesion, liquor
-from .fields import FAR, spread
+from .fields import FAR, spread, wider
 from .hardening import Tube
 
 VISIBLE_HU = 140.0  # above this a pixel looks like bone whatever lies in it; it carries no label
@@ -55,16 +55,17 @@ class Quality:
     starved_hu: float = 0.0  # streaks that noise leaves behind the longest ways through bone
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "Quality":
-        r = rng.random
+    def draw(rng: np.random.Generator, widen: float = 0.0) -> "Quality":
+        """widen: share by which every range grows at both ends."""
+        r, u = rng.random, wider(rng, widen)
         return Quality(
-            psf_mm=float(rng.uniform(0.35, 0.9)), noise_hu=float(rng.uniform(1.5, 6.5)), grain_mm=float(rng.uniform(0.4, 0.9)),
-            glow_hu=float(rng.uniform(0, 60) if r() < 0.5 else rng.uniform(0, 8)), glow_mm=float(rng.uniform(1.5, 7.0)),
-            cup_hu=float(rng.uniform(-3, 14)), offset_hu=float(rng.normal(0, 3)),
-            streak_hu=float(rng.uniform(2, 14) if r() < 0.45 else rng.uniform(0, 2)), motion=float(rng.uniform(1, 4) if r() < 0.06 else 0),
+            psf_mm=u(0.35, 0.9), noise_hu=u(1.5, 6.5), grain_mm=u(0.4, 0.9),
+            glow_hu=float(u(0, 60) if r() < 0.5 else u(0, 8)), glow_mm=u(1.5, 7.0),
+            cup_hu=u(-3, 14), offset_hu=float(rng.normal(0, 3)),
+            streak_hu=float(u(2, 14) if r() < 0.45 else u(0, 2)), motion=float(u(1, 4) if r() < 0.06 else 0),
             table=bool(r() < 0.7), holder=bool(r() < 0.6), metal=int(rng.integers(1, 4) if r() < 0.08 else 0),
-            hardening=float(rng.uniform(0, 1.2) if r() < 0.85 else rng.uniform(-0.4, 0.1)), hardness=float(r()),
-            starved_hu=float(rng.uniform(0, 6) ** 2 / 6 if r() < 0.6 else 0))
+            hardening=float(u(0, 1.2) if r() < 0.85 else u(-0.4, 0.1)), hardness=float(r()),
+            starved_hu=float(u(0, 6) ** 2 / 6 if r() < 0.6 else 0))
 
     def without(self, parts: tuple[str, ...]) -> "Quality":
         """The same scanner with some faults left out, to see what each does to a network: "hardening", "rim"."""

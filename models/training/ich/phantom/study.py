@@ -8,7 +8,7 @@ import numpy as np
 
 from .anatomy import build, draw_traits, fill
 from .bleeds import SUBTYPES, Lesion, distractors, draw_ml, place_fluid, place_solid
-from .fields import Grid
+from .fields import Grid, wider
 from .scanner import Quality, Series, render
 from .surgery import alter
 
@@ -57,10 +57,10 @@ class Phantom:
         return float((self.label > 0).sum() * self.pixel**2 * spacing / 1000)
 
 
-def make_head(rng: np.random.Generator, plan: Plan, surgeon: np.random.Generator | None = None):
+def make_head(rng: np.random.Generator, plan: Plan, surgeon: np.random.Generator | None = None, widen: float = 0.0):
     """Anatomy with its lesions; the order matters: solid bleeds push the brain before it is filled. `surgeon` draws what
     treatment and trauma left behind; None leaves the head as it is."""
-    traits = {**draw_traits(rng), **plan.traits}
+    traits = {**draw_traits(rng, widen), **plan.traits}
     if any(k == "IVH" for k, _, _ in plan.bleeds):
         traits["ventricle"] = max(traits["ventricle"], float(rng.uniform(1.1, 1.9)))  # blood widens them
     head = build(rng, traits)
@@ -87,18 +87,20 @@ def top_of(head) -> float:
 
 
 def generate(seed: int, plan: Plan | None = None, slices: int | None = None, runs: int | None = None,
-             without: tuple[str, ...] = ()) -> Phantom | list[Phantom]:
+             without: tuple[str, ...] = (), widen: float = 0.0) -> Phantom | list[Phantom]:
     """A phantom from its seed alone.
 
     runs=None: the whole head. runs=k: k stretches of `slices` consecutive slices, aimed at the blood more often than
-    not; every inner slice of a stretch has both neighbours, so it is a training sample.
+    not; every inner slice of a stretch has both neighbours, so it is a training sample. widen: share by which the ranges
+    of anatomy and scanner grow at both ends, for heads to measure on.
     """
     rng = np.random.default_rng(seed)
     plan = plan if plan is not None else Plan.draw(rng)
-    head, lesions = make_head(rng, plan, rng.spawn(1)[0])
-    quality = Quality.draw(rng).without(without)
-    thickness = float(rng.uniform(3.0, 6.0))
-    pixel = float(rng.uniform(0.86, 1.05))
+    head, lesions = make_head(rng, plan, rng.spawn(1)[0], widen)
+    u = wider(rng, widen)
+    quality = Quality.draw(rng, widen).without(without)
+    thickness = u(3.0, 6.0)
+    pixel = u(0.86, 1.05)
     side = 256
     first = (float(-side / 2 * pixel + rng.normal(0, 4)), float(-side / 2 * pixel + rng.normal(0, 6)))
     top = top_of(head) + rng.uniform(-4, 10)
