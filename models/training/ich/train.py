@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from .config import Settings, settings_from
-from .data import Cache, augment
+from .data import HELD_OUT, Cache, augment
 from .losses import bleed_loss, cavity_loss
 from .unet import UNet, logits_of
 from .warm import load_onnx, settle
@@ -22,6 +22,8 @@ from .warm import load_onnx, settle
 SAVE_EVERY_S = 120.0
 RESCAN_STEPS = 100
 SETTLE_BATCHES = 20
+VALIDATE_STEPS = 250
+VALIDATE_SLICES = 240
 
 
 def make_net(cfg: Settings) -> UNet:
@@ -54,6 +56,13 @@ def train_step(net, ema, x, y, loss_fn, opt, cfg: Settings, decay: float) -> flo
     return float(loss.detach())
 
 
+def _draw(cfg: Settings, step: int, gen: torch.Generator) -> np.random.Generator:
+    """Each step has random numbers of its own, so that a run that was interrupted repeats one that was not."""
+    rng = np.random.default_rng([cfg.seed, step % 2**32])
+    gen.manual_seed(int(rng.integers(2**62)))
+    return rng
+
+
 def save(path: Path, net, ema, opt, step: int, cfg: Settings, phantoms: int) -> None:
     part = path.with_suffix(".tmp")
     torch.save({"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict(), "step": step,
@@ -70,10 +79,49 @@ def load_net(path: Path) -> tuple[UNet, Settings, dict]:
     return net.eval(), cfg, {k: saved[k] for k in ("step", "visits", "phantoms")}
 
 
+class HeldOut:
+    """Dice of the averaged weights on slices that are never trained on: the learning curve."""
+
+    def __init__(self, folder: Path, cfg: Settings):
+        cache = Cache(folder, cfg)
+        if not cache.refresh():
+            raise SystemExit(f"{folder}: no phantoms; run `python -m ich phantom --out {folder} --seeds {HELD_OUT} {HELD_OUT + 60}`")
+        n, pool = cfg.neighbours, sorted(cache.bleeding + cache.other)
+        picks = [pool[i] for i in np.linspace(0, len(pool) - 1, min(VALIDATE_SLICES, len(pool))).astype(int)]
+        edge = (cache.images[0].shape[-1] - cfg.size) // 2
+        inner = np.s_[..., edge : edge + cfg.size, edge : edge + cfg.size]
+        self.x = torch.from_numpy(np.stack([cache.images[i][s - n : s + n + 1] for i, s in picks])[inner].copy())
+        self.y = torch.from_numpy(np.stack([cache.labels[i][s] for i, s in picks])[inner].copy())
+        self.cfg = cfg
+
+    def dice(self, net: UNet) -> list[float]:
+        """One number an output, over all slices together."""
+        counts = torch.zeros(len(self.cfg.outputs), 3)
+        with torch.inference_mode():
+            for i in range(0, len(self.x), 8):
+                logits = net(self.x[i : i + 8].float() / 255)
+                truth, found = _masks(self.y[i : i + 8], logits, self.cfg)
+                counts += torch.stack([(truth & found).sum((0, 2, 3)), truth.sum((0, 2, 3)), found.sum((0, 2, 3))], 1)
+        both, truth, found = counts.T
+        return ((2 * both + 1) / (truth + found + 1)).tolist()
+
+
+def _masks(label: torch.Tensor, logits: torch.Tensor, cfg: Settings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Truth and prediction (B, outputs, H, W) as the product decides: a voxel of blood has one subtype."""
+    if cfg.role != "bleed":
+        return (label > 0)[:, None], logits[:, :1] > 0
+    blood = (logits[:, 0] > 0) & (label > 0)  # the cavity is another net's business
+    kind = logits[:, 2:].argmax(1)
+    truth = [label > 1, *(label == k + 2 for k in range(5))]
+    return torch.stack(truth, 1), torch.stack([blood, *(blood & (kind == k) for k in range(5))], 1)
+
+
 def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: float = 0.0, progress: bool = True,
-          start: Path | None = None) -> Path:
-    """Train until cfg.visits, or for so many minutes; writes <out>/<role>.pt and <role>.csv. A rerun continues.
-    `start` is an exported network to begin with instead of random weights."""
+          start: Path | None = None, held_out: Path | None = None, pause_at: int = 0) -> Path:
+    """Train until cfg.visits, or for so many minutes, or to step pause_at; writes <out>/<role>.pt and <role>.csv. A rerun
+    continues, and gives the same weights as a run without the pause if the cache was complete from the start.
+    `start` is an exported network to begin with instead of random weights; `held_out` a folder of other phantoms, on
+    which the Dice of the averaged weights goes into the log."""
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -88,13 +136,14 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
         for target, key in ((net, "net"), (ema, "ema"), (opt, "opt")):
             target.load_state_dict(saved[key])
         step = saved["step"]
-    rng, gen = np.random.default_rng([cfg.seed, step]), torch.Generator().manual_seed(cfg.seed + step)
+    gen = torch.Generator()
     loss_fn = bleed_loss if cfg.role == "bleed" else cavity_loss
     cache = Cache(cache_dir, cfg)
+    judge = HeldOut(held_out, cfg) if held_out else None
     if start is not None and not path.exists():
         load_onnx(net, start)
         cache.refresh()
-        settle(net, (augment(*cache.batch(rng), cfg, gen)[0] for _ in range(SETTLE_BATCHES)))
+        settle(net, (augment(*cache.batch(_draw(cfg, -1 - k, gen)), cfg, gen)[0] for k in range(SETTLE_BATCHES)))
         ema.load_state_dict(net.state_dict())
     stop: list[int] = []  # a terminated run saves first
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
@@ -103,7 +152,7 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
     with (out / f"{cfg.role}.csv").open("a", newline="") as f, tqdm(total=steps, initial=step, disable=not progress, mininterval=10) as bar:
         log = csv.writer(f)
         if new_log:
-            log.writerow(["step", "visits", "phantoms", "lr", "loss", "seconds"])
+            log.writerow(["step", "visits", "phantoms", "lr", "loss", "seconds", *(f"dice_{name}" for name in cfg.outputs)])
         running: list[float] = []
         phantoms = cache.refresh()
         while step < steps:
@@ -113,7 +162,7 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
                 raise SystemExit(f"{cache_dir}: no phantoms yet; run `python -m ich phantom --out {cache_dir}`")
             for group in opt.param_groups:
                 group["lr"] = rate(step, steps, cfg)
-            x, y = augment(*cache.batch(rng), cfg, gen)
+            x, y = augment(*cache.batch(_draw(cfg, step, gen)), cfg, gen)
             decay = min(cfg.ema, (1 + step) / (10 + step))
             running.append(train_step(net, ema, x.contiguous(memory_format=torch.channels_last), y, loss_fn, opt, cfg, decay))
             step += 1
@@ -123,13 +172,16 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
                 running.clear()
                 bar.set_postfix(loss=f"{mean:.3f}", phantoms=phantoms)
                 spent = time.monotonic() - begun
-                log.writerow([step, step * cfg.batch, phantoms, f"{rate(step, steps, cfg):.2e}", f"{mean:.4f}", f"{spent:.0f}"])
+                row = [step, step * cfg.batch, phantoms, f"{rate(step, steps, cfg):.2e}", f"{mean:.4f}", f"{spent:.0f}"]
+                if judge and (step % VALIDATE_STEPS == 0 or step == steps):
+                    row += [f"{d:.4f}" for d in judge.dice(ema.eval())]
+                log.writerow(row)
                 f.flush()
             now = time.monotonic()
             if now - saved_at > SAVE_EVERY_S:
                 save(path, net, ema, opt, step, cfg, phantoms)
                 saved_at = now
-            if stop or (minutes and now - begun > 60 * minutes):
+            if stop or step == pause_at or (minutes and now - begun > 60 * minutes):
                 break
     save(path, net, ema, opt, step, cfg, phantoms)
     return path

@@ -32,10 +32,24 @@ def runs(cache, tmp_path_factory):
 
 
 def test_training_resumes(cache, tmp_path):
-    tiny = dict(base_width=4, batch=4, size=64, train_size=64)
-    _, _, first = load_net(train(settings_for("cavity-tissue", visits=8, **tiny), cache, tmp_path, progress=False))
-    _, saved, second = load_net(train(settings_for("cavity-tissue", visits=16, **tiny), cache, tmp_path, progress=False))
-    assert (first["step"], second["step"]) == (2, 4) and saved.visits == 16
+    """An interrupted run gives the very weights of one that was not."""
+    cfg = settings_for("bleed", base_width=4, batch=4, size=64, train_size=64, visits=24)
+    straight = train(cfg, cache, tmp_path / "straight", progress=False)
+    broken = train(cfg, cache, tmp_path / "broken", progress=False, pause_at=2)
+    assert load_net(broken)[2]["step"] == 2
+    train(cfg, cache, tmp_path / "broken", progress=False)
+    a, b = load_net(straight), load_net(broken)
+    assert a[2] == b[2] and a[2]["step"] == 6
+    for (name, x), y in zip(a[0].state_dict().items(), b[0].state_dict().values()):
+        assert torch.equal(x, y), name
+
+
+def test_learning_curve_is_logged(cache, tmp_path):
+    cfg = settings_for("bleed", base_width=4, batch=4, size=64, train_size=64, visits=8)
+    train(cfg, cache, tmp_path, progress=False, held_out=cache)
+    last = (tmp_path / "bleed.csv").read_text().splitlines()
+    assert last[0].endswith("dice_any,dice_IPH,dice_IVH,dice_SAH,dice_SDH,dice_EDH")
+    assert all(0 <= float(d) <= 1 for d in last[-1].split(",")[-6:]) and len(last[-1].split(",")) == 12
 
 
 def test_augmentation_keeps_labels_and_range(cache):

@@ -15,6 +15,7 @@ def add(sub) -> None:
     p.add_argument("--lr", type=float, help="peak learning rate")
     p.add_argument("--no-rim", action="store_true", help="no rim along bone as augmentation, for ablation")
     p.add_argument("--from", dest="start", type=Path, metavar="ONNX", help="begin with an exported network, e.g. of the shipped bundle")
+    p.add_argument("--held-out", type=Path, help="folder of phantoms that are never trained on; their Dice goes into the log")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--minutes", type=float, default=0.0, help="stop (resumable) after this long")
     p.set_defaults(run=_train)
@@ -40,7 +41,8 @@ def _train(args) -> None:
     changes = {k: v for k, v in (("visits", args.visits), ("base_width", args.base), ("lr", args.lr)) if v}
     if args.no_rim:
         changes["rim"] = False
-    train(settings_for(args.role, **changes), args.cache, args.out, threads=args.threads, minutes=args.minutes, start=args.start)
+    train(settings_for(args.role, **changes), args.cache, args.out, threads=args.threads, minutes=args.minutes, start=args.start,
+          held_out=args.held_out)
 
 
 def _evaluate(args) -> None:
