@@ -2,6 +2,7 @@ package dimse
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"slices"
@@ -20,6 +21,8 @@ type ConnectOptions struct {
 	CalledAE  string
 	Contexts  []ul.ProposedContext // IDs may be 0: they are then numbered 1, 3, 5 ...
 	Roles     []ul.Role
+	Identity  *ul.UserIdentity // offered to the peer; nil: none
+	TLS       *tls.Config      // nil: plain
 
 	ConnectTimeout  time.Duration // TCP and association, each; also release; 15 s
 	ResponseTimeout time.Duration // from the last byte of a request to its response, 120 s
@@ -58,10 +61,11 @@ func Connect(ctx context.Context, o ConnectOptions) (*SCU, error) {
 		CalledAE: o.CalledAE, CallingAE: o.CallingAE, Contexts: offer,
 		User: ul.UserInformation{
 			ImplementationClass: dcm.ImplementationClassUID, ImplementationVersion: dcm.ImplementationVersionName, Roles: o.Roles,
+			Identity: o.Identity,
 		},
 	}
 	assoc, _, err := ul.Dial(ctx, o.Address, rq, ul.Options{
-		ARTIM: o.ConnectTimeout, Idle: o.ResponseTimeout, Read: o.ResponseTimeout, Write: o.WriteTimeout, MaxPDU: o.MaxPDU,
+		ARTIM: o.ConnectTimeout, Idle: o.ResponseTimeout, Read: o.ResponseTimeout, Write: o.WriteTimeout, MaxPDU: o.MaxPDU, TLS: o.TLS,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("association with %s at %s: %w", o.CalledAE, o.Address, err)

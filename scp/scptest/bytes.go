@@ -86,7 +86,7 @@ var AssociateRQ = Bytes(`
 		54 00 {{"1.2.840.10008.5.1.4.1.1.2"} 01 01} # role selection
 		55 00 {"TESTER_1"}                # implementation version
 		56 00 {{"1.2.840.10008.5.1.4.1.1.2"} 0200}  # extended negotiation
-		57 00 {0000}                      # common extended negotiation
+		57 00 {{"1.2.840.10008.5.1.4.1.1.2"} {"1.2.840.10008.4.2"} {{"1.2.840.10008.5.1.4.1.1.2"}}} # common extended negotiation
 		58 00 {01 01 {"user"} {""}}       # user identity, response wanted
 		7F 00 {DEADBEEF} } ]             # unknown`)
 

@@ -3,6 +3,8 @@ package ul
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -23,6 +25,10 @@ type Options struct {
 
 	// MaxPDU is announced to the peer: bytes of a P-DATA-TF after its header; 131072.
 	MaxPDU uint32
+
+	// TLS of a requestor; nil: plain. Without a ServerName the host of the address is expected in the certificate. An
+	// acceptor is given a *tls.Conn instead.
+	TLS *tls.Config
 }
 
 func (o Options) withDefaults() Options {
@@ -49,6 +55,7 @@ type Association struct {
 	requestor bool
 	wire      wire
 	in        *bufio.Reader
+	wide      bool // in has the size for messages
 	framed    bool // in stands at a PDU boundary once pduLeft bytes are read
 	pduLeft   uint32
 	pdvLeft   int
@@ -73,14 +80,21 @@ type Context struct {
 }
 
 func newAssociation(conn net.Conn, o Options) *Association {
-	a := &Association{o: o.withDefaults(), wire: wire{conn: conn}, framed: true, state: Sta1}
-	a.in = bufio.NewReaderSize(&a.wire, 64<<10)
-	a.keepAlive()
+	a := &Association{o: o.withDefaults(), framed: true, state: Sta1}
+	a.connected(conn)
 	return a
 }
 
-func (a *Association) keepAlive() {
-	if t, ok := a.wire.conn.(*net.TCPConn); ok {
+// narrow is the read buffer of an association that has not sent a message yet: a thousand idle ones cost little.
+const narrow = 2 << 10
+
+func (a *Association) connected(conn net.Conn) {
+	a.wire.conn = conn
+	a.in = bufio.NewReaderSize(&a.wire, narrow)
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
 		// A dead peer is noticed within two minutes even where the idle time is long. An error means
 		// the connection is gone already; the first read says so.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4})
@@ -95,10 +109,13 @@ func NewAcceptor(conn net.Conn, o Options) *Association {
 	return a
 }
 
-// Request awaits the A-ASSOCIATE-RQ under ARTIM. A request of another protocol version is rejected
+// Request awaits the A-ASSOCIATE-RQ under ARTIM, after the handshake on a TLS connection. A request of another protocol version is rejected
 // here, the *RejectError comes back. Accept or Reject comes next.
 func (a *Association) Request() (*AssociateRQ, error) {
 	a.wire.arm(a.o.ARTIM, false)
+	if err := a.secure(); err != nil {
+		return nil, err
+	}
 	_, pdu, err := a.pdu()
 	if err != nil {
 		return nil, err
@@ -110,9 +127,13 @@ func (a *Association) Request() (*AssociateRQ, error) {
 	return rq, nil
 }
 
-// Accept answers the request. results is what Negotiate gave for rq.
+// Accept answers the request. results is what Negotiate gave for rq. A proposed asynchronous operations window is
+// answered by one operation each way (PS3.7 §D.3.3.3), for the association is driven by one goroutine.
 func (a *Association) Accept(rq *AssociateRQ, results []ContextResult, user UserInformation) error {
 	user.MaxLength = a.o.MaxPDU
+	if rq.User.Async != nil {
+		user.Async = &AsyncWindow{Invoked: 1, Performed: 1}
+	}
 	ac := AssociateAC{
 		ProtocolVersion: protocolVersion, CalledAE: rq.CalledAE, CallingAE: rq.CallingAE,
 		ApplicationContext: ApplicationContextName, Contexts: results, User: user,
@@ -132,7 +153,7 @@ func (a *Association) Reject(r *RejectError) error {
 	return err
 }
 
-// Dial opens a connection and an association. *RejectError, *AbortError, ErrTimeout, ErrClosed or the
+// Dial opens a connection and an association. *RejectError, *AbortError, ErrTimeout, ErrClosed, ErrTransport or the
 // error of net. A nil error means that data may flow, even if the peer accepted no context at all.
 func Dial(ctx context.Context, address string, rq *AssociateRQ, o Options) (*Association, *AssociateAC, error) {
 	o = o.withDefaults()
@@ -143,18 +164,19 @@ func Dial(ctx context.Context, address string, rq *AssociateRQ, o Options) (*Ass
 	}
 	a := &Association{o: o, requestor: true, framed: true, state: Sta1}
 	a.step(EvtAssociateRequest, argument{})
-	conn, err := (&net.Dialer{Timeout: o.ARTIM}).DialContext(ctx, "tcp", address)
+	conn, err := dial(ctx, address, o)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to %s: %w", address, err)
+		return nil, nil, err
 	}
-	a.wire.conn = conn
-	a.in = bufio.NewReaderSize(&a.wire, 64<<10)
-	a.keepAlive()
+	a.connected(conn)
 	stop := context.AfterFunc(ctx, a.Interrupt)
 	defer stop()
 	ac, err := a.request(b)
 	if err != nil {
 		a.Close()
+		if errors.Is(err, ErrClosed) && o.TLS == nil {
+			err = fmt.Errorf("%w: the association request was not answered; does it expect TLS on this port?", err)
+		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
@@ -235,7 +257,7 @@ func (a *Association) step(e Event, arg argument) (Action, error) {
 	if end != nil && a.err == nil {
 		a.err = end
 	}
-	if to == Sta13 {
+	if to == Sta13 && from != Sta13 {
 		a.artim = time.Now().Add(a.o.Linger)
 	}
 	a.mu.Unlock()

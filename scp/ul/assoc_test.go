@@ -3,6 +3,7 @@ package ul
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -27,6 +28,9 @@ func node(t *testing.T, o Options, f func(*Association) error) (address string, 
 		if err != nil {
 			result <- err
 			return
+		}
+		if o.TLS != nil {
+			conn = tls.Server(conn, o.TLS)
 		}
 		a := NewAcceptor(conn, o)
 		defer a.Close()

@@ -22,7 +22,8 @@ const (
 	itemImplementationVersion byte = 0x55 // PS3.7 §D.3.3.2.3
 	itemExtended              byte = 0x56 // PS3.7 §D.3.3.5
 	itemCommonExtended        byte = 0x57 // PS3.7 §D.3.3.6
-	itemUserIdentity          byte = 0x58 // PS3.7 §D.3.3.7
+	itemUserIdentity          byte = 0x58 // PS3.7 §D.3.3.7.1
+	itemIdentityResponse      byte = 0x59 // PS3.7 §D.3.3.7.2
 )
 
 // MaxContexts is the number of odd identifiers in one byte (PS3.8 Table 9-13).
@@ -53,33 +54,6 @@ const (
 	ContextAbstractUnsupported byte = 3
 	ContextTransferUnsupported byte = 4
 )
-
-// Role is an SCP/SCU role selection for one SOP class (PS3.7 §D.3.3.4).
-type Role struct {
-	SOPClass string
-	SCU, SCP bool // roles of the requestor
-}
-
-// Extended is an SOP class extended negotiation item (PS3.7 §D.3.3.5), carried as it is.
-type Extended struct {
-	SOPClass string
-	Data     []byte
-}
-
-// UserInformation holds the user items of an A-ASSOCIATE PDU (PS3.8 §9.3.2.3, PS3.7 §D.3.3).
-// Common extended negotiation and unknown items are skipped.
-type UserInformation struct {
-	MaxLength             uint32 // bytes of P-DATA-TF after its header that the sender takes; 0 = no limit
-	ImplementationClass   string
-	ImplementationVersion string
-	AsyncInvoked          uint16 // 0 with AsyncPerformed 0: item absent, that is one operation at a time
-	AsyncPerformed        uint16
-	Roles                 []Role
-	Extended              []Extended
-	// IdentityType is the user identity type 1 to 5 that was offered, 0 if none. The identity itself
-	// is not kept: nothing here authenticates by it.
-	IdentityType byte
-}
 
 // appendItem appends an item head and its value. Values are bounded by the callers to 65535 bytes.
 func appendItem(b []byte, typ byte, v []byte) []byte {
@@ -169,85 +143,4 @@ func decodeContextResult(b []byte) (ContextResult, error) {
 		return nil
 	})
 	return c, err
-}
-
-func (u *UserInformation) encode() []byte {
-	b := appendItem(nil, itemMaxLength, binary.BigEndian.AppendUint32(nil, u.MaxLength))
-	if u.ImplementationClass != "" {
-		b = appendItem(b, itemImplementationClass, []byte(u.ImplementationClass))
-	}
-	if u.AsyncInvoked != 0 || u.AsyncPerformed != 0 {
-		v := binary.BigEndian.AppendUint16(nil, u.AsyncInvoked)
-		b = appendItem(b, itemAsyncWindow, binary.BigEndian.AppendUint16(v, u.AsyncPerformed))
-	}
-	for _, r := range u.Roles {
-		v := append(binary.BigEndian.AppendUint16(nil, uint16(len(r.SOPClass))), r.SOPClass...)
-		b = appendItem(b, itemRole, append(v, bit(r.SCU), bit(r.SCP)))
-	}
-	if u.ImplementationVersion != "" {
-		b = appendItem(b, itemImplementationVersion, []byte(u.ImplementationVersion))
-	}
-	for _, e := range u.Extended {
-		v := append(binary.BigEndian.AppendUint16(nil, uint16(len(e.SOPClass))), e.SOPClass...)
-		b = appendItem(b, itemExtended, append(v, e.Data...))
-	}
-	return b
-}
-
-// decode reads the value of a user information item into u.
-func (u *UserInformation) decode(b []byte) error {
-	return eachItem(b, func(typ byte, v []byte) error {
-		switch typ {
-		case itemMaxLength:
-			if len(v) != 4 {
-				return fmt.Errorf("maximum length item of %d bytes: %w", len(v), ErrValue)
-			}
-			u.MaxLength = binary.BigEndian.Uint32(v)
-		case itemImplementationClass:
-			u.ImplementationClass = trimText(v)
-		case itemImplementationVersion:
-			u.ImplementationVersion = trimText(v)
-		case itemAsyncWindow:
-			if len(v) != 4 {
-				return fmt.Errorf("asynchronous operations item of %d bytes: %w", len(v), ErrValue)
-			}
-			u.AsyncInvoked, u.AsyncPerformed = binary.BigEndian.Uint16(v), binary.BigEndian.Uint16(v[2:])
-		case itemRole:
-			uid, rest, err := uidField(v)
-			if err != nil || len(rest) < 2 {
-				return fmt.Errorf("role selection item of %d bytes: %w", len(v), ErrValue)
-			}
-			u.Roles = append(u.Roles, Role{SOPClass: uid, SCU: rest[0] == 1, SCP: rest[1] == 1})
-		case itemExtended:
-			uid, rest, err := uidField(v)
-			if err != nil {
-				return fmt.Errorf("extended negotiation item of %d bytes: %w", len(v), ErrValue)
-			}
-			u.Extended = append(u.Extended, Extended{SOPClass: uid, Data: append([]byte(nil), rest...)})
-		case itemUserIdentity:
-			if len(v) > 0 {
-				u.IdentityType = v[0]
-			}
-		}
-		return nil
-	})
-}
-
-// uidField takes a UID with a 16-bit length in front off b.
-func uidField(b []byte) (uid string, rest []byte, err error) {
-	if len(b) < 2 {
-		return "", nil, ErrTruncated
-	}
-	n := int(binary.BigEndian.Uint16(b))
-	if n > len(b)-2 {
-		return "", nil, ErrTruncated
-	}
-	return trimText(b[2 : 2+n]), b[2+n:], nil
-}
-
-func bit(b bool) byte {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -100,6 +100,9 @@ func (p *AssociateRQ) Encode() ([]byte, error) {
 	if len(p.Contexts) > MaxContexts {
 		return nil, fmt.Errorf("%d presentation contexts, at most %d fit: %w", len(p.Contexts), MaxContexts, ErrValue)
 	}
+	if id := p.User.Identity; id != nil && len(id.Primary)+len(id.Secondary) > 0xFFFF-6 {
+		return nil, fmt.Errorf("%s is longer than an item can hold: %w", id.Name(), ErrValue)
+	}
 	var seen contextSet
 	var items []byte
 	for _, c := range p.Contexts {

@@ -25,9 +25,10 @@ func TestAssociateRQ(t *testing.T) {
 		},
 		User: UserInformation{
 			MaxLength: 16384, ImplementationClass: "1.2.826.0.1.3680043.2.1", ImplementationVersion: "TESTER_1",
-			AsyncInvoked: 8, AsyncPerformed: 8, IdentityType: 1,
-			Roles:    []Role{{"1.2.840.10008.5.1.4.1.1.2", true, true}},
-			Extended: []Extended{{"1.2.840.10008.5.1.4.1.1.2", []byte{2, 0}}},
+			Async: &AsyncWindow{8, 8}, Identity: &UserIdentity{Type: IdentityUsername, Respond: true, Primary: []byte("user")},
+			CommonExtended: []CommonExtended{{"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.4.2", []string{"1.2.840.10008.5.1.4.1.1.2"}}},
+			Roles:          []Role{{"1.2.840.10008.5.1.4.1.1.2", true, true}},
+			Extended:       []Extended{{"1.2.840.10008.5.1.4.1.1.2", []byte{2, 0}}},
 		},
 	}
 	if !reflect.DeepEqual(rq, want) {
@@ -36,7 +37,7 @@ func TestAssociateRQ(t *testing.T) {
 	again(t, rq)
 }
 
-// again encodes and decodes: nothing may change but what is not sent.
+// again encodes and decodes: nothing may change.
 func again(t *testing.T, rq *AssociateRQ) {
 	t.Helper()
 	b, err := rq.Encode()
@@ -47,10 +48,8 @@ func again(t *testing.T, rq *AssociateRQ) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same := *rq
-	same.User.IdentityType = 0
-	if !reflect.DeepEqual(got, &same) {
-		t.Errorf("got %+v\nwant %+v", got, &same)
+	if !reflect.DeepEqual(got, rq) {
+		t.Errorf("got %+v\nwant %+v", got, rq)
 	}
 }
 
@@ -109,6 +108,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"role beyond its item":    {fixed + "50 00 {54 00 {FFFF 31}}", ErrValue},
 		"role without roles":      {fixed + "50 00 {54 00 {{31}}}", ErrValue},
 		"extended":                {fixed + "50 00 {56 00 {00}}", ErrValue},
+		"common extended":         {fixed + "50 00 {57 00 {{31} {32} 0004 0009}}", ErrValue},
+		"no service class":        {fixed + "50 00 {57 00 {{31}}}", ErrValue},
+		"identity of nothing":     {fixed + "50 00 {58 00 {}}", ErrValue},
+		"identity without field":  {fixed + "50 00 {58 00 {01 00}}", ErrValue},
+		"username beyond item":    {fixed + "50 00 {58 00 {01 00 0009 41}}", ErrValue},
+		"passcode beyond item":    {fixed + "50 00 {58 00 {02 00 {41} 0009 41}}", ErrValue},
 		"async":                   {fixed + "50 00 {53 00 {00}}", ErrValue},
 	} {
 		if _, err := decodeAssociateRQ(scptest.Bytes(c.body)); !errors.Is(err, c.want) {

@@ -1,6 +1,8 @@
 package ul
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -65,7 +67,11 @@ func (a *Association) pdu() (Action, any, error) {
 	case typeAbort:
 		e = EvtAbort
 	default:
-		return a.invalid(AbortUnrecognizedPDU, fmt.Errorf("PDU type %02XH: %w", h.Type, ErrValue))
+		cause := fmt.Errorf("PDU type %02XH: %w", h.Type, ErrValue)
+		if other := foreign(b[:]); other != "" {
+			cause = fmt.Errorf("%w: %s", ErrTransport, other)
+		}
+		return a.invalid(AbortUnrecognizedPDU, cause)
 	}
 	if err := h.check(); err != nil {
 		return a.invalid(AbortInvalidParameter, err)
@@ -132,6 +138,7 @@ func (a *Association) Next() (PDV, error) {
 		if _, err := a.in.Peek(1); err != nil {
 			return PDV{}, a.lost(err)
 		}
+		a.widen()
 		a.midway = true
 		a.wire.arm(a.o.Read, true)
 	}
@@ -165,6 +172,17 @@ func (a *Association) Next() (PDV, error) {
 	a.pduLeft -= pdvHead + uint32(v.Length)
 	a.pdvLeft = v.Length
 	return v, nil
+}
+
+// widen gives the association the read buffer for messages, once.
+func (a *Association) widen() {
+	if a.wide {
+		return
+	}
+	a.wide = true
+	ahead := make([]byte, a.in.Buffered())
+	_, _ = io.ReadFull(a.in, ahead) // they are there
+	a.in = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), &a.wire), 64<<10)
 }
 
 // Context returns the accepted context with that identifier; its ID is 0 if there is none.

@@ -1,0 +1,235 @@
+// Package secure is TLS for DICOM as the BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile has it
+// (PS3.15 §B.12): TLS 1.2 with ephemeral keys and authenticated encryption alone, or 1.3, and nothing to fall back to.
+//
+// Certificates are read from PEM files, and read again when these change, so that a renewal needs no restart.
+package secure
+
+import (
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// Files name what one side of a connection shows and trusts, in PEM.
+type Files struct {
+	Certificate string // our chain, our own certificate first; a client may have none
+	Key         string // its private key, not encrypted
+	CA          string // authorities that sign the certificates of peers
+}
+
+// Credentials are the contents of Files, kept up to date. They are used by many goroutines.
+type Credentials struct {
+	files  Files
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	loaded contents
+	failed [3]stamp // the files that could not be read in place of loaded, told of once
+}
+
+// contents are what the files held at one time.
+type contents struct {
+	stamps      [3]stamp
+	certificate *tls.Certificate // nil: none
+	authorities *x509.CertPool   // nil: none
+	expiries    []Expiry
+}
+
+// stamp tells a file from the one that was there before.
+type stamp struct {
+	size    int64
+	changed time.Time
+}
+
+// Open reads the files. The error names the file and what to do. logger, which may be nil, is told when files that
+// changed could not be read; those read before then stay in use.
+func Open(f Files, logger *slog.Logger) (*Credentials, error) {
+	if (f.Certificate == "") != (f.Key == "") {
+		return nil, errors.New("certificate and key: give both, or none")
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Credentials{files: f, logger: logger}
+	stamps, err := f.stamps()
+	if err != nil {
+		return nil, err
+	}
+	if c.loaded, err = f.load(stamps); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (f Files) stamps() (s [3]stamp, err error) {
+	for i, path := range []string{f.Certificate, f.Key, f.CA} {
+		if path == "" {
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return s, err
+		}
+		s[i] = stamp{info.Size(), info.ModTime()}
+	}
+	return s, nil
+}
+
+func (f Files) load(stamps [3]stamp) (contents, error) {
+	c := contents{stamps: stamps}
+	if f.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
+		if err != nil {
+			return c, fmt.Errorf("certificate %s with key %s: %w", f.Certificate, f.Key, err)
+		}
+		// RFC 9325 §4.5
+		if key, ok := pair.Leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < 2048 {
+			return c, fmt.Errorf("certificate %s has an RSA key of %d bits; make one of at least 2048", f.Certificate, key.N.BitLen())
+		}
+		c.certificate = &pair
+		c.expiries = append(c.expiries, Expiry{f.Certificate, pair.Leaf.NotBefore, pair.Leaf.NotAfter})
+	}
+	if f.CA != "" {
+		pool, expiry, err := authorities(f.CA)
+		if err != nil {
+			return c, err
+		}
+		c.authorities = pool
+		c.expiries = append(c.expiries, expiry)
+	}
+	return c, nil
+}
+
+// authorities reads a file of certificates; its expiry is the earliest among them.
+func authorities(path string) (*x509.CertPool, Expiry, error) {
+	e := Expiry{File: path}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, e, err
+	}
+	pool := x509.NewCertPool()
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, e, fmt.Errorf("%s: %w", path, err)
+		}
+		if e.NotAfter.IsZero() || cert.NotAfter.Before(e.NotAfter) {
+			e.NotBefore, e.NotAfter = cert.NotBefore, cert.NotAfter
+		}
+		pool.AddCert(cert)
+	}
+	if e.NotAfter.IsZero() {
+		return nil, e, fmt.Errorf("%s holds no certificate; it must be PEM, with lines BEGIN CERTIFICATE", path)
+	}
+	return pool, e, nil
+}
+
+// current returns what the files hold now, or held when they could be read last.
+func (c *Credentials) current() contents {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stamps, err := c.files.stamps()
+	if err == nil && stamps == c.loaded.stamps {
+		return c.loaded
+	}
+	var fresh contents
+	if err == nil {
+		fresh, err = c.files.load(stamps)
+	}
+	switch {
+	case err == nil:
+		c.loaded, c.failed = fresh, [3]stamp{}
+		c.logger.Info("TLS certificates read again")
+	case stamps != c.failed: // certificate and key are seldom replaced in one moment; the next handshake tries again
+		c.failed = stamps
+		c.logger.Warn("changed TLS certificates cannot be used, the former stay", "err", err)
+	}
+	return c.loaded
+}
+
+// suites of TLS 1.2 are those with ephemeral keys and authenticated encryption (RFC 9325 §4.2). Those of 1.3 are all
+// of that kind.
+var suites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+func (c contents) config() *tls.Config {
+	t := &tls.Config{
+		MinVersion: tls.VersionTLS12, CipherSuites: suites,
+		// An association is long, a handshake short; without tickets every one looks at the certificates.
+		SessionTicketsDisabled: true,
+	}
+	if c.certificate != nil {
+		t.Certificates = []tls.Certificate{*c.certificate}
+	}
+	return t
+}
+
+// Server is the configuration of an acceptor. With mutual every peer must show a certificate; otherwise one is looked
+// at where it is shown. It must be signed by the CA file; without such a file any is taken, and whose it is must be
+// checked by its fingerprint.
+func (c *Credentials) Server(mutual bool) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			now := c.current()
+			t := now.config()
+			t.ClientCAs = now.authorities
+			switch {
+			case mutual && now.authorities != nil:
+				t.ClientAuth = tls.RequireAndVerifyClientCert
+			case mutual:
+				t.ClientAuth = tls.RequireAnyClientCert
+			case now.authorities != nil:
+				t.ClientAuth = tls.VerifyClientCertIfGiven
+			}
+			return t, nil
+		},
+	}
+}
+
+// Client is the configuration of a requestor at this moment: ask again for each connection. Without a CA file the
+// authorities of the system are trusted. serverName is expected in the certificate; empty: the host that is called.
+func (c *Credentials) Client(serverName string) *tls.Config {
+	now := c.current()
+	t := now.config()
+	t.RootCAs, t.ServerName = now.authorities, serverName
+	return t
+}
+
+// Expiry is how long the certificates of a file are good.
+type Expiry struct {
+	File                string
+	NotBefore, NotAfter time.Time
+}
+
+// Expiries says how long each of the files in use is good, for check, health and metrics. Of several certificates in a
+// CA file the first to expire counts.
+func (c *Credentials) Expiries() []Expiry { return c.current().expiries }
+
+// Check returns what an operator is to read of an expiry: an error where the certificate is not valid now.
+func (e Expiry) Check(now time.Time) (string, error) {
+	day := e.NotAfter.UTC().Format(time.DateOnly)
+	left := e.NotAfter.Sub(now)
+	switch {
+	case left <= 0:
+		return "", fmt.Errorf("%s expired on %s; renew it, a running node takes it up by itself", e.File, day)
+	case now.Before(e.NotBefore):
+		return "", fmt.Errorf("%s is not valid before %s; is the clock right?", e.File, e.NotBefore.UTC().Format(time.DateTime))
+	case left < 30*24*time.Hour:
+		return fmt.Sprintf("%s expires on %s, in %d days; renew it soon", e.File, day, int(left.Hours()/24)), nil
+	}
+	return fmt.Sprintf("%s is valid until %s", e.File, day), nil
+}
