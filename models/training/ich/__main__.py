@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .commands import phantom, product
+from .commands import data, phantom, product
 
-COMMANDS = (phantom, product)
+COMMANDS = (data, phantom, product)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,7 +16,15 @@ def main(argv: list[str] | None = None) -> int:
     for module in COMMANDS:
         module.add(sub)
     args = parser.parse_args(argv)
-    return args.run(args) or 0
+    try:
+        return args.run(args) or 0
+    except Exception as err:
+        from .datasets.volume import DataError  # imports what reads files: only when there is something to tell
+
+        if not isinstance(err, DataError):
+            raise
+        print(err, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -19,11 +19,16 @@ import numpy as np
 
 from ..phantom.study import Plan, generate
 from ..window import Resampler
+from .about import About
 from .volume import AIR_HU, SUBTYPES, DataError, Scan, Volume, labels_of, types_of
 
 NAME = "synthetic"
 INDEX = "synthetic.json"
 FIRST_SEED = 5_000_000  # the shipped networks train below 1,000,000 and are measured from 9,000,000 on
+
+ABOUT = About(
+    title="Synthetic heads of ich.phantom", source="python -m ich data synthetic --out DIR", licence="Apache-2.0, as this program",
+    use="tests, and `ich reproduce --scale small` as a proof from end to end", layout=f"{INDEX}, s*.npz")
 
 
 @dataclass(frozen=True)
