@@ -19,12 +19,18 @@ def add(sub) -> None:
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--minutes", type=float, default=0.0, help="stop (resumable) after this long")
     p.set_defaults(run=_train)
-    p = sub.add_parser("evaluate", help="measure checkpoints on held-out phantoms, samples and scans")
-    p.add_argument("--runs", type=Path, required=True)
-    p.add_argument("--phantoms", type=int, default=6)
-    p.add_argument("--samples", type=Path)
-    p.add_argument("--dicom", type=Path, help="folder of one CT series, for false positives")
-    p.add_argument("--out", type=Path)
+    p = sub.add_parser("evaluate", help="measure checkpoints or a bundle on held-out heads, samples, real and painted scans")
+    nets = p.add_mutually_exclusive_group(required=True)
+    nets.add_argument("--runs", type=Path, help="folder of checkpoints")
+    nets.add_argument("--bundle", type=Path, help="folder of a bundle, read through ONNX Runtime as shipped")
+    p.add_argument("--phantoms", type=int, default=0, help="how many held-out synthetic heads")
+    p.add_argument("--wide", action="store_true", help="heads from ranges 12 %% wider at both ends than training draws from")
+    p.add_argument("--samples", type=Path, help="folder of sample studies")
+    p.add_argument("--scan", type=Path, action="append", default=[], help="real head without acute blood: series folder or NIfTI; may repeat")
+    p.add_argument("--painted", type=int, default=0, help="how often to paint hemorrhages into each --scan")
+    p.add_argument("--cache", type=Path, help="keeps rendered heads; rerun = continue (default: <out>/heads)")
+    p.add_argument("--processes", type=int, default=2)
+    p.add_argument("--out", type=Path, required=True)
     p.set_defaults(run=_evaluate)
     p = sub.add_parser("export", help="write the bundle")
     p.add_argument("--runs", type=Path, required=True)
@@ -46,9 +52,11 @@ def _train(args) -> None:
 
 
 def _evaluate(args) -> None:
-    from ..evaluate import report
+    from ..evaluate import Source, Wanted, evaluate
+    from ..heads import WIDEN
 
-    report(args.runs, args.phantoms, args.samples, args.dicom, args.out)
+    wanted = Wanted(args.phantoms, WIDEN if args.wide else 0.0, args.samples, tuple(args.scan), args.painted, args.cache)
+    evaluate(Source(args.runs, args.bundle), wanted, args.out, args.processes)
 
 
 def _export(args) -> None:

@@ -1,0 +1,116 @@
+"""A scan on its way through evaluation: voxels, geometry, what is known about its blood; and how scans come from disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .config import SUBTYPES
+from .datasets.volume import DataError, support_mm
+
+ACUTE_HU = 55.0  # drawn density from which blood counts as acute; below it is isodense with cortex
+
+
+@dataclass(frozen=True)
+class Bleed:
+    """A hemorrhage that was put into a scan; a scan holds at most one of each subtype."""
+
+    subtype: str
+    hu: float  # mean density of the blood itself, before partial volume and noise
+    target_ml: float  # asked for; what is visible is in the label
+
+    @property
+    def acute(self) -> bool:
+        return self.hu >= ACUTE_HU
+
+
+@dataclass
+class Scan:
+    """hu (S, rows, columns) canonical; spacing (row, column) mm; positions mm.
+
+    label (S, rows, columns): 0 outside, 1 cavity, 2.. subtypes; None: unknown. `kind` says where it comes from:
+    "phantom", "sample", "scan" (real, no acute blood), "painted" (real, with painted blood).
+    """
+
+    hu: np.ndarray
+    spacing: tuple[float, float]
+    positions: np.ndarray
+    label: np.ndarray | None = None
+    name: str = ""
+    kind: str = ""
+    bleeds: tuple[Bleed, ...] = field(default=())
+
+    def slice_ml(self) -> np.ndarray:
+        """Millilitres of a voxel on each slice (S,): pixel area times the slice's own support."""
+        return self.spacing[0] * self.spacing[1] * support_mm(self.positions) / 1000
+
+    def ml(self, mask: np.ndarray) -> float:
+        """Millilitres of a mask (S, rows, columns)."""
+        return float(mask.sum(axis=(1, 2)) @ self.slice_ml())
+
+
+def volumes(label: np.ndarray, scan: Scan) -> dict[str, float]:
+    """Millilitres of each subtype and in total."""
+    out = {k: scan.ml(label == i + 2) for i, k in enumerate(SUBTYPES)}
+    return {"total": sum(out.values()), **out}
+
+
+def read_sample(path: Path) -> Scan:
+    """A sample study of the product."""
+    from .phantom.sample import SAMPLES, read
+
+    study, hu, label = read(path)
+    plan = next((s.plan for s in SAMPLES if s.name == path.stem), None)
+    bleeds = tuple(Bleed(k, hu_, ml) for k, ml, hu_ in plan.bleeds) if plan else ()
+    positions = np.array([p[2] for p in study["positions_mm"]])
+    return Scan(hu, tuple(study["pixel_spacing_mm"]), positions, label, path.stem, "sample", bleeds)
+
+
+def read_scan(path: Path) -> Scan:
+    """A real head: the folder of one axial CT series, or a NIfTI file."""
+    path = Path(path)
+    if path.is_file():
+        hu, spacing, positions = _nifti(path)
+    elif path.is_dir():
+        hu, spacing, positions = _series(path)
+    else:
+        raise DataError(path, "no such scan", "give the folder of one CT series or a NIfTI file")
+    return Scan(np.maximum(hu, -1024).astype(np.float32), spacing, positions, None, path.name.split(".")[0], "scan")
+
+
+def _series(folder: Path):
+    """HU (S, rows, columns), spacing and positions of a CT series. Files that hold no CT image are passed over."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    found = []
+    for f in sorted(folder.iterdir()):
+        if not f.is_file():
+            continue
+        try:
+            d = pydicom.dcmread(f)
+        except InvalidDicomError:
+            continue
+        if "PixelData" in d and "ImagePositionPatient" in d:
+            found.append(d)
+    if len(found) < 2:
+        raise DataError(folder, f"{len(found)} CT slices", "give the folder of one CT series, uncompressed or with its decoder installed")
+    first = found[0]
+    axes = np.asarray(first.ImageOrientationPatient, float)
+    normal = np.cross(axes[:3], axes[3:])
+    if abs(axes[0]) < 0.8 or abs(axes[4]) < 0.8:
+        raise DataError(folder, "not axial slices", "give an axial series")
+    if any(d.pixel_array.shape != first.pixel_array.shape for d in found):
+        raise DataError(folder, "slices of several sizes", "give the folder of one series")
+    found.sort(key=lambda d: float(np.asarray(d.ImagePositionPatient, float) @ normal))
+    hu = np.stack([d.pixel_array.astype(np.float32) * float(d.RescaleSlope) + float(d.RescaleIntercept) for d in found])
+    positions = np.array([float(np.asarray(d.ImagePositionPatient, float) @ normal) for d in found])
+    if axes[0] < 0:
+        hu = hu[:, :, ::-1]
+    if axes[4] < 0:
+        hu = hu[:, ::-1]
+    if normal[2] < 0:  # rising towards the head
+        hu, positions = hu[::-1], -positions[::-1]
+    return np.ascontiguousarray(hu), tuple(float(v) for v in first.PixelSpacing), positions
