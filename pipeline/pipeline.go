@@ -129,6 +129,9 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *Result) error {
 		if bleeds.Post.SubtypePer == "component" {
 			subtype.PerComponent(r.Labels, &r.Volume.Grid)
 		}
+		if !bleeds.TellsSubtypes() {
+			r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind and do not tell its subtype.")
+		}
 		v := measure.Volumes(r.Labels, &r.Volume.Grid)
 		r.Finding.Volumes = &v
 		r.Finding.Lesions = measure.Lesions(r.Labels, &r.Volume.Grid)

@@ -73,14 +73,14 @@ func step01(yes bool) float32 {
 
 // analyzer has networks that read the analytic head: brain and blood by HU, the subtype by side.
 func analyzer() *Analyzer {
-	net := func(r bundle.Role, channels int, lo, hi float64, post bundle.Post) bundle.Network {
-		return bundle.Network{Role: r, Threshold: 0.5, Post: post, Input: bundle.Input{Shape: []int64{-1, int64(channels), side, side},
+	net := func(r bundle.Role, channels int, lo, hi float64, post bundle.Post, out ...string) bundle.Network {
+		return bundle.Network{Role: r, Threshold: 0.5, Post: post, Output: bundle.Output{Channels: out}, Input: bundle.Input{Shape: []int64{-1, int64(channels), side, side},
 			Neighbours: channels / 2, WindowHU: [2]float64{lo, hi}, PixelMM: 1.7}}
 	}
 	post := bundle.Post{LargestComponent: true, FillHoles: true, HURange: &[2]float64{-50, 250}}
 	b := &bundle.Bundle{Digest: "d", Manifest: bundle.Manifest{Name: "fake", Version: "1", Networks: []bundle.Network{
 		net(bundle.CavityTissue, 1, 0, 600, post), net(bundle.CavityBone, 1, 150, 650, post),
-		net(bundle.Bleed, 3, -50, 150, bundle.Post{MinComponentML: 0.3, SubtypePer: "component"}),
+		net(bundle.Bleed, 3, -50, 150, bundle.Post{MinComponentML: 0.3, SubtypePer: "component"}, "any", "IPH", "IVH", "SAH", "SDH", "EDH"),
 	}}}
 	return New(Options{Bundle: b, Batch: 3,
 		CavityTissue: byValue{1, func(v float32, _ bool, p []float32) { p[0] = step01(v > 10.0/600 && v < 0.3) }},
@@ -90,6 +90,27 @@ func analyzer() *Analyzer {
 			p[finding.IPH], p[finding.SDH] = step01(!left), step01(left)
 		}},
 	})
+}
+
+// TestAnalyzeWithoutSubtypes runs a bleed network of one output, as the paper's.
+func TestAnalyzeWithoutSubtypes(t *testing.T) {
+	a := analyzer()
+	n := a.o.Bundle.Network(bundle.Bleed)
+	n.Output.Channels, n.Post.SubtypePer = n.Output.Channels[:1], ""
+	a.o.Bleed = byValue{1, func(v float32, _ bool, p []float32) { p[0] = step01(v > 0.5 && v < 0.65) }}
+	s := phantom.Synthetic(shape())
+	r, err := a.Analyze(context.Background(), study(t, s, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := r.Finding
+	near(t, "total", f.Volumes.Total, s.TruthML.Total, 0.06)
+	if f.Volumes.ICH != f.Volumes.Total || f.Volumes.IPH != 0 || len(f.Lesions) != 2 || f.Lesions[0].Subtype != finding.ICH {
+		t.Errorf("%+v %+v", f.Volumes, f.Lesions)
+	}
+	if len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0], "subtype") {
+		t.Errorf("warnings %q", f.Warnings)
+	}
 }
 
 // shape has an IPH on the patient's right and an SDH on the left.

@@ -100,6 +100,32 @@ func TestWriteDeterministic(t *testing.T) {
 	}
 }
 
+// TestWriteWithoutSubtypes reports hemorrhage of networks that do not tell its subtype: one segment, one group, no zeros
+// for subtypes that nobody looked for.
+func TestWriteWithoutSubtypes(t *testing.T) {
+	r := small([]ball{{volume.Vec{20, 0, 0}, 5, finding.ICH, 70}})
+	for _, o := range write(t, r, options()) {
+		d := read(t, o)
+		switch o.Kind {
+		case reporting.SEG:
+			segments := d.Sequence(dcm.SegmentSequence)
+			if len(segments) != 1 || segments[0].String(dcm.SegmentLabel) != "Intracranial hemorrhage" {
+				t.Errorf("%d segments, the first %q", len(segments), segments[0].String(dcm.SegmentLabel))
+			}
+			site := segments[0].Sequence(dcm.AnatomicRegionSequence)[0]
+			if site.String(dcm.CodeValue) != "1101003" {
+				t.Errorf("lies in %q", site.String(dcm.CodeMeaning))
+			}
+		case reporting.SR:
+			var text strings.Builder
+			dump(&text, d, 0)
+			if !strings.Contains(text.String(), "Intracranial hemorrhage (ICH)") || strings.Contains(text.String(), "IPH") {
+				t.Errorf("the report does not speak of hemorrhage alone:\n%s", text.String())
+			}
+		}
+	}
+}
+
 // TestWriteOldUIDs reports on a study whose UIDs have leading zeros, as some devices write them: our objects are our own,
 // and refer to the others by their names.
 func TestWriteOldUIDs(t *testing.T) {
@@ -131,7 +157,7 @@ func TestWriteErrors(t *testing.T) {
 		"no volume":            func(r *reporting.Report) { r.Volume = nil },
 		"no labels":            func(r *reporting.Report) { r.Labels = nil },
 		"no measures":          func(r *reporting.Report) { r.Finding.Volumes = nil },
-		"label value":          func(r *reporting.Report) { r.Labels.Voxels[7] = 6 },
+		"label value":          func(r *reporting.Report) { r.Labels.Voxels[7] = 7 },
 		"labels of other size": func(r *reporting.Report) { r.Labels = &volume.Mask{Rows: 41, Columns: 37, Voxels: r.Labels.Voxels} },
 		"cavity too short":     func(r *reporting.Report) { r.Cavity.Voxels = r.Cavity.Voxels[1:] },
 		"source without UID":   func(r *reporting.Report) { r.Volume.Sources[2].SOPInstanceUID = "" },

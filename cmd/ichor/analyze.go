@@ -139,7 +139,7 @@ func printFinding(w io.Writer, f finding.Finding, truth *finding.Volumes, out st
 		} else {
 			fmt.Fprintln(t, "\tmL\t")
 		}
-		for _, s := range append(slices.Clone(finding.Subtypes[:]), finding.None) {
+		for _, s := range append(slices.Clone(f.Volumes.Shown()), finding.None) {
 			name := s.String()
 			if s == finding.None {
 				name = "total"

@@ -26,6 +26,9 @@ const (
 	maxChannels = 64
 )
 
+// maxOvershoot is how far a probability may lie outside 0 to 1: the rounding of a float32 sum.
+const maxOvershoot = 1e-4
+
 // Bundle is an opened bundle, its files checked against their digests.
 type Bundle struct {
 	Manifest
@@ -54,7 +57,12 @@ func Open(dir string) (*Bundle, error) {
 	for i := range b.Networks {
 		n := &b.Networks[i]
 		n.dir = root
-		if err := n.checkFiles(); err != nil {
+		err := n.checkFiles()
+		if err == nil && n.Int8 != nil {
+			q := n.int8()
+			err = q.checkFiles()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("bundle %s: networks[%d].%w", dir, i, err)
 		}
 	}
@@ -73,17 +81,17 @@ func (b *Bundle) Network(r Role) *Network {
 // Load returns the bytes of the ONNX file. They are checked against the digest again, so that what runs is what was
 // opened.
 func (n *Network) Load() ([]byte, error) {
-	return n.read("file", n.File, n.SHA256, maxNetwork)
+	return n.read(n.field("file"), n.File, n.SHA256, maxNetwork)
 }
 
 // Samples returns the values of the reference input and of the output that belongs to it.
-func (r *Network) Samples() (input, output []float32, err error) {
-	ref := &r.Reference
-	in, err := r.read("reference.input", ref.Input, ref.InputSHA256, 4*elements(ref.InputShape))
+func (n *Network) Samples() (input, output []float32, err error) {
+	ref := &n.Reference
+	in, err := n.read("reference.input", ref.Input, ref.InputSHA256, 4*elements(ref.InputShape))
 	if err != nil {
 		return nil, nil, err
 	}
-	out, err := r.read("reference.output", ref.Output, ref.OutputSHA256, 4*elements(ref.OutputShape))
+	out, err := n.read(n.field("reference.output"), ref.Output, ref.OutputSHA256, 4*elements(ref.OutputShape))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,13 +109,15 @@ func (n *Network) checkFiles() error {
 	if want := elements(n.Reference.InputShape); int64(len(in)) != want {
 		return refuse("reference.input", "holds %d values, input_shape says %d", len(in), want)
 	}
+	output := n.field("reference.output")
 	if want := elements(n.Reference.OutputShape); int64(len(out)) != want {
-		return refuse("reference.output", "holds %d values, output_shape says %d", len(out), want)
+		return refuse(output, "holds %d values, output_shape says %d", len(out), want)
 	}
-	for field, v := range map[string][]float32{"reference.input": in, "reference.output": out} {
-		if slices.ContainsFunc(v, func(f float32) bool { return f != f || math.IsInf(float64(f), 0) }) {
-			return refuse(field, "holds a value that is no number")
-		}
+	if slices.ContainsFunc(in, func(f float32) bool { return f != f || math.IsInf(float64(f), 0) }) {
+		return refuse("reference.input", "holds a value that is no number")
+	}
+	if slices.ContainsFunc(out, func(f float32) bool { return !(f >= -maxOvershoot && f <= 1+maxOvershoot) }) {
+		return refuse(output, "holds a value that is no probability")
 	}
 	return nil
 }

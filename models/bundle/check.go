@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"fmt"
-	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -67,15 +66,15 @@ func (n *Network) check() error {
 	for _, f := range []struct{ field, path string }{
 		{"file", n.File}, {"reference.input", n.Reference.Input}, {"reference.output", n.Reference.Output},
 	} {
-		if !filepath.IsLocal(filepath.FromSlash(f.path)) || strings.ContainsAny(f.path, "\\\x00") {
-			return refuse(f.field, "%q is no path inside the bundle", f.path)
+		if err := checkPath(f.field, f.path); err != nil {
+			return err
 		}
 	}
 	for _, f := range []struct{ field, value string }{
 		{"sha256", n.SHA256}, {"reference.input_sha256", n.Reference.InputSHA256}, {"reference.output_sha256", n.Reference.OutputSHA256},
 	} {
-		if !hexDigest.MatchString(f.value) {
-			return refuse(f.field, "%q is not 64 lower-case hex digits", f.value)
+		if err := checkDigest(f.field, f.value); err != nil {
+			return err
 		}
 	}
 	if n.Opset < 7 || n.Opset > 30 {
@@ -96,10 +95,34 @@ func (n *Network) check() error {
 	if !(n.Threshold > 0 && n.Threshold < 1) {
 		return refuse("threshold", "is %g, not between 0 and 1", n.Threshold)
 	}
-	if err := n.Post.check(n.Role); err != nil {
+	if err := n.Post.check(n); err != nil {
 		return err
 	}
-	return n.Reference.check(n)
+	if err := n.Reference.check(n); err != nil {
+		return err
+	}
+	return n.Int8.check()
+}
+
+func checkPath(field, path string) error {
+	if !filepath.IsLocal(filepath.FromSlash(path)) || strings.ContainsAny(path, "\\\x00") {
+		return refuse(field, "%q is no path inside the bundle", path)
+	}
+	return nil
+}
+
+func checkDigest(field, digest string) error {
+	if !hexDigest.MatchString(digest) {
+		return refuse(field, "%q is not 64 lower-case hex digits", digest)
+	}
+	return nil
+}
+
+func checkTolerance(field string, tolerance float64) error {
+	if !(tolerance > 0 && tolerance <= 0.1) {
+		return refuse(field, "is %g, not above 0 and at most 0.1", tolerance)
+	}
+	return nil
 }
 
 func (in *Input) check() error {
@@ -155,6 +178,9 @@ func (o *Output) check(r Role, size int) error {
 	want := []string{"cavity"}
 	if r == Bleed {
 		want = []string{"any", "IPH", "IVH", "SAH", "SDH", "EDH"}
+		if len(o.Channels) == 1 { // hemorrhage alone, as the paper's networks
+			want = want[:1]
+		}
 	}
 	if !slices.Equal(o.Channels, want) {
 		return refuse("output.channels", "is %q, not %q", o.Channels, want)
@@ -165,7 +191,8 @@ func (o *Output) check(r Role, size int) error {
 	return nil
 }
 
-func (p *Post) check(r Role) error {
+func (p *Post) check(n *Network) error {
+	r := n.Role
 	if r != Bleed {
 		if p.MinComponentML != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" {
 			return refuse("post", "has settings of the bleed network under role %s", r)
@@ -186,6 +213,12 @@ func (p *Post) check(r Role) error {
 			return refuse(f.field, "is %g, not between 0 and %g", f.value, f.max)
 		}
 	}
+	if !n.TellsSubtypes() {
+		if p.SubtypePer != "" {
+			return refuse("post.subtype_per", "is %q; a network without subtypes has none", p.SubtypePer)
+		}
+		return nil
+	}
 	if p.SubtypePer != "voxel" && p.SubtypePer != "component" {
 		return refuse("post.subtype_per", "is %q, not voxel or component", p.SubtypePer)
 	}
@@ -204,10 +237,7 @@ func (r *Reference) check(n *Network) error {
 	if r.InputShape[0] != r.OutputShape[0] {
 		return refuse("reference.output_shape", "has a batch of %d, the input %d", r.OutputShape[0], r.InputShape[0])
 	}
-	if !(r.Tolerance > 0 && r.Tolerance <= 0.1) || math.IsInf(r.Tolerance, 0) {
-		return refuse("reference.tolerance", "is %g, not above 0 and at most 0.1", r.Tolerance)
-	}
-	return nil
+	return checkTolerance("reference.tolerance", r.Tolerance)
 }
 
 // checkPresent looks at the JSON itself: where zero means something, a key must be there, and a pair holds two values.

@@ -51,8 +51,14 @@ type Network struct {
 	Post       Post      `json:"post"`
 	Reference  Reference `json:"reference"`
 
-	dir string
+	Int8 *Quantised `json:"int8,omitempty"` // nil: the network is there in float32 alone
+
+	dir       string
+	precision Precision // of the files in use; empty is Float32
 }
+
+// TellsSubtypes reports whether a bleed network names the five subtypes, beside hemorrhage of any kind.
+func (n *Network) TellsSubtypes() bool { return len(n.Output.Channels) > 1 }
 
 // Input says what the network sees.
 type Input struct {
@@ -74,8 +80,8 @@ func (i *Input) Channels() int { return int(i.Shape[1]) }
 // Output says what the network answers: probabilities.
 type Output struct {
 	Name     string   `json:"name"`
-	Shape    []int64  `json:"shape"` // -1, channels, N, N
-	Channels []string `json:"channels"`
+	Shape    []int64  `json:"shape"`    // -1, channels, N, N
+	Channels []string `json:"channels"` // cavity; or any; or any, IPH, IVH, SAH, SDH, EDH
 }
 
 // Post is what is done to the thresholded mask. Cavity networks use the first three, the bleed network the rest.
@@ -87,7 +93,7 @@ type Post struct {
 	MinComponentML float64 `json:"min_component_ml,omitempty"` // 3D, 26-connected
 	OpeningMM      float64 `json:"opening_mm,omitempty"`       // radius, in the slice plane
 	RimMM          float64 `json:"rim_mm,omitempty"`           // opening acts this close to the border of the cavity
-	SubtypePer     string  `json:"subtype_per,omitempty"`      // voxel or component
+	SubtypePer     string  `json:"subtype_per,omitempty"`      // voxel or component; empty where subtypes are not told
 }
 
 // Reference is an input of one batch element and the output that this machine must reproduce, raw little-endian float32.

@@ -201,8 +201,12 @@ func (s *Session) Verify(ctx context.Context, n *bundle.Network) error {
 		worst = math.Max(worst, math.Abs(float64(got[i])-float64(want[i])))
 	}
 	if worst > n.Reference.Tolerance {
-		return fmt.Errorf("network %s: differs from its reference by %.2g, tolerance %g, on provider %s: %w; use another provider, or another bundle",
-			n.Role, worst, n.Reference.Tolerance, s.runtime.options.Provider, bundle.ErrRefused)
+		remedy := "use another provider, or another bundle"
+		if n.Precision() == bundle.Int8 { // processors without VNNI add pairs of 8-bit products in 16 bits, and saturate
+			remedy = "set analysis.precision to float32"
+		}
+		return fmt.Errorf("network %s in %s: output differs from reference.output by %.2g, reference.tolerance is %g, on provider %s: %w; %s",
+			n.Role, n.Precision(), worst, n.Reference.Tolerance, s.runtime.options.Provider, bundle.ErrRefused, remedy)
 	}
 	return nil
 }

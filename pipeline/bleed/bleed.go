@@ -12,19 +12,17 @@ import (
 	"ichor/pipeline/window"
 )
 
-// Net is the bleed network; see window.Net. Outputs: any, IPH, IVH, SAH, SDH, EDH.
+// Net is the bleed network; see window.Net. Outputs: any, IPH, IVH, SAH, SDH, EDH; or any alone.
 type Net = window.Net
 
-const outputs = 1 + len(finding.Subtypes)
-
 // Labels returns a mask whose voxels are a finding.Subtype: "any" reaches the threshold inside the cavity, and the
-// subtype is the largest of the five. Then, as far as the bundle asks for it, thin seams along the border of the cavity
+// subtype is the largest of the five, or finding.ICH where the network tells none. Then, as far as the bundle asks for it, thin seams along the border of the cavity
 // are opened away and small components dropped.
 func Labels(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, batch int) (*volume.Mask, error) {
 	labels := volume.NewMask(&v.Grid)
 	row, column := window.Centre(v)
 	s := window.NewStack(v, spec.Input, row, column)
-	err := s.Each(ctx, net, batch, outputs, func(slab int, p []float32) error {
+	err := s.Each(ctx, net, batch, len(spec.Output.Channels), func(slab int, p []float32) error {
 		mark(labels, cavity, s, slab, p, spec)
 		return nil
 	})
@@ -50,8 +48,8 @@ func Labels(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net,
 // mark writes the labels of one slab to each of its source slices.
 func mark(labels, cavity *volume.Mask, s *window.Stack, slab int, p []float32, spec *bundle.Network) {
 	view := s.View()
-	size := len(p) / outputs
-	var of [outputs]window.Image
+	of := make([]window.Image, len(spec.Output.Channels))
+	size := len(p) / len(of)
 	for c := range of {
 		of[c] = s.Image(p[c*size : (c+1)*size])
 	}
@@ -66,20 +64,29 @@ func mark(labels, cavity *volume.Mask, s *window.Stack, slab int, p []float32, s
 			if x < threshold {
 				continue
 			}
-			best, bestP := finding.IPH, of[finding.IPH].At(i, j)
-			for _, t := range finding.Subtypes[1:] {
-				if q := of[t].At(i, j); q > bestP {
-					best, bestP = t, q
-				}
-			}
+			kind := likeliest(of, i, j)
 			at := view.Index(i, j)
 			for k := first; k < end; k++ {
 				if cavity.Slice(k)[at] != 0 {
-					labels.Slice(k)[at] = uint8(best)
+					labels.Slice(k)[at] = uint8(kind)
 				}
 			}
 		}
 	}
+}
+
+// likeliest is the subtype of a voxel of hemorrhage: the largest of the five, the earlier one of two that are equal.
+func likeliest(of []window.Image, i, j int) finding.Subtype {
+	if len(of) == 1 {
+		return finding.ICH
+	}
+	best, bestP := finding.IPH, of[finding.IPH].At(i, j)
+	for _, t := range finding.Subtypes[1:] {
+		if q := of[t].At(i, j); q > bestP {
+			best, bestP = t, q
+		}
+	}
+	return best
 }
 
 // openRim removes from one slice what a disc of the opening radius does not fit into, within the rim of the cavity:

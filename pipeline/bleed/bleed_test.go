@@ -36,9 +36,12 @@ func (n net) box(s finding.Subtype, r0, r1, c0, c1 int) {
 	}
 }
 
+const outputs = 6
+
 func spec(p bundle.Post) *bundle.Network {
 	return &bundle.Network{Role: bundle.Bleed, Threshold: 0.5, Post: p,
-		Input: bundle.Input{Shape: []int64{-1, 1, side, side}, WindowHU: [2]float64{-50, 150}}}
+		Output: bundle.Output{Channels: []string{"any", "IPH", "IVH", "SAH", "SDH", "EDH"}},
+		Input:  bundle.Input{Shape: []int64{-1, 1, side, side}, WindowHU: [2]float64{-50, 150}}}
 }
 
 func head(slices int) (*volume.Volume, *volume.Mask) {
@@ -115,6 +118,20 @@ func TestLabels(t *testing.T) {
 			}
 		})
 	}
+	t.Run("without subtypes", func(t *testing.T) {
+		n := net{p: make([]float32, outputs*side*side)}
+		n.box(finding.IPH, 10, 12, 10, 12)
+		n.p = n.p[:side*side]
+		one := spec(bundle.Post{})
+		one.Output.Channels = one.Output.Channels[:1]
+		m, err := Labels(context.Background(), v, cavity, n, one, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := count(m); len(got) != 1 || got[uint8(finding.ICH)] != 12 {
+			t.Errorf("%v, want 12 voxels of unknown subtype", got)
+		}
+	})
 	broken := errors.New("broken")
 	if _, err := Labels(context.Background(), v, cavity, net{make([]float32, outputs*side*side), broken}, spec(bundle.Post{}), 1); !errors.Is(err, broken) {
 		t.Errorf("%v", err)

@@ -2,7 +2,10 @@
 // that `ichor analyze` writes and the HTTP interface returns.
 package finding
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // Disclaimer stands on every output.
 const Disclaimer = "Research use only. Not for clinical use."
@@ -18,20 +21,24 @@ const (
 	SAH          // subarachnoid
 	SDH          // subdural
 	EDH          // epidural
+	ICH          // intracranial, of a subtype that the networks do not tell; never beside the others
 )
 
 // Subtypes lists the five in voxel-value order.
 var Subtypes = [...]Subtype{IPH, IVH, SAH, SDH, EDH}
 
+// Kinds lists all values that a voxel of hemorrhage may have.
+var Kinds = [...]Subtype{IPH, IVH, SAH, SDH, EDH, ICH}
+
 // String returns the abbreviation, as used for JSON keys and channel names.
 func (s Subtype) String() string {
-	return [...]string{"none", "IPH", "IVH", "SAH", "SDH", "EDH"}[s]
+	return [...]string{"none", "IPH", "IVH", "SAH", "SDH", "EDH", "ICH"}[s]
 }
 
 // Name returns the words a reader sees.
 func (s Subtype) Name() string {
 	return [...]string{"No hemorrhage", "Intraparenchymal hemorrhage", "Intraventricular hemorrhage",
-		"Subarachnoid hemorrhage", "Subdural hemorrhage", "Epidural hemorrhage"}[s]
+		"Subarachnoid hemorrhage", "Subdural hemorrhage", "Epidural hemorrhage", "Intracranial hemorrhage"}[s]
 }
 
 // MarshalText writes the abbreviation.
@@ -39,13 +46,13 @@ func (s Subtype) MarshalText() ([]byte, error) { return []byte(s.String()), nil 
 
 // UnmarshalText reads an abbreviation.
 func (s *Subtype) UnmarshalText(text []byte) error {
-	for k := range EDH + 1 {
+	for k := range ICH + 1 {
 		if k.String() == string(text) {
 			*s = k
 			return nil
 		}
 	}
-	return fmt.Errorf("hemorrhage subtype %q: want none, IPH, IVH, SAH, SDH or EDH", text)
+	return fmt.Errorf("hemorrhage subtype %q: want none, IPH, IVH, SAH, SDH, EDH or ICH", text)
 }
 
 // Status says how an analysis ended.
@@ -95,7 +102,8 @@ type Bundle struct {
 	Caution string `json:"caution,omitempty"` // the first limit that its makers state: what it was trained on
 }
 
-// Volumes are millilitres in patient space. The subtypes add up to the total.
+// Volumes are millilitres in patient space. The subtypes add up to the total; where the networks tell none, ICH is the
+// total, and the others are left out of the JSON: a zero would say that they were looked for.
 type Volumes struct {
 	Total float64 `json:"total"`
 	IPH   float64 `json:"IPH"`
@@ -103,16 +111,37 @@ type Volumes struct {
 	SAH   float64 `json:"SAH"`
 	SDH   float64 `json:"SDH"`
 	EDH   float64 `json:"EDH"`
+	ICH   float64 `json:"ICH,omitempty"`
+}
+
+// Shown lists what there is a volume of: the five subtypes, or ICH.
+func (v Volumes) Shown() []Subtype {
+	if v.ICH > 0 {
+		return Kinds[len(Subtypes):]
+	}
+	return Subtypes[:]
+}
+
+// MarshalJSON writes the total and what is shown.
+func (v Volumes) MarshalJSON() ([]byte, error) {
+	if v.ICH > 0 {
+		return json.Marshal(struct {
+			Total float64 `json:"total"`
+			ICH   float64 `json:"ICH"`
+		}{v.Total, v.ICH})
+	}
+	type plain Volumes
+	return json.Marshal(plain(v))
 }
 
 // Of returns the volume of one subtype, or the total for None.
 func (v Volumes) Of(s Subtype) float64 {
-	return [...]float64{v.Total, v.IPH, v.IVH, v.SAH, v.SDH, v.EDH}[s]
+	return [...]float64{v.Total, v.IPH, v.IVH, v.SAH, v.SDH, v.EDH, v.ICH}[s]
 }
 
 // Set stores the volume of one subtype, or the total for None.
 func (v *Volumes) Set(s Subtype, ml float64) {
-	*[...]*float64{&v.Total, &v.IPH, &v.IVH, &v.SAH, &v.SDH, &v.EDH}[s] = ml
+	*[...]*float64{&v.Total, &v.IPH, &v.IVH, &v.SAH, &v.SDH, &v.EDH, &v.ICH}[s] = ml
 }
 
 // Lesion is one connected part of one subtype.

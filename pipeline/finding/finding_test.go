@@ -32,15 +32,34 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// A zero would say that a subtype was looked for and not found.
+func TestVolumesWithoutSubtypes(t *testing.T) {
+	v := Volumes{Total: 3, ICH: 3}
+	raw, err := json.Marshal(v)
+	if err != nil || string(raw) != `{"total":3,"ICH":3}` {
+		t.Errorf("%s, %v", raw, err)
+	}
+	var back Volumes
+	if err := json.Unmarshal(raw, &back); err != nil || back != v {
+		t.Errorf("read %+v, %v", back, err)
+	}
+	if got := v.Shown(); len(got) != 1 || got[0] != ICH {
+		t.Errorf("shown: %v", got)
+	}
+	if got := (Volumes{Total: 1, EDH: 1}).Shown(); len(got) != len(Subtypes) {
+		t.Errorf("shown: %v", got)
+	}
+}
+
 func TestVolumesOf(t *testing.T) {
 	var v Volumes
-	for i, s := range append([]Subtype{None}, Subtypes[:]...) {
+	for i, s := range append([]Subtype{None}, Kinds[:]...) {
 		v.Set(s, float64(i+1))
 	}
-	if want := (Volumes{Total: 1, IPH: 2, IVH: 3, SAH: 4, SDH: 5, EDH: 6}); v != want {
+	if want := (Volumes{Total: 1, IPH: 2, IVH: 3, SAH: 4, SDH: 5, EDH: 6, ICH: 7}); v != want {
 		t.Errorf("%+v", v)
 	}
-	for i, s := range append([]Subtype{None}, Subtypes[:]...) {
+	for i, s := range append([]Subtype{None}, Kinds[:]...) {
 		if v.Of(s) != float64(i+1) {
 			t.Errorf("%v: %g", s, v.Of(s))
 		}

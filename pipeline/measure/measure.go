@@ -16,18 +16,18 @@ const MinLesionML = 0.1
 
 // Volumes adds up the voxels of each subtype, each slice with its own support; the subtypes add up to the total.
 func Volumes(labels *volume.Mask, g *volume.Grid) finding.Volumes {
-	var ml [len(finding.Subtypes) + 1]float64
+	var ml [len(finding.Kinds) + 1]float64
 	for k := range labels.Slices() {
 		var n [len(ml)]int
 		for _, l := range labels.Slice(k) {
 			n[l]++
 		}
-		for _, s := range finding.Subtypes {
+		for _, s := range finding.Kinds {
 			ml[s] += float64(n[s]) * g.VoxelML(k)
 		}
 	}
 	var v finding.Volumes
-	for _, s := range finding.Subtypes {
+	for _, s := range finding.Kinds {
 		v.Set(s, ml[s])
 		v.Total += ml[s]
 	}
@@ -37,7 +37,7 @@ func Volumes(labels *volume.Mask, g *volume.Grid) finding.Volumes {
 // Lesions lists the connected parts (26 neighbours) of each subtype from MinLesionML on, the largest first.
 func Lesions(labels *volume.Mask, g *volume.Grid) []finding.Lesion {
 	var out []finding.Lesion
-	for _, s := range finding.Subtypes {
+	for _, s := range finding.Kinds {
 		c := volume.ComponentsOf(labels, volume.Corners, uint8(s))
 		ml := c.VolumesML(g)
 		runs := make([][]volume.Run, c.Count)

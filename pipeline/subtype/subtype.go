@@ -10,7 +10,7 @@ import (
 // most volume in it; the earlier one of finding.Subtypes where two have the same. Labels are changed in place.
 func PerComponent(labels *volume.Mask, g *volume.Grid) {
 	c := volume.ComponentsOf(labels, volume.Corners, 0)
-	ml := make([][len(finding.Subtypes) + 1]float64, c.Count)
+	ml := make([][len(finding.Kinds) + 1]float64, c.Count)
 	for _, r := range c.Runs {
 		v := g.VoxelML(int(r.Slice))
 		for _, l := range labels.Row(r) {

@@ -34,7 +34,7 @@ type Case struct {
 	study string
 	key   []string // what all UIDs of this case are derived from
 
-	present  [][len(finding.Subtypes) + 1]bool // by slice, by label value
+	present  [][len(finding.Kinds) + 1]bool // by slice, by label value
 	segments []finding.Subtype
 }
 
@@ -127,16 +127,16 @@ func (c *Case) OnSlice(s finding.Subtype, k int) bool { return c.present[k][s] }
 
 // scan finds the subtypes of every slice, in one pass over the labels.
 func (c *Case) scan() error {
-	c.present = make([][len(finding.Subtypes) + 1]bool, c.Volume.Slices())
+	c.present = make([][len(finding.Kinds) + 1]bool, c.Volume.Slices())
 	for k := range c.present {
 		for _, l := range c.Labels.Slice(k) {
-			if int(l) > len(finding.Subtypes) {
-				return fmt.Errorf("label value %d, want 0 to %d: %w", l, len(finding.Subtypes), ErrReport)
+			if int(l) > len(finding.Kinds) {
+				return fmt.Errorf("label value %d, want 0 to %d: %w", l, len(finding.Kinds), ErrReport)
 			}
 			c.present[k][l] = true
 		}
 	}
-	for _, s := range finding.Subtypes {
+	for _, s := range finding.Kinds {
 		for k := range c.present {
 			if c.present[k][s] {
 				c.segments = append(c.segments, s)
@@ -149,7 +149,7 @@ func (c *Case) scan() error {
 
 func (c *Case) volumes() []float64 {
 	var out []float64
-	for _, s := range finding.Subtypes {
+	for _, s := range finding.Kinds {
 		out = append(out, c.Finding.Volumes.Of(s))
 	}
 	return out

@@ -87,6 +87,8 @@ func Site(s finding.Subtype) Code {
 		return SubarachnoidSpace
 	case finding.SDH, finding.EDH:
 		return DuraMater
+	case finding.ICH:
+		return CranialCavity
 	}
 	return Brain
 }

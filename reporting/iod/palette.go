@@ -21,6 +21,8 @@ func Color(s finding.Subtype) color.RGBA {
 		return color.RGBA{0, 178, 130, 255} // bluish green
 	case finding.EDH:
 		return color.RGBA{214, 110, 178, 255} // reddish purple
+	case finding.ICH:
+		return color.RGBA{230, 159, 0, 255} // orange
 	}
 	return color.RGBA{190, 190, 190, 255}
 }

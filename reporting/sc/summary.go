@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"slices"
 	"strings"
 
 	"ichor/pipeline/finding"
@@ -144,7 +145,7 @@ func table(p *canvas, c *iod.Case, y int) int {
 	}
 	line := func() { p.fill(image.Rect(margin, y, panelRight, y+1), lineColor()); y += 27 }
 	line()
-	for _, s := range finding.Subtypes {
+	for _, s := range c.Finding.Volumes.Shown() {
 		col, name := textColor(), strings.TrimSuffix(s.Name(), " hemorrhage")
 		if c.Finding.Volumes.Of(s) == 0 {
 			col = quietColor()
@@ -177,8 +178,8 @@ func markers(p *canvas, v *view, r image.Rectangle, s style) {
 func caption(p *canvas, c *iod.Case, r image.Rectangle, k int) {
 	p.left(r.Min.X, r.Max.Y+19, style{14, false}, quietColor(), fmt.Sprintf("%d of %d, z %.0f mm", k+1, c.Volume.Slices(), c.Volume.Origins[k][2]))
 	x, s := r.Max.X, style{13, true}
-	for i := len(finding.Subtypes) - 1; i >= 0; i-- {
-		if t := finding.Subtypes[i]; c.OnSlice(t, k) {
+	for _, t := range slices.Backward(finding.Kinds[:]) {
+		if c.OnSlice(t, k) {
 			p.right(x, r.Max.Y+19, s, iod.Color(t), t.String())
 			x -= p.width(s, t.String()) + 6
 		}

@@ -1,0 +1,131 @@
+package bundle
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Precision is the arithmetic that the networks of a bundle compute in.
+type Precision string
+
+const (
+	Float32 Precision = "float32"
+	Int8    Precision = "int8"
+)
+
+// Precisions lists the values a Precision may have.
+var Precisions = [...]Precision{Float32, Int8}
+
+// Quantised is the same network with 8-bit weights and activations (ONNX QDQ): unsigned activations, signed weights with a
+// scale for each channel. Input, output, threshold and post-processing are those of the float32 network; the reference
+// input is the same, what comes out of it is not.
+type Quantised struct {
+	File      string             `json:"file"`
+	SHA256    string             `json:"sha256"`
+	Reference QuantisedReference `json:"reference"`
+	Deviation Deviation          `json:"deviation"`
+}
+
+// QuantisedReference is the output that belongs to the reference input of the network, of the same shape.
+type QuantisedReference struct {
+	Output       string  `json:"output"`
+	OutputSHA256 string  `json:"output_sha256"`
+	Tolerance    float64 `json:"tolerance"`
+}
+
+// Deviation is what int8 changes, measured on held-out heads when the file was made. It is only shown.
+type Deviation struct {
+	Heads      int     `json:"heads"`
+	MaxAbs     float64 `json:"max_abs"`     // largest difference of a probability
+	Flipped    float64 `json:"flipped"`     // share of the network's pixels on the other side of the threshold
+	Dice       float64 `json:"dice"`        // of the two masks, all heads together
+	SpeedRatio float64 `json:"speed_ratio"` // processor time of float32 over that of int8, one thread
+	CPU        string  `json:"cpu"`         // where the ratio was measured
+}
+
+// In returns the bundle as it runs in precision p: for int8, File, SHA256 and Reference of each network are those of the
+// int8 file. Version and Digest then differ from float32's, for results name both and UIDs are derived from Digest: two
+// different results must not share one.
+func (b *Bundle) In(p Precision) (*Bundle, error) {
+	switch p {
+	case Float32:
+		return b, nil
+	case Int8:
+	default:
+		return nil, fmt.Errorf("precision %q is none of %v; set analysis.precision", p, Precisions)
+	}
+	out := *b
+	out.Version += "+int8"
+	out.Digest = digest([]byte(b.Digest + " int8"))
+	out.Networks = slices.Clone(b.Networks)
+	for i := range out.Networks {
+		n := &out.Networks[i]
+		if n.Int8 == nil {
+			return nil, fmt.Errorf("bundle %s: networks[%d].int8 is not there: %s has no int8 file; set analysis.precision to float32, "+
+				"or make one with `python -m ich quantize`: %w", b.Dir, i, n.Role, ErrRefused)
+		}
+		*n = n.int8()
+	}
+	return &out, nil
+}
+
+// Precision is the arithmetic of the files that Load and Samples read.
+func (n *Network) Precision() Precision { return cmp.Or(n.precision, Float32) }
+
+// field names a field of the files in use.
+func (n *Network) field(name string) string {
+	if n.precision == Int8 {
+		return "int8." + name
+	}
+	return name
+}
+
+// int8 is the network with the files of its int8 part.
+func (n *Network) int8() Network {
+	out, q := *n, n.Int8
+	out.precision, out.Int8 = Int8, nil
+	out.File, out.SHA256 = q.File, q.SHA256
+	out.Reference.Output, out.Reference.OutputSHA256, out.Reference.Tolerance = q.Reference.Output, q.Reference.OutputSHA256, q.Reference.Tolerance
+	return out
+}
+
+func (q *Quantised) check() error {
+	if q == nil {
+		return nil
+	}
+	for _, f := range []struct{ field, path string }{{"int8.file", q.File}, {"int8.reference.output", q.Reference.Output}} {
+		if err := checkPath(f.field, f.path); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct{ field, value string }{
+		{"int8.sha256", q.SHA256}, {"int8.reference.output_sha256", q.Reference.OutputSHA256},
+	} {
+		if err := checkDigest(f.field, f.value); err != nil {
+			return err
+		}
+	}
+	if err := checkTolerance("int8.reference.tolerance", q.Reference.Tolerance); err != nil {
+		return err
+	}
+	return q.Deviation.check()
+}
+
+func (d *Deviation) check() error {
+	if d.Heads < 1 {
+		return refuse("int8.deviation.heads", "is %d; the deviation is measured on at least one", d.Heads)
+	}
+	for _, f := range []struct {
+		field string
+		value float64
+	}{{"max_abs", d.MaxAbs}, {"flipped", d.Flipped}, {"dice", d.Dice}} {
+		if !(f.value >= 0 && f.value <= 1) {
+			return refuse("int8.deviation."+f.field, "is %g, not between 0 and 1", f.value)
+		}
+	}
+	if !(d.SpeedRatio > 0 && d.SpeedRatio < 1000) {
+		return refuse("int8.deviation.speed_ratio", "is %g, not above 0", d.SpeedRatio)
+	}
+	return nil
+}
