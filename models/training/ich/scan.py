@@ -70,47 +70,15 @@ def read_sample(path: Path) -> Scan:
 
 def read_scan(path: Path) -> Scan:
     """A real head: the folder of one axial CT series, or a NIfTI file."""
+    from .datasets import dicom, nifti
+
     path = Path(path)
-    if path.is_file():
-        hu, spacing, positions = _nifti(path)
-    elif path.is_dir():
-        hu, spacing, positions = _series(path)
+    if path.is_dir():
+        files = tuple(sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith(".") and f.name != "DICOMDIR"))
+        if len(files) < 2:
+            raise DataError(path, f"{len(files)} files", "give the folder of one axial CT series, or a NIfTI file")
+        hu, spacing, positions = (s := dicom.read(files)).hu, s.spacing, s.positions
     else:
-        raise DataError(path, "no such scan", "give the folder of one CT series or a NIfTI file")
-    return Scan(np.maximum(hu, -1024).astype(np.float32), spacing, positions, None, path.name.split(".")[0], "scan")
-
-
-def _series(folder: Path):
-    """HU (S, rows, columns), spacing and positions of a CT series. Files that hold no CT image are passed over."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    found = []
-    for f in sorted(folder.iterdir()):
-        if not f.is_file():
-            continue
-        try:
-            d = pydicom.dcmread(f)
-        except InvalidDicomError:
-            continue
-        if "PixelData" in d and "ImagePositionPatient" in d:
-            found.append(d)
-    if len(found) < 2:
-        raise DataError(folder, f"{len(found)} CT slices", "give the folder of one CT series, uncompressed or with its decoder installed")
-    first = found[0]
-    axes = np.asarray(first.ImageOrientationPatient, float)
-    normal = np.cross(axes[:3], axes[3:])
-    if abs(axes[0]) < 0.8 or abs(axes[4]) < 0.8:
-        raise DataError(folder, "not axial slices", "give an axial series")
-    if any(d.pixel_array.shape != first.pixel_array.shape for d in found):
-        raise DataError(folder, "slices of several sizes", "give the folder of one series")
-    found.sort(key=lambda d: float(np.asarray(d.ImagePositionPatient, float) @ normal))
-    hu = np.stack([d.pixel_array.astype(np.float32) * float(d.RescaleSlope) + float(d.RescaleIntercept) for d in found])
-    positions = np.array([float(np.asarray(d.ImagePositionPatient, float) @ normal) for d in found])
-    if axes[0] < 0:
-        hu = hu[:, :, ::-1]
-    if axes[4] < 0:
-        hu = hu[:, ::-1]
-    if normal[2] < 0:  # rising towards the head
-        hu, positions = hu[::-1], -positions[::-1]
-    return np.ascontiguousarray(hu), tuple(float(v) for v in first.PixelSpacing), positions
+        image = nifti.read(path)
+        hu, spacing, positions = image.hu(), image.frame.spacing, image.positions()
+    return Scan(hu, spacing, np.asarray(positions, float), None, path.name.split(".")[0], "scan")

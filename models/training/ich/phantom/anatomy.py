@@ -214,6 +214,21 @@ def tentorium(x, y):
     return 16.0 - 0.0085 * x * x - 0.0045 * (y - 20.0) ** 2
 
 
+def ventricles(x, y, z, size: float, left=1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Distance (mm) to all ventricles and to the lateral ones, in head coordinates; left: factor on the distance, for asymmetry."""
+    v, ax = size, np.abs(x + 0.02 * y)
+    parts = [((7.5, -31, 30), (8.5, -12, 38), 3.2, 4.3), ((8.5, -12, 38), (12, 16, 41), 4.3, 4.5),
+             ((12, 16, 41), (24, 33, 30), 4.5, 6.5), ((24, 33, 30), (19, 56, 26), 6.0, 2.0),
+             ((24, 33, 30), (33, 14, 6), 4.0, 2.0), ((33, 14, 6), (31, -6, -2), 2.0, 1.2)]
+    vent = np.full(len(x), FAR, np.float32)
+    for a, c, ra, rb in parts:
+        vent = smin(vent, capsule(ax, y, z, a, c, ra * v, rb * v) * left, 2.0)
+    third = ellipsoid(x, y, z, (0, -1, 20), (1.6 * v, 13, 10))
+    fourth = ellipsoid(x, y, z, (0, 34, -18), (5.0 * v, 5.0 * v, 9))
+    aqueduct = capsule(x, y, z, (0, 12, 14), (0, 30, -10), 0.9)
+    return np.minimum(np.minimum(vent, third), np.minimum(fourth, aqueduct)).astype(np.float32), vent
+
+
 def fill(rng: np.random.Generator, head: Head, push: np.ndarray | None = None) -> None:
     """Brain, liquor, dura and vessels at the nodes of the cavity; push (n, 3) is the mass effect in mm."""
     t, b = head.traits, head.brain
@@ -242,20 +257,8 @@ def fill(rng: np.random.Generator, head: Head, push: np.ndarray | None = None) -
     b["sulc"] = (n / n.std() * 3.0).astype(np.float32)  # about mm: the slope at the zero set is near 1 / 3 per mm
 
     # Ventricles: rods along |x|; asymmetry comes from the warp.
-    v = t["ventricle"]
-    ax = np.abs(x + 0.02 * y)
     left = 1 + 0.12 * np.tanh(x / 4) * rng.normal(0, 1)
-    parts = [((7.5, -31, 30), (8.5, -12, 38), 3.2, 4.3), ((8.5, -12, 38), (12, 16, 41), 4.3, 4.5),
-             ((12, 16, 41), (24, 33, 30), 4.5, 6.5), ((24, 33, 30), (19, 56, 26), 6.0, 2.0),
-             ((24, 33, 30), (33, 14, 6), 4.0, 2.0), ((33, 14, 6), (31, -6, -2), 2.0, 1.2)]
-    vent = np.full(len(x), FAR, np.float32)
-    for a, c, ra, rb in parts:
-        vent = smin(vent, capsule(ax, y, z, a, c, ra * v, rb * v) * left, 2.0)
-    third = ellipsoid(x, y, z, (0, -1, 20), (1.6 * v, 13, 10))
-    fourth = ellipsoid(x, y, z, (0, 34, -18), (5.0 * v, 5.0 * v, 9))
-    aqueduct = capsule(x, y, z, (0, 12, 14), (0, 30, -10), 0.9)
-    b["vent"] = np.minimum(np.minimum(vent, third), np.minimum(fourth, aqueduct)).astype(np.float32)
-    b["lateral_vent"] = vent
+    b["vent"], b["lateral_vent"] = ventricles(x, y, z, t["ventricle"], left)
 
     # Cisterns and the sylvian fissures (near-coronal sheets).
     stem = smin(capsule(x, y, z, (0, 11, 8), (0, 16, -18), 13, 14), capsule(x, y, z, (0, 16, -18), (0, 21, -50), 14, 8), 6.0)
