@@ -91,6 +91,7 @@ install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install bina
 	$(AS_ROOT) install -D -m 644 systemd/ichor.sysusers $(DESTDIR)/usr/lib/sysusers.d/ichor.conf
 	$(AS_ROOT) install -D -m 644 systemd/ichor.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf
 	sed 's#@PREFIX@#$(PREFIX)#' systemd/ichor.service | $(AS_ROOT) install -D -m 644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/ichor.service
+	$(AS_ROOT) install -m 644 systemd/ichor.socket systemd/ichor-tls.socket $(DESTDIR)/usr/lib/systemd/system/
 	@test -n "$(DESTDIR)" || { $(AS_ROOT) systemd-sysusers ichor.conf && $(AS_ROOT) systemd-tmpfiles --create ichor.conf && \
 	  $(AS_ROOT) systemctl daemon-reload; } || echo "installed; the user, the folders and the unit are taken up when systemd runs"
 	@echo "next: edit /etc/ichor/ichor.yaml, run 'sudo ichor check', then 'sudo systemctl enable --now ichor'"
@@ -102,7 +103,7 @@ built:
 
 uninstall: ## remove what install put there; configuration and state stay
 	$(AS_ROOT) rm -rf $(DESTDIR)$(PREFIX)/bin/ichor $(DESTDIR)$(PREFIX)/lib/ichor $(DESTDIR)$(PREFIX)/share/ichor \
-	  $(DESTDIR)/usr/lib/sysusers.d/ichor.conf $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf $(DESTDIR)/usr/lib/systemd/system/ichor.service
+	  $(DESTDIR)/usr/lib/sysusers.d/ichor.conf $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf $(addprefix $(DESTDIR)/usr/lib/systemd/system/,ichor.service ichor.socket ichor-tls.socket)
 
 clean: ## remove what was built here
 	rm -rf bin out

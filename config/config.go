@@ -34,28 +34,49 @@ type Config struct {
 
 // DICOM is the receiving node.
 type DICOM struct {
-	Listen          string        `mapstructure:"listen" default:"127.0.0.1:11112" doc:"Address to listen on. Beyond loopback, peers must be listed."`
+	Listen          string        `mapstructure:"listen" default:"127.0.0.1:11112" doc:"Address to listen on; systemd: the socket that ichor.socket passes; empty: none, TLS alone. Beyond loopback, peers must be listed."`
+	TLS             TLS           `mapstructure:"tls" doc:"DICOM over TLS 1.2 or 1.3, here and at destinations. Files that change are read again, without a restart."`
 	AETitle         string        `mapstructure:"ae_title" default:"ICHOR" doc:"Our application entity title."`
 	CheckCalledAE   bool          `mapstructure:"check_called_ae" default:"true" doc:"Reject associations that call another title."`
 	Peers           []Peer        `mapstructure:"peers" doc:"Who may talk to us. An empty list admits everyone, on loopback only."`
 	MaxAssociations int           `mapstructure:"max_associations" default:"64" doc:"Further ones are rejected as transient, so that the peer tries again."`
+	MaxPerPeer      int           `mapstructure:"max_per_peer" default:"16" doc:"The same for each peer, so that one cannot take the places of all."`
 	MaxObjectMiB    int           `mapstructure:"max_object_mib" default:"4096" doc:"Larger objects are refused."`
 	ReserveMiB      int           `mapstructure:"reserve_mib" default:"1024" doc:"Objects are refused (A700H) when less disk space than this is left."`
 	RequestTimeout  time.Duration `mapstructure:"request_timeout" default:"30s" doc:"A connection must send its association request, and close after a release, within this time (ARTIM)."`
-	IdleTimeout     time.Duration `mapstructure:"idle_timeout" default:"5m" doc:"An association that stays silent this long is aborted."`
+	IdleTimeout     time.Duration `mapstructure:"idle_timeout" default:"1m" doc:"An association that stays silent this long between two objects is aborted. Until then its studies are not complete."`
+	ReadTimeout     time.Duration `mapstructure:"read_timeout" default:"1m" doc:"Within an object at least 16 KiB must arrive in this time."`
+}
+
+// Systemd as an address means the sockets that the service manager passes (systemd.socket(5)).
+const Systemd = "systemd"
+
+// TLS is DICOM over TLS.
+type TLS struct {
+	Listen        string `mapstructure:"listen" default:"" doc:"Address for DICOM over TLS, such as 0.0.0.0:2762; systemd: the socket that ichor-tls.socket passes; empty: none."`
+	Certificate   string `mapstructure:"certificate" default:"" doc:"PEM file of our certificate, followed by those that signed it."`
+	Key           string `mapstructure:"key" default:"" doc:"PEM file of its private key."`
+	CA            string `mapstructure:"ca" default:"" doc:"PEM file of the authorities that sign the certificates of peers and destinations."`
+	RequireClient bool   `mapstructure:"require_client_certificate" default:"true" doc:"Peers must show a certificate, too (mutual authentication)."`
 }
 
 // Peer is a caller that is let in.
 type Peer struct {
-	AETitle   string   `mapstructure:"ae_title" doc:"Calling application entity title."`
-	Addresses []string `mapstructure:"addresses" doc:"Address ranges it may call from; empty: any."`
+	AETitle         string   `mapstructure:"ae_title" sample:"PACS1" doc:"Calling application entity title."`
+	Addresses       []string `mapstructure:"addresses" sample:"[10.1.2.0/24]" doc:"Address ranges it may call from; empty: any."`
+	Certificates    []string `mapstructure:"certificates" sample:"[router.example.org]" doc:"TLS certificates it must show one of: common name, DNS name, address, whole subject, or sha256:FINGERPRINT. Empty: none is asked for."`
+	Username        string   `mapstructure:"username" sample:"router" doc:"User identity it must give. Empty: none is asked for."`
+	Passcode        string   `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
+	MaxAssociations int      `mapstructure:"max_associations" sample:"16" doc:"At a time; 0: as dicom.max_per_peer."`
 }
 
 // Destination is a DICOM peer that gets results.
 type Destination struct {
-	Name    string `mapstructure:"name" doc:"Name in logs and in status."`
-	Address string `mapstructure:"address" doc:"host:port"`
-	AETitle string `mapstructure:"ae_title" doc:"Its application entity title."`
+	Name       string `mapstructure:"name" sample:"pacs" doc:"Name in logs and in status."`
+	Address    string `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port"`
+	AETitle    string `mapstructure:"ae_title" sample:"PACS1" doc:"Its application entity title."`
+	TLS        bool   `mapstructure:"tls" sample:"false" doc:"Call it over TLS, with the files under dicom.tls."`
+	ServerName string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Name in its certificate; empty: the host of its address."`
 }
 
 // Delivery is how results are sent.
@@ -76,6 +97,7 @@ type Analysis struct {
 	Bundle    string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one that came with ichor."`
 	Library   string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one that came with ichor."`
 	Provider  string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. One that is missing is an error, never a silent fallback."`
+	Precision string `mapstructure:"precision" default:"float32" doc:"float32 or int8. int8 is faster on processors with VNNI and needs a bundle that has it; 'ichor models list' shows what it changes."`
 	Workers   int    `mapstructure:"workers" default:"1" doc:"Studies analysed at the same time."`
 	Threads   int    `mapstructure:"threads" default:"0" doc:"Threads a network may use. 0: one for each core."`
 	MinSlices int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`

@@ -58,9 +58,21 @@ func TestLoadRefuses(t *testing.T) {
 		{"not a number", "analysis:\n  workers: many", "workers"},
 		{"open to the world", "dicom:\n  listen: 0.0.0.0:11112", "dicom.peers"},
 		{"web open to the world", "http:\n  listen: 0.0.0.0:8080", "http.token"},
+		{"systemd open to the world", "dicom:\n  listen: systemd", "dicom.peers"},
+		{"TLS open to the world", "dicom:\n  tls: {listen: '0.0.0.0:2762', certificate: c, key: k, ca: a}", "dicom.peers"},
+		{"no port at all", "dicom:\n  listen: ''", "dicom.listen"},
+		{"TLS without certificate", "dicom:\n  tls: {listen: '127.0.0.1:2762', ca: a}", "certificate and its key"},
+		{"certificate without key", "dicom:\n  tls: {certificate: c}", "certificate and key"},
+		{"TLS without authorities", "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}", "dicom.tls.ca"},
+		{"name that nobody signs", "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}\n  peers: [{ae_title: CT1, certificates: [ct1]}]", "dicom.peers[0].certificates"},
+		{"peer without fingerprint", "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}\n  peers: [{ae_title: CT1}]", "dicom.peers[0].certificates"},
+		{"certificate without TLS", "dicom:\n  peers: [{ae_title: CT1, certificates: [ct1]}]", "dicom.tls.listen"},
+		{"passcode of nobody", "dicom:\n  peers: [{ae_title: CT1, passcode: x}]", "dicom.peers[0].passcode"},
+		{"no place for a peer", "dicom:\n  max_per_peer: 0", "dicom.max_per_peer"},
 		{"long title", "dicom:\n  ae_title: SEVENTEENLETTERS1", "dicom.ae_title"},
 		{"blank title", "dicom:\n  ae_title: '  '", "dicom.ae_title"},
 		{"provider", "analysis:\n  provider: gpu", "analysis.provider"},
+		{"precision", "analysis:\n  precision: fp16", "analysis.precision"},
 		{"peer range", "dicom:\n  peers: [{ae_title: CT1, addresses: [10.0.0.300]}]", "dicom.peers[0].addresses"},
 		{"same name twice", "destinations: [{name: a, address: 'h:1', ae_title: A}, {name: a, address: 'h:2', ae_title: B}]", "destinations[1].name"},
 		{"no port", "destinations: [{name: a, address: host, ae_title: A}]", "destinations[0].address"},
@@ -78,6 +90,21 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("want one line naming %q, got: %v", c.says, err)
 			}
 		})
+	}
+}
+
+// TestLoadAccepts: what TLS may leave out.
+func TestLoadAccepts(t *testing.T) {
+	for name, text := range map[string]string{
+		"TLS alone":         "dicom:\n  listen: ''\n  tls: {listen: systemd, certificate: c, key: k, ca: a}\n  peers: [{ae_title: CT1, certificates: [ct1]}]",
+		"fingerprints":      "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}\n  peers: [{ae_title: CT1, certificates: ['sha256:00']}]",
+		"one side":          "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k, require_client_certificate: false}",
+		"user":              "dicom:\n  peers: [{ae_title: CT1, username: ct, passcode: x, max_associations: 2}]",
+		"destination alone": "destinations: [{name: a, address: 'h:1', ae_title: A, tls: true, server_name: pacs}]",
+	} {
+		if _, err := Load(write(t, text), nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -32,25 +32,13 @@ func example(b *strings.Builder, t reflect.Type, indent, comment string) {
 			fmt.Fprintf(b, "%s%s: []\n", indent, key)
 			sep := "- "
 			for e := range fields(f.Type.Elem()) {
-				fmt.Fprintf(b, "%s#%s%s: %s   # %s\n", indent, sep, e.Tag.Get("mapstructure"), sample(e), e.Tag.Get("doc"))
+				fmt.Fprintf(b, "%s#%s%s: %s   # %s\n", indent, sep, e.Tag.Get("mapstructure"), e.Tag.Get("sample"), e.Tag.Get("doc"))
 				sep = "  "
 			}
 		default:
 			fmt.Fprintf(b, "%s%s: %s\n", indent, key, yamlValue(f.Tag.Get("default")))
 		}
 	}
-}
-
-func sample(f reflect.StructField) string {
-	switch f.Tag.Get("mapstructure") {
-	case "addresses":
-		return "[10.1.2.0/24]"
-	case "address":
-		return "10.1.2.3:104"
-	case "name":
-		return "pacs"
-	}
-	return "PACS1"
 }
 
 func yamlValue(s string) string {

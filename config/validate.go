@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,19 +13,16 @@ func (c *Config) Validate() error {
 	if err := aeTitle("dicom.ae_title", c.DICOM.AETitle); err != nil {
 		return err
 	}
-	if !hostPort(c.DICOM.Listen) {
-		return fmt.Errorf("dicom.listen %q: write host:port, such as 0.0.0.0:11112", c.DICOM.Listen)
-	}
-	if len(c.DICOM.Peers) == 0 && !Loopback(c.DICOM.Listen) {
-		return fmt.Errorf("dicom.listen %s can be reached from other machines: list who may send under dicom.peers", c.DICOM.Listen)
+	if err := c.DICOM.validateListen(); err != nil {
+		return err
 	}
 	for i, p := range c.DICOM.Peers {
-		if err := aeTitle(fmt.Sprintf("dicom.peers[%d].ae_title", i), p.AETitle); err != nil {
+		if err := p.validate(fmt.Sprintf("dicom.peers[%d]", i)); err != nil {
 			return err
 		}
-		if _, err := p.Prefixes(); err != nil {
-			return fmt.Errorf("dicom.peers[%d].addresses: %w", i, err)
-		}
+	}
+	if err := c.DICOM.validateTLS(); err != nil {
+		return err
 	}
 	names := map[string]bool{}
 	for i, d := range c.Destinations {
@@ -53,6 +49,9 @@ func (c *Config) Validate() error {
 	if !slices.Contains([]string{"cpu", "openvino", "cuda", "tensorrt"}, c.Analysis.Provider) {
 		return fmt.Errorf("analysis.provider %q: write cpu, openvino, cuda or tensorrt", c.Analysis.Provider)
 	}
+	if !slices.Contains([]string{"float32", "int8"}, c.Analysis.Precision) {
+		return fmt.Errorf("analysis.precision %q: write float32 or int8", c.Analysis.Precision)
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return fmt.Errorf("log.level %q: write debug, info, warn or error", c.Log.Level)
 	}
@@ -68,6 +67,7 @@ func (c *Config) validateNumbers() error {
 		value, min int
 	}{
 		{"dicom.max_associations", c.DICOM.MaxAssociations, 1},
+		{"dicom.max_per_peer", c.DICOM.MaxPerPeer, 1},
 		{"dicom.max_object_mib", c.DICOM.MaxObjectMiB, 1},
 		{"dicom.reserve_mib", c.DICOM.ReserveMiB, 0},
 		{"analysis.workers", c.Analysis.Workers, 1},
@@ -85,6 +85,7 @@ func (c *Config) validateNumbers() error {
 	}{
 		{"dicom.request_timeout", c.DICOM.RequestTimeout > 0},
 		{"dicom.idle_timeout", c.DICOM.IdleTimeout > 0},
+		{"dicom.read_timeout", c.DICOM.ReadTimeout > 0},
 		{"assembly.quiet_period", c.Assembly.QuietPeriod > 0},
 		{"assembly.limit", c.Assembly.Limit >= c.Assembly.QuietPeriod},
 		{"delivery.first_retry", c.Delivery.FirstRetry > 0},
@@ -119,21 +120,4 @@ func aeTitle(key, s string) error {
 		return fmt.Errorf("%s %q: an AE title is 1 to 16 printable ASCII characters", key, s)
 	}
 	return nil
-}
-
-// Prefixes parses the peer's address ranges; a single address is a range of one.
-func (p Peer) Prefixes() ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, s := range p.Addresses {
-		if prefix, err := netip.ParsePrefix(s); err == nil {
-			out = append(out, prefix.Masked())
-			continue
-		}
-		addr, err := netip.ParseAddr(s)
-		if err != nil {
-			return nil, fmt.Errorf("%q: write an address or a range such as 10.1.2.0/24", s)
-		}
-		out = append(out, netip.PrefixFrom(addr, addr.BitLen()))
-	}
-	return out, nil
 }

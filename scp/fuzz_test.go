@@ -14,7 +14,6 @@ import (
 	"ichor/scp/dimse"
 	"ichor/scp/scptest"
 	"ichor/scp/spool"
-	"ichor/scp/ul"
 )
 
 // tape is a connection that plays its input and is then closed by the peer.
@@ -76,9 +75,13 @@ func FuzzServer(f *testing.F) {
 			t.Fatal(err)
 		}
 		c := &tape{Reader: io.MultiReader(bytes.NewReader(before[int(state)%len(before)]), bytes.NewReader(b))}
-		a := ul.NewAcceptor(c, ul.Options{})
-		newSession(s, 1, a, c.RemoteAddr(), state >= 128).run()
-		a.Close()
+		n := newSession(s, 1, c)
+		if state < 128 { // otherwise it had to go before it could ask, and is rejected
+			s.seats.wait(n)
+		}
+		n.run()
+		n.assoc.Close()
+		s.seats.leave(n)
 		if !c.closed || len(told.open) > 0 || len(told.wrong) > 0 {
 			t.Fatalf("closed %v, still open %v, %q", c.closed, told.open, told.wrong)
 		}

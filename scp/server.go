@@ -1,8 +1,10 @@
 // Package scp is DICOM in: it accepts associations from configured peers, answers C-ECHO, and streams
 // what C-STORE brings to the spool. Success is answered only when the object is durable.
 //
-//	server.go      accept, limits, shutdown
-//	session.go     one association: admission, negotiation, messages
+//	server.go      accept, shutdown
+//	peer.go        who may call: title, address, certificate, user identity
+//	admission.go   how many may be there, and who is rejected
+//	session.go     one association: negotiation, messages
 //	contexts.go    what is accepted, as a table
 //	echo.go        Verification
 //	store.go       Storage
@@ -14,20 +16,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
-	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"ichor/scp/spool"
-	"ichor/scp/ul"
 )
-
-// Peer is a node that may call.
-type Peer struct {
-	AETitle  string
-	Prefixes []netip.Prefix // where it calls from; empty: anywhere
-}
 
 // Sink is told of every object. Its methods are called by the goroutine of the association, in this
 // order, and must not block: the peer waits.
@@ -46,14 +42,15 @@ type Options struct {
 	AnyPeer       bool // accept every calling AE title
 	CheckCalledAE bool // reject what calls another title than AETitle
 
-	MaxAssociations int    // 32
+	MaxAssociations int    // in all; 32
+	MaxPerPeer      int    // of one peer; MaxAssociations
 	MaxPDU          uint32 // announced to peers; 131072
 
-	ARTIM        time.Duration // from connection to association request; 30 s
+	ARTIM        time.Duration // from connection to association request, with a TLS handshake between; 30 s
 	Idle         time.Duration // between messages; 5 min
 	Read         time.Duration // for every 16 KiB of a message; 60 s
 	Write        time.Duration // for a response to leave; 60 s
-	DrainTimeout time.Duration // for associations to end at shutdown, then they are aborted; 10 s
+	DrainTimeout time.Duration // for messages on their way at shutdown; associations without are aborted at once; 10 s
 
 	Spool  *spool.Spool
 	Sink   Sink
@@ -63,17 +60,23 @@ type Options struct {
 
 // Server accepts associations.
 type Server struct {
-	o  Options
-	wg sync.WaitGroup
+	o     Options
+	seats seats
+	wg    sync.WaitGroup
 
-	mu     sync.Mutex
-	last   uint64 // association number
-	active map[uint64]*ul.Association
-	conns  map[uint64]net.Conn
+	mu       sync.Mutex
+	last     uint64 // number of the connection
+	sessions map[*session]bool
+	dropped  time.Time // when the log last told of a connection that had to go
 }
 
-// killGrace is what associations get from A-ABORT at shutdown to the closing of their connections.
-const killGrace = 3 * time.Second
+const (
+	// idleGrace is how long an association must have been silent at shutdown to be aborted: a sender that was just
+	// answered may still release it.
+	idleGrace = 500 * time.Millisecond
+	// killGrace is what associations get from A-ABORT at shutdown to the closing of their connections.
+	killGrace = 3 * time.Second
+)
 
 // New checks the options.
 func New(o Options) (*Server, error) {
@@ -88,13 +91,16 @@ func New(o Options) (*Server, error) {
 	if o.MaxPDU != 0 && o.MaxPDU < 1024 {
 		return nil, fmt.Errorf("maximum PDU of %d bytes: give at least 1024, or 0 for the default", o.MaxPDU)
 	}
-	for _, p := range o.Peers {
-		if p.AETitle == "" || len(p.AETitle) > 16 {
-			return nil, fmt.Errorf("peer AE title %q: give 1 to 16 characters", p.AETitle)
+	for i := range o.Peers {
+		if err := o.Peers[i].check(); err != nil {
+			return nil, err
 		}
 	}
 	if o.MaxAssociations <= 0 {
 		o.MaxAssociations = 32
+	}
+	if o.MaxPerPeer <= 0 {
+		o.MaxPerPeer = o.MaxAssociations
 	}
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = 10 * time.Second
@@ -105,22 +111,36 @@ func New(o Options) (*Server, error) {
 	if o.Events == nil {
 		o.Events = func(Event) {}
 	}
-	return &Server{o: o, active: map[uint64]*ul.Association{}, conns: map[uint64]net.Conn{}}, nil
+	return &Server{
+		o: o, sessions: map[*session]bool{},
+		seats: seats{total: o.MaxAssociations, perPeer: o.MaxPerPeer, of: map[string]int{}},
+	}, nil
 }
 
-// Serve accepts associations on ln until ctx is done; then it takes no new ones, lets the others end
-// for DrainTimeout, aborts the rest, and returns nil when every goroutine has ended. ln is closed on
-// return. A Server serves once.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+// Associations is how many are accepted at this moment.
+func (s *Server) Associations() int { return s.seats.associations() }
+
+// Serve accepts associations until ctx is done; then it takes no new ones, lets messages on their way end for
+// DrainTimeout, aborts the rest, and returns nil when every goroutine has ended. A listener of crypto/tls brings
+// associations over TLS. The listeners are closed on return. A Server serves once.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	accepting, stop := context.WithCancel(ctx)
 	defer stop()
-	defer ln.Close()
-	err := s.accept(ctx, ln)
+	var wg sync.WaitGroup
+	errs := make([]error, len(listeners))
+	for i, ln := range listeners {
+		context.AfterFunc(accepting, func() { _ = ln.Close() })
+		wg.Go(func() {
+			errs[i] = s.accept(accepting, ln)
+			stop() // one that fails ends them all
+		})
+	}
+	wg.Wait()
 	s.drain()
 	if ctx.Err() != nil {
 		return nil
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 func (s *Server) accept(ctx context.Context, ln net.Listener) error {
@@ -150,63 +170,77 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// start runs one connection in its own goroutine. Above MaxAssociations a connection is heard and
-// rejected, for a PACS takes a rejection for a reason to come again; above twice that it is closed.
+// start runs one connection in its own goroutine. It is always heard: a PACS takes a rejection for a reason to come
+// again, and a closed connection for a fault.
 func (s *Server) start(conn net.Conn) {
 	s.mu.Lock()
-	n := len(s.active)
-	if n >= 2*s.o.MaxAssociations {
-		s.mu.Unlock()
-		s.o.Logger.Warn("connection closed, far too many associations", "peer", conn.RemoteAddr().String())
-		_ = conn.Close()
-		return
-	}
 	s.last++
-	id := s.last
-	a := ul.NewAcceptor(conn, ul.Options{
-		ARTIM: s.o.ARTIM, Idle: s.o.Idle, Read: s.o.Read, Write: s.o.Write, MaxPDU: s.o.MaxPDU,
-	})
-	s.active[id], s.conns[id] = a, conn
-	s.wg.Add(1)
+	n := newSession(s, s.last, conn)
+	s.sessions[n] = true
 	s.mu.Unlock()
-	go func() {
-		defer s.wg.Done()
+	if oldest := s.seats.wait(n); oldest != nil {
+		oldest.evicted.Store(true)
+		_ = oldest.raw.Close()
+	}
+	s.wg.Go(func() {
 		defer func() {
-			a.Close()
+			n.assoc.Close()
+			s.seats.leave(n)
 			s.mu.Lock()
-			delete(s.active, id)
-			delete(s.conns, id)
+			delete(s.sessions, n)
 			s.mu.Unlock()
 		}()
-		newSession(s, id, a, conn.RemoteAddr(), n >= s.o.MaxAssociations).run()
-	}()
+		n.run()
+	})
 }
 
 // drain awaits the associations, with growing firmness.
 func (s *Server) drain() {
 	done := make(chan struct{})
 	go func() { s.wg.Wait(); close(done) }()
-	select {
-	case <-done:
-		return
-	case <-time.After(s.o.DrainTimeout):
+	tick := time.NewTicker(idleGrace / 5)
+	defer tick.Stop()
+	timeout := time.After(s.o.DrainTimeout)
+	s.each(func(n *session) { n.abortIf(n.resting(time.Now()) > idleGrace) })
+waiting:
+	for {
+		select {
+		case <-done:
+			return
+		case now := <-tick.C:
+			s.each(func(n *session) { n.abortIf(n.resting(now) > idleGrace) })
+		case <-timeout:
+			break waiting
+		}
 	}
-	s.each(func(id uint64) { s.active[id].Abort(errShutdown) })
+	s.each(func(n *session) { n.abortIf(true) })
 	select {
 	case <-done:
 		return
 	case <-time.After(killGrace):
 	}
-	s.each(func(id uint64) { _ = s.conns[id].Close() })
+	s.each(func(n *session) { _ = n.raw.Close() })
 	<-done
 }
 
 var errShutdown = errors.New("node shuts down")
 
-func (s *Server) each(f func(id uint64)) {
+func (s *Server) each(f func(*session)) {
+	s.mu.Lock()
+	list := slices.Collect(maps.Keys(s.sessions))
+	s.mu.Unlock()
+	for _, n := range list {
+		f(n)
+	}
+}
+
+// tellDropped reports whether the log is to tell of a connection that had to go: once a second is enough.
+func (s *Server) tellDropped(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range s.active {
-		f(id)
+	if now.Sub(s.dropped) < time.Second {
+		return false
 	}
+	s.dropped = now
+	return true
 }

@@ -265,9 +265,9 @@ func TestAdmission(t *testing.T) {
 		"any":              {Options{AnyPeer: true}, "NOBODY", "ICHOR", ul.RejectError{}},
 		"wrong called":     {Options{CheckCalledAE: true}, "SCANNER", "OTHER", ul.RejectError{Result: 1, Source: 1, Reason: 7}},
 		"right called":     {Options{CheckCalledAE: true}, "SCANNER", "ICHOR", ul.RejectError{}},
-		"wrong address":    {Options{Peers: []Peer{{"SCANNER", []netip.Prefix{prefix}}}}, "SCANNER", "ICHOR", ul.RejectError{Result: 1, Source: 1, Reason: 3}},
-		"one of two":       {Options{Peers: []Peer{{"SCANNER", []netip.Prefix{prefix, home}}}}, "SCANNER", "ICHOR", ul.RejectError{}},
-		"listed elsewhere": {Options{Peers: []Peer{{"SCANNER", []netip.Prefix{prefix}}}, AnyPeer: true}, "SCANNER", "ICHOR", ul.RejectError{Result: 1, Source: 1, Reason: 3}},
+		"wrong address":    {Options{Peers: []Peer{{AETitle: "SCANNER", Prefixes: []netip.Prefix{prefix}}}}, "SCANNER", "ICHOR", ul.RejectError{Result: 1, Source: 1, Reason: 3}},
+		"one of two":       {Options{Peers: []Peer{{AETitle: "SCANNER", Prefixes: []netip.Prefix{prefix, home}}}}, "SCANNER", "ICHOR", ul.RejectError{}},
+		"listed elsewhere": {Options{Peers: []Peer{{AETitle: "SCANNER", Prefixes: []netip.Prefix{prefix}}}, AnyPeer: true}, "SCANNER", "ICHOR", ul.RejectError{Result: 1, Source: 1, Reason: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := serve(t, c.server, spool.Options{})

@@ -1,6 +1,8 @@
 package scp
 
 import (
+	"container/list"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"ichor/scp/dcm"
@@ -16,15 +20,25 @@ import (
 	"ichor/scp/ul"
 )
 
-// session is one association, from connection to end. It belongs to one goroutine.
+// errEvicted ends a connection without association when too many others wait.
+var errEvicted = errors.New("dropped: too many connections wait")
+
+// session is one connection, from its opening to its end. It belongs to one goroutine but for what is marked.
 type session struct {
 	*Server
-	id       uint64
-	assoc    *ul.Association
-	remote   netip.AddrPort
-	overload bool
-	start    time.Time
-	log      *slog.Logger
+	id     uint64
+	assoc  *ul.Association
+	raw    net.Conn // under TLS, to end it whatever TLS may want
+	remote netip.AddrPort
+	start  time.Time
+	log    *slog.Logger
+
+	place *list.Element // in seats.waiting, guarded by seats
+	seat  string        // in seats.of, guarded by seats
+
+	evicted  atomic.Bool  // set by another: the connection had to go
+	silent   atomic.Int64 // read by another: since when no message is on its way, in Unix nanoseconds; 0: one is
+	shutDown sync.Once    // by another: aborted at shutdown
 
 	rq    *ul.AssociateRQ
 	conn  *dimse.Conn
@@ -32,13 +46,34 @@ type session struct {
 	buf   []byte // between the association and the spool
 }
 
-func newSession(s *Server, id uint64, a *ul.Association, remote net.Addr, overload bool) *session {
-	n := &session{Server: s, id: id, assoc: a, overload: overload, start: time.Now()}
-	if t, ok := remote.(*net.TCPAddr); ok {
+func newSession(s *Server, id uint64, conn net.Conn) *session {
+	n := &session{Server: s, id: id, raw: conn, start: time.Now()}
+	if t, ok := conn.(*tls.Conn); ok {
+		n.raw = t.NetConn()
+	}
+	n.assoc = ul.NewAcceptor(conn, ul.Options{
+		ARTIM: s.o.ARTIM, Idle: s.o.Idle, Read: s.o.Read, Write: s.o.Write, MaxPDU: s.o.MaxPDU,
+	})
+	if t, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		n.remote = netip.AddrPortFrom(t.AddrPort().Addr().Unmap(), t.AddrPort().Port())
 	}
+	n.silent.Store(1) // whoever has not asked for an association by the time of a shutdown need not
 	n.log = s.o.Logger.With("assoc", id, "peer", n.remote.Addr().String())
 	return n
+}
+
+// resting is how long no message has been on its way, 0 while one is.
+func (s *session) resting(now time.Time) time.Duration {
+	if since := s.silent.Load(); since != 0 {
+		return time.Duration(now.UnixNano() - since)
+	}
+	return 0
+}
+
+func (s *session) abortIf(yes bool) {
+	if yes {
+		s.shutDown.Do(func() { s.assoc.Abort(errShutdown) })
+	}
 }
 
 // run serves the association. Errors end here: they are logged and told to Events.
@@ -58,8 +93,16 @@ func (s *session) run() {
 		s.log.Warn("association rejected", "err", err)
 		s.event(Event{Kind: Rejected, Took: time.Since(s.start), Err: err})
 		return
+	case s.evicted.Load():
+		if s.tellDropped(time.Now()) {
+			s.log.Warn("connections dropped that sent no association request, for too many came after them")
+		}
+		s.event(Event{Kind: Aborted, Took: time.Since(s.start), Err: errEvicted})
+		return
 	case errors.Is(err, ul.ErrClosed) && s.rq == nil:
 		return // a port check, not a peer
+	case errors.Is(err, errShutdown), errors.Is(err, ul.ErrInterrupted):
+		return // no association was asked for
 	case err != nil:
 		s.log.Warn("association not established", "err", err)
 		s.event(Event{Kind: Aborted, Took: time.Since(s.start), Err: err})
@@ -89,58 +132,27 @@ func (s *session) establish() error {
 		return err
 	}
 	s.rq = rq
-	if r := s.admit(); r != nil {
-		if err := s.assoc.Reject(r); err != nil {
+	peer, r := s.admit()
+	if r != nil {
+		if err := s.assoc.Reject(r.RejectError); err != nil {
 			return err
 		}
-		return fmt.Errorf("calling %q, called %q: %w", rq.CallingAE, rq.CalledAE, r)
+		err = fmt.Errorf("calling %q, called %q: %w", rq.CallingAE, rq.CalledAE, r.RejectError)
+		if r.why != "" {
+			err = fmt.Errorf("%w: %s", err, r.why)
+		}
+		return err
 	}
-	// Partial: PS3.7 §D.3.3.3 to §D.3.3.7: one operation at a time whatever window is asked for, and no
-	// answer to extended negotiation and user identity, which is as good as their being ignored.
+	// Extended and common extended negotiation have no answer, which says that they are not supported (PS3.7 §D.3.3.5).
+	// Of a user identity a positive response is given only where it was verified (§D.3.3.7).
+	id := rq.User.Identity
+	s.silent.Store(time.Now().UnixNano())
 	return s.assoc.Accept(rq, ul.Negotiate(rq, supported), ul.UserInformation{
 		ImplementationClass:   dcm.ImplementationClassUID,
 		ImplementationVersion: dcm.ImplementationVersionName,
 		Roles:                 ul.AnswerRoles(rq, func(string) bool { return false }),
+		Confirmed:             id != nil && id.Respond && peer != nil && peer.Username != "",
 	})
-}
-
-// admit returns why the request is rejected (PS3.8 Table 9-21), nil if it is not.
-func (s *session) admit() *ul.RejectError {
-	user := func(reason byte) *ul.RejectError {
-		return &ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: reason}
-	}
-	switch {
-	case s.overload: // comes again, so transient
-		return &ul.RejectError{Result: ul.RejectedTransient, Source: ul.RejectSourcePresentation, Reason: ul.ReasonLocalLimit}
-	case s.rq.ApplicationContext != ul.ApplicationContextName:
-		return user(ul.ReasonApplicationContext)
-	case s.o.CheckCalledAE && s.rq.CalledAE != s.o.AETitle:
-		return user(ul.ReasonCalledAE)
-	case !s.known():
-		return user(ul.ReasonCallingAE)
-	}
-	return nil
-}
-
-// known reports whether the caller is a configured peer at one of its addresses. A configured title
-// from elsewhere is not known even where every title is taken.
-func (s *session) known() bool {
-	listed := false
-	for _, p := range s.o.Peers {
-		if p.AETitle != s.rq.CallingAE {
-			continue
-		}
-		listed = true
-		if len(p.Prefixes) == 0 {
-			return true
-		}
-		for _, x := range p.Prefixes {
-			if x.Contains(s.remote.Addr()) {
-				return true
-			}
-		}
-	}
-	return s.o.AnyPeer && !listed
 }
 
 // messages serves the requests of the association until its end.
@@ -153,10 +165,12 @@ func (s *session) messages() error {
 		}
 	}()
 	for {
+		s.silent.Store(time.Now().UnixNano())
 		m, err := s.conn.Receive()
 		if err != nil {
 			return err
 		}
+		s.silent.Store(0)
 		switch f := m.Command.Field; {
 		case f == dimse.CEchoRQ:
 			err = s.echo(m)

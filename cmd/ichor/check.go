@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -87,7 +88,26 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 	note("configuration", "valid", nil) // Load has refused any other
 	detail, err := checkState(c)
 	note("state folder", detail, err)
-	note("dicom.listen", c.DICOM.Listen+" is free", checkPort(ctx, c.DICOM.Listen))
+	for _, l := range []struct{ key, address, unit string }{
+		{"dicom.listen", c.DICOM.Listen, "ichor.socket"}, {"dicom.tls.listen", c.DICOM.TLS.Listen, "ichor-tls.socket"},
+	} {
+		switch l.address {
+		case "":
+		case config.Systemd: // which holds the port already, where the unit is enabled
+			note(l.key, "comes from "+l.unit+"; 'systemctl status "+l.unit+"' tells whether it is there", nil)
+		default:
+			note(l.key, l.address+" is free", checkPort(ctx, l.address))
+		}
+	}
+	credentials, err := openCredentials(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		note("certificates", "", err)
+	} else if credentials != nil {
+		for _, e := range credentials.Expiries() {
+			detail, err := e.Check(time.Now())
+			note("certificate", detail, err)
+		}
+	}
 	if c.HTTP.Listen != "" {
 		note("http.listen", c.HTTP.Listen+" is free", checkPort(ctx, c.HTTP.Listen))
 	}
@@ -101,6 +121,11 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 			continue
 		}
 		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second}
+		if d.TLS && credentials != nil {
+			p.security = credentials.Client(d.ServerName)
+		} else if d.TLS {
+			continue // what is wrong with the certificates was said
+		}
 		note("destination", fmt.Sprintf("%s (%s, %s) answers", d.Name, d.AETitle, d.Address), p.echo(ctx, d.Address))
 	}
 	return lines

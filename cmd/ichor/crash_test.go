@@ -153,6 +153,7 @@ type process struct {
 	config  string
 	address string
 	http    string
+	make    func() *exec.Cmd // nil: serve with config
 	cmd     *exec.Cmd
 	ended   chan struct{}
 	log     *bytes.Buffer
@@ -194,6 +195,9 @@ func freeAddress(t *testing.T) string {
 func (p *process) start() {
 	p.t.Helper()
 	p.cmd = exec.CommandContext(context.Background(), binary, "serve", "--config", p.config)
+	if p.make != nil {
+		p.cmd = p.make()
+	}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		p.t.Fatal(err)

@@ -25,11 +25,22 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	staged := filepath.Join(t.TempDir(), "ichor.service")
-	if err := os.WriteFile(staged, []byte(strings.ReplaceAll(string(unit), "/usr/local/bin/ichor", program)), 0o644); err != nil {
+	units := t.TempDir()
+	staged := []string{"verify", filepath.Join(units, "ichor.service")}
+	if err := os.WriteFile(staged[1], []byte(strings.ReplaceAll(string(unit), "/usr/local/bin/ichor", program)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), analyze, "verify", staged).CombinedOutput(); err != nil || strings.Contains(string(out), "ichor.service") {
+	for _, name := range []string{"ichor.socket", "ichor-tls.socket"} {
+		socket, err := os.ReadFile(filepath.Join(stage, "usr/lib/systemd/system", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(units, name), socket, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		staged = append(staged, filepath.Join(units, name))
+	}
+	if out, err := exec.CommandContext(t.Context(), analyze, staged...).CombinedOutput(); err != nil || strings.Contains(string(out), "ichor") {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 	text, err := os.ReadFile(filepath.Join(stage, "etc/ichor/ichor.yaml"))

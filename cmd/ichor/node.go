@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ichor/config"
@@ -18,6 +19,7 @@ import (
 	"ichor/reporting/deliver"
 	"ichor/reporting/web"
 	"ichor/scp"
+	"ichor/scp/secure"
 	"ichor/scp/spool"
 )
 
@@ -26,16 +28,17 @@ type node struct {
 	config config.Config
 	log    *slog.Logger
 
-	dicom     net.Listener
-	server    *scp.Server
-	spool     *spool.Spool
-	assembler *assembly.Assembler
-	store     *state.Store
-	queue     *queue.Queue
-	engine    *engine
-	results   string // folder of the objects to deliver
-	deliverer *deliver.Deliverer
-	http      net.Listener
+	dicom       ports
+	credentials *secure.Credentials // of TLS; nil: none are configured
+	server      *scp.Server
+	spool       *spool.Spool
+	assembler   *assembly.Assembler
+	store       *state.Store
+	queue       *queue.Queue
+	engine      *engine
+	results     string // folder of the objects to deliver
+	deliverer   *deliver.Deliverer
+	http        net.Listener
 }
 
 // newNode builds every part in flow order and takes up what a former run left. On error nothing stays open.
@@ -46,6 +49,9 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if n.credentials, err = openCredentials(c, log); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(n.results, 0o750); err != nil {
 		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user or choose another under state", c.State, err)
 	}
@@ -74,7 +80,7 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 	if err := n.resume(ctx); err != nil {
 		return nil, err
 	}
-	if n.dicom, err = listen(ctx, "dicom.listen", c.DICOM.Listen); err != nil {
+	if err := n.listenDICOM(ctx); err != nil {
 		return nil, err
 	}
 	if c.HTTP.Listen != "" {
@@ -103,11 +109,15 @@ func (n *node) newServer() (*scp.Server, error) {
 		if err != nil {
 			return nil, err
 		}
-		peers = append(peers, scp.Peer{AETitle: p.AETitle, Prefixes: prefixes})
+		peers = append(peers, scp.Peer{
+			AETitle: p.AETitle, Prefixes: prefixes, Certificates: p.Certificates,
+			Username: p.Username, Passcode: p.Passcode, MaxAssociations: p.MaxAssociations,
+		})
 	}
 	return scp.New(scp.Options{
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
-		MaxAssociations: c.MaxAssociations, ARTIM: c.RequestTimeout, Idle: c.IdleTimeout,
+		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer,
+		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
 		Spool: n.spool, Sink: sink{n.assembler, n.store}, Logger: n.log,
 	})
 }
@@ -122,13 +132,14 @@ func (n *node) newDeliverer() *deliver.Deliverer {
 	c := n.config.Delivery
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
+		Dial: n.dial,
 	})
 }
 
 // Close frees what newNode opened, in the opposite order. It comes after run.
 func (n *node) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{n.dicom, n.http} {
+	for _, l := range append(slices.Clone(n.dicom), n.http) {
 		if l != nil {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, err)
@@ -169,6 +180,9 @@ func (n *node) ready() error {
 	}
 	if reserve := uint64(n.config.DICOM.ReserveMiB) << 20; free < reserve {
 		return fmt.Errorf("disk: %d MiB free, below dicom.reserve_mib; free some space", free>>20)
+	}
+	if err := n.expired(now()); err != nil {
+		return err
 	}
 	return n.alive()
 }

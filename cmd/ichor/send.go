@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
+	"ichor/scp/secure"
 	"ichor/scp/ul"
 )
 
@@ -18,12 +20,39 @@ import (
 type peerFlags struct {
 	called, calling string
 	timeout         time.Duration
+
+	tls        bool
+	files      secure.Files
+	serverName string
+	security   *tls.Config // instead of the five above
 }
 
 func (p *peerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.called, "called", "ICHOR", "AE `TITLE` of the peer")
 	cmd.Flags().StringVar(&p.calling, "calling", "ICHOR-SCU", "our own AE `TITLE`")
 	cmd.Flags().DurationVar(&p.timeout, "timeout", 30*time.Second, "give up on a silent peer after this `TIME`")
+	cmd.Flags().BoolVar(&p.tls, "tls", false, "speak TLS 1.2 or 1.3")
+	cmd.Flags().StringVar(&p.files.CA, "tls-ca", "", "PEM `FILE` of the authorities to trust (default those of the system)")
+	cmd.Flags().StringVar(&p.files.Certificate, "tls-certificate", "", "PEM `FILE` of our certificate")
+	cmd.Flags().StringVar(&p.files.Key, "tls-key", "", "PEM `FILE` of its key")
+	cmd.Flags().StringVar(&p.serverName, "tls-name", "", "`NAME` in the peer's certificate (default its host)")
+}
+
+// secured is the TLS that the flags ask for, nil for none.
+func (p *peerFlags) secured() (*tls.Config, error) {
+	switch {
+	case p.security != nil:
+		return p.security, nil
+	case !p.tls && (p.files != secure.Files{} || p.serverName != ""):
+		return nil, usageError("the --tls-... flags need --tls")
+	case !p.tls:
+		return nil, nil
+	}
+	c, err := secure.Open(p.files, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.Client(p.serverName), nil
 }
 
 func (p *peerFlags) connect(ctx context.Context, address string, contexts []ul.ProposedContext) (*dimse.SCU, error) {
@@ -38,8 +67,12 @@ func (p *peerFlags) connect(ctx context.Context, address string, contexts []ul.P
 	if p.timeout <= 0 {
 		return nil, usageError(fmt.Sprintf("--timeout %v: write a time such as 30s", p.timeout))
 	}
+	security, err := p.secured()
+	if err != nil {
+		return nil, err
+	}
 	scu, err := dimse.Connect(ctx, dimse.ConnectOptions{
-		Address: address, CallingAE: p.calling, CalledAE: p.called, Contexts: contexts,
+		TLS: security, Address: address, CallingAE: p.calling, CalledAE: p.called, Contexts: contexts,
 		ConnectTimeout: p.timeout, ResponseTimeout: p.timeout, WriteTimeout: p.timeout,
 	})
 	if _, unreachable := errors.AsType[*net.OpError](err); unreachable {
@@ -51,10 +84,11 @@ func (p *peerFlags) connect(ctx context.Context, address string, contexts []ul.P
 func newEcho() *cobra.Command {
 	var p peerFlags
 	cmd := &cobra.Command{
-		Use:     "echo HOST:PORT",
-		Short:   "Ask a DICOM peer whether it answers (C-ECHO)",
-		Example: "  ichor echo 127.0.0.1:11112 --called ICHOR",
-		Args:    cobra.ExactArgs(1),
+		Use:   "echo HOST:PORT",
+		Short: "Ask a DICOM peer whether it answers (C-ECHO)",
+		Example: "  ichor echo 127.0.0.1:11112 --called ICHOR\n" +
+			"  ichor echo pacs.example.org:2762 --called PACS --tls --tls-ca ca.pem --tls-certificate node.pem --tls-key node.key",
+		Args: cobra.ExactArgs(1),
 	}
 	p.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -39,7 +40,7 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log.Info("ready", "dicom", n.dicom.Addr(), "ae", c.DICOM.AETitle, "http", n.httpAddr(),
+		log.Info("ready", "dicom", n.dicom.String(), "ae", c.DICOM.AETitle, "http", n.httpAddr(),
 			"bundle", n.engine.bundle.Name+" "+n.engine.bundle.Version, "provider", c.Analysis.Provider, "note", finding.Disclaimer)
 		notify(log, daemon.SdNotifyReady)
 		context.AfterFunc(cmd.Context(), func() { notify(log, daemon.SdNotifyStopping) })
@@ -59,7 +60,7 @@ func notify(log *slog.Logger, state string) {
 // in hand. What they leave is on disk, and resume takes it up.
 func (n *node) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.server.Serve(ctx, n.dicom) })
+	g.Go(func() error { return n.server.Serve(ctx, n.dicom...) })
 	g.Go(func() error { return n.assembler.Run(ctx) })
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
@@ -121,6 +122,9 @@ func (n *node) watchdog(ctx context.Context) error {
 func listen(ctx context.Context, key, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
+	if errors.Is(err, fs.ErrPermission) && key != "http.listen" {
+		return nil, fmt.Errorf("%s %s: %w; a port below 1024 comes from systemd: enable its socket unit and write systemd under %s", key, address, err, key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w; stop what holds the port, or choose another under %s", key, address, err, key)
 	}

@@ -4,6 +4,7 @@ package receiver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,9 +19,10 @@ import (
 
 // Options of a receiving node. Dir is required.
 type Options struct {
-	AETitle string // answers to this title only; empty: to any
-	Address string // to listen on, default 127.0.0.1:0
-	Dir     string // receives <SOPInstanceUID>.dcm; made if missing
+	AETitle string      // answers to this title only; empty: to any
+	Address string      // to listen on, default 127.0.0.1:0
+	Dir     string      // receives <SOPInstanceUID>.dcm; made if missing
+	TLS     *tls.Config // nil: plain
 	Logger  *slog.Logger
 }
 
@@ -72,6 +74,9 @@ func Start(o Options) (*Receiver, error) {
 	ln, err := net.Listen("tcp", o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("receiving node: %w", err)
+	}
+	if o.TLS != nil {
+		ln = tls.NewListener(ln, o.TLS)
 	}
 	r := &Receiver{
 		o: o, ln: ln, active: map[*ul.Association]net.Conn{},

@@ -118,7 +118,7 @@ func explain(err error, client bool) error {
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w: the certificate of the peer is not signed by an authority of our CA file; add its authority there (%w)", ErrTransport, err)
 	case errors.As(err, &host):
-		return fmt.Errorf("%w: the certificate of the peer is for another name; call it by that name or set tls.server_name (%w)", ErrTransport, err)
+		return fmt.Errorf("%w: the certificate of the peer is for another name; call it by that name, or set server_name (%w)", ErrTransport, err)
 	case errors.As(err, &unverified):
 		return fmt.Errorf("%w: the certificate of the peer does not verify (%w)", ErrTransport, err)
 	case strings.Contains(text, "didn't provide a certificate"):

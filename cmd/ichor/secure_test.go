@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ichor/config"
+	"ichor/scp/dimse"
+	"ichor/scp/receiver"
+	"ichor/scp/scptest"
+	"ichor/scp/secure"
+)
+
+// overTLS is a node with a TLS port and no other.
+func overTLS(t *testing.T, authority *scptest.Authority) config.Config {
+	t.Helper()
+	own := authority.Valid("node")
+	c := testConfig(t)
+	c.DICOM.Listen = ""
+	c.DICOM.TLS = config.TLS{Listen: "127.0.0.1:0", Certificate: own.File, Key: own.Key, CA: authority.CA, RequireClient: true}
+	c.DICOM.Peers = []config.Peer{{AETitle: "ROUTER", Certificates: []string{"router"}}}
+	return c
+}
+
+// TestTLS calls a node over TLS by the commands, with the right certificate and with wrong ones.
+func TestTLS(t *testing.T) {
+	authority := scptest.NewAuthority(t)
+	n := startNode(t, overTLS(t, authority))
+	router, other := authority.Valid("router"), authority.Valid("other")
+	address := n.dicom.Addr().String()
+	args := func(c scptest.Certificate) []string {
+		return []string{address, "--calling", "ROUTER", "--tls", "--tls-ca", authority.CA, "--tls-certificate", c.File, "--tls-key", c.Key}
+	}
+	ok(t, append([]string{"echo"}, args(router)...)...)
+	dir, _ := sampleStudy(t, "normal")
+	ok(t, append([]string{"send", address, dir}, args(router)[1:]...)...)
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"certificate of another": {args(other), 1, "calling AE title not recognized"},
+		"no certificate":         {args(router)[:6], 1, "certificate"},
+		"no TLS":                 {args(router)[:3], 1, "does it expect TLS"},
+		"another authority":      {append(args(router)[:5:5], other.File), 1, "authority"},
+		"another name":           {append(args(router), "--tls-name", "pacs"), 1, "another name"},
+		"flags without --tls":    {[]string{address, "--tls-ca", authority.CA}, 2, "--tls"},
+		"no such file":           {append(args(router)[:5:5], "none.pem"), 1, "none.pem"},
+	} {
+		code, _, stderr := command(t, append([]string{"echo"}, c.args...)...)
+		if code != c.code || !strings.Contains(stderr, c.says) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: code %d, %s", name, code, stderr)
+		}
+	}
+}
+
+// TestDestinationOverTLS dials destinations as delivery does.
+func TestDestinationOverTLS(t *testing.T) {
+	authority := scptest.NewAuthority(t)
+	pacs := authority.Valid("pacs")
+	theirs, err := secure.Open(secure.Files{Certificate: pacs.File, Key: pacs.Key, CA: authority.CA}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: t.TempDir(), TLS: theirs.Server(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c := overTLS(t, authority)
+	n := &node{config: c}
+	if n.credentials, err = openCredentials(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []struct {
+		config.Destination
+		ok bool
+	}{
+		{config.Destination{TLS: true}, true},
+		{config.Destination{TLS: true, ServerName: "pacs.example.org"}, true},
+		{config.Destination{TLS: true, ServerName: "another.example.org"}, false},
+		{config.Destination{}, false},
+	} {
+		d.Name, d.Address, d.AETitle = "pacs", r.Address(), "PACS"
+		n.config.Destinations = []config.Destination{d.Destination}
+		peer, err := n.dial(t.Context(), dimse.ConnectOptions{
+			Address: d.Address, CalledAE: d.AETitle, CallingAE: "ICHOR", Contexts: contextsFor([]dicomFile{{}})[:0],
+		})
+		if (err == nil) != d.ok {
+			t.Errorf("%+v: %v", d.Destination, err)
+		}
+		if err == nil {
+			if err := peer.Release(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestCheckCertificates: what the operator reads of certificates, and that a node is not ready with one that expired.
+func TestCheckCertificates(t *testing.T) {
+	authority := scptest.NewAuthority(t)
+	c := overTLS(t, authority)
+	n := &node{config: c}
+	var err error
+	if n.credentials, err = openCredentials(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.expired(time.Now()); err != nil {
+		t.Error(err)
+	}
+	if err := n.expired(time.Now().Add(48 * time.Hour)); err == nil || !strings.Contains(err.Error(), "renew it") {
+		t.Errorf("got %v", err)
+	}
+	old := authority.Issue("old", time.Now().Add(-time.Hour))
+	c.DICOM.TLS.Certificate, c.DICOM.TLS.Key = old.File, old.Key
+	said := map[string]string{}
+	for _, l := range surroundings(t.Context(), c, true) {
+		said[l.What+fmt.Sprint(l.OK)] += l.Detail + "\n"
+	}
+	if !strings.Contains(said["certificatefalse"], "expired on") || !strings.Contains(said["certificatetrue"], "renew it soon") || said["dicom.tls.listentrue"] == "" {
+		t.Errorf("check says %q", said)
+	}
+}
+
+// TestPassedSockets starts the node as systemd does, with sockets that are open already.
+func TestPassedSockets(t *testing.T) {
+	authority := scptest.NewAuthority(t)
+	own := authority.Valid("node")
+	file := filepath.Join(t.TempDir(), "ichor.yaml")
+	configure := func(listen, tlsListen string) {
+		t.Helper()
+		text := fmt.Sprintf("state: %s\ndicom:\n  listen: %q\n  reserve_mib: 16\n  peers: [{ae_title: ICHOR-SCU}]\n"+
+			"  tls: {listen: %q, certificate: %s, key: %s, ca: %s}\nhttp: {listen: ''}\nanalysis: {bundle: %s, library: %s}\n",
+			t.TempDir(), listen, tlsListen, own.File, own.Key, authority.CA, shippedBundle(t), library(t))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	socket := func() (*os.File, string) {
+		t.Helper()
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := ln.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close(); ln.Close() })
+		return f, ln.Addr().String()
+	}
+	plain, plainAddress := socket()
+	second, secondAddress := socket()
+	secured, securedAddress := socket()
+	files := []*os.File{plain, second, secured}
+	// LISTEN_PID must be that of the node, which the shell keeps.
+	serve := func(names string) *exec.Cmd {
+		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" serve --config "$1"`, binary, file)
+		cmd.Env = append(os.Environ(), "LISTEN_FDS=3", "LISTEN_FDNAMES="+names)
+		cmd.ExtraFiles = files
+		return cmd
+	}
+	configure("systemd", "systemd")
+	p := &process{t: t, make: func() *exec.Cmd { return serve("dicom:dicom:dicom-tls") }}
+	p.start()
+	ok(t, "echo", plainAddress)
+	ok(t, "echo", secondAddress)
+	peer := authority.Valid("peer")
+	ok(t, "echo", securedAddress, "--tls", "--tls-ca", authority.CA, "--tls-certificate", peer.File, "--tls-key", peer.Key)
+	p.kill()
+	<-p.ended
+
+	for _, c := range []struct{ name, names, listen, tlsListen, says string }{
+		{"a socket that is not used", "dicom:dicom:dicom-tls", "systemd", "", `named "dicom-tls"`},
+		{"a socket of no known name", "dicom:dicom:http", "systemd", "", `named "http"`},
+		{"no socket of that name", "x:x:x", "systemd", "", "named dicom; run 'systemctl enable"},
+	} {
+		configure(c.listen, c.tlsListen)
+		out, err := serve(c.names).CombinedOutput()
+		if last := lastLine(string(out)); err == nil || !strings.Contains(last, c.says) {
+			t.Errorf("%s: %v, %s", c.name, err, out)
+		}
+	}
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
