@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -80,3 +83,24 @@ def test_back_is_bilinear_and_zero_outside():
 def test_neighbours_repeat_the_edge():
     stack = np.arange(3, dtype=np.float32)[:, None, None] * np.ones((1, 1, 1), np.float32)
     assert channels(stack, 1)[:, :, 0, 0].tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 2]]
+
+
+GOLDEN = Path(__file__).resolve().parents[3] / "pipeline" / "window" / "testdata" / "golden.json"
+
+
+def test_golden_numbers_of_the_go_program():
+    """The file that pipeline/window's tests read too: neither side can drift. Its numbers carry four decimals."""
+    golden = json.loads(GOLDEN.read_text())
+    hu = np.array(golden["hu"], np.float32).reshape(golden["slices"], golden["rows"], golden["columns"])
+    positions = np.array(golden["positions_mm"])
+    assert centre_of(hu) == pytest.approx(golden["centre"], abs=1e-9)
+    assert golden["cases"]
+    for case in golden["cases"]:
+        size, slices = case["size"], golden["slices"]
+        stack, of = slabs(hu, positions, case["slab_mm"])
+        to = Resampler(hu, tuple(case["spacing_mm"]), size, case["pixel_mm"])
+        x = channels(to.down(window(stack, *case["window_hu"])), case["neighbours"])
+        assert of.tolist() == case["slab_of"] and len(of) == slices
+        assert np.abs(x.ravel() - np.array(case["input"])).max() < 6e-5
+        p = ((np.arange(size * size).reshape(size, size) * 7919) % 101 / 100).astype(np.float32)
+        assert np.abs(to.up(p).ravel() - np.array(case["back"])).max() < 6e-5

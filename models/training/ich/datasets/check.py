@@ -17,6 +17,7 @@ from .volume import SUBTYPES, UNKNOWN, DataError, Volume
 GREY = (-200.0, 260.0)  # a head CT reaches below and above; a picture of one does not
 PIXEL_MM = (0.15, 2.0)
 GAP_MM = (0.2, 15.0)
+BLOOD_HU = (25.0, 150.0)  # median under a mask that lies on its scan
 
 
 @dataclass
@@ -132,7 +133,7 @@ def look(volume: Volume) -> Look:
     low, high = float(scan.hu.min()), float(scan.hu.max())
     if low > GREY[0] or high < GREY[1]:
         note(f"values from {low:.0f} to {high:.0f} are no Hounsfield units of a head", "give the CT, not a windowed or normalised copy")
-    if not all(PIXEL_MM[0] <= s <= PIXEL_MM[1] for s in scan.spacing):
+    if volume.dataset != "synthetic" and not all(PIXEL_MM[0] <= s <= PIXEL_MM[1] for s in scan.spacing):
         note(f"pixels of {scan.spacing[0]:.3g} x {scan.spacing[1]:.3g} mm", "millilitres will be wrong if the header is; compare with the source")
     gaps = np.diff(scan.positions)
     if len(gaps) and not GAP_MM[0] <= float(np.median(gaps)) <= GAP_MM[1]:
@@ -154,6 +155,8 @@ def look(volume: Volume) -> Look:
             differ = int(((scan.labels[:, 0] != UNKNOWN) & ((scan.labels[:, 0] == 1) != (blood > 0))).sum())
             if differ:
                 note(f"label and mask disagree on {differ} slices", "the mask is used for segmentation, the labels for classification")
+        if blood.any() and not BLOOD_HU[0] <= (middle := float(np.median(scan.hu[scan.mask > 0]))) <= BLOOD_HU[1]:
+            note(f"its mask covers tissue of {middle:.0f} HU in the median, not blood", "mask and scan may be turned differently or be of different scans")
         if scan.cavity is not None and ((scan.mask > 0) & ~scan.cavity).sum() > 0.5 * max(int(blood.sum()), 1):
             note("more than half of the hemorrhage lies outside the cavity mask", "the two may be of different scans; check the download")
     span = (float(gaps.min()), float(gaps.max())) if len(gaps) else None

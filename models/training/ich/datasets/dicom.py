@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from .geometry import Frame
 from .volume import AIR_HU, DataError
@@ -27,14 +30,19 @@ class Series:
     order: np.ndarray
 
 
-def header(path: Path) -> pydicom.Dataset:
-    """The attributes before the pixels."""
+def header(path: Path, pixels: bool = False) -> pydicom.Dataset:
+    """The data set, without its pixels unless asked for."""
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ds = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
     except FileNotFoundError:
         raise DataError(path, "missing", AGAIN) from None
     except Exception as err:  # pydicom raises many kinds on damaged files
         raise DataError(path, f"unreadable DICOM ({type(err).__name__})", AGAIN) from None
+    if "TransferSyntaxUID" not in ds.file_meta:
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian  # PS3.5 §10.1: the default, where the file has no PS3.10 header
+    return ds
 
 
 def plane(ds: pydicom.Dataset, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
@@ -66,6 +74,10 @@ def pixels(ds: pydicom.Dataset, path: Path, mend_unsigned: bool) -> np.ndarray:
     rows, columns = int(ds.get("Rows", 0) or 0), int(ds.get("Columns", 0) or 0)
     if not 0 < rows * columns <= MAX_PIXELS or int(ds.get("SamplesPerPixel", 1) or 1) != 1 or int(ds.get("NumberOfFrames", 1) or 1) != 1:
         raise DataError(path, f"is not one slice of numbers ({rows}x{columns})", "leave the file out")
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not _decodable(syntax):
+        raise DataError(path, f"compressed as {syntax.name}, which nothing installed decodes",
+                        "convert the series with `gdcmconv --raw`, or install python-gdcm")
     try:
         stored = ds.pixel_array.astype(np.float32)
         slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
@@ -78,23 +90,24 @@ def pixels(ds: pydicom.Dataset, path: Path, mend_unsigned: bool) -> np.ndarray:
     return np.maximum(np.nan_to_num(hu, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU), AIR_HU).astype(np.float32)
 
 
+def _decodable(syntax: UID) -> bool:
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
+
+
 def read(files: tuple[Path, ...], mend_unsigned: bool = False) -> Series:
     """One series, in any order of files. Raises DataError naming the slice that does not fit."""
     if not 0 < len(files) <= MAX_SLICES:
         raise DataError(files[0].parent if files else "series", f"{len(files)} slices", "one series a folder, at most 3000 slices")
     planes, places = [], []
     for path in files:
-        try:
-            ds = pydicom.dcmread(path, force=True)
-        except FileNotFoundError:
-            raise DataError(path, "missing", AGAIN) from None
-        except Exception as err:
-            raise DataError(path, f"unreadable DICOM ({type(err).__name__})", AGAIN) from None
-        places.append(plane(ds, path))
-        if not hasattr(ds.file_meta if hasattr(ds, "file_meta") else ds, "TransferSyntaxUID"):
-            ds.file_meta = pydicom.dataset.FileMetaDataset()
-            ds.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian  # PS3.10 without its header
-        planes.append(pixels(ds, path, mend_unsigned))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # values that break a VR's rules are common in these sets and read well
+            ds = header(path, pixels=True)
+            places.append(plane(ds, path))
+            planes.append(pixels(ds, path, mend_unsigned))
         same = planes[-1].shape == planes[0].shape and np.allclose(places[-1][3], places[0][3], atol=1e-3)
         same &= np.allclose(places[-1][1], places[0][1], atol=1e-2) and np.allclose(places[-1][2], places[0][2], atol=1e-2)
         if not same:

@@ -19,12 +19,11 @@ AGAIN = "download or unzip it again"
 
 @dataclass(frozen=True)
 class Image:
-    """A CT as stored, with the frame that turns it. `guessed`: the header carries no orientation, so voxels alone count."""
+    """A CT as stored, with the frame that turns it."""
 
     path: Path
     stored: np.ndarray
     frame: Frame
-    guessed: bool
 
     def hu(self) -> np.ndarray:
         """float32 (S, H, W), at least AIR_HU."""
@@ -62,7 +61,7 @@ def read(path: Path, missing: str = AGAIN, trust_identity: bool = True) -> Image
     which for a slice is np.rot90, as the papers' own code turns it. trust_identity=False treats an identity like that.
     """
     try:
-        img = nib.load(path)
+        img = nib.load(path, mmap=False)  # a mapped file that shrinks or fails ends the process, not the read
         shape = tuple(n for i, n in enumerate(img.shape) if i < 3 or n != 1)
         if len(shape) != 3 or min(shape) < 1:
             raise DataError(path, f"has shape {img.shape}, not three dimensions", "give one CT volume a file")
@@ -71,9 +70,9 @@ def read(path: Path, missing: str = AGAIN, trust_identity: bool = True) -> Image
         if img.get_data_dtype().fields:
             raise DataError(path, "holds colours, not numbers", "give the CT itself, not a picture of it")
         stored = np.asanyarray(img.dataobj).reshape(shape)
-        guessed = not (int(img.header["sform_code"]) or int(img.header["qform_code"]))
-        guessed |= not trust_identity and np.allclose(img.affine[:3, :3], np.eye(3))
-        affine = img.header.get_base_affine() if guessed else img.affine
+        lost = not (int(img.header["sform_code"]) or int(img.header["qform_code"]))
+        lost |= not trust_identity and np.allclose(img.affine[:3, :3], np.eye(3))
+        affine = img.header.get_base_affine() if lost else img.affine
     except FileNotFoundError:
         raise DataError(path, "missing", missing) from None
     except DAMAGED as err:
@@ -81,7 +80,7 @@ def read(path: Path, missing: str = AGAIN, trust_identity: bool = True) -> Image
     lps = np.eye(4)
     lps[:3] = RAS_TO_LPS @ affine[:3]
     try:
-        return Image(Path(path), stored, Frame.of(lps), guessed)
+        return Image(Path(path), stored, Frame.of(lps))
     except ValueError as err:
         raise DataError(path, str(err), AGAIN) from None
 
@@ -89,11 +88,12 @@ def read(path: Path, missing: str = AGAIN, trust_identity: bool = True) -> Image
 def read_mask(path: Path, ct: Image, missing: str = AGAIN) -> np.ndarray:
     """Integers (S, H, W) on the voxels of ct.
 
-    Masks often lose their header (identity, or none): then they are voxels of the CT. Where both files state an
-    orientation and the two differ, each is turned by its own. Spacing and shear of the mask's header do not matter.
+    A mask stored in the CT's shape is voxel for voxel the CT's, whatever its header says: headers of masks are often lost
+    or made up, and every published loader of these sets pairs indices. One stored in another order of axes is turned by
+    its own header.
     """
-    mask = read(path, missing, trust_identity=False)
-    frame = ct.frame if mask.guessed or ct.guessed else mask.frame
+    mask = read(path, missing)
+    frame = ct.frame if mask.stored.shape == ct.stored.shape else mask.frame
     want = tuple(ct.stored.shape[a] for a in ct.frame.axes)
     got = tuple(mask.stored.shape[a] for a in frame.axes)
     if got != want:

@@ -5,8 +5,8 @@ program runs, so a network trained here reads the same numbers there; the mask t
 augments between window and resize: store twice the network's size and let the augmentation sample down to it in one
 interpolation, or store the network's size and augment that, which differs by one slight blur.
 
-A store is a folder named by the digest of all that shaped it. Arrays are raw files that only grow; journal.jsonl gets one
-line a volume after its bytes are on disk, so an interrupted build continues after the last whole volume.
+A store is a folder named by the digest of all that shaped it. Arrays are raw files that only grow; journal.jsonl gets the
+line of a volume after its bytes are on disk, so an interrupted build continues after the last whole volume.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import fcntl
 import hashlib
 import json
 import os
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from ..window import Resampler, window as to_window
 from .volume import LABELS, UNKNOWN, DataError, Volume
 
 VERSION = 1  # raise when the numbers of a store change
+FILES = ("images", "masks", "cavities")
+COMMIT = 32  # volumes between two waits for the disk
 
 
 class SliceStore:
@@ -35,11 +40,13 @@ class SliceStore:
     volume   int32 (N,), index into `volumes`
     voxel_ml float64 (N,), millilitres of a pixel of the store on that slice
     volumes  list of Volume that are in the store, in order; has_mask, has_cavity bool (V,)
-    skipped  {volume name: one line} of volumes left out, only with lenient
+    skipped  {volume name: one line} of volumes left out, only with lenient; else the first unreadable volume raises DataError
+
+    workers: processes that read and resize while this one writes.
     """
 
     def __init__(self, folder: Path, volumes: list[Volume], size: int = 256, window: tuple[float, float] = (-50.0, 150.0),
-                 lenient: bool = False, progress: bool = True):
+                 lenient: bool = False, progress: bool = True, workers: int = 1):
         self.size, self.window = size, (float(window[0]), float(window[1]))
         self.folder = Path(folder) / self._key(volumes, lenient)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +54,7 @@ class SliceStore:
             fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits for the first to finish, then finds all done
             rows = self._journal()
             if len(rows) < len(volumes):
-                rows = self._build(volumes, rows, lenient, progress)
+                rows = self._build(volumes, rows, lenient, progress, workers)
         self.skipped = {v.name: r["skipped"] for v, r in zip(volumes, rows) if r.get("skipped")}
         kept = [(v, r) for v, r in zip(volumes, rows) if not r.get("skipped")]
         if not kept:
@@ -95,60 +102,86 @@ class SliceStore:
             pass
         return rows
 
-    def _build(self, volumes: list[Volume], rows: list[dict], lenient: bool, progress: bool) -> list[dict]:
+    def _build(self, volumes: list[Volume], rows: list[dict], lenient: bool, progress: bool, workers: int) -> list[dict]:
         from tqdm import tqdm
 
-        done = sum(r.get("slices", 0) for r in rows)
-        plane = self.size * self.size
+        done, plane, pending = sum(r.get("slices", 0) for r in rows), self.size * self.size, []
         journal = self.folder / "journal.jsonl"
         journal.write_text("".join(json.dumps(r) + "\n" for r in rows))
-        files = {name: (self.folder / f"{name}.u8").open("r+b" if (self.folder / f"{name}.u8").exists() else "w+b") for name in FILES}
-        bar = tqdm(total=len(volumes), initial=len(rows), desc=f"slices {self.size}x{self.size}", unit="volume", disable=not progress)
-        try:
+        paths = {name: self.folder / f"{name}.u8" for name in FILES}
+        files = {name: p.open("r+b" if p.exists() else "w+b") for name, p in paths.items()}
+
+        def commit() -> None:
+            for f in files.values():
+                f.flush()
+                os.fsync(f.fileno())
             with journal.open("a") as log:
-                for v in volumes[len(rows):]:
-                    row, arrays = self._volume(v, lenient)
-                    for name, f in files.items():
-                        f.truncate(done * plane)
-                        if arrays.get(name) is not None:
-                            f.seek(done * plane)
-                            f.write(arrays[name].tobytes())
-                        f.truncate((done + row.get("slices", 0)) * plane)  # an absent mask is a hole, zeros without disk
+                log.write("".join(json.dumps(r) + "\n" for r in pending))
+                log.flush()
+                os.fsync(log.fileno())
+            rows.extend(pending)
+            pending.clear()
+
+        bar = tqdm(total=len(volumes), initial=len(rows), desc=f"slices {self.size}x{self.size}", unit="volume", disable=None if progress else True)
+        try:
+            for row, arrays in _samples(volumes[len(rows):], (self.size, self.window, lenient), workers):
+                for name, f in files.items():
+                    f.truncate(done * plane)
+                    if arrays.get(name) is not None:
+                        f.seek(done * plane)
+                        f.write(arrays[name].tobytes())
                         f.flush()
-                        os.fsync(f.fileno())
-                    log.write(json.dumps(row) + "\n")
-                    log.flush()
-                    os.fsync(log.fileno())
-                    rows.append(row)
-                    done += row.get("slices", 0)
-                    bar.update()
-        finally:
+                    f.truncate((done + row.get("slices", 0)) * plane)  # an absent mask is a hole: zeros without disk
+                pending.append(row)
+                done += row.get("slices", 0)
+                bar.update()
+                if len(pending) >= COMMIT:
+                    commit()
+        finally:  # also when interrupted: what is whole is kept
+            commit()
             bar.close()
             for f in files.values():
                 f.close()
         return rows
 
-    def _volume(self, v: Volume, lenient: bool) -> tuple[dict, dict[str, np.ndarray | None]]:
-        """Journal line and arrays of one volume."""
+
+def _samples(volumes: list[Volume], settings: tuple, workers: int):
+    """sample() of every volume in order, a few ahead of the writer when there are worker processes."""
+    if workers <= 1:
+        for v in volumes:
+            yield sample(v, *settings)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        ahead: deque = deque()
         try:
-            scan = v.read()
-        except DataError as err:
-            if not lenient:
-                raise
-            return {"skipped": str(err)}, {}
-        rows, columns = scan.hu.shape[1:]
-        to = Resampler(scan.hu, scan.spacing, self.size, 0.0, centre=(0.0, 0.0))  # a plain resize has no centre
-        images = np.stack([np.round(to.down(to_window(s, *self.window)) * 255) for s in scan.hu]).astype(np.uint8)
-        near = np.ix_(nearest(rows, self.size), nearest(columns, self.size))
-        pick = lambda a: None if a is None else np.stack([s[near] for s in a]).astype(np.uint8)  # noqa: E731
-        labels = scan.labels if scan.labels is not None else np.full((len(scan.hu), len(LABELS)), UNKNOWN)
-        ml = scan.voxel_ml() * rows * columns / self.size**2
-        row = {"slices": len(scan.hu), "mask": scan.mask is not None, "cavity": scan.cavity is not None,
-               "voxel_ml": ml.tolist(), "labels": labels.ravel().tolist()}
-        return row, {"images": images, "masks": pick(scan.mask), "cavities": pick(scan.cavity)}
+            for v in volumes:
+                ahead.append(pool.submit(sample, v, *settings))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-FILES = ("images", "masks", "cavities")
+def sample(v: Volume, size: int, window: tuple[float, float], lenient: bool) -> tuple[dict, dict[str, np.ndarray | None]]:
+    """Journal line and arrays of one volume."""
+    try:
+        scan = v.read()
+    except DataError as err:
+        if not lenient:
+            raise
+        return {"skipped": str(err)}, {}
+    rows, columns = scan.hu.shape[1:]
+    to = Resampler(scan.hu, scan.spacing, size, 0.0, centre=(0.0, 0.0))  # a plain resize has no centre
+    images = np.stack([np.round(to.down(to_window(s, *window)) * 255) for s in scan.hu]).astype(np.uint8)
+    near = np.ix_(nearest(rows, size), nearest(columns, size))
+    pick = lambda a: None if a is None else np.stack([s[near] for s in a]).astype(np.uint8)  # noqa: E731
+    labels = scan.labels if scan.labels is not None else np.full((len(scan.hu), len(LABELS)), UNKNOWN)
+    ml = scan.voxel_ml() * rows * columns / size**2
+    row = {"slices": len(scan.hu), "mask": scan.mask is not None, "cavity": scan.cavity is not None,
+           "voxel_ml": ml.tolist(), "labels": labels.ravel().tolist()}
+    return row, {"images": images, "masks": pick(scan.mask), "cavities": pick(scan.cavity)}
 
 
 def nearest(n_source: int, size: int) -> np.ndarray:
