@@ -10,7 +10,7 @@ import pytest
 import trees
 from PIL import Image
 
-from ich.datasets import DataError, detect, open_dataset, rsna
+from ich.datasets import DataError, cq500, detect, open_dataset, rsna
 from ich.datasets.geometry import Frame
 from ich.datasets.volume import labels_of, support_mm
 
@@ -147,6 +147,17 @@ def test_cq500_majority_and_series(tmp_path, above):
     assert np.array_equal(scan.hu, heads["CQ500-CT-0"].hu)
     assert (scan.labels[:, :2] == 255).all() and not scan.labels[:, 2:].any()
     assert not volumes["CQ500-CT-1"].read().labels.any()
+
+
+def test_cq500_ranks_series_by_what_they_are():
+    """Names as they occur, best first, with SliceThickness, ConvolutionKernel and ContrastBolusAgent of the header."""
+    best_first = [
+        ("CT Thin Plain", 0.625, "STANDARD", ""), ("CT PRE CONTRAST THIN", 0.625, "STANDARD", ""), ("CT 0.625mm", 0.625, "H31s", ""),
+        ("CT Plain 3mm", 3.0, "SOFT", ""), ("CT 5mm", 5.0, ["STANDARD", "x"], ""), ("CT Thin Details", 0.625, "BONEPLUS", ""), ("CT 0.6", 0.6, "H60s", ""),
+        ("CT 0.625mm-2", 0.625, "STANDARD", "OMNIPAQUE"), ("CT POST CONTRAST", 5.0, "STANDARD", ""), ("CT 4cc sec 150cc D3D on-2", 5.0, "BONE", "")]
+    ranks = [cq500._rank(name, {"SliceThickness": mm, "ConvolutionKernel": kernel, "ContrastBolusAgent": agent}, 200 - i)
+             for i, (name, mm, kernel, agent) in enumerate(best_first)]
+    assert ranks == sorted(ranks)
 
 
 def test_cq500_without_reads_is_unlabelled(tmp_path):

@@ -82,6 +82,7 @@ BROKEN = {
     "cq500 slice cut short": ("cq500", f"{THIN}/CT000004.dcm", cut, ("CT000004.dcm: its pixels cannot be decoded", "again")),
     "cq500 slice that is no DICOM": ("cq500", f"{THIN}/CT000004.dcm", text("no"), ("CT000004.dcm: has no usable ImageOrientationPatient", "leave")),
     "cq500 slice of another size": ("cq500", f"{THIN}/CT000004.dcm", lambda p: trees.slice_of(p, np.zeros((8, 8)), (-40, -30, 5), trees.head()), ("CT000004.dcm: size", "one series a folder")),
+    "cq500 slice of another modality": ("cq500", f"{THIN}/CT000004.dcm", lambda p: trees.slice_of(p, np.zeros((26, 22)), (-40, -30, 5), trees.head(), Modality="MR"), ("CT000004.dcm: is MR, not CT", "leave")),
     "cq500 slice in a coding nobody decodes": ("cq500", f"{THIN}/CT000004.dcm", recoded, ("CT000004.dcm: compressed as JPEG Lossless", "gdcmconv --raw")),
     "cq500 header of reads": ("cq500", "reads.csv", swap("R2:SDH", "R2:XDH"), ("reads.csv: has no column R2:SDH", "download reads.csv")),
     "cq500 cell of reads": ("cq500", "reads.csv", swap("CQ500-CT-0,B1,1", "CQ500-CT-0,B1,maybe"), ("reads.csv: line 2: R1:ICH is 'maybe'", "download the file again")),
@@ -163,7 +164,7 @@ def test_wrong_folders(tmp_path):
     cases = [
         (tmp_path / "nowhere", ("no such folder", "check the path")),
         (tmp_path / "empty", ("no known data set", "ich data list")),
-        (tmp_path / "zipped", ("1 archives (label_192.zip)", "unzip them")),
+        (tmp_path / "zipped", ("archives such as label_192.zip", "unzip them")),
         (tmp_path / "zipped" / "label_192.zip", ("a file, not a folder", "unzip it")),
         (tmp_path / "h" / HSSAYENI / "ct_scans", ("lies inside hssayeni", HSSAYENI + "/")),
     ]
@@ -194,6 +195,7 @@ NOTES = {
     "no brain": ("seg-cq500", f"{SEG}/CQ500-CT-61/brain.nii.gz", Path.unlink, "brain.nii: missing; the scan is used without a cavity mask"),
     "reads without scan": ("cq500", "reads.csv", lambda p: p.write_text(p.read_text() + p.read_text().splitlines()[1].replace("CT-0", "CT-9") + "\n"),
                            "lists 1 scans that are not in the folder, first CQ500-CT-9"),
+    "an archive": ("cq500", "CQ500-CT-7.zip", text("PK"), "CQ500-CT-7.zip: not unzipped, as 1 archives in all; unzip them"),
     "no reads": ("cq500", "reads.csv", Path.unlink, "reads.csv: missing; every label stays unknown"),
     "a missing slice": ("cq500", f"{THIN}/CT000005.dcm", Path.unlink, "CT PLAIN THIN: slices 0.62 to 1.25 mm apart, some may be missing"),
     "partial rsna": ("rsna", "stage_2_train/ID_0000cadc6af.dcm", Path.unlink, "of 19 labelled slices are missing"),

@@ -193,10 +193,10 @@ def cq500(root: Path, above: str = "") -> dict[str, Head]:
         h = heads[f"CQ500-CT-{n}"] = head((2,) if n == 0 else (), slices=16, seed=n)
         h.gap = 0.625
         series(base / "CT PLAIN THIN", h, f"1.2.3.{n}.1", order=np.random.default_rng(n).permutation(16))
-        thick = head(slices=9, seed=90 + n)
+        thick = head(slices=8, seed=90 + n)
         series(base / "CT 5mm", thick, f"1.2.3.{n}.2")
-        series(base / "CT 4cc sec 150cc D3D on", head(slices=30, seed=80), f"1.2.3.{n}.3", SliceThickness=0.625)
-        series(base / "CT SAGITTAL", head(slices=12, seed=70), f"1.2.3.{n}.4", iop=(0, 1, 0, 0, 0, -1))
+        series(base / "CT 4cc sec 150cc D3D on", head(slices=9, seed=80), f"1.2.3.{n}.3", SliceThickness=0.625)
+        series(base / "CT SAGITTAL", head(slices=8, seed=70), f"1.2.3.{n}.4", iop=(0, 1, 0, 0, 0, -1))
         series(base / "CT Scout", head(slices=2, seed=60), f"1.2.3.{n}.5")
         lines.append(f"CQ500-CT-{n},B{n + 1}," + ",".join(",".join(r) + ",0" * 8 for r in reads))
     (root / "reads.csv").write_text("\n".join(lines) + "\n")

@@ -85,7 +85,7 @@ def _lines(r, quick: bool) -> list[str]:
     if r.usable:
         out.append("usable" + (" as far as listed; voxels were not read" if quick else ""))
     elif r.volumes:
-        out.append(f"not usable as it is: {len(r.problems)} problems")
+        out.append(f"not usable as it is: {len(r.problems)} problem{'s' if len(r.problems) > 1 else ''}")
     return out
 
 

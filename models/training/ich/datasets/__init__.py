@@ -82,6 +82,6 @@ def _nothing_here(folder: Path, name: str | None) -> DataError:
     what = f"not the layout of {name}" if name else "no known data set"
     archives = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in (".zip", ".7z", ".tar", ".tgz") and not p.name.startswith("."))
     if archives:
-        return DataError(folder, f"{what}, but {len(archives)} archives ({archives[0]})", "unzip them there, keeping their folders")
+        return DataError(folder, f"{what}, but archives such as {archives[0]}", "unzip them there, keeping their folders")
     expected = f"it must hold {LOADERS[name].ABOUT.layout}" if name else f"give the unzipped folder of one of {', '.join(LOADERS)}"
     return DataError(folder, what, f"{expected}; {LIST}")

@@ -56,6 +56,9 @@ def volumes(root: Path, cache: Path | None, notes: list[DataError]) -> list[Volu
     lost = sorted(set(reads) - set(patients), key=_number)
     if lost:
         notes.append(DataError(root / READS, f"lists {len(lost)} scans that are not in the folder, first {lost[0]}", "unzip their archives if you want them"))
+    packed = [p for p in sorted(root.glob("*.zip")) if (m := CASE.match(p.name)) and f"CQ500-CT-{int(m[1])}" not in patients]
+    if packed:
+        notes.append(DataError(packed[0], f"not unzipped, as {len(packed)} archives in all", "unzip them there if you want them"))
     out = []
     for name, folder in sorted(patients.items(), key=lambda item: _number(item[0])):
         truth = reads.get(name)

@@ -106,6 +106,8 @@ def read(files: tuple[Path, ...], mend_unsigned: bool = False) -> Series:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # values that break a VR's rules are common in these sets and read well
             ds = header(path, pixels=True)
+            if ds.get("Modality", "CT") != "CT":
+                raise DataError(path, f"is {ds.Modality}, not CT", "leave the file out")
             places.append(plane(ds, path))
             planes.append(pixels(ds, path, mend_unsigned))
         same = planes[-1].shape == planes[0].shape and np.allclose(places[-1][3], places[0][3], atol=1e-3)
