@@ -57,6 +57,9 @@ func openEngine(ctx context.Context, c config.Analysis) (_ *engine, err error) {
 	if e.bundle, err = bundle.Open(path); err != nil {
 		return nil, err
 	}
+	if e.bundle, err = e.bundle.In(bundle.Precision(c.Precision)); err != nil {
+		return nil, err
+	}
 	threads := c.Threads
 	if threads == 0 {
 		threads = max(1, runtime.NumCPU()/c.Workers)
