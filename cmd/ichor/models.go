@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"ichor/config"
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
 )
@@ -15,7 +18,7 @@ func newModels() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "models",
 		Short:   "Show and verify the model bundle",
-		Example: "  ichor models list\n  ichor models verify --bundle my-bundle/",
+		Example: "  ichor models list\n  ichor models list --card\n  ichor models verify my-bundle/",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Help(); err != nil {
@@ -29,17 +32,19 @@ func newModels() *cobra.Command {
 }
 
 func newModelsList() *cobra.Command {
-	var asJSON bool
+	var asJSON, card bool
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "Show the bundle: networks, windows, training record",
-		Example: "  ichor models list --json",
-		Args:    cobra.NoArgs,
+		Use:     "list [DIR]",
+		Short:   "Show the bundle: networks, windows, training record, model card",
+		Example: "  ichor models list --card\n  ichor models list my-bundle/ --json",
+		Args:    cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the manifest")
+	cmd.Flags().BoolVar(&card, "card", false, "print the model card: data, figures, what the networks must not be used for")
+	cmd.MarkFlagsMutuallyExclusive("json", "card")
 	s := withSettings(cmd, map[string]string{"bundle": "analysis.bundle"})
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := s.load()
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := loadFor(s, args)
 		if err != nil {
 			return err
 		}
@@ -52,38 +57,78 @@ func newModelsList() *cobra.Command {
 			return err
 		}
 		w := cmd.OutOrStdout()
-		if asJSON {
+		switch {
+		case asJSON:
 			return printJSON(w, b.Manifest)
+		case card:
+			return printCard(w, cmd.ErrOrStderr(), b)
 		}
-		fmt.Fprintf(w, "%s %s (%s), digest %.12s\n%s\ntrained on: %s\n\n", b.Name, b.Version, b.Licence, b.Digest, b.Description, b.Training.Data)
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "network\tbase width\tparameters\tinput\twindow HU\tpixel mm\tthreshold")
-		for _, n := range b.Networks {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%v\t[%g, %g]\t%g\t%g\n", n.Role, n.BaseWidth, n.Parameters, n.Input.Shape[1:],
-				n.Input.WindowHU[0], n.Input.WindowHU[1], n.Input.PixelMM, n.Threshold)
-		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
-		for _, limit := range b.Training.Limits {
-			fmt.Fprintf(w, "limit: %s\n", limit)
-		}
-		_, err = fmt.Fprintln(w, finding.Disclaimer)
-		return err
+		return printBundle(w, b)
 	}
 	return cmd
 }
 
+// loadFor reads the settings; a folder among the arguments is the bundle.
+func loadFor(s *settings, args []string) (config.Config, error) {
+	c, err := s.load()
+	if len(args) > 0 {
+		c.Analysis.Bundle = args[0]
+	}
+	return c, err
+}
+
+// printCard prints the model card, and a word on w2 where it was written for another manifest.
+func printCard(w, w2 io.Writer, b *bundle.Bundle) error {
+	text, err := b.Card()
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(text, b.Digest) {
+		fmt.Fprintf(w2, "%s was written for another manifest than this one (%.12s); 'python -m ich card' writes it anew\n", bundle.CardFile, b.Digest)
+	}
+	_, err = io.WriteString(w, text)
+	return err
+}
+
+func printBundle(w io.Writer, b *bundle.Bundle) error {
+	fmt.Fprintf(w, "%s %s (%s), digest %.12s\n%s\ntrained on: %s\n\n", b.Name, b.Version, b.Licence, b.Digest, b.Description, b.Training.Data)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "network\tbase width\tparameters\tinput\twindow HU\tpixel mm\tthreshold\ttells\tprecision")
+	for _, n := range b.Networks {
+		precision := string(bundle.Float32)
+		if n.Int8 != nil {
+			precision += ", " + string(bundle.Int8)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%v\t[%g, %g]\t%g\t%g\t%s\t%s\n", n.Role, n.BaseWidth, n.Parameters, n.Input.Shape[1:],
+			n.Input.WindowHU[0], n.Input.WindowHU[1], n.Input.PixelMM, n.Threshold, strings.Join(n.Output.Channels, " "), precision)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, n := range b.Networks {
+		if n.Int8 != nil {
+			d := n.Int8.Deviation
+			fmt.Fprintf(w, "int8 of %s against float32: Dice %.4f on %d heads, largest difference of a probability %.3f; %.1f times as fast on %s\n",
+				n.Role, d.Dice, d.Heads, d.MaxAbs, d.SpeedRatio, d.CPU)
+		}
+	}
+	for _, limit := range b.Training.Limits {
+		fmt.Fprintf(w, "limit: %s\n", limit)
+	}
+	_, err := fmt.Fprintln(w, finding.Disclaimer)
+	return err
+}
+
 func newModelsVerify() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "verify",
+		Use:     "verify [DIR]",
 		Short:   "Check digests, and that this machine reproduces the reference output of each network",
-		Example: "  ichor models verify --provider cpu",
-		Args:    cobra.NoArgs,
+		Example: "  ichor models verify\n  ichor models verify my-bundle/ --precision int8",
+		Args:    cobra.MaximumNArgs(1),
 	}
 	s := withSettings(cmd, engineFlags)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := s.load()
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := loadFor(s, args)
 		if err != nil {
 			return err
 		}
@@ -92,8 +137,8 @@ func newModelsVerify() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %d networks match their digests and reproduce their references on %s, %v\n",
-			e.bundle.Name, e.bundle.Version, len(e.bundle.Networks), c.Analysis.Provider, time.Since(start).Round(time.Millisecond))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %d networks match their digests and reproduce their references on %s in %s, %v\n",
+			e.bundle.Name, e.bundle.Version, len(e.bundle.Networks), c.Analysis.Provider, c.Analysis.Precision, time.Since(start).Round(time.Millisecond))
 		return e.Close()
 	}
 	return cmd

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -84,32 +85,36 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// set changes one value of the manifest, such as networks.0.file; nil takes the key out.
+func set(path string, v any) func(string, object) {
+	return func(_ string, m object) {
+		var at any = m
+		keys := strings.Split(path, ".")
+		for _, k := range keys[:len(keys)-1] {
+			if list, ok := at.([]any); ok {
+				at = list[int(k[0]-'0')]
+				continue
+			}
+			at = at.(object)[k]
+		}
+		if v == nil {
+			delete(at.(object), keys[len(keys)-1])
+			return
+		}
+		at.(object)[keys[len(keys)-1]] = v
+	}
+}
+
+// field is the name that an error gives to a path: networks.0.input -> networks[0].input
+func field(path string) string {
+	for i := range 3 {
+		path = strings.Replace(path, fmt.Sprintf("networks.%d.", i), fmt.Sprintf("networks[%d].", i), 1)
+	}
+	return path
+}
+
 // Each edit breaks one thing; the error must name it.
 func TestOpenRefuses(t *testing.T) {
-	set := func(path string, v any) func(string, object) {
-		return func(_ string, m object) {
-			var at any = m
-			keys := strings.Split(path, ".")
-			for _, k := range keys[:len(keys)-1] {
-				if list, ok := at.([]any); ok {
-					at = list[int(k[0]-'0')]
-					continue
-				}
-				at = at.(object)[k]
-			}
-			if v == nil {
-				delete(at.(object), keys[len(keys)-1])
-				return
-			}
-			at.(object)[keys[len(keys)-1]] = v
-		}
-	}
-	field := func(path string) string { // networks.0.input -> networks[0].input
-		for i := range 3 {
-			path = strings.Replace(path, fmt.Sprintf("networks.%d.", i), fmt.Sprintf("networks[%d].", i), 1)
-		}
-		return path
-	}
 	zeros := strings.Repeat("0", 64)
 	for _, c := range []struct {
 		path string
@@ -136,6 +141,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"networks.0.input.slab_mm", -5, ""}, {"networks.0.input.slab_mm", nil, ""},
 		{"networks.0.output.name", "", ""}, {"networks.0.output.channels", []string{"any"}, ""},
 		{"networks.2.output.channels", []string{"any", "IPH", "IVH", "SAH", "EDH", "SDH"}, ""},
+		{"networks.2.output.channels", []string{"IPH"}, ""}, {"networks.2.output.channels", []string{}, ""},
+		{"networks.2.output.channels", []string{"any"}, "networks[2].output.shape"},
 		{"networks.2.output.shape", []int{-1, 5, 16, 16}, ""}, {"networks.2.output.shape", []int{-1, 6, 32, 32}, ""},
 		{"networks.0.threshold", 0, ""}, {"networks.0.threshold", 1, ""}, {"networks.0.threshold", nil, ""}, {"networks.0.threshold", "half", "networks.threshold"},
 		{"networks.0.post", nil, ""}, {"networks.0.post.min_component_ml", 1, "networks[0].post"}, {"networks.2.post.fill_holes", true, "networks[2].post"},
@@ -194,28 +201,100 @@ func TestOpenRefusesFiles(t *testing.T) {
 		})
 	}
 	// Files whose digests are right and whose content is not.
-	nan := make([]byte, 4*3*256)
-	binary.LittleEndian.PutUint32(nan, math.Float32bits(float32(math.NaN())))
-	for name, data := range map[string][]byte{"short": make([]byte, 8), "not a number": nan} {
+	number := func(v float64, n int) []byte {
+		b := make([]byte, 4*n*256)
+		binary.LittleEndian.PutUint32(b, math.Float32bits(float32(v)))
+		return b
+	}
+	for _, c := range []struct {
+		name, file string
+		data       []byte
+	}{
+		{"short", "input", make([]byte, 8)}, {"not a number", "input", number(math.NaN(), 3)}, {"infinite", "input", number(math.Inf(1), 3)},
+		{"short", "output", make([]byte, 8)}, {"not a number", "output", number(math.NaN(), 6)}, {"above 1", "output", number(1.5, 6)},
+		{"below 0", "output", number(-0.1, 6)},
+	} {
 		dir := write(t, func(dir string, m object) {
-			if err := os.WriteFile(filepath.Join(dir, "bleed.in"), data, 0o644); err != nil {
+			name := map[string]string{"input": "bleed.in", "output": "bleed.out"}[c.file]
+			if err := os.WriteFile(filepath.Join(dir, name), c.data, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			m["networks"].([]any)[2].(object)["reference"].(object)["input_sha256"] = digest(data)
+			m["networks"].([]any)[2].(object)["reference"].(object)[c.file+"_sha256"] = digest(c.data)
 		})
-		if _, err := Open(dir); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "reference.input") {
-			t.Errorf("%s: %v", name, err)
+		if _, err := Open(dir); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "networks[2].reference."+c.file) {
+			t.Errorf("%s %s: %v", c.name, c.file, err)
 		}
 	}
 }
 
-func FuzzDecode(f *testing.F) {
+// A bleed network may find hemorrhage of any kind, as the paper's do.
+func TestOpenWithoutSubtypes(t *testing.T) {
+	one := func(dir string, m object) {
+		n := m["networks"].([]any)[2].(object)
+		n["output"].(object)["channels"], n["output"].(object)["shape"] = []string{"any"}, []int{-1, 1, 16, 16}
+		ref := n["reference"].(object)
+		data := make([]byte, 4*256)
+		if err := os.WriteFile(filepath.Join(dir, "bleed.out"), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		ref["output_shape"], ref["output_sha256"] = []int{1, 1, 16, 16}, digest(data)
+	}
+	if _, err := Open(write(t, one)); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "networks[2].post.subtype_per") {
+		t.Errorf("a rule for subtypes where there are none: %v", err)
+	}
+	b, err := Open(write(t, func(dir string, m object) {
+		one(dir, m)
+		delete(m["networks"].([]any)[2].(object)["post"].(object), "subtype_per")
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Network(Bleed).TellsSubtypes() {
+		t.Error("one channel tells subtypes")
+	}
+}
+
+func TestCard(t *testing.T) {
+	b, err := Open(write(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Card(); err == nil || !strings.Contains(err.Error(), "ich card") {
+		t.Errorf("no card: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, CardFile), []byte("# Card\n\tä\x1b[31m\r\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := b.Card(); err != nil || text != "# Card\n\tä[31m\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if again, err := Open(b.Dir); err != nil || again.Digest != b.Digest {
+		t.Errorf("the card changes the bundle: %v", err)
+	}
+}
+
+// Whatever decodes and passes every check says the same when it is written and read again.
+func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"schema":1,"networks":[{"role":"bleed","input":{"shape":[-1,3,16,16],"window_hu":[1,2]}}]}`))
 	f.Add([]byte(`{"networks":[null,{"post":{"hu_range":null}},3]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var m Manifest
-		if decode(raw, &m) == nil {
-			m.check()
+		if decode(raw, &m) != nil || m.check() != nil {
+			return
+		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Manifest
+		if err := errors.Join(decode(text, &back), back.check()); err != nil {
+			t.Fatalf("accepted, then refused: %v\n%s", err, text)
+		}
+		if again, err := json.Marshal(back); err != nil || !bytes.Equal(again, text) {
+			t.Fatalf("%s\nbecame\n%s, %v", text, again, err)
+		}
+		if q, err := (&Bundle{Manifest: m}).In(Int8); err == nil && len(q.Networks) != len(Roles) {
+			t.Fatalf("%d networks", len(q.Networks))
 		}
 	})
 }
