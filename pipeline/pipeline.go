@@ -126,9 +126,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *Result) error {
 		return err
 	}
 	_, err = step(ctx, a, r, "measure", func() (struct{}, error) {
-		if bleeds.Post.SubtypePer == "component" {
-			subtype.PerComponent(r.Labels, &r.Volume.Grid)
-		}
+		subtype.Settle(r.Labels, &r.Volume.Grid, bleeds.Post.SubtypePer)
 		if !bleeds.TellsSubtypes() {
 			r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind and do not tell its subtype.")
 		}

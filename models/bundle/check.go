@@ -219,10 +219,11 @@ func (p *Post) check(n *Network) error {
 		}
 		return nil
 	}
-	if p.SubtypePer != "voxel" && p.SubtypePer != "component" {
-		return refuse("post.subtype_per", "is %q, not voxel or component", p.SubtypePer)
+	switch p.SubtypePer {
+	case "voxel", "component", "extra-axial":
+		return nil
 	}
-	return nil
+	return refuse("post.subtype_per", "is %q, not voxel, component or extra-axial", p.SubtypePer)
 }
 
 func (r *Reference) check(n *Network) error {

@@ -93,7 +93,7 @@ type Post struct {
 	MinComponentML float64 `json:"min_component_ml,omitempty"` // 3D, 26-connected
 	OpeningMM      float64 `json:"opening_mm,omitempty"`       // radius, in the slice plane
 	RimMM          float64 `json:"rim_mm,omitempty"`           // opening acts this close to the border of the cavity
-	SubtypePer     string  `json:"subtype_per,omitempty"`      // voxel or component; empty where subtypes are not told
+	SubtypePer     string  `json:"subtype_per,omitempty"`      // voxel, component or extra-axial; empty where subtypes are not told
 }
 
 // Reference is an input of one batch element and the output that this machine must reproduce, raw little-endian float32.

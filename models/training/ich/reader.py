@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from .config import ROLES, Post, Settings, settings_for
+from .config import ROLES, SUBTYPES, Post, Settings, settings_for
 from .datasets.volume import DataError
 from .scan import Scan
 from .window import Resampler, channels, slabs, window
@@ -165,7 +165,15 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
     mask = keep[parts]
     kind = prob[1:].argmax(0)
     if post.subtype_per == "component":
-        for i in np.flatnonzero(keep):
-            where = parts == i
-            kind[where] = np.bincount(kind[where], minlength=5).argmax()
+        _settle(kind, parts, weight)
+    elif post.subtype_per == "extra-axial":
+        _settle(kind, ndimage.label(mask & (kind >= SUBTYPES.index("SDH")), CORNERS)[0], weight)
     return np.where(mask, kind + 2, cavity.astype(np.uint8)).astype(np.uint8)
+
+
+def _settle(kind: np.ndarray, parts: np.ndarray, weight: np.ndarray) -> None:
+    """Gives each part (1.., 0 is none) the subtype that has most volume in it, in place."""
+    inside = parts > 0
+    ml = np.zeros((parts.max() + 1, len(SUBTYPES)))
+    np.add.at(ml, (parts[inside], kind[inside]), weight[inside])
+    kind[inside] = ml.argmax(1)[parts[inside]]

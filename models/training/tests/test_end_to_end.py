@@ -128,6 +128,10 @@ def test_post_drops_specks_opens_the_rim_and_votes():
     by_voxel = apply_post(s, cavity, prob, Post(min_component_ml=0.3))
     assert (by_voxel == 3).sum() == 60 and (by_voxel == 4).sum() == 4 and by_voxel[2].max() == 1
     assert (apply_post(s, cavity, prob, Post(min_component_ml=0.3, subtype_per="component")) == 3).sum() == 64
+    collections = prob.copy()
+    collections[4, 1, 9:13, 5:13], collections[5, 1, 11:13, 5:13] = 0.8, 0.9  # SDH beside the IVH, EDH at its end
+    settled = apply_post(s, cavity, collections, Post(min_component_ml=0.3, subtype_per="extra-axial"))
+    assert [(settled == k).sum() for k in (3, 4, 5, 6)] == [28, 4, 32, 0]
     prob[0, 0, 8, :] = 0.9  # a line one voxel wide
     opened = apply_post(s, cavity, prob, Post(min_component_ml=0.0, opening_mm=1.0))
     assert (opened[0] > 1).sum() == 0 and (opened[1] > 1).sum() > 50
