@@ -28,6 +28,7 @@ def add(sub) -> None:
     p.add_argument("--size", type=int, default=256, help="pixels a side")
     p.add_argument("--slices", type=int, default=0, help="only so many consecutive slices, at the blood where there is any; 0: the whole head")
     p.add_argument("--normal", type=float, default=0.25, help="share of heads without blood")
+    p.add_argument("--workers", type=int, default=1, help="processes that render")
     p.set_defaults(run=_synthetic)
 
 
@@ -103,6 +104,6 @@ def _synthetic(args) -> int:
         return 2
     first = synthetic.FIRST_SEED if args.first_seed is None else args.first_seed
     settings = synthetic.Settings(args.count, first, args.size, args.slices, args.normal)
-    synthetic.write(args.out, settings, lambda seeds: tqdm(seeds, desc="heads", unit="head", disable=None))
+    synthetic.write(args.out, settings, lambda seeds: tqdm(seeds, desc="heads", unit="head", disable=None), args.workers)
     print(f"{args.count} heads in {args.out}")
     return 0

@@ -3,7 +3,7 @@
     label_192/images/ID_<patient>_ID_<study>.nii.gz  label_192/ground truths/<same name>       (a space in the name)
 
 Labels 1 EDH, 2 IPH, 3 IVH, 4 SAH, 5 SDH. Which subtypes a head has is in its mask alone, so listing reads all masks once
-and remembers what it found.
+and remembers what it found. The group is the PatientID of RSNA 2019: who pre-trains there must leave these patients out.
 """
 
 from __future__ import annotations

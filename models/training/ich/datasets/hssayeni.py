@@ -1,6 +1,8 @@
 """Hssayeni et al. 2020, PhysioNet ct-ich 1.3.1: 75 head CTs of about 5 mm, binary masks, subtypes by slice in a CSV.
 
     ct_scans/049.nii  masks/049.nii  hemorrhage_diagnosis_raw_ct.csv      (049-058 and 066-130)
+
+Ages and sexes of patient_demographics.csv are not read: nothing needs them.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
     data/volumes/CQ500-CT-243/CT.nii  ICH_mask.nii.gz  brain.nii.gz
 
 Tilted scans have a sheared affine. info.csv gives the readers' mean probability of each finding; a subtype occurs at 0.5.
+The scans are part of CQ500 under the same names.
 """
 
 from __future__ import annotations

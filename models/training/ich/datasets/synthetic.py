@@ -1,7 +1,7 @@
 """Synthetic heads as a data set: rendered once into a folder, then read like any other.
 
-    synthetic.json   settings, one entry a head: name, seed, types, bleeding
-    s<seed>.npz      hu float16, label uint8 (0 outside, 1 cavity, 2.. subtypes), spacing, positions
+    synthetic.json   settings, one entry a head: name, file, types
+    s<seed>-....npz  hu float16, label uint8 (0 outside, 1 cavity, 2.. subtypes), spacing, positions
 
 Small heads (size 64, a few slices) serve the tests and `ich reproduce --scale small`. Seeds lie in ranges of their own, so
 that no head of a study was seen by the shipped networks or is one of their held-out heads.
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -63,25 +65,34 @@ def _scan(hu: np.ndarray, label: np.ndarray, spacing: tuple[float, float], posit
     return Scan(np.maximum(hu.astype(np.float32), AIR_HU), mask, label > 0, labels_of(mask), spacing, positions)
 
 
-def write(folder: Path, settings: Settings, progress=iter) -> None:
-    """Renders what is not there yet. A file appears whole or not at all, the index last."""
+def write(folder: Path, settings: Settings, progress=iter, workers: int = 1) -> None:
+    """Renders what is not there yet. A file appears whole or not at all, the index last. progress wraps the seeds."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    heads = []
-    for seed in progress(range(settings.first_seed, settings.first_seed + settings.count)):
-        path = folder / f"s{seed}-{settings.size}-{settings.slices}.npz"
-        if not path.exists():
-            scan = render(seed, settings)
-            label = np.maximum(scan.mask, scan.cavity.astype(np.uint8))
-            part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            with part.open("wb") as f:
-                np.savez_compressed(f, hu=scan.hu.astype(np.float16), label=label, spacing=scan.spacing, positions=scan.positions)
-            part.rename(path)
-        types = types_of(_load(path).mask)
-        heads.append({"name": f"s{seed}", "file": path.name, "types": [k for k in SUBTYPES if k in types]})
+    seeds = range(settings.first_seed, settings.first_seed + settings.count)
+    one = partial(_head, folder, settings)
+    if workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            heads = [h for _, h in zip(progress(seeds), pool.map(one, seeds))]
+    else:
+        heads = [one(seed) for seed in progress(seeds)]
     part = folder / f".{INDEX}.{os.getpid()}.tmp"
     part.write_text(json.dumps({"settings": asdict(settings), "heads": heads}, indent=1) + "\n")
     part.rename(folder / INDEX)
+
+
+def _head(folder: Path, settings: Settings, seed: int) -> dict:
+    """Entry of the index; renders the file if it is not there."""
+    path = folder / f"s{seed}-{settings.size}-{settings.slices}-{round(settings.normal * 100)}.npz"
+    if not path.exists():
+        scan = render(seed, settings)
+        label = np.maximum(scan.mask, scan.cavity.astype(np.uint8))
+        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with part.open("wb") as f:
+            np.savez_compressed(f, hu=scan.hu.astype(np.float16), label=label, spacing=scan.spacing, positions=scan.positions)
+        part.rename(path)
+    types = types_of(_load(path).mask)
+    return {"name": f"s{seed}", "file": path.name, "types": [k for k in SUBTYPES if k in types]}
 
 
 def _load(path: Path) -> Scan:
