@@ -155,7 +155,7 @@ def _components(head: HeadResult, mask: np.ndarray) -> tuple[np.ndarray, np.ndar
         return np.zeros(mask.shape, np.int32), np.zeros(1)
     parts, n = ndimage.label(mask, NEIGHBOURS)
     at = np.nonzero(parts)
-    return parts, np.bincount(parts[at], weights=head.voxel_ml[at[0]], minlength=n + 1)
+    return parts, np.bincount(parts[at], weights=head.voxel_ml[at[0]], minlength=n + 1).round(9)  # sums of many small numbers
 
 
 def _lesions(head: HeadResult) -> tuple[list[dict], int]:
