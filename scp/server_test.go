@@ -3,6 +3,7 @@ package scp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,7 @@ func (s *sink) Closed(assoc uint64) {
 // appliance is a server with its surroundings.
 type appliance struct {
 	address string
+	server  *Server
 	spool   *spool.Spool
 	sink    *sink
 	log     *bytes.Buffer // complete after stop
@@ -82,6 +84,12 @@ func (a *appliance) kinds() map[EventKind]int {
 
 // serve runs a server for SCANNER and STORESCU; o and so override what it would otherwise use.
 func serve(t testing.TB, o Options, so spool.Options) *appliance {
+	t.Helper()
+	return serveTLS(t, o, so, nil)
+}
+
+// serveTLS is serve over TLS if secured is not nil.
+func serveTLS(t testing.TB, o Options, so spool.Options, secured *tls.Config) *appliance {
 	t.Helper()
 	if so.Dir == "" {
 		so.Dir = t.TempDir()
@@ -118,7 +126,10 @@ func serve(t testing.TB, o Options, so spool.Options) *appliance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.address = ln.Addr().String()
+	a.address, a.server = ln.Addr().String(), s
+	if secured != nil {
+		ln = tls.NewListener(ln, secured)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, ln) }()

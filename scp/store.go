@@ -11,7 +11,7 @@ import (
 )
 
 // copyBuffer is what is moved from the connection to the spool at a time.
-const copyBuffer = 128 << 10
+const copyBuffer = 32 << 10
 
 // store serves a C-STORE (PS3.7 §9.1.1, PS3.4 §B.2): the data set goes to the spool as it comes, and
 // the response leaves when it is durable. An error is the end of the association.

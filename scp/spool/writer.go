@@ -30,7 +30,7 @@ type Writer struct {
 }
 
 // bufferBytes are collected before they are written.
-const bufferBytes = 256 << 10
+const bufferBytes = 128 << 10
 
 // headSteps are the lengths of the head at which the identifiers are looked for.
 var headSteps = [...]int{32 << 10, 256 << 10, 2 << 20, 8 << 20}

@@ -86,16 +86,7 @@ func FuzzAssociation(f *testing.F) {
 		if !c.closed {
 			t.Fatal("not closed")
 		}
-		for out := c.out.Bytes(); len(out) > 0; {
-			if len(out) < 6 {
-				t.Fatalf("sent half a header: % X", out)
-			}
-			h := decodeHeader([6]byte(out))
-			if h.Type < 1 || h.Type > 7 || h.check() != nil || int64(h.Length) > int64(len(out)-6) {
-				t.Fatalf("sent % X", out)
-			}
-			out = out[6+h.Length:]
-		}
+		wholePDUs(t, c.out.Bytes())
 	})
 }
 
@@ -125,5 +116,93 @@ func drink(t *testing.T, a *Association) {
 			}
 			a.MessageEnd()
 		}
+	}
+}
+
+// FuzzItems decodes the value of a user information item: what it holds and is encoded once stays the same for ever.
+func FuzzItems(f *testing.F) {
+	for _, u := range []UserInformation{
+		{},
+		{MaxLength: 16384, ImplementationClass: "1.2.3", ImplementationVersion: "X", Async: &AsyncWindow{0, 3}},
+		{Roles: []Role{{"1.2.3", true, false}}, Extended: []Extended{{"1.2.3", []byte{1, 2}}}},
+		{CommonExtended: []CommonExtended{{"1.2.3", "1.2.4", []string{"1.2.5", "1.2.6"}}}},
+		{Identity: &UserIdentity{Type: IdentityPasscode, Respond: true, Primary: []byte("user"), Secondary: []byte("pass")}},
+		{Identity: &UserIdentity{Type: IdentitySAML, Primary: []byte("<Assertion/>")}, Confirmed: true},
+	} {
+		f.Add(u.encode())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var u, again UserInformation
+		if u.decode(b) != nil {
+			return
+		}
+		if u.Identity != nil {
+			_ = u.Identity.Name()
+		}
+		if err := again.decode(u.encode()); err != nil || !reflect.DeepEqual(u, again) {
+			t.Fatalf("%+v\n%+v\n%v", u, again, err)
+		}
+	})
+}
+
+// FuzzRequestor plays bytes to a requestor: as the answer to its request, to a message, or to its release. It must end,
+// and what it sends must be whole PDUs.
+func FuzzRequestor(f *testing.F) {
+	for _, b := range scptest.Seeds() {
+		f.Add(byte(0), b)
+		f.Add(byte(1), b)
+		f.Add(byte(2), b)
+	}
+	f.Add(byte(0), append(bytes.Clone(scptest.AssociateAC), scptest.EchoRQ...))
+	f.Add(byte(2), append(bytes.Clone(scptest.ReleaseRQ), scptest.ReleaseRP...))
+	f.Fuzz(func(t *testing.T, phase byte, b []byte) {
+		c := &script{in: bytes.NewReader(b), silent: phase >= 128}
+		if phase%3 > 0 {
+			c.in = bytes.NewReader(append(bytes.Clone(scptest.AssociateAC), b...))
+		}
+		a := &Association{o: Options{}.withDefaults(), requestor: true, framed: true, state: Sta1}
+		a.step(EvtAssociateRequest, argument{})
+		a.connected(c)
+		rq, err := decodeAssociateRQ(scptest.AssociateRQ[6:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ac, err := a.request(scptest.AssociateRQ); err == nil {
+			a.establish(rq, ac.Contexts, ac.User.MaxLength)
+			if phase%3 < 2 {
+				if cs := a.Contexts(); len(cs) > 0 {
+					_ = a.Send(cs[0].ID, []byte{1, 2}, bytes.NewReader([]byte{3, 4}))
+				}
+				for {
+					if _, err := a.Next(); err != nil {
+						break
+					}
+					if _, err := io.Copy(io.Discard, a); err != nil {
+						break
+					}
+				}
+			}
+			_ = a.Release() // an end by abort is no wonder
+		}
+		a.Close()
+		if !c.closed {
+			t.Fatal("not closed")
+		}
+		wholePDUs(t, c.out.Bytes())
+	})
+}
+
+// wholePDUs fails the test if out is anything but PDUs of known types.
+func wholePDUs(t *testing.T, out []byte) {
+	t.Helper()
+	for len(out) > 0 {
+		if len(out) < 6 {
+			t.Fatalf("sent half a header: % X", out)
+		}
+		h := decodeHeader([6]byte(out))
+		if h.Type < 1 || h.Type > 7 || h.check() != nil || int64(h.Length) > int64(len(out)-6) {
+			t.Fatalf("sent % X", out)
+		}
+		out = out[6+h.Length:]
 	}
 }

@@ -182,7 +182,7 @@ func (a *Association) widen() {
 	a.wide = true
 	ahead := make([]byte, a.in.Buffered())
 	_, _ = io.ReadFull(a.in, ahead) // they are there
-	a.in = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), &a.wire), 64<<10)
+	a.in = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), &a.wire), 32<<10)
 }
 
 // Context returns the accepted context with that identifier; its ID is 0 if there is none.
