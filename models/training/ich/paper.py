@@ -174,6 +174,7 @@ class Study:
     classification: Classification = Classification()
     tissue: CavityNet = TISSUE
     bone: CavityNet = BONE
+    cavity: str = "given"  # masks a set brings are used, the nets' union where it brings none; "trained": the union always [2.3.3]
 
     def segmentation_of(self, dataset: str) -> Segmentation:
         return self.segmentation.get(dataset, self.other)
