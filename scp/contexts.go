@@ -44,6 +44,19 @@ var storage = map[string]bool{
 }
 
 // supported returns the transfer syntaxes for an abstract syntax, nil if it is not accepted.
+func (s *session) supported(abstractSyntax string) []string {
+	if abstractSyntax == dcm.StorageCommitmentPushModel && s.o.Commitments != nil {
+		return transferSyntaxes[:2] // no information is worth deflating
+	}
+	return supported(abstractSyntax)
+}
+
+// mayServe reports whether a caller may be SCP of a SOP class: it then reports on what we delivered to it (PS3.4 §J.3.3).
+func (s *session) mayServe(sopClass string) bool {
+	return sopClass == dcm.StorageCommitmentPushModel && s.o.Commitments != nil
+}
+
+// supported returns the transfer syntaxes of what is stored and of Verification.
 func supported(abstractSyntax string) []string {
 	if abstractSyntax == dcm.VerificationSOPClass || storage[abstractSyntax] {
 		return transferSyntaxes

@@ -23,6 +23,9 @@ type Peer struct {
 	// needs a username.
 	Username, Passcode string
 	MaxAssociations    int // at a time; 0: Options.MaxPerPeer
+	// Listens says that it takes the results of Storage Commitment on associations that we open. Otherwise they go over
+	// the one on which it asked.
+	Listens bool
 }
 
 func (p *Peer) check() error {

@@ -8,6 +8,8 @@
 //	contexts.go    what is accepted, as a table
 //	echo.go        Verification
 //	store.go       Storage
+//	commit.go      Storage Commitment: requests of peers, results of destinations
+//	report.go      results of Storage Commitment on associations of our own
 //	event.go       what happened, for audit and metrics
 package scp
 
@@ -52,10 +54,11 @@ type Options struct {
 	Write        time.Duration // for a response to leave; 60 s
 	DrainTimeout time.Duration // for messages on their way at shutdown; associations without are aborted at once; 10 s
 
-	Spool  *spool.Spool
-	Sink   Sink
-	Logger *slog.Logger // none: silent
-	Events func(Event)  // called by many goroutines, must not block; may be nil
+	Spool       *spool.Spool
+	Sink        Sink
+	Commitments Commitments  // nil: Storage Commitment is not offered
+	Logger      *slog.Logger // none: silent
+	Events      func(Event)  // called by many goroutines, must not block; may be nil
 }
 
 // Server accepts associations.

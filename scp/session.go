@@ -41,9 +41,12 @@ type session struct {
 	shutDown sync.Once    // by another: aborted at shutdown
 
 	rq    *ul.AssociateRQ
+	peer  *Peer // nil: not listed
 	conn  *dimse.Conn
 	spool *spool.Session
 	buf   []byte // between the association and the spool
+
+	promises reports // of Storage Commitment, to be made on this association
 }
 
 func newSession(s *Server, id uint64, conn net.Conn) *session {
@@ -133,6 +136,7 @@ func (s *session) establish() error {
 	}
 	s.rq = rq
 	peer, r := s.admit()
+	s.peer = peer
 	if r != nil {
 		if err := s.assoc.Reject(r.RejectError); err != nil {
 			return err
@@ -147,10 +151,10 @@ func (s *session) establish() error {
 	// Of a user identity a positive response is given only where it was verified (§D.3.3.7).
 	id := rq.User.Identity
 	s.silent.Store(time.Now().UnixNano())
-	return s.assoc.Accept(rq, ul.Negotiate(rq, supported), ul.UserInformation{
+	return s.assoc.Accept(rq, ul.Negotiate(rq, s.supported), ul.UserInformation{
 		ImplementationClass:   dcm.ImplementationClassUID,
 		ImplementationVersion: dcm.ImplementationVersionName,
-		Roles:                 ul.AnswerRoles(rq, func(string) bool { return false }),
+		Roles:                 ul.AnswerRoles(rq, s.mayServe),
 		Confirmed:             id != nil && id.Respond && peer != nil && peer.Username != "",
 	})
 }
@@ -166,6 +170,9 @@ func (s *session) messages() error {
 	}()
 	for {
 		s.silent.Store(time.Now().UnixNano())
+		if err := s.report(); err != nil {
+			return err
+		}
 		m, err := s.conn.Receive()
 		if err != nil {
 			return err
@@ -176,6 +183,12 @@ func (s *session) messages() error {
 			err = s.echo(m)
 		case f == dimse.CStoreRQ:
 			err = s.store(m)
+		case f == dimse.NActionRQ:
+			err = s.action(m)
+		case f == dimse.NEventReportRQ:
+			err = s.result(m)
+		case f == dimse.NEventReportRSP && s.promises.sent[m.Command.RespondedTo] != "":
+			err = s.reported(m)
 		case f == dimse.CCancelRQ: // nothing here can be cancelled, and it has no response
 		case f.Response():
 			err = fmt.Errorf("%s that nobody asked for: %w", f, dimse.ErrCommand)

@@ -11,7 +11,7 @@ import (
 // way, scp to pipeline to reporting, and cmd joins the ends.
 var allowed = map[string][]string{
 	"config":           {},
-	"scp":              {"scp/ul", "scp/dimse", "scp/dcm", "scp/spool"},
+	"scp":              {"scp/ul", "scp/dimse", "scp/dcm", "scp/spool", "scp/commitment"},
 	"scp/ul":           {},
 	"scp/dcm":          {},
 	"scp/":             {"scp/"},
@@ -20,8 +20,8 @@ var allowed = map[string][]string{
 	"pipeline/":        {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},
 	"models/bundle":    {},
 	"models/":          {"models/bundle"},
-	"reporting":        {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm"},
-	"reporting/":       {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm"},
+	"reporting":        {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},
+	"reporting/":       {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},
 	"cmd/":             {"cmd/", "config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
 }
 

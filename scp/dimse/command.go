@@ -11,20 +11,21 @@ import (
 type Field uint16
 
 const (
-	CStoreRQ       Field = 0x0001
-	CStoreRSP      Field = 0x8001
-	CGetRQ         Field = 0x0010
-	CFindRQ        Field = 0x0020
-	CMoveRQ        Field = 0x0021
-	CEchoRQ        Field = 0x0030
-	CEchoRSP       Field = 0x8030
-	NEventReportRQ Field = 0x0100
-	NGetRQ         Field = 0x0110
-	NSetRQ         Field = 0x0120
-	NActionRQ      Field = 0x0130
-	NCreateRQ      Field = 0x0140
-	NDeleteRQ      Field = 0x0150
-	CCancelRQ      Field = 0x0FFF
+	CStoreRQ        Field = 0x0001
+	CStoreRSP       Field = 0x8001
+	CGetRQ          Field = 0x0010
+	CFindRQ         Field = 0x0020
+	CMoveRQ         Field = 0x0021
+	CEchoRQ         Field = 0x0030
+	CEchoRSP        Field = 0x8030
+	NEventReportRQ  Field = 0x0100
+	NEventReportRSP Field = 0x8100
+	NGetRQ          Field = 0x0110
+	NSetRQ          Field = 0x0120
+	NActionRQ       Field = 0x0130
+	NCreateRQ       Field = 0x0140
+	NDeleteRQ       Field = 0x0150
+	CCancelRQ       Field = 0x0FFF
 )
 
 // Response reports whether the command answers another.

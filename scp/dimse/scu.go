@@ -21,8 +21,9 @@ type ConnectOptions struct {
 	CalledAE  string
 	Contexts  []ul.ProposedContext // IDs may be 0: they are then numbered 1, 3, 5 ...
 	Roles     []ul.Role
-	Identity  *ul.UserIdentity // offered to the peer; nil: none
-	TLS       *tls.Config      // nil: plain
+	Identity  *ul.UserIdentity   // offered to the peer; nil: none
+	TLS       *tls.Config        // nil: plain
+	Events    func(Event) Status // answers N-EVENT-REPORTs of the peer, during any call; nil: they are refused
 
 	ConnectTimeout  time.Duration // TCP and association, each; also release; 15 s
 	ResponseTimeout time.Duration // from the last byte of a request to its response, 120 s
@@ -37,8 +38,11 @@ type SCU struct {
 	assoc  *ul.Association
 	conn   *Conn
 	offer  []ul.ProposedContext
+	events func(Event) Status
 	id     uint16
 	closed bool
+
+	information []byte // data set of the pending response received last
 }
 
 // Connect opens an association. *ul.RejectError: the peer said no; *ul.AbortError; net errors as they
@@ -70,7 +74,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*SCU, error) {
 	if err != nil {
 		return nil, fmt.Errorf("association with %s at %s: %w", o.CalledAE, o.Address, err)
 	}
-	return &SCU{assoc: assoc, conn: NewConn(assoc), offer: offer}, nil
+	return &SCU{assoc: assoc, conn: NewConn(assoc), offer: offer, events: o.Events}, nil
 }
 
 // Accepted returns the transfer syntaxes in which the peer takes sopClass, in the order of the
@@ -121,6 +125,7 @@ type StoreRequest struct {
 	SOPInstanceUID    string
 	TransferSyntaxUID string    // of Data; a context with it must have been accepted
 	Data              io.Reader // data set without preamble and meta information
+	Priority          uint16    // 0 medium, 1 high, 2 low (PS3.7 §9.1.1.1.3)
 }
 
 // Store does a C-STORE (PS3.7 §9.1.1). The status is the peer's word: *StatusError comes along with
@@ -134,7 +139,7 @@ func (s *SCU) Store(ctx context.Context, r StoreRequest) (Status, error) {
 		return ProcessingFailure, err
 	}
 	rsp, err := s.ask(ctx, c, &Command{
-		Field: CStoreRQ, AffectedSOPClassUID: r.SOPClassUID, AffectedSOPInstanceUID: r.SOPInstanceUID, HasDataSet: true,
+		Field: CStoreRQ, AffectedSOPClassUID: r.SOPClassUID, AffectedSOPInstanceUID: r.SOPInstanceUID, HasDataSet: true, Priority: r.Priority,
 	}, r.Data)
 	if err != nil {
 		return ProcessingFailure, fmt.Errorf("C-STORE: %w", err)
@@ -171,13 +176,28 @@ func (s *SCU) exchange(c ul.Context, cmd *Command, data io.Reader) (Command, err
 	if err := s.conn.Send(c.ID, cmd, data); err != nil {
 		return Command{}, err
 	}
+	return s.response(cmd)
+}
+
+// response awaits a response to cmd; the data set of a pending one is kept in information.
+func (s *SCU) response(cmd *Command) (Command, error) {
 	m, err := s.conn.Receive()
+	for err == nil && m.Command.Field == NEventReportRQ { // it need not wait for our requests
+		if err = s.event(m); err == nil {
+			m, err = s.conn.Receive()
+		}
+	}
 	if err != nil {
 		return Command{}, err
 	}
 	if m.Command.Field != cmd.Field.response() || m.Command.RespondedTo != cmd.MessageID {
 		return Command{}, s.conn.abort(fmt.Errorf("%s to message %d answers %s %d: %w",
 			m.Command.Field, m.Command.RespondedTo, cmd.Field, cmd.MessageID, ErrCommand))
+	}
+	if m.Command.Status.Pending() && m.Data != nil {
+		if s.information, err = m.Information(); err != nil {
+			return Command{}, s.conn.abort(err)
+		}
 	}
 	return m.Command, nil
 }

@@ -1,0 +1,251 @@
+package scp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"ichor/scp/commitment"
+	"ichor/scp/dcm"
+	"ichor/scp/dimse"
+	"ichor/scp/spool"
+	"ichor/scp/ul"
+)
+
+// ledger is Commitments in memory.
+type ledger struct {
+	mu       sync.Mutex
+	promises []Promise
+	results  chan commitment.Result
+	woken    chan struct{}
+	full     bool
+}
+
+func newLedger() *ledger {
+	return &ledger{results: make(chan commitment.Result, 10), woken: make(chan struct{}, 10)}
+}
+
+func (l *ledger) Asked(peer string, r commitment.Request) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.full {
+		return errors.New("disk full")
+	}
+	l.promises = append(l.promises, Promise{peer, r, time.Now()})
+	return nil
+}
+
+func (l *ledger) Answered(peer, uid string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, p := range l.promises {
+		if p.Peer == peer && p.Request.TransactionUID == uid {
+			l.promises = append(l.promises[:i], l.promises[i+1:]...)
+			return nil
+		}
+	}
+	return errors.New("not asked")
+}
+
+func (l *ledger) Wake() { l.woken <- struct{}{} }
+
+func (l *ledger) Result(r commitment.Result) (bool, error) {
+	l.results <- r
+	return true, nil
+}
+
+func (l *ledger) pending() ([]Promise, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Promise(nil), l.promises...), nil
+}
+
+var commitContext = ul.ProposedContext{AbstractSyntax: dcm.StorageCommitmentPushModel,
+	TransferSyntaxes: []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}}
+
+// storeTwo stores the objects 1.2.3.1 and 1.2.3.2 and leaves the association open for Storage Commitment.
+func storeTwo(t *testing.T, a *appliance, events func(dimse.Event) dimse.Status) *dimse.SCU {
+	t.Helper()
+	o := options(a)
+	o.Contexts = append(o.Contexts, commitContext)
+	o.Events = events
+	scu, err := dimse.Connect(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range []string{"1.2.3.1", "1.2.3.2"} {
+		_, err := scu.Store(t.Context(), dimse.StoreRequest{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: uid,
+			TransferSyntaxUID: dcm.ExplicitVRLittleEndian, Data: bytes.NewReader(ct(t, uid, 100, dcm.ExplicitVRLittleEndian))})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return scu
+}
+
+// ask asks for two objects that are there, one of another class, and one that is not there.
+func ask(t *testing.T, scu *dimse.SCU) error {
+	t.Helper()
+	ts := scu.Accepted(dcm.StorageCommitmentPushModel)[0]
+	data, err := commitment.Request{TransactionUID: "1.2.9", References: []commitment.Reference{
+		{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: "1.2.3.1"}, {SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: "1.2.3.2"},
+		{SOPClassUID: dcm.MRImageStorage, SOPInstanceUID: "1.2.3.1"}, {SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: "1.2.3.3"},
+	}}.Encode(ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = scu.Action(t.Context(), dimse.Notice{SOPClassUID: dcm.StorageCommitmentPushModel,
+		SOPInstanceUID: dcm.StorageCommitmentPushModelInstance, Type: commitment.ActionRequest, TransferSyntaxUID: ts, Data: data})
+	return err
+}
+
+func checkResult(t *testing.T, r commitment.Result) {
+	t.Helper()
+	if r.TransactionUID != "1.2.9" || len(r.Committed) != 2 || len(r.Failed) != 2 || r.Committed[1].SOPInstanceUID != "1.2.3.2" ||
+		r.Failed[0].Reason != commitment.ClassInstanceConflict || r.Failed[1].Reason != commitment.NoSuchObject {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCommitmentOnSameAssociation(t *testing.T) {
+	l := newLedger()
+	a := serve(t, Options{Commitments: l}, spool.Options{})
+	var got []commitment.Result
+	scu := storeTwo(t, a, func(e dimse.Event) dimse.Status {
+		r, err := commitment.DecodeResult(e.Data, e.TransferSyntaxUID)
+		if err != nil || e.Type != commitment.EventFailures {
+			t.Errorf("%+v, error %v", e, err)
+		}
+		got = append(got, r)
+		return dimse.StatusSuccess
+	})
+	if err := ask(t, scu); err != nil {
+		t.Fatal(err)
+	}
+	if more, err := scu.Await(t.Context(), 20*time.Second); !more || err != nil || len(got) != 1 {
+		t.Fatalf("%d reports, error %v", len(got), err)
+	}
+	checkResult(t, got[0])
+	if err := scu.Echo(t.Context()); err != nil { // the association goes on; the answer to the report has been read by now
+		t.Error(err)
+	}
+	if left, _ := l.pending(); len(left) != 0 {
+		t.Errorf("still to be reported: %+v", left)
+	}
+	if err := scu.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCommitmentAfterRelease holds that a request whose sender does not wait is kept, and told on an association of our
+// own as SCP by role selection; it is tried again when the peer is not there at first.
+func TestCommitmentAfterRelease(t *testing.T) {
+	l := newLedger()
+	a := serve(t, Options{Commitments: l, Peers: []Peer{{AETitle: "SCANNER", Listens: true}}}, spool.Options{})
+	scu := storeTwo(t, a, nil)
+	if err := ask(t, scu); err != nil {
+		t.Fatal(err)
+	}
+	if err := scu.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-l.woken
+
+	// The peer is another node of the same kind: it takes results of what it asked.
+	theirs := newLedger()
+	peer := serve(t, Options{AETitle: "SCANNER", Commitments: theirs, Peers: []Peer{{AETitle: "ICHOR"}}}, spool.Options{})
+	tries := 0
+	r := NewReporter(ReporterOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Millisecond,
+		Address: func(string) (dimse.ConnectOptions, bool) {
+			tries++
+			address := peer.address
+			if tries == 1 {
+				address = closed(t)
+			}
+			return dimse.ConnectOptions{Address: address, CallingAE: "ICHOR", CalledAE: "SCANNER"}, true
+		}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { _ = r.Run(ctx); close(ended) }()
+	checkResult(t, <-theirs.results)
+	cancel()
+	<-ended
+	if tries < 2 {
+		t.Errorf("%d tries", tries)
+	}
+	// An answer that was cut off by cancel would be told again; here it was read or it was not, and both are right.
+	if left, _ := l.pending(); len(left) > 1 {
+		t.Errorf("still to be reported: %+v", left)
+	}
+}
+
+// closed is an address where nobody listens.
+func closed(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func TestCommitmentRefused(t *testing.T) {
+	l := newLedger()
+	a := serve(t, Options{Commitments: l}, spool.Options{})
+	scu := storeTwo(t, a, nil)
+	good := dimse.Notice{SOPClassUID: dcm.StorageCommitmentPushModel, SOPInstanceUID: dcm.StorageCommitmentPushModelInstance,
+		Type: commitment.ActionRequest, TransferSyntaxUID: dcm.ExplicitVRLittleEndian}
+	empty, err := dcm.EncodeInformation(&dcm.DataSet{}, good.TransferSyntaxUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	none, err := commitment.Request{TransactionUID: "1.2"}.Encode(good.TransferSyntaxUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		change func(*dimse.Notice)
+		want   dimse.Status
+	}{
+		"other instance": {func(n *dimse.Notice) { n.SOPInstanceUID = "1.2.3" }, dimse.NoSuchInstance},
+		"other action":   {func(n *dimse.Notice) { n.Type = 2 }, dimse.NoSuchActionType},
+		"junk":           {func(n *dimse.Notice) { n.Data = []byte("not a data set at all") }, dimse.InvalidArgument},
+		"empty":          {func(n *dimse.Notice) { n.Data = empty }, dimse.InvalidArgument},
+		"no references":  {func(n *dimse.Notice) { n.Data = none }, dimse.InvalidArgument},
+		"too long":       {func(n *dimse.Notice) { n.Data = make([]byte, 5<<20) }, dimse.InvalidArgument},
+	} {
+		n := good
+		tt.change(&n)
+		if status, err := scu.Action(t.Context(), n); status != tt.want || err == nil {
+			t.Errorf("%s: %v, error %v", name, status, err)
+		}
+	}
+	l.mu.Lock()
+	l.full = true
+	l.mu.Unlock()
+	if err := ask(t, scu); dimse.AsStatus(err) != dimse.ResourceLimitation {
+		t.Errorf("not kept, and answered %v", err)
+	}
+	if err := scu.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	// A node without a ledger does not offer the service.
+	plain := serve(t, Options{}, spool.Options{})
+	o := options(plain)
+	o.Contexts = append(o.Contexts, commitContext)
+	scu, err = dimse.Connect(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ts := scu.Accepted(dcm.StorageCommitmentPushModel); ts != nil {
+		t.Errorf("accepted in %v", ts)
+	}
+	if err := scu.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
