@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +20,8 @@ import (
 
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
+	"ichor/scp/scptest"
+	"ichor/scp/secure"
 	"ichor/scp/spool"
 	"ichor/scp/ul"
 )
@@ -178,7 +182,10 @@ func TestDCMTKReceiver(t *testing.T) {
 		return
 	}
 	loopback(t)
-	for _, args := range [][]string{nil, {"-pdu", "4096"}, {"+xi"}, {"--fork"}} {
+	authority := scptest.NewAuthority(t)
+	theirs, own := authority.Valid("pacs"), authority.Valid("node")
+	secured := open(t, secure.Files{Certificate: own.File, Key: own.Key, CA: authority.CA}).Client("localhost")
+	for _, args := range [][]string{nil, {"-pdu", "4096"}, {"+xi"}, {"--fork"}, {"+tls", theirs.Key, theirs.File, "+cf", authority.CA}} {
 		dir := t.TempDir()
 		cmd := exec.Command(storescp, append(args, "-od", dir, "-aet", "PACS", "11199")...)
 		if err := cmd.Start(); err != nil {
@@ -186,9 +193,13 @@ func TestDCMTKReceiver(t *testing.T) {
 		}
 		var s *dimse.SCU
 		var err error
+		var security *tls.Config
+		if slices.Contains(args, "+tls") {
+			security = secured
+		}
 		for range 100 {
 			s, err = dimse.Connect(t.Context(), dimse.ConnectOptions{
-				Address: "127.0.0.1:11199", CallingAE: "ICHOR", CalledAE: "PACS",
+				Address: "127.0.0.1:11199", CallingAE: "ICHOR", CalledAE: "PACS", TLS: security,
 				Contexts: []ul.ProposedContext{
 					{AbstractSyntax: dcm.VerificationSOPClass, TransferSyntaxes: []string{dcm.ImplicitVRLittleEndian}},
 					{AbstractSyntax: dcm.CTImageStorage, TransferSyntaxes: []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}},

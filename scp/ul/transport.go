@@ -69,16 +69,30 @@ func (a *Association) secure() error {
 	if a.wire.isInterrupted() {
 		err = ErrInterrupted
 	}
-	a.step(EvtTransportClosed, argument{})
 	switch {
 	case errors.Is(err, ErrInterrupted):
-		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("TLS handshake: %w", ErrTimeout)
+		err = fmt.Errorf("TLS handshake: %w", ErrTimeout)
 	case errors.Is(err, io.EOF):
-		return ErrClosed // a port check
+		err = ErrClosed // a port check
+	default:
+		err = explain(err, false)
+		a.wire.linger(a.o.Linger)
 	}
-	return explain(err, false)
+	a.step(EvtTransportClosed, argument{})
+	return err
+}
+
+// linger gives the peer up to d to take the TLS alert that tells it what is wrong: closing with its bytes unread would
+// be a reset, which takes the alert away.
+func (w *wire) linger(d time.Duration) {
+	conn, ok := w.conn.(*tls.Conn)
+	if !ok || !w.deadline(time.Now().Add(d)) {
+		return
+	}
+	if t, ok := conn.NetConn().(*net.TCPConn); ok && t.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(t, maxControl)) // whatever comes of it, the end is the same
+	}
 }
 
 // PeerCertificate is what the peer showed by TLS, nil without. Whether its chain was verified is up to the
