@@ -14,13 +14,17 @@ import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import heads, judge
 from .measure import dice, measure
 from .reader import Reader, apply_post, clean_cavity, prepare
-from .scan import Scan, read_sample, read_scan, volumes
+from .scan import Scan, name_of, read_sample, read_scan, volumes
+
+if TYPE_CHECKING:
+    from .room import Room
 
 __all__ = ["Scan", "Source", "apply_post", "clean_cavity", "dice", "evaluate", "prepare", "volumes"]
 
@@ -69,7 +73,7 @@ def evaluate(source: Source, wanted: Wanted, out: Path, processes: int = 2, prog
         result[key] = judge.of_kind(rows, kind)
     result = rounded(result)
     (out / "evaluate.json").write_text(json.dumps(result, indent=1) + "\n")
-    _pictures(rows, wanted, cache, out)
+    _pictures(rows, source, wanted, cache, out)
     print(text(result))
     if version != heads.generator_version():
         print(f"heads were rendered by generator {version}, now {heads.generator_version()}: delete {cache} to render them anew")
@@ -83,7 +87,7 @@ def jobs_of(wanted: Wanted) -> list[Job]:
     return jobs + [Job("phantom", i) for i in range(wanted.phantoms)]
 
 
-def scan_of(job: Job, widen: float, cache: Path) -> Scan:
+def scan_of(job: Job, source: Source, widen: float, cache: Path) -> Scan:
     if job.kind == "phantom":
         return heads.held_out(job.at, widen, cache)
     if job.kind == "sample":
@@ -91,7 +95,7 @@ def scan_of(job: Job, widen: float, cache: Path) -> Scan:
     if job.kind == "painted":
         from .paint import painted
 
-        return painted(job.path, job.at, cache)
+        return painted(name_of(job.path), job.at, cache, lambda: _room(source, job.path))
     return read_scan(job.path)
 
 
@@ -101,9 +105,18 @@ def reader_of(source: Source) -> Reader:
     return Reader.of_bundle(source.bundle) if source.bundle else Reader.of_runs(source.runs)
 
 
+@functools.lru_cache(maxsize=1)
+def _room(source: Source, path: Path) -> Room:
+    """Of a real head, kept for its next painting."""
+    from .room import enter
+
+    scan = read_scan(path)
+    return enter(scan, reader_of(source).cavity(scan))
+
+
 def _one(source: Source, job: Job, widen: float, cache: Path, out: Path) -> dict:
     """Row of one scan; what was found is kept for the pictures."""
-    scan = scan_of(job, widen, cache)
+    scan = scan_of(job, source, widen, cache)
     cavity, found = reader_of(source).read(scan)
     (out / "found").mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out / "found" / f"{scan.kind}-{scan.name}.npz", found=found)
@@ -130,7 +143,7 @@ def _measure_all(source, jobs, widen, cache, out, processes, progress) -> list[d
     return rows
 
 
-def _pictures(rows: list[dict], wanted: Wanted, cache: Path, out: Path) -> None:
+def _pictures(rows: list[dict], source: Source, wanted: Wanted, cache: Path, out: Path) -> None:
     """All real, painted and sample heads; of the held-out heads those that went worst."""
     from .montage import compare, save
 
@@ -138,7 +151,7 @@ def _pictures(rows: list[dict], wanted: Wanted, cache: Path, out: Path) -> None:
     folder = {"scan": "real", "painted": "painted", "sample": "samples", "phantom": "worst"}
     for job, row in zip(jobs_of(wanted), rows):
         if job.kind != "phantom" or row["name"] in worst:
-            scan = scan_of(job, wanted.widen, cache)
+            scan = scan_of(job, source, wanted.widen, cache)
             with np.load(out / "found" / f"{scan.kind}-{scan.name}.npz") as z:
                 save(out / folder[job.kind] / f"{scan.name}.png", compare(scan, z["found"]))
 

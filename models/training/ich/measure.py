@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
 from .config import SUBTYPES
-from .reader import CORNERS
+from .reader import CORNERS, box_of
 from .scan import Scan, volumes
 
 RIM_MM = 5.0  # false blood this close to the inner table is what beam hardening paints
@@ -22,6 +24,9 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 def measure(scan: Scan, cavity: np.ndarray, found: np.ndarray) -> dict:
     """Everything about one scan; found (S, rows, columns) as Scan.label."""
     row = {"name": scan.name, "kind": scan.kind, "slices": len(scan.hu), "cavity_ml": scan.ml(cavity), "found_ml": volumes(found, scan)}
+    box = (slice(None), *box_of(cavity if scan.label is None else cavity | (scan.label > 0))[1:])
+    scan = replace(scan, hu=scan.hu[box], label=None if scan.label is None else scan.label[box])
+    cavity, found = cavity[box], found[box]
     if scan.label is None:
         return row | false_blood(scan, cavity, found > 1)
     truth, own = scan.label, {}

@@ -146,34 +146,37 @@ def disc(radius_mm: float, spacing: tuple[float, float]) -> np.ndarray:
     return (y * spacing[0]) ** 2 + (x * spacing[1]) ** 2 <= radius_mm**2 + 1e-6
 
 
+def box_of(mask: np.ndarray, margin: int = 1) -> tuple[slice, slice, slice]:
+    """Where a mask (S, rows, columns) lies, a pixel more in the plane: what is outside need not be looked at."""
+    out = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        m = margin if axis else 0
+        out.append(slice(max(int(hit[0]) - m, 0), int(hit[-1]) + 1 + m) if len(hit) else slice(0, 0))
+    return tuple(out)
+
+
 def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> np.ndarray:
     """Threshold inside the cavity, opening near its border, small components dropped, subtypes named."""
-    mask = (prob[0] >= post.threshold) & cavity
+    label = cavity.astype(np.uint8)
+    box = box_of(cavity)
+    inside, prob = cavity[box], prob[(slice(None), *box)]
+    mask = (prob[0] >= post.threshold) & inside
     if post.opening_mm > 0:
         ball = disc(post.opening_mm, scan.spacing)
         for z in np.flatnonzero(mask.any(axis=(1, 2))):
             opened = ndimage.binary_opening(mask[z], ball)
             if post.rim_mm > 0:
-                inner = ndimage.distance_transform_edt(cavity[z], sampling=scan.spacing) > post.rim_mm
-                opened |= mask[z] & inner
+                opened |= mask[z] & (ndimage.distance_transform_edt(inside[z], sampling=scan.spacing) > post.rim_mm)
             mask[z] = opened
     parts, n = ndimage.label(mask, CORNERS)
-    weight = np.broadcast_to(scan.slice_ml()[:, None, None], parts.shape)
-    sizes = np.bincount(parts.ravel(), weights=weight.ravel(), minlength=n + 1)
-    keep = sizes >= post.min_component_ml
+    weight = np.broadcast_to(scan.slice_ml()[box[0]][:, None, None], parts.shape)
+    keep = np.bincount(parts.ravel(), weights=weight.ravel(), minlength=n + 1) >= post.min_component_ml
     keep[0] = False
-    mask = keep[parts]
     kind = prob[1:].argmax(0)
     if post.subtype_per == "component":
-        _settle(kind, parts, weight)
-    elif post.subtype_per == "extra-axial":
-        _settle(kind, ndimage.label(mask & (kind >= SUBTYPES.index("SDH")), CORNERS)[0], weight)
-    return np.where(mask, kind + 2, cavity.astype(np.uint8)).astype(np.uint8)
-
-
-def _settle(kind: np.ndarray, parts: np.ndarray, weight: np.ndarray) -> None:
-    """Gives each part (1.., 0 is none) the subtype that has most volume in it, in place."""
-    inside = parts > 0
-    ml = np.zeros((parts.max() + 1, len(SUBTYPES)))
-    np.add.at(ml, (parts[inside], kind[inside]), weight[inside])
-    kind[inside] = ml.argmax(1)[parts[inside]]
+        for i in np.flatnonzero(keep):
+            where = parts == i
+            kind[where] = np.bincount(kind[where], minlength=5).argmax()
+    label[box] = np.where(keep[parts], kind + 2, label[box])
+    return label

@@ -81,4 +81,9 @@ def read_scan(path: Path) -> Scan:
     else:
         image = nifti.read(path)
         hu, spacing, positions = image.hu(), image.frame.spacing, image.positions()
-    return Scan(hu, spacing, np.asarray(positions, float), None, path.name.split(".")[0], "scan")
+    return Scan(hu, spacing, np.asarray(positions, float), None, name_of(path), "scan")
+
+
+def name_of(path: Path) -> str:
+    """Name of a real head: of its folder or file. Paintings are kept under it."""
+    return Path(path).name.split(".")[0]
