@@ -196,7 +196,7 @@ func (s *Store) Fail(id CaseID, revision int, why string, now time.Time) error {
 // Finish stores a finding and, in the same transaction, what is to be delivered because of it. The case becomes
 // analyzed or refused as the finding says. Deliveries that exist already (the same object for the same destination,
 // from a try that was cut short or an earlier revision with the same result) are left as they are, so nothing that
-// was stored is sent again. Repeating a Finish changes nothing; a revision that is not the present one is ErrStale.
+// was stored is sent again; what earlier revisions still had to deliver and this one does not is superseded. Repeating a Finish changes nothing; a revision that is not the present one is ErrStale.
 func (s *Store) Finish(id CaseID, revision int, f finding.Finding, deliveries []Delivery, now time.Time) error {
 	to := Analyzed
 	if f.Status == finding.Refused {
@@ -214,6 +214,9 @@ func (s *Store) Finish(id CaseID, revision int, f finding.Finding, deliveries []
 			return err
 		}
 		c.Finding, c.Error = &f, ""
+		if err := supersede(tx, id, revision, deliveries, now); err != nil {
+			return err
+		}
 		for _, d := range deliveries {
 			d.Case, d.Revision = id, revision
 			if err := addDelivery(tx, d, now); err != nil {

@@ -16,7 +16,7 @@ func check(t *testing.T, s *Store) {
 	t.Helper()
 	err := s.db.View(func(tx *bolt.Tx) error {
 		counts := map[string]int64{}
-		want := map[string]map[string]string{"newest": {}, "results": {}, "due": {}, "dead": {}}
+		want := map[string]map[string]string{"newest": {}, "results": {}, "due": {}, "dead": {}, "uncommitted": {}}
 		each := func(bucket []byte, f func(k, v []byte)) {
 			if err := tx.Bucket(bucket).ForEach(func(k, v []byte) error { f(k, v); return nil }); err != nil {
 				t.Error(err)
@@ -60,10 +60,14 @@ func check(t *testing.T, s *Store) {
 				want["due"][string(dueKey(d))] = string(k)
 			case Dead:
 				want["dead"][string(numberKey(nil, d.Number))] = string(k)
-			case Stored:
-				if d.StoredAt.IsZero() {
-					t.Errorf("delivery %q stored at no time", k)
+			case Stored, Committed:
+				if d.StoredAt.IsZero() || d.State == Committed && d.CommittedAt.IsZero() {
+					t.Errorf("delivery %q %s at no time", k, d.State)
 				}
+				if d.State == Stored && d.Commitment {
+					want["uncommitted"][string(uncommittedKey(d))] = string(k)
+				}
+			case Superseded, Discarded:
 			default:
 				t.Errorf("delivery %q is %q", k, d.State)
 			}

@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,9 +14,21 @@ import (
 type DeliveryState string
 
 const (
-	Pending DeliveryState = "pending" // to be sent at Next
-	Stored  DeliveryState = "stored"  // the destination answered that it has the object
-	Dead    DeliveryState = "dead"    // given up; LastError says why, Replay starts it again
+	Pending    DeliveryState = "pending"    // to be sent at Next
+	Stored     DeliveryState = "stored"     // the destination answered that it has the object
+	Committed  DeliveryState = "committed"  // and that it will keep it (Storage Commitment)
+	Dead       DeliveryState = "dead"       // given up; LastError says why, Replay starts it again
+	Superseded DeliveryState = "superseded" // not sent: a newer revision of its case gave other objects
+	Discarded  DeliveryState = "discarded"  // dead, and an operator wants no more of it
+)
+
+// Priority orders the deliveries to one destination.
+type Priority int
+
+const (
+	Low     Priority = -1 // nothing that anybody waits for
+	Routine Priority = 0
+	Urgent  Priority = 1 // a reader should see it first
 )
 
 // DeliveryKey names a delivery: one object for one destination.
@@ -39,15 +50,19 @@ type Delivery struct {
 	TransferSyntaxUID string        `json:"transfer_syntax_uid"` // of the file
 	Path              string        `json:"path"`                // of the Part 10 file
 	Size              int64         `json:"size"`                // bytes of the file
+	Priority          Priority      `json:"priority,omitempty"`
+	Commitment        bool          `json:"commitment,omitempty"` // Storage Commitment is to be asked for
 	State             DeliveryState `json:"state"`
-	Tries             int           `json:"tries"`   // attempts
-	Refused           int           `json:"refused"` // attempts the destination refused for good
-	Next              time.Time     `json:"next"`    // not before
+	Tries             int           `json:"tries"`            // attempts
+	Refused           int           `json:"refused"`          // attempts the destination refused for good
+	Resent            int           `json:"resent,omitempty"` // sent again because the destination did not commit to it
+	Next              time.Time     `json:"next"`             // not before: of sending, or when stored of asking for commitment
 	LastError         string        `json:"last_error,omitempty"`
 	Number            uint64        `json:"number"` // order of sending among deliveries due at the same time
 	Since             time.Time     `json:"since"`  // created or replayed
 	Updated           time.Time     `json:"updated"`
 	StoredAt          time.Time     `json:"stored_at,omitzero"`
+	CommittedAt       time.Time     `json:"committed_at,omitzero"`
 }
 
 // Failure is the outcome of an attempt that did not store the object.
@@ -59,14 +74,29 @@ type Failure struct {
 	Err     string    // in the words of the destination
 }
 
-// addDelivery creates a pending delivery, or leaves the one that exists.
+// Settled reports whether nothing is left to be done about a delivery.
+func (d Delivery) Settled() bool {
+	switch d.State {
+	case Committed, Superseded, Discarded:
+		return true
+	case Stored:
+		return !d.Commitment
+	}
+	return false
+}
+
+// addDelivery creates a pending delivery, or leaves the one that exists. One that was superseded is wanted again.
 func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 	if d.SOPInstanceUID == "" || d.Destination == "" {
 		return fmt.Errorf("delivery of case %s to %q: no SOP Instance UID or destination", d.Case, d.Destination)
 	}
 	b := tx.Bucket(bucketDeliveries)
 	if b.Get(d.bytes()) != nil {
-		return nil
+		old, err := readDelivery(tx, d.bytes())
+		if err != nil || old.State != Superseded {
+			return err
+		}
+		return revive(tx, old, now)
 	}
 	n, err := b.NextSequence()
 	if err != nil {
@@ -76,9 +106,46 @@ func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 	d.Tries, d.Refused, d.LastError, d.StoredAt = 0, 0, "", time.Time{}
 	return errors.Join(
 		tx.Bucket(bucketResults).Put(numberKey([]byte(d.Case), n), d.bytes()),
-		tx.Bucket(bucketDue).Put(dueKey(d), d.bytes()),
-		count(tx, countDeliveries(d.Destination, Pending), 1),
+		list(tx, d),
 		putDelivery(tx, &d, now))
+}
+
+// revive makes a delivery pending, due at once, with all its tries.
+func revive(tx *bolt.Tx, d Delivery, now time.Time) error {
+	if err := unlist(tx, d); err != nil {
+		return err
+	}
+	d.State, d.Tries, d.Refused, d.Resent, d.Since, d.Next = Pending, 0, 0, 0, now.UTC(), now.UTC()
+	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
+}
+
+// end takes a delivery that is pending, stored or dead to its last state.
+func end(tx *bolt.Tx, d Delivery, to DeliveryState, now time.Time) error {
+	if err := unlist(tx, d); err != nil {
+		return err
+	}
+	d.State = to
+	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
+}
+
+// supersede ends what earlier revisions of a case still had to deliver, but for the objects that the new one has too.
+func supersede(tx *bolt.Tx, id CaseID, revision int, wanted []Delivery, now time.Time) error {
+	keep := map[DeliveryKey]bool{}
+	for _, d := range wanted {
+		keep[d.DeliveryKey] = true
+	}
+	var old []Delivery
+	err := scan(tx.Bucket(bucketResults), []byte(id), func(key []byte) error {
+		d, err := readDelivery(tx, key)
+		if err == nil && d.Revision < revision && !keep[d.DeliveryKey] && (d.State == Pending || d.State == Dead) {
+			old = append(old, d)
+		}
+		return err
+	})
+	for _, d := range old {
+		err = errors.Join(err, end(tx, d, Superseded, now))
+	}
+	return err
 }
 
 // MarkStored ends a delivery: its destination has the object. note is kept as the last error when it is not empty
@@ -89,15 +156,15 @@ func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if d.State == Stored {
+		if d.State == Stored || d.State == Committed {
 			return nil
 		}
 		if err := unlist(tx, d); err != nil {
 			return err
 		}
 		d.Tries++
-		d.LastError, d.StoredAt, d.State = note, now.UTC(), Stored
-		return errors.Join(count(tx, countDeliveries(d.Destination, Stored), 1), putDelivery(tx, &d, now))
+		d.LastError, d.StoredAt, d.State, d.Next = note, now.UTC(), Stored, now.UTC()
+		return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 	})
 }
 
@@ -144,79 +211,22 @@ func (s *Store) Replay(key DeliveryKey, now time.Time) error {
 		if d.State != Dead {
 			return fmt.Errorf("delivery to %s from %s to %s: %w", d.Destination, d.State, Pending, ErrTransition)
 		}
-		if err := unlist(tx, d); err != nil {
+		return revive(tx, d, now)
+	})
+}
+
+// Discard ends a dead delivery for good. It returns ErrTransition when the delivery is not dead.
+func (s *Store) Discard(key DeliveryKey, now time.Time) error {
+	return s.update(func(tx *bolt.Tx) error {
+		d, err := getDelivery(tx, key)
+		if err != nil {
 			return err
 		}
-		d.State, d.Tries, d.Refused, d.Since, d.Next = Pending, 0, 0, now.UTC(), now.UTC()
-		return errors.Join(list(tx, d), putDelivery(tx, &d, now))
-	})
-}
-
-// Due returns up to n pending deliveries to a destination whose time has come, the longest due first and those of the
-// same time in the order they were created.
-func (s *Store) Due(destination string, now time.Time, n int) ([]Delivery, error) {
-	var due []Delivery
-	prefix := duePrefix(destination)
-	end := sortable(now)
-	err := s.view(func(tx *bolt.Tx) error {
-		cur := tx.Bucket(bucketDue).Cursor()
-		for k, v := cur.Seek(prefix); len(due) < n && bytes.HasPrefix(k, prefix); k, v = cur.Next() {
-			if binary.BigEndian.Uint64(k[len(prefix):]) > end {
-				return nil
-			}
-			d, err := readDelivery(tx, v)
-			if err != nil {
-				return err
-			}
-			due = append(due, d)
+		if d.State != Dead {
+			return fmt.Errorf("delivery to %s from %s to %s: %w", d.Destination, d.State, Discarded, ErrTransition)
 		}
-		return nil
+		return end(tx, d, Discarded, now)
 	})
-	return due, err
-}
-
-// NextDue returns when the next pending delivery to a destination is due; ok is false when there is none.
-func (s *Store) NextDue(destination string) (at time.Time, ok bool, err error) {
-	prefix := duePrefix(destination)
-	err = s.view(func(tx *bolt.Tx) error {
-		k, _ := tx.Bucket(bucketDue).Cursor().Seek(prefix)
-		if bytes.HasPrefix(k, prefix) {
-			at, ok = time.Unix(0, int64(binary.BigEndian.Uint64(k[len(prefix):]))).UTC(), true
-		}
-		return nil
-	})
-	return at, ok, err
-}
-
-// list enters a delivery into the index and the count of its state.
-func list(tx *bolt.Tx, d Delivery) error {
-	var err error
-	switch d.State {
-	case Pending:
-		err = tx.Bucket(bucketDue).Put(dueKey(d), d.bytes())
-	case Dead:
-		err = tx.Bucket(bucketDead).Put(numberKey(nil, d.Number), d.bytes())
-	}
-	return errors.Join(err, count(tx, countDeliveries(d.Destination, d.State), 1))
-}
-
-// unlist takes a delivery out of the index and the count of its state.
-func unlist(tx *bolt.Tx, d Delivery) error {
-	var err error
-	switch d.State {
-	case Pending:
-		err = tx.Bucket(bucketDue).Delete(dueKey(d))
-	case Dead:
-		err = tx.Bucket(bucketDead).Delete(numberKey(nil, d.Number))
-	}
-	return errors.Join(err, count(tx, countDeliveries(d.Destination, d.State), -1))
-}
-
-func duePrefix(destination string) []byte { return append([]byte(destination), 0) }
-
-func dueKey(d Delivery) []byte {
-	k := binary.BigEndian.AppendUint64(duePrefix(d.Destination), sortable(d.Next))
-	return binary.BigEndian.AppendUint64(k, d.Number)
 }
 
 func getDelivery(tx *bolt.Tx, key DeliveryKey) (Delivery, error) {

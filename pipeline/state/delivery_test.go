@@ -91,7 +91,7 @@ func TestDueIsInOrder(t *testing.T) {
 		{"A", -time.Second, 9, nil},
 		{"A", 0, 9, []string{"1.2.1.SEG", "1.2.1.SC", "1.2.1.SR"}},
 		{"A", 0, 2, []string{"1.2.1.SEG", "1.2.1.SC"}},
-		{"AB", time.Hour, 9, []string{"1.2.1.SEG", "1.2.1.SC", "1.2.1.SR", "1.2.2.SEG", "1.2.2.SC", "1.2.2.SR"}},
+		{"AB", time.Hour, 9, []string{"1.2.2.SEG", "1.2.2.SC", "1.2.2.SR", "1.2.1.SEG", "1.2.1.SC", "1.2.1.SR"}},
 		{"B", time.Hour, 9, nil},
 		{"", time.Hour, 9, nil},
 	} {
@@ -99,7 +99,7 @@ func TestDueIsInOrder(t *testing.T) {
 			t.Errorf("%s after %v: %v, want %v", tt.destination, tt.after, got, tt.want)
 		}
 	}
-	if at, ok, err := s.NextDue("AB"); at != t0 || !ok || err != nil {
+	if at, ok, err := s.NextDue("AB"); at.Before(t0) || at.After(t0.Add(time.Minute)) || !ok || err != nil {
 		t.Errorf("next due %v %v %v", at, ok, err)
 	}
 	if _, ok, err := s.NextDue("B"); ok || err != nil {
@@ -109,7 +109,7 @@ func TestDueIsInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := order("A", t0.Add(time.Hour), 9), []string{"1.2.1.SC", "1.2.1.SR", "1.2.2.SEG", "1.2.2.SC", "1.2.2.SR", "1.2.1.SEG"}; !slices.Equal(got, want) {
+	if got, want := order("A", t0.Add(time.Hour), 9), []string{"1.2.2.SEG", "1.2.2.SC", "1.2.2.SR", "1.2.1.SC", "1.2.1.SR", "1.2.1.SEG"}; !slices.Equal(got, want) {
 		t.Errorf("after a failure %v, want %v", got, want)
 	}
 }

@@ -6,7 +6,10 @@
 //	history     case, number -> Event
 //	deliveries  SOP Instance UID, destination -> Delivery
 //	results     case, number -> key of a delivery (an index: deliveries of a case in order of sending)
-//	due         destination, time, number -> key of a delivery (an index: pending deliveries by time)
+//	due         destination, class, time, number -> key of a delivery (an index: pending deliveries as they are sent)
+//	uncommitted destination, time, number -> key of a delivery (an index: stored ones that commitment is to be asked for)
+//	transactions  Transaction UID -> Transaction (Storage Commitment that we asked destinations for)
+//	promises    AE title, Transaction UID -> Promise (Storage Commitment that peers asked us for)
 //	dead        number -> key of a delivery (an index: dead letters in order)
 //	counts      phase, or destination and delivery state -> number
 //
@@ -40,7 +43,7 @@ var (
 )
 
 // formatVersion is the version of the file and of every value in it.
-const formatVersion = 1
+const formatVersion = 2
 
 // lockTimeout is how long Open waits for another process to let go of the file: a service that is being restarted
 // may overlap with its successor for a moment.
@@ -57,8 +60,12 @@ var (
 	bucketDead       = []byte("dead")
 	bucketCounts     = []byte("counts")
 
+	bucketUncommitted  = []byte("uncommitted")
+	bucketTransactions = []byte("transactions")
+	bucketPromises     = []byte("promises")
+
 	buckets = [][]byte{bucketMeta, bucketCases, bucketNewest, bucketHistory, bucketDeliveries, bucketResults,
-		bucketDue, bucketDead, bucketCounts}
+		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises}
 	keyVersion = []byte("version")
 )
 
@@ -136,6 +143,9 @@ func prepare(tx *bolt.Tx) error {
 	}
 	if version > formatVersion {
 		return fmt.Errorf("format version %d, this ichor reads up to %d: %w", version, formatVersion, ErrVersion)
+	}
+	if version < 2 {
+		return errors.Join(reindex(tx), putJSON(meta, keyVersion, formatVersion))
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func Count(ctx context.Context, o dimse.ConnectOptions, studyInstanceUID string)
 		return 0, err
 	}
 	n, err := count(ctx, scu, studyInstanceUID)
-	if err != nil && !errors.Is(err, ErrUnknown) {
+	if err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ul.ErrNoContext) {
 		scu.Abort()
 		return 0, err
 	}

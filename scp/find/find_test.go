@@ -116,7 +116,7 @@ func TestCount(t *testing.T) {
 		"of another study": {archive{matches: map[string][]match{"STUDY": {{study: "35", dcm.StudyInstanceUID: "1.2.4"}}}}, 0, ErrUnknown},
 		"nonsense":         {archive{matches: map[string][]match{"STUDY": {{study: "-4"}}}}, 0, ErrUnknown},
 		"refused":          {archive{refuse: true}, 0, ul.ErrNoContext},
-		"junk":             {archive{junk: true, matches: map[string][]match{"STUDY": {{study: "35"}}}}, 0, dcm.ErrTruncated},
+		"junk":             {archive{junk: true, matches: map[string][]match{"STUDY": {{study: "35"}}}}, 0, dcm.ErrLimit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, err := Count(t.Context(), dimse.ConnectOptions{Address: tt.a.start(t), CallingAE: "ICHOR", CalledAE: "PACS"}, "1.2.3")

@@ -1,0 +1,280 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// storedWith finishes a case whose objects a destination has taken and is to commit to.
+func storedWith(t *testing.T, s *Store, uids ...string) {
+	t.Helper()
+	must(s.Queue(study, 5, "quiet 5s", t0))(t)
+	var list []Delivery
+	for _, uid := range uids {
+		list = append(list, Delivery{DeliveryKey: DeliveryKey{uid, "A"}, Commitment: true})
+	}
+	if err := s.Finish(IDOf(study), 1, analyzed, list, t0); err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range uids {
+		if err := s.MarkStored(DeliveryKey{uid, "A"}, "", t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCommitment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	s := open(t, path)
+	storedWith(t, s, "1", "2", "3")
+	uncommitted := func(after time.Duration) (list []string) {
+		for _, d := range must(s.Uncommitted("A", t0.Add(after), 9))(t) {
+			list = append(list, d.SOPInstanceUID)
+		}
+		return list
+	}
+	if got := uncommitted(0); !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("to be asked for: %v", got)
+	}
+	if at, ok, err := s.NextDue("A"); !ok || !at.Equal(t0) || err != nil {
+		t.Errorf("next due %v %v %v", at, ok, err)
+	}
+	ask := Transaction{UID: "1.2.9", Destination: "A", Instances: []string{"1", "2", "3"}}
+	if err := s.AskCommitment(ask, t0.Add(time.Hour), t0); err != nil {
+		t.Fatal(err)
+	}
+	if got := uncommitted(time.Minute); got != nil {
+		t.Errorf("asked for already: %v", got)
+	}
+	if got := uncommitted(time.Hour); len(got) != 3 {
+		t.Errorf("not answered, to be asked for again: %v", got)
+	}
+	s.Close()
+	s = open(t, path)
+
+	answer := func(uid string, committed []string, failed map[string]string) bool {
+		dest, known, err := s.Commit(uid, committed, failed, Resend{Next: t0.Add(2 * time.Hour), Most: 1}, t0.Add(time.Minute))
+		if err != nil || known && dest != "A" {
+			t.Fatalf("%q %v %v", dest, known, err)
+		}
+		return known
+	}
+	if answer("1.2.8", []string{"1"}, nil) {
+		t.Error("answer to what nobody asked")
+	}
+	if !answer("1.2.9", []string{"1", "not ours"}, map[string]string{"2": "0112H", "elsewhere": "0112H"}) || answer("1.2.9", []string{"1"}, nil) {
+		t.Error("an answer counts once")
+	}
+	states := func() (list []DeliveryState) {
+		for _, d := range must(s.Deliveries(IDOf(study)))(t) {
+			list = append(list, d.State)
+		}
+		return list
+	}
+	if got := states(); !slices.Equal(got, []DeliveryState{Committed, Pending, Stored}) {
+		t.Errorf("after the answer: %v", got)
+	}
+	if due := must(s.Due("A", t0.Add(2*time.Hour), 9))(t); len(due) != 1 || due[0].LastError != "0112H" || due[0].Resent != 1 {
+		t.Errorf("to be sent again: %+v", due)
+	}
+	// The second time it is given up; what was not answered for is given up by the caller.
+	if err := s.MarkStored(DeliveryKey{"2", "A"}, "", t0.Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	ask = Transaction{UID: "1.2.10", Destination: "A", Instances: []string{"2"}}
+	if err := s.AskCommitment(ask, t0.Add(3*time.Hour), t0.Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	answer("1.2.10", nil, map[string]string{"2": "0112H again"})
+	if err := s.GiveUpCommitment([]DeliveryKey{{"1", "A"}, {"3", "A"}}, "no answer", t0); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(); !slices.Equal(got, []DeliveryState{Committed, Dead, Dead}) {
+		t.Errorf("at the end: %v", got)
+	}
+	if err := s.Replay(DeliveryKey{"2", "A"}, t0); err != nil {
+		t.Error(err)
+	}
+	if err := s.Discard(DeliveryKey{"3", "A"}, t0); err != nil {
+		t.Error(err)
+	}
+	if err := s.Discard(DeliveryKey{"1", "A"}, t0); !errors.Is(err, ErrTransition) {
+		t.Errorf("a committed one discarded: %v", err)
+	}
+	check(t, s)
+}
+
+func TestPostpone(t *testing.T) {
+	s := open(t, "")
+	storedWith(t, s, "1")
+	ask := Transaction{UID: "1.2.9", Destination: "A", Instances: []string{"1"}}
+	if err := s.AskCommitment(ask, t0.Add(time.Hour), t0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Postpone(ask, t0.Add(time.Minute), t0); err != nil {
+		t.Fatal(err)
+	}
+	if list := must(s.Uncommitted("A", t0.Add(time.Minute), 9))(t); len(list) != 1 {
+		t.Errorf("to be asked for: %+v", list)
+	}
+	if _, known, err := s.Commit("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
+		t.Errorf("known %v, error %v", known, err)
+	}
+	// Long afterwards a request is forgotten.
+	if err := s.AskCommitment(ask, t0, t0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AskCommitment(Transaction{UID: "1.2.10", Destination: "A", Instances: []string{"1"}}, t0, t0.Add(2*transactionAge)); err != nil {
+		t.Fatal(err)
+	}
+	if _, known, err := s.Commit("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
+		t.Errorf("known %v, error %v", known, err)
+	}
+}
+
+func TestPromises(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	s := open(t, path)
+	p := Promise{Peer: "CT2", TransactionUID: "1.2.9", Objects: [][2]string{{"1.2", "1.3"}}}
+	for _, peer := range []string{"CT2", "CT2", "CT1"} {
+		p.Peer = peer
+		if err := s.AddPromise(p, t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	s = open(t, path)
+	if all := must(s.Promises())(t); len(all) != 2 || all[0].Peer != "CT1" || all[1].Objects[0][1] != "1.3" || !all[0].At.Equal(t0) {
+		t.Errorf("%+v", all)
+	}
+	if err := s.RemovePromise("CT1", "1.2.9"); err != nil {
+		t.Error(err)
+	}
+	if all := must(s.Promises())(t); len(all) != 1 || all[0].Peer != "CT2" {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestPriority(t *testing.T) {
+	s := open(t, "")
+	add := func(n int, p Priority) {
+		uid := fmt.Sprint("1.2.", n)
+		at := t0.Add(time.Duration(n) * time.Minute)
+		must(s.Queue(uid, 5, "quiet 5s", at))(t)
+		list := []Delivery{{DeliveryKey: DeliveryKey{uid + ".SEG", "A"}, Priority: p}, {DeliveryKey: DeliveryKey{uid + ".SR", "A"}, Priority: p}}
+		if err := s.Finish(IDOf(uid), 1, analyzed, list, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(1, Low)
+	add(2, Urgent)
+	add(3, Routine)
+	add(4, Urgent)
+	add(5, Routine)
+	err := s.MarkFailed([]Failure{{Key: DeliveryKey{"1.2.4.SR", "A"}, Next: t0.Add(10 * time.Minute), Err: "broke off"}}, t0.Add(5*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := func(n int) (list []string) {
+		for _, d := range must(s.Due("A", t0.Add(time.Hour), n))(t) {
+			list = append(list, d.SOPInstanceUID)
+		}
+		return list
+	}
+	want := []string{"1.2.4.SEG", "1.2.2.SEG", "1.2.2.SR", "1.2.5.SEG", "1.2.5.SR", "1.2.3.SEG", "1.2.3.SR", "1.2.1.SEG", "1.2.1.SR", "1.2.4.SR"}
+	if got := order(99); !slices.Equal(got, want) {
+		t.Errorf("%v\nwant %v", got, want)
+	}
+	// A part of a batch is for what failed before, or it would wait for ever on a busy day.
+	if got := order(4); !slices.Equal(got, []string{"1.2.4.SEG", "1.2.2.SEG", "1.2.2.SR", "1.2.4.SR"}) {
+		t.Errorf("batch of 4: %v", got)
+	}
+	if got := order(1); !slices.Equal(got, []string{"1.2.4.SEG"}) {
+		t.Errorf("batch of 1: %v", got)
+	}
+}
+
+func TestSuperseded(t *testing.T) {
+	s := open(t, "")
+	finish := func(revision int, uids ...string) {
+		t.Helper()
+		var list []Delivery
+		for _, uid := range uids {
+			list = append(list, Delivery{DeliveryKey: DeliveryKey{uid, "A"}})
+		}
+		if err := s.Finish(IDOf(study), revision, analyzed, list, t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	states := func() map[string]DeliveryState {
+		m := map[string]DeliveryState{}
+		for _, d := range must(s.Deliveries(IDOf(study)))(t) {
+			m[d.SOPInstanceUID] = d.State
+		}
+		return m
+	}
+	same := func(want map[string]DeliveryState) {
+		t.Helper()
+		if got := states(); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	must(s.Queue(study, 5, "quiet 5s", t0))(t)
+	finish(1, "sent", "dead", "waits", "both")
+	if err := s.MarkStored(DeliveryKey{"sent", "A"}, "", t0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkFailed([]Failure{{Key: DeliveryKey{"dead", "A"}, Dead: true, Err: "no"}}, t0); err != nil {
+		t.Fatal(err)
+	}
+	must(s.Queue(study, 6, "quiet 5s", t0))(t)
+	same(map[string]DeliveryState{"sent": Stored, "dead": Dead, "waits": Pending, "both": Pending})
+	finish(2, "both", "new")
+	same(map[string]DeliveryState{"sent": Stored, "dead": Superseded, "waits": Superseded, "both": Pending, "new": Pending})
+	if err := s.MarkStored(DeliveryKey{"waits", "A"}, "", t0); err != nil { // it was on its way
+		t.Fatal(err)
+	}
+	must(s.Requeue(IDOf(study), t0))(t)
+	finish(3, "dead", "waits")
+	same(map[string]DeliveryState{"sent": Stored, "dead": Pending, "waits": Stored, "both": Superseded, "new": Superseded})
+	if due := must(s.Due("A", t0, 9))(t); len(due) != 1 || due[0].SOPInstanceUID != "dead" || due[0].Tries != 0 {
+		t.Errorf("due %+v", due)
+	}
+}
+
+// TestFormat1 opens a file of the first format, whose index of pending deliveries had no classes.
+func TestFormat1(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	s := open(t, path)
+	finished(t, s, "1.2.1", t0, "A")
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		if err := tx.DeleteBucket(bucketDue); err != nil {
+			return err
+		}
+		b, err := tx.CreateBucket(bucketDue)
+		if err != nil {
+			return err
+		}
+		for i, kind := range []string{"SEG", "SC", "SR"} {
+			key := numberKey(timeKey(t0, nil), uint64(i+1))
+			if err := b.Put(append(duePrefix("A"), key...), DeliveryKey{"1.2.1." + kind, "A"}.bytes()); err != nil {
+				return err
+			}
+		}
+		return putJSON(tx.Bucket(bucketMeta), keyVersion, 1)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, path)
+	if due := must(s.Due("A", t0, 9))(t); len(due) != 3 {
+		t.Errorf("due %+v", due)
+	}
+}
