@@ -31,12 +31,17 @@ func (f *File) PixelData() ([]byte, error) {
 	case p.Encapsulated:
 		return nil, fmt.Errorf("compressed as %s: %w", UIDName(f.Meta.TransferSyntaxUID), ErrPixelData)
 	}
-	want, bits, err := f.pixelBytes()
+	im, err := f.Image()
 	if err != nil {
 		return nil, err
 	}
-	if p.Length < want { // longer is padding
-		return nil, fmt.Errorf("%d bytes, the image attributes ask for %d: %w", p.Length, want, ErrPixelData)
+	bits, cells := im.BitsAllocated, im.Bytes()
+	if p.Length < cells { // longer is padding
+		return nil, fmt.Errorf("%d bytes, the image attributes ask for %d: %w", p.Length, cells, ErrPixelData)
+	}
+	want := cells
+	if p.bigEndian && p.VR == "OW" {
+		want = min(want+want%2, p.Length) // the last byte of an odd number is the second one of its word
 	}
 	var out []byte
 	if p.Deflated {
@@ -61,11 +66,28 @@ func (f *File) PixelData() ([]byte, error) {
 	} else if p.bigEndian && p.VR == "OW" {
 		out = littleEndian(out, 2, true)
 	}
-	return out, nil
+	return out[:cells], nil
 }
 
-// pixelBytes is the length of the native pixel data by the image attributes.
-func (f *File) pixelBytes() (n int64, bits int, err error) {
+// Image is what the Image Pixel module says about the cells of the pixel data (PS3.3 §C.7.6.3).
+type Image struct {
+	Rows, Columns, Samples int
+	Frames                 int
+	BitsAllocated          int
+	Signed                 bool
+}
+
+// FrameCells is the number of cells of one frame: one for each sample of each pixel.
+func (im Image) FrameCells() int { return im.Rows * im.Columns * im.Samples }
+
+// Bytes is the length of the native pixel data of all frames.
+func (im Image) Bytes() int64 {
+	return (int64(im.FrameCells())*int64(im.Frames)*int64(im.BitsAllocated) + 7) / 8
+}
+
+// Image reads and checks the attributes that say how large the pixel data is. Errors: ErrPixelData, and ErrLimit where
+// it would be larger than Limits.PixelBytes.
+func (f *File) Image() (im Image, err error) {
 	factor := func(t Tag, absent, most int) int {
 		v, ok := f.Data.Int(t)
 		if !ok {
@@ -76,20 +98,24 @@ func (f *File) pixelBytes() (n int64, bits int, err error) {
 		}
 		return v
 	}
-	rows, columns := factor(Rows, 0, math.MaxUint16), factor(Columns, 0, math.MaxUint16)
-	samples, frames := factor(SamplesPerPixel, 1, 4), factor(NumberOfFrames, 1, math.MaxInt32)
-	bits = factor(BitsAllocated, 0, 64)
+	im.Rows, im.Columns = factor(Rows, 0, math.MaxUint16), factor(Columns, 0, math.MaxUint16)
+	im.Samples, im.Frames = factor(SamplesPerPixel, 1, 4), factor(NumberOfFrames, 1, math.MaxInt32)
+	im.BitsAllocated = factor(BitsAllocated, 0, 64)
+	sign, _ := f.Data.Int(PixelRepresentation)
+	im.Signed = sign == 1
 	if err != nil {
-		return 0, 0, err
+		return Image{}, err
 	}
-	if bits != 1 && bits != 8 && bits != 16 && bits != 32 && bits != 64 {
-		return 0, 0, fmt.Errorf("%d bits allocated: %w", bits, ErrPixelData)
+	switch bits := im.BitsAllocated; bits {
+	case 1, 8, 16, 32, 64:
+	default:
+		return Image{}, fmt.Errorf("%d bits allocated: %w", bits, ErrPixelData)
 	}
-	cells := int64(rows) * int64(columns) * int64(samples) // below 2^34
-	if cells > f.lim.PixelBytes*8/int64(frames)/int64(bits) {
-		return 0, 0, fmt.Errorf("%d frames of %d x %d pixels, more than %d bytes: %w", frames, columns, rows, f.lim.PixelBytes, ErrLimit)
+	// The product of rows, columns and samples is below 2^34.
+	if int64(im.FrameCells()) > f.lim.PixelBytes*8/int64(im.Frames)/int64(im.BitsAllocated) {
+		return Image{}, fmt.Errorf("%d frames of %d x %d pixels, more than %d bytes: %w", im.Frames, im.Columns, im.Rows, f.lim.PixelBytes, ErrLimit)
 	}
-	return (cells*int64(frames)*int64(bits) + 7) / 8, bits, nil
+	return im, nil
 }
 
 // inflatePixels inflates the data set again, up to the end of the pixel data; memory grows with what really comes.

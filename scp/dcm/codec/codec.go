@@ -1,0 +1,106 @@
+// Package codec decodes pixel data in every transfer syntax that this node accepts.
+//
+//	table.go     transfer syntaxes and what decodes each
+//	rle          RLE Lossless                                      PS3.5 Annex G
+//	jpegll       JPEG Lossless, all predictors                     ITU-T T.81 Annex H
+//	jpegls       JPEG-LS, lossless and near-lossless               ITU-T T.87
+//	openjpeg     JPEG 2000, HTJ2K: OpenJPEG in a limited process   ISO 15444-1, 15444-15
+//
+// A stream never says how much memory is taken: the image attributes do, and the stream must agree with them.
+package codec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"ichor/scp/dcm"
+	"ichor/scp/dcm/codec/openjpeg"
+)
+
+// Options of a Decoder.
+type Options struct {
+	OpenJPEG *openjpeg.Tool // nil: JPEG 2000 and HTJ2K are not decoded
+}
+
+// Decoder decodes pixel data. It is safe for concurrent use.
+type Decoder struct{ table []entry }
+
+// New makes a Decoder of what is there.
+func New(o Options) *Decoder { return &Decoder{table: tableOf(o)} }
+
+// Detect makes a Decoder with what is installed on this machine; missing says why JPEG 2000 is not decoded, nil where
+// it is.
+func Detect(ctx context.Context) (d *Decoder, missing error) {
+	tool, err := openjpeg.Find(ctx)
+	return New(Options{OpenJPEG: tool}), err
+}
+
+// TransferSyntaxes lists what is decoded, the preferred first.
+func (d *Decoder) TransferSyntaxes() []string {
+	out := make([]string, len(d.table))
+	for i, e := range d.table {
+		out[i] = e.transferSyntax
+	}
+	return out
+}
+
+// Pixels returns the native pixel data of all frames as dcm.File.PixelData does, whatever the transfer syntax; samples
+// of a compressed pixel lie together, and colours are RGB where JPEG had them as YCbCr. Signed values of fewer bits than
+// their cell have their sign extended. Errors: those of PixelData, ErrTransferSyntax, ctx's, or of the file system.
+func (d *Decoder) Pixels(ctx context.Context, f *dcm.File) ([]byte, error) {
+	if f.Pixels != nil && !f.Pixels.Encapsulated {
+		return f.PixelData()
+	}
+	uid := f.Meta.TransferSyntaxUID
+	for _, e := range d.table {
+		if e.transferSyntax == uid && e.decode != nil {
+			return frames(ctx, f, e)
+		}
+	}
+	return nil, fmt.Errorf("compressed pixel data in %s: %w", dcm.UIDName(uid), dcm.ErrTransferSyntax)
+}
+
+func frames(ctx context.Context, f *dcm.File, e entry) ([]byte, error) {
+	im, err := f.Image()
+	if err != nil {
+		return nil, err
+	}
+	if im.BitsAllocated != 8 && im.BitsAllocated != 16 {
+		return nil, fmt.Errorf("compressed pixel data of %d bits allocated: %w", im.BitsAllocated, dcm.ErrPixelData)
+	}
+	list, err := f.Frames()
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for i, frame := range list {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		src, err := f.ReadFrame(frame)
+		if err != nil {
+			return nil, err
+		}
+		cells, err := e.decode(ctx, src, im)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case isLocal(err):
+			return nil, fmt.Errorf("frame %d: %w", i+1, err)
+		case err != nil:
+			return nil, fmt.Errorf("frame %d in %s: %w: %w", i+1, dcm.UIDName(e.transferSyntax), dcm.ErrPixelData, err)
+		case len(list) == 1:
+			return cells, nil
+		}
+		out = append(out, cells...)
+	}
+	return out, nil
+}
+
+// isLocal tells a fault of this machine, which another try may not meet, from one of the stream.
+func isLocal(err error) bool {
+	var path *os.PathError
+	return errors.As(err, &path)
+}

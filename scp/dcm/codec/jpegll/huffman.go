@@ -1,0 +1,102 @@
+package jpegll
+
+import "fmt"
+
+// spec is a Huffman table as the stream defines it (T.81 §B.2.4.2): how many codes there are of each length, and the
+// categories they stand for, in order of their codes.
+type spec struct {
+	counts  [16]byte
+	symbols []byte
+}
+
+// maxCategory is the largest difference category (T.81 Table H.2).
+const maxCategory = 16
+
+// huffman reads a DHT segment. Tables are only noted here: building one costs more than the few bytes that define it,
+// and a stream may define thousands.
+func (d *decoder) huffman(b []byte) error {
+	for len(b) > 0 {
+		if len(b) < 17 {
+			return fmt.Errorf("Huffman table of %d bytes", len(b))
+		}
+		class, at := b[0]>>4, b[0]&15
+		if class != 0 || at > 3 { // lossless JPEG has DC tables alone
+			return fmt.Errorf("Huffman table of class %d at place %d", class, at)
+		}
+		s := &spec{counts: [16]byte(b[1:17])}
+		n := 0
+		for _, c := range s.counts {
+			n += int(c)
+		}
+		if b = b[17:]; n > len(b) {
+			return fmt.Errorf("Huffman table of %d codes in %d bytes", n, len(b))
+		}
+		s.symbols = b[:n]
+		b = b[n:]
+		d.tables[at] = s
+	}
+	return nil
+}
+
+// table finds the code at the front of 16 bits: its length in the upper byte, its category in the lower; 0 for none.
+type table [1 << 16]uint16
+
+// build assigns the codes (T.81 Annex C).
+func (s *spec) build() (*table, error) {
+	t := new(table)
+	next, symbols := 0, s.symbols // next is the first free entry
+	for i, n := range s.counts {
+		length := i + 1
+		span := 1 << (16 - length)
+		for range n {
+			category := symbols[0]
+			symbols = symbols[1:]
+			if next+span > len(t) {
+				return nil, fmt.Errorf("Huffman table with more codes of %d bits than there can be", length)
+			}
+			if category > maxCategory {
+				return nil, fmt.Errorf("Huffman table with category %d", category)
+			}
+			entry := uint16(length)<<8 | uint16(category)
+			for j := range span {
+				t[next+j] = entry
+			}
+			next += span
+		}
+	}
+	return t, nil
+}
+
+// bits reads entropy-coded data up to the next marker (T.81 §F.2.2.5). Behind it come zeros, which are counted: the
+// caller asks now and then whether it has been given some.
+type bits struct {
+	src   []byte
+	pos   int
+	acc   uint64 // the next bits, from the top
+	n     int    // how many there are
+	zeros int    // how many of them, at the end, are not from src
+}
+
+// fill makes at least 48 bits ready.
+func (b *bits) fill() {
+	for b.n <= 48 {
+		c := byte(0)
+		switch {
+		case b.pos >= len(b.src):
+			b.zeros += 8
+		case b.src[b.pos] != 0xFF:
+			c = b.src[b.pos]
+			b.pos++
+		case b.pos+1 < len(b.src) && b.src[b.pos+1] == 0: // a stuffed zero
+			c = 0xFF
+			b.pos += 2
+		default: // a marker
+			b.zeros += 8
+		}
+		b.acc |= uint64(c) << (56 - b.n)
+		b.n += 8
+	}
+}
+
+// short reports whether bits were taken that are not from src.
+func (b *bits) short() bool { return b.n < b.zeros }

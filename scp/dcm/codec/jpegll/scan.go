@@ -1,0 +1,221 @@
+package jpegll
+
+import (
+	"errors"
+	"fmt"
+)
+
+// scan reads a scan header (T.81 §B.2.3) and decodes what follows it.
+func (d *decoder) scan(b []byte) error {
+	if d.ids == nil {
+		return errors.New("scan before the frame header")
+	}
+	if len(b) < 4 || len(b) != 4+2*int(b[0]) || b[0] < 1 || int(b[0]) > d.components {
+		return fmt.Errorf("scan header of %d bytes", len(b))
+	}
+	n := int(b[0])
+	planes := make([]plane, n)
+	for i := range planes {
+		at := -1
+		for c, id := range d.ids {
+			if id == b[1+2*i] {
+				at = c
+			}
+		}
+		if at < 0 || d.seen[at] {
+			return fmt.Errorf("scan of component %d, which is decoded or not there", b[1+2*i])
+		}
+		d.seen[at] = true
+		place := b[2+2*i] >> 4
+		if place > 3 || d.tables[place] == nil {
+			return fmt.Errorf("scan with Huffman table %d, which is not defined", place)
+		}
+		t, err := d.tables[place].build()
+		if err != nil {
+			return err
+		}
+		planes[i] = plane{table: t, component: at}
+	}
+	predictor, shift := int(b[1+2*n]), int(b[3+2*n]&15)
+	if predictor < 1 || predictor > 7 || shift >= d.precision {
+		return fmt.Errorf("predictor %d with point transform %d", predictor, shift)
+	}
+	// Each sample takes a bit at least.
+	if d.width*d.height*n > 8*len(d.src) {
+		return fmt.Errorf("scan of %d bytes cannot hold %d samples: %w", len(d.src), d.width*d.height*n, errTruncated)
+	}
+	if d.out == nil {
+		d.out = make([]uint16, d.width*d.height*d.components)
+	}
+	used, err := d.lines(planes, predictor, shift)
+	d.src = d.src[used:]
+	return err
+}
+
+// plane is one component of a scan, with its last two lines. Lines have one sample more than there are columns, in
+// front.
+type plane struct {
+	table       *table
+	component   int
+	above, line []uint16
+}
+
+// lines decodes all lines of a scan, and returns how many bytes it has.
+func (d *decoder) lines(planes []plane, predictor, shift int) (used int, err error) {
+	if d.restart%d.width != 0 { // T.81 §H.1.1
+		return 0, fmt.Errorf("restart interval of %d pixels, a line has %d", d.restart, d.width)
+	}
+	interval := d.restart / d.width // lines
+	for i := range planes {
+		planes[i].above, planes[i].line = make([]uint16, d.width+1), make([]uint16, d.width+1)
+	}
+	in := &bits{src: d.src}
+	first := uint16(1) << (d.precision - shift - 1) // T.81 §H.1.2.1
+	for y := range d.height {
+		top := y == 0
+		if interval > 0 && y > 0 && y%interval == 0 {
+			if err := in.restart(y/interval - 1); err != nil {
+				return 0, fmt.Errorf("line %d: %w", y+1, err)
+			}
+			top = true
+		}
+		if len(planes) == 1 {
+			err = planes[0].decode(in, predictor, top, first)
+		} else {
+			err = interleaved(planes, in, predictor, top, first)
+		}
+		if err == nil && in.short() {
+			err = errTruncated
+		}
+		if err != nil {
+			return 0, fmt.Errorf("line %d: %w", y+1, err)
+		}
+		for i := range planes {
+			p := &planes[i]
+			out := d.out[y*d.width*d.components+p.component:]
+			for x, v := range p.line[1:] {
+				out[x*d.components] = v << shift
+			}
+			p.above, p.line = p.line, p.above
+		}
+	}
+	return in.end(), nil
+}
+
+// decode decodes a line of the only component of a scan.
+func (p *plane) decode(in *bits, predictor int, top bool, first uint16) error {
+	above, line := p.above, p.line[:len(p.above)]
+	x := 1
+	left := above[1] // the first sample of a line is predicted from the one above (T.81 §H.1.2.1)
+	if top {
+		left, predictor = first, 1
+	}
+	v, err := p.difference(in)
+	if err != nil {
+		return err
+	}
+	left += v
+	line[1] = left
+	for x = 2; x < len(line); x++ {
+		diff, err := p.difference(in)
+		if err != nil {
+			return err
+		}
+		left = predict(predictor, left, above[x], above[x-1]) + diff // modulo 2^16
+		line[x] = left
+	}
+	return nil
+}
+
+// interleaved decodes a line of several components, whose samples alternate.
+func interleaved(planes []plane, in *bits, predictor int, top bool, first uint16) error {
+	for x := 1; x < len(planes[0].line); x++ {
+		for i := range planes {
+			p := &planes[i]
+			diff, err := p.difference(in)
+			if err != nil {
+				return err
+			}
+			switch {
+			case x == 1 && top:
+				p.line[x] = first + diff
+			case x == 1:
+				p.line[x] = p.above[x] + diff
+			case top:
+				p.line[x] = p.line[x-1] + diff
+			default:
+				p.line[x] = predict(predictor, p.line[x-1], p.above[x], p.above[x-1]) + diff
+			}
+		}
+	}
+	return nil
+}
+
+// predict is T.81 Table H.1.
+func predict(predictor int, a, b, c uint16) uint16 {
+	ra, rb, rc := int32(a), int32(b), int32(c)
+	switch predictor {
+	case 1:
+		return a
+	case 2:
+		return b
+	case 3:
+		return c
+	case 4:
+		return uint16(ra + rb - rc)
+	case 5:
+		return uint16(ra + (rb-rc)>>1)
+	case 6:
+		return uint16(rb + (ra-rc)>>1)
+	}
+	return uint16((ra + rb) >> 1)
+}
+
+// difference decodes one difference, modulo 2^16 (T.81 §H.1.2.2).
+func (p *plane) difference(in *bits) (uint16, error) {
+	if in.n < 32 { // a code and its bits
+		in.fill()
+	}
+	entry := p.table[in.acc>>48]
+	length, category := int(entry>>8), int(entry&0xFF)
+	if length == 0 {
+		return 0, errors.New("no such Huffman code")
+	}
+	if category == maxCategory { // 32768, without further bits
+		in.acc <<= length
+		in.n -= length
+		return 1 << 15, nil
+	}
+	v := int32(in.acc << length >> 1 >> (63 - category))
+	in.acc <<= length + category
+	in.n -= length + category
+	if category > 0 && v < 1<<(category-1) {
+		v -= 1<<category - 1
+	}
+	return uint16(v), nil
+}
+
+// restart goes behind the restart marker that must be here, the n-th from 0 (T.81 §F.2.2.4).
+func (b *bits) restart(n int) error {
+	at := b.end()
+	if at+2 > len(b.src) {
+		return errTruncated
+	}
+	if m := b.src[at+1]; b.src[at] != 0xFF || m != rst0+byte(n%8) {
+		return fmt.Errorf("bytes %02X%02X where restart marker %d should be", b.src[at], m, n%8)
+	}
+	*b = bits{src: b.src, pos: at + 2}
+	return nil
+}
+
+// end is where the entropy-coded data ends: at the next marker, as far as what was read ahead tells.
+func (b *bits) end() int {
+	at := b.pos
+	for at+1 < len(b.src) && (b.src[at] != 0xFF || b.src[at+1] == 0 || b.src[at+1] == 0xFF) {
+		at++
+	}
+	if at+1 >= len(b.src) {
+		return len(b.src)
+	}
+	return at
+}

@@ -1,0 +1,98 @@
+package jpegls
+
+import "math/bits"
+
+// reader reads entropy-coded data up to the next marker. Behind a byte FF, a zero bit is stuffed in (T.87 §C.2.1).
+// Behind the data come zeros, which are counted: the caller asks now and then whether it has been given some.
+type reader struct {
+	src   []byte
+	pos   int
+	acc   uint64 // the next bits, from the top
+	n     int    // how many there are
+	zeros int    // how many of them, at the end, are not from src
+	ff    bool   // the byte before pos is FF
+}
+
+// fill makes at least 49 bits ready.
+func (r *reader) fill() {
+	for r.n <= 48 {
+		c, width := byte(0), 8
+		switch {
+		case r.pos >= len(r.src):
+			r.zeros += 8
+		case r.ff: // below 0x80: the top bit is the stuffed one
+			c, width, r.ff = r.src[r.pos]<<1, 7, false
+			r.pos++
+		case r.src[r.pos] != 0xFF:
+			c = r.src[r.pos]
+			r.pos++
+		case r.pos+1 < len(r.src) && r.src[r.pos+1] < 0x80:
+			c, r.ff = 0xFF, true
+			r.pos++
+		default: // a marker
+			r.zeros += 8
+		}
+		r.acc |= uint64(c) << (56 - r.n)
+		r.n += width
+	}
+}
+
+// short reports whether bits were taken that are not from src.
+func (r *reader) short() bool { return r.n < r.zeros }
+
+// bit takes one bit.
+func (r *reader) bit() bool {
+	if r.n < 1 {
+		r.fill()
+	}
+	b := r.acc>>63 != 0
+	r.acc <<= 1
+	r.n--
+	return b
+}
+
+// take takes n bits, at most 32.
+func (r *reader) take(n int) int {
+	if r.n < n {
+		r.fill()
+	}
+	v := int(r.acc >> 1 >> (63 - n))
+	r.acc <<= n
+	r.n -= n
+	return v
+}
+
+// zeroRun takes zeros and the one bit behind them, and reports false where there are more than limit.
+func (r *reader) zeroRun(limit int) (run int, ok bool) {
+	for {
+		if r.n < 32 {
+			r.fill()
+		}
+		n := min(bits.LeadingZeros64(r.acc), r.n)
+		if run += n; run > limit {
+			return run, false
+		}
+		if n < r.n {
+			r.drop(n + 1)
+			return run, true
+		}
+		r.drop(n)
+	}
+}
+
+func (r *reader) drop(n int) {
+	r.acc <<= n
+	r.n -= n
+}
+
+// end is where the entropy-coded data ends: at the next marker, as far as what was read ahead tells.
+func (r *reader) end() int {
+	at := r.pos
+	for at+1 < len(r.src) && (r.src[at] != 0xFF || r.src[at+1] < 0x80 || r.src[at+1] == 0xFF) {
+		at++
+	}
+	if at+1 >= len(r.src) {
+		return len(r.src)
+	}
+	return at
+}

@@ -1,0 +1,270 @@
+// Package jpegls decodes JPEG-LS (ITU-T T.87, ISO 14495-1), lossless and near-lossless: 2 to 16 bits, any number of
+// components in the three interleave modes, preset coding parameters. Mapping tables, restart intervals and the colour
+// transforms of one vendor are refused; DICOM has none of them (PS3.5 §8.2.3).
+package jpegls
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Markers of T.87 Table C.1 and T.81 Table B.1.
+const (
+	soi   = 0xD8
+	eoi   = 0xD9
+	sos   = 0xDA
+	dri   = 0xDD
+	app8  = 0xE8
+	sof55 = 0xF7
+	lse   = 0xF8
+)
+
+var errTruncated = errors.New("JPEG-LS stream ends too early")
+
+// Info is what the stream says of itself.
+type Info struct {
+	Precision int // bits a sample
+	Near      int // the most that a sample may differ from the original; 0 is lossless
+}
+
+// presets are the coding parameters of an LSE segment (T.87 §C.2.4.1.1); 0 stands for the default.
+type presets struct{ maxval, t1, t2, t3, reset int }
+
+type decoder struct {
+	src []byte // what is not yet read
+
+	width, height, components int // as the image says; the frame header must agree
+	info                      Info
+	ids                       []byte
+	seen                      []bool
+	presets                   presets
+
+	out []uint16 // samples of a pixel together
+}
+
+// Decode returns the samples of a frame of the given size, those of a pixel together. A stream of another size is an
+// error; it is found before memory is taken for it.
+func Decode(src []byte, width, height, components int) ([]uint16, Info, error) {
+	if width < 1 || height < 1 || components < 1 {
+		return nil, Info{}, fmt.Errorf("image of %d x %d pixels with %d samples", width, height, components)
+	}
+	if len(src) < 2 || src[0] != 0xFF || src[1] != soi {
+		return nil, Info{}, errors.New("no JPEG-LS stream: it does not begin with SOI")
+	}
+	d := &decoder{src: src[2:], width: width, height: height, components: components}
+	for !d.complete() { // some writers leave EOI out
+		if err := d.next(); err != nil {
+			return nil, Info{}, err
+		}
+	}
+	return d.out, d.info, nil
+}
+
+func (d *decoder) complete() bool {
+	for _, s := range d.seen {
+		if !s {
+			return false
+		}
+	}
+	return len(d.seen) > 0
+}
+
+// next takes a marker segment, and the scan behind it where it is a scan header.
+func (d *decoder) next() error {
+	marker, b, err := d.segment()
+	if err != nil {
+		return err
+	}
+	switch {
+	case marker == sof55:
+		return d.frame(b)
+	case marker == lse:
+		return d.preset(b)
+	case marker == sos:
+		return d.scan(b)
+	case marker == dri:
+		for _, c := range b {
+			if c != 0 {
+				return errors.New("JPEG-LS with restart intervals, which is not read")
+			}
+		}
+	case marker == app8 && len(b) == 5 && string(b[:4]) == "mrfx" && b[4] != 0:
+		return errors.New("JPEG-LS with a vendor's colour transform, which is not read")
+	case marker >= 0xC0 && marker <= 0xCF:
+		return fmt.Errorf("marker FF%02X is not of JPEG-LS", marker)
+	}
+	return nil
+}
+
+// segment takes the next marker, with fill bytes before it, and its parameters (T.81 §B.1.1).
+func (d *decoder) segment() (marker byte, b []byte, err error) {
+	if len(d.src) > 0 && d.src[0] != 0xFF {
+		return 0, nil, fmt.Errorf("byte %02X where a JPEG-LS marker should be", d.src[0])
+	}
+	for len(d.src) > 0 && d.src[0] == 0xFF {
+		d.src = d.src[1:]
+	}
+	if len(d.src) < 3 {
+		return 0, nil, errTruncated
+	}
+	if marker = d.src[0]; marker < 0xC0 || marker >= 0xD0 && marker <= eoi {
+		return 0, nil, fmt.Errorf("marker FF%02X out of place", marker)
+	}
+	n := int(binary.BigEndian.Uint16(d.src[1:]))
+	if n < 2 || n > len(d.src)-1 {
+		return 0, nil, fmt.Errorf("marker segment of %d bytes, %d left", n, len(d.src)-1)
+	}
+	b, d.src = d.src[3:1+n], d.src[1+n:]
+	return marker, b, nil
+}
+
+// frame reads the frame header (T.87 §C.2.2).
+func (d *decoder) frame(b []byte) error {
+	if d.ids != nil {
+		return errors.New("second frame header")
+	}
+	if len(b) < 6 || len(b) != 6+3*int(b[5]) {
+		return fmt.Errorf("frame header of %d bytes", len(b))
+	}
+	height, width := int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
+	if width != d.width || height != d.height || int(b[5]) != d.components {
+		return fmt.Errorf("JPEG-LS frame of %d x %d pixels with %d samples, the image has %d x %d with %d",
+			width, height, b[5], d.width, d.height, d.components)
+	}
+	if d.info.Precision = int(b[0]); d.info.Precision < 2 || d.info.Precision > 16 {
+		return fmt.Errorf("samples of %d bits", d.info.Precision)
+	}
+	ids := make([]byte, 0, d.components)
+	for c := b[6:]; len(c) > 0; c = c[3:] {
+		if d.components > 1 && c[1] != b[7] {
+			return errors.New("components of different resolution")
+		}
+		for _, id := range ids {
+			if id == c[0] {
+				return fmt.Errorf("two components with number %d", id)
+			}
+		}
+		ids = append(ids, c[0])
+	}
+	d.ids, d.seen = ids, make([]bool, d.components)
+	return nil
+}
+
+// preset reads an LSE segment (T.87 §C.2.4.1).
+func (d *decoder) preset(b []byte) error {
+	if len(b) != 11 || b[0] != 1 {
+		return errors.New("JPEG-LS with a mapping table or an extended size, which is not read")
+	}
+	word := func(i int) int { return int(binary.BigEndian.Uint16(b[1+2*i:])) }
+	d.presets = presets{word(0), word(1), word(2), word(3), word(4)}
+	return nil
+}
+
+// scan reads a scan header (T.87 §C.2.3) and decodes what follows it.
+func (d *decoder) scan(b []byte) error {
+	if d.ids == nil {
+		return errors.New("scan before the frame header")
+	}
+	if len(b) < 4 || len(b) != 4+2*int(b[0]) || b[0] < 1 || int(b[0]) > d.components {
+		return fmt.Errorf("scan header of %d bytes", len(b))
+	}
+	n := int(b[0])
+	which := make([]int, n)
+	for i := range which {
+		at := -1
+		for c, id := range d.ids {
+			if id == b[1+2*i] {
+				at = c
+			}
+		}
+		if at < 0 || d.seen[at] {
+			return fmt.Errorf("scan of component %d, which is decoded or not there", b[1+2*i])
+		}
+		if b[2+2*i] != 0 {
+			return errors.New("JPEG-LS with a mapping table, which is not read")
+		}
+		d.seen[at], which[i] = true, at
+	}
+	near, interleave, transform := int(b[1+2*n]), b[2+2*n], b[3+2*n]
+	if interleave > bySample || (interleave == byPlane) != (n == 1) || transform != 0 {
+		return fmt.Errorf("scan of %d components with interleave mode %d and point transform %d", n, interleave, transform)
+	}
+	p, err := d.presets.resolve(d.info.Precision, near)
+	if err != nil {
+		return err
+	}
+	d.info.Near = max(d.info.Near, near)
+	if d.out == nil {
+		d.out = make([]uint16, d.width*d.height*d.components)
+	}
+	s := newScan(d.src, p, d.width, n)
+	if err := s.decode(d.out, which, d.height, d.components, interleave); err != nil {
+		return err
+	}
+	d.src = d.src[s.in.end():]
+	return nil
+}
+
+// Interleave modes (T.87 §C.2.3).
+const (
+	byPlane  = 0
+	byLine   = 1
+	bySample = 2
+)
+
+// params are the coding parameters of a scan (T.87 §A.1, §C.2.4.1.1).
+type params struct {
+	near, maxval, t1, t2, t3, reset int
+	step                            int // 2 near + 1
+	rng, qbpp, limit                int
+}
+
+func (p presets) resolve(precision, near int) (params, error) {
+	out := params{near: near, step: 2*near + 1, maxval: p.maxval, t1: p.t1, t2: p.t2, t3: p.t3, reset: p.reset}
+	if out.maxval == 0 {
+		out.maxval = 1<<precision - 1
+	}
+	if out.maxval >= 1<<precision || near > min(255, out.maxval/2) {
+		return params{}, fmt.Errorf("samples up to %d, near %d, in %d bits", out.maxval, near, precision)
+	}
+	clamp := func(v, low int) int {
+		if v > out.maxval || v < low {
+			return low
+		}
+		return v
+	}
+	t1, t2, t3 := 0, 0, 0 // T.87 §C.2.4.1.1.1
+	if out.maxval >= 128 {
+		factor := (min(out.maxval, 4095) + 128) / 256
+		t1 = clamp(factor*(3-2)+2+3*near, near+1)
+		t2 = clamp(factor*(7-3)+3+5*near, t1)
+		t3 = clamp(factor*(21-4)+4+7*near, t2)
+	} else {
+		factor := 256 / (out.maxval + 1)
+		t1 = clamp(max(2, 3/factor+3*near), near+1)
+		t2 = clamp(max(3, 7/factor+5*near), t1)
+		t3 = clamp(max(4, 21/factor+7*near), t2)
+	}
+	for v, def := range map[*int]int{&out.t1: t1, &out.t2: t2, &out.t3: t3, &out.reset: 64} {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	if out.t1 <= near || out.t2 < out.t1 || out.t3 < out.t2 || out.t3 > out.maxval || out.reset < 3 {
+		return params{}, fmt.Errorf("thresholds %d, %d, %d and reset %d with samples up to %d", out.t1, out.t2, out.t3, out.reset, out.maxval)
+	}
+	out.rng = (out.maxval+2*near)/out.step + 1
+	out.qbpp = log2(out.rng)
+	bpp := max(2, log2(out.maxval+1))
+	out.limit = 2 * (bpp + max(8, bpp))
+	return out, nil
+}
+
+// log2 is the logarithm rounded up.
+func log2(n int) (l int) {
+	for 1<<l < n {
+		l++
+	}
+	return l
+}
