@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -72,7 +73,7 @@ def reproduce(w: Wanted, on: Machine, say: Callable[[str], None] = print) -> Pat
         f"{w.seeds} seed{'s' * (w.seeds > 1)}: {len(steps)} steps, {len(done)} done already; {on.device}, {w.processes} process{'es' * (w.processes > 1)}")
     seconds = _run([s for s in steps if s not in done], {s.name for s in done}, c, w.processes, say)
     _collect(w, c)
-    _describe(w, c, seconds)
+    _describe(w, c, seconds, sum(os.times()[:4]))
     say(f"all steps: {time.monotonic() - begun:.0f} s; results in {w.out / 'volumes.csv'}")
     from .. import report
 
@@ -204,10 +205,10 @@ def _collect(w: Wanted, c: Context) -> None:
     write_rows(w.out / "volumes.csv", rows, COLUMNS)
 
 
-def _describe(w: Wanted, c: Context, seconds: dict[str, float]) -> None:
-    """methods.json; seconds of steps that an earlier call ran are kept."""
+def _describe(w: Wanted, c: Context, seconds: dict[str, float], processor_seconds: float) -> None:
+    """methods.json. What earlier calls took is kept: wall seconds by step, processor seconds of this and its child processes."""
     path = w.out / "methods.json"
-    before = json.loads(path.read_text())["seconds"] if path.exists() else {}
+    before = json.loads(path.read_text()) if path.exists() else {"seconds": {}, "processor_seconds": 0.0}
     sets = {}
     for s in (*c.labelled, *([c.pretext] if c.pretext else [])):
         store = s.slices(c.study.window).store
@@ -220,6 +221,7 @@ def _describe(w: Wanted, c: Context, seconds: dict[str, float]) -> None:
              "deviations": deviations(w.study, names), "settings": asdict(w.study),
              "segmentation": {n: asdict(w.study.segmentation_of(n)) for n in names},
              "machine": {"device": c.on.device, "precision": str(c.on.dtype or torch.float32).removeprefix("torch."), "torch": torch.__version__},
-             "seconds": {**before, **{k: round(v, 1) for k, v in seconds.items()}}}
+             "processor_seconds": round(before["processor_seconds"] + processor_seconds, 1),
+             "seconds": {**before["seconds"], **{k: round(v, 1) for k, v in seconds.items()}}}
     with whole(path) as part:
         part.write_text(json.dumps(facts, indent=1) + "\n")

@@ -1,0 +1,77 @@
+"""The paper's settings are the defaults, and its tables hold together."""
+
+from dataclasses import FrozenInstanceError, asdict
+
+import pytest
+
+from ich import paper
+from ich.methods.nets import unet
+from ich.methods.scales import PAPER, SCALES, SMALL, deviations
+from ich.unet import parameters
+
+
+def test_every_row_of_table_3_has_numbers():
+    for name, rows in paper.PAPER_TABLE3.items():
+        assert tuple(rows) == paper.METHODS and set(paper.TITLES) == set(paper.METHODS), name
+        for row in rows.values():
+            assert set(row) == {*paper.METRICS, *paper.ICH_METRICS}
+            assert all(0 < mean < 100 and 0 < sd < 50 for mean, sd in row.values())
+
+
+def test_best_numbers_of_the_text():
+    """Section 3: 50.06 % on Hssayeni with CE, 63.23 % on Seg-CQ500 with DL, are the best Dice on volumes with hemorrhage."""
+    for dataset, method, value in (("hssayeni", "multilabel-ce", 50.06), ("seg-cq500", "multilabel-dl", 63.23)):
+        dice = {m: row["dice_ich"][0] for m, row in paper.PAPER_TABLE3[dataset].items()}
+        assert max(dice, key=dice.get) == method and dice[method] == value
+
+
+def test_table_1_adds_up():
+    for row in paper.PAPER_TABLE1.values():
+        assert row["volumes"] == row["normal"] + row["ich"]
+        assert row["slices"] == row["normal_slices"] + row["ich_slices"]
+
+
+def test_all_volumes_follow_from_hemorrhage_and_normal_ones():
+    """On volumes without hemorrhage recall is 1 by definition (epsilon), which fixes recall over all of Hssayeni."""
+    for method, row in paper.PAPER_TABLE3["hssayeni"].items():
+        assert row["recall"][0] == pytest.approx((36 * row["recall_ich"][0] + 39 * 100) / 75, abs=0.01), method
+
+
+def test_network_of_the_paper():
+    assert parameters(unet(paper.Network(), 0.5)) == 7_765_409
+    assert parameters(unet(paper.Network(factor=2), 0.0)) == 5_409_089  # the authors' classification runs
+
+
+@pytest.mark.parametrize("field, value", [
+    ("segmentation.hssayeni.epochs", 100), ("segmentation.hssayeni.batch", 16), ("segmentation.hssayeni.folds", 10),
+    ("segmentation.seg-cq500.epochs", 40), ("segmentation.seg-cq500.batch", 32), ("segmentation.seg-cq500.folds", 5),
+    ("segmentation.hssayeni.alpha", 0.2), ("segmentation.hssayeni.normal_per_ich", 2.0), ("segmentation.hssayeni.bce_epochs", 0),
+    ("optimiser.lr", 1e-3), ("optimiser.decay", 0.96), ("optimiser.weight_decay", 1e-6), ("size", 256), ("window", (-50.0, 150.0)),
+    ("restoration.epochs", 50), ("restoration.batch", 32), ("restoration.swaps", 20), ("restoration.patch", 20),
+    ("global_contrastive.epochs", 50), ("global_contrastive.batch", 60), ("global_contrastive.temperature", 0.1),
+    ("global_contrastive.head", (512, 128)), ("global_contrastive.augment.rotate", 90.0), ("global_contrastive.augment.translate", 0.15),
+    ("local_contrastive.epochs", 50), ("local_contrastive.batch", 24), ("local_contrastive.head", (128, 32)),
+    ("local_contrastive.regions", 20), ("local_contrastive.region", 3), ("local_contrastive.augment.flip", 0.0),
+    ("classification.epochs", 50), ("classification.batch", 64), ("classification.head", (1024, 256)), ("pretext.validation", 5000),
+    ("tissue.window", (0.0, 600.0)), ("tissue.batch", 20), ("bone.window", (150.0, 650.0)), ("bone.batch", 16), ("bone.epochs", 50),
+])
+def test_default(field, value):
+    """Read off sections 2.3 to 2.6 a second time."""
+    at = asdict(paper.Study())
+    for key in field.split("."):
+        at = at[key]
+    assert at == value
+
+
+def test_settings_cannot_be_changed_in_place():
+    with pytest.raises(FrozenInstanceError):
+        paper.Optimiser().lr = 1.0
+
+
+def test_reduced_runs_name_what_they_change():
+    assert deviations(PAPER, ["hssayeni", "seg-cq500"]) == []
+    changed = {d["setting"]: (d["here"], d["paper"]) for d in deviations(SMALL, ["synthetic"])}
+    assert changed["network.base"] == (8, 32) and changed["segmentation.synthetic.bce_epochs"][1] == 0
+    for study in SCALES.values():  # what makes a method that method is never reduced
+        assert study.optimiser == paper.Optimiser() and study.global_contrastive.augment == paper.GLOBAL_VIEWS
+        assert study.local_contrastive.regions == 20 and study.other.alpha == 0.2
