@@ -21,6 +21,7 @@ import numpy as np
 from . import heads, judge
 from .measure import dice, measure
 from .reader import Reader, apply_post, clean_cavity, prepare
+from .report.clinical import HeadResult, clinical, head_row
 from .scan import Scan, name_of, read_sample, read_scan, volumes
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scan", "Source", "apply_post", "clean_cavity", "dice", "evaluate", "prepare", "volumes"]
 
+CLINICAL = "head"  # key of a row's share in `clinical`, on its way to it
 WORST = 6  # pictures of each way to fail
 
 
@@ -67,8 +69,10 @@ def evaluate(source: Source, wanted: Wanted, out: Path, processes: int = 2, prog
     version = heads.version_of(cache)
     reader = reader_of(source)  # a wrong folder shows at once, not in a worker
     rows = _measure_all(source, jobs_of(wanted), wanted.widen, cache, out, processes, progress)
+    heads_seen = [row.pop(CLINICAL) for row in judge.of_kind(rows, "phantom")]
     result = {"networks": reader.counts, "generator": {"heads": version, "now": heads.generator_version(), "widen": wanted.widen},
-              "summary": judge.summary(rows), "judged": judge.judged(rows)}
+              "summary": judge.summary(rows), "judged": judge.judged(rows),
+              "clinical": clinical(heads_seen) if heads_seen else None}
     for key, kind in (("scans", "scan"), ("painted", "painted"), ("samples", "sample"), ("phantoms", "phantom")):
         result[key] = judge.of_kind(rows, kind)
     result = rounded(result)
@@ -117,10 +121,13 @@ def _room(source: Source, path: Path) -> Room:
 def _one(source: Source, job: Job, widen: float, cache: Path, out: Path) -> dict:
     """Row of one scan; what was found is kept for the pictures."""
     scan = scan_of(job, source, widen, cache)
-    cavity, found = reader_of(source).read(scan)
+    reading = reader_of(source).read(scan)
     (out / "found").mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out / "found" / f"{scan.kind}-{scan.name}.npz", found=found)
-    return measure(scan, cavity, found)
+    np.savez_compressed(out / "found" / f"{scan.kind}-{scan.name}.npz", found=reading.label)
+    row = measure(scan, reading.cavity, reading.label)
+    if scan.kind == "phantom":
+        row[CLINICAL] = head_row(HeadResult(scan.name, scan.label, reading.label, scan.slice_ml(), reading.any))
+    return row
 
 
 def _measure_all(source, jobs, widen, cache, out, processes, progress) -> list[dict]:
@@ -160,9 +167,9 @@ def rounded(x):
     """Four decimals everywhere: enough to read, and the same on every machine."""
     if isinstance(x, dict):
         return {k: rounded(v) for k, v in x.items()}
-    if isinstance(x, list):
+    if isinstance(x, (list, tuple)):
         return [rounded(v) for v in x]
-    return x if isinstance(x, (str, int, bool)) else round(float(x), 4)
+    return x if x is None or isinstance(x, (str, int, bool)) else round(float(x), 4)
 
 
 def text(result: dict) -> str:

@@ -74,4 +74,4 @@ def false_blood(scan: Scan, cavity: np.ndarray, false: np.ndarray) -> dict:
     largest = np.bincount(parts.ravel(), weights=weight.ravel(), minlength=n + 1)[1:].max() if n else 0.0
     rim = near.sum(axis=(1, 2)) * scan.slice_ml()
     return {"false_ml": scan.ml(false), "false_largest_ml": float(largest), "rim_ml": float(rim.sum()),
-            "rim_slices_ml": {int(z): float(rim[z]) for z in np.flatnonzero(rim)}}
+            "rim_slices_ml": {str(z): float(rim[z]) for z in np.flatnonzero(rim)}}

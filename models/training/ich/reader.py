@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,16 @@ CAVITY_HU = (-200.0, 200.0)
 BATCH = 8  # slices at a time
 
 Run = Callable[[np.ndarray], np.ndarray]  # (B, C, N, N) -> probabilities (B, K, N, N), float32
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the networks see in a scan: cavity bool, label (0 outside, 1 cavity, 2.. subtypes) and the probability of any
+    hemorrhage, (S, rows, columns) each."""
+
+    cavity: np.ndarray
+    label: np.ndarray
+    any: np.ndarray | None
 
 
 class Reader:
@@ -80,12 +90,13 @@ class Reader:
                 mask |= self.probabilities(scan, role)[0] >= 0.5
         return clean_cavity(mask, scan.hu)
 
-    def read(self, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
-        """Cavity (S, rows, columns) bool and label: 0 outside, 1 cavity, 2.. subtypes."""
+    def read(self, scan: Scan) -> Reading:
+        """The whole analysis; without a bleed network only the cavity."""
         cavity = self.cavity(scan)
         if "bleed" not in self.nets:
-            return cavity, cavity.astype(np.uint8)
-        return cavity, apply_post(scan, cavity, self.probabilities(scan, "bleed"), self.post)
+            return Reading(cavity, cavity.astype(np.uint8), None)
+        prob = self.probabilities(scan, "bleed")
+        return Reading(cavity, apply_post(scan, cavity, prob, self.post), prob[0])
 
 
 def settings_of(entry: dict) -> Settings:

@@ -58,7 +58,7 @@ def test_a_rim_is_what_lies_at_the_wall():
     found[2, 2, 2:12] = 5
     row = measure(scan, cavity, found)
     assert row["false_ml"] == pytest.approx(14 * 0.005) and row["rim_ml"] == pytest.approx(10 * 0.005)
-    assert row["rim_slices_ml"] == {2: pytest.approx(0.05)}
+    assert row["rim_slices_ml"] == {"2": pytest.approx(0.05)}
 
 
 def test_uneven_slices_count_what_they_stand_for():
@@ -144,6 +144,7 @@ def test_whole_evaluation_of_the_shipped_bundle(small_head, tmp_path):
     assert result["phantoms"][0]["cavity_dice"] > 0.9 and result["phantoms"][0]["found_ml"]["total"] > 1
     assert {j["what"] for j in result["judged"]} >= {"cavity Dice", "any Dice, acute over 5 mL", "EDH Dice, acute over 5 mL"}
     assert json.loads((tmp_path / "out/evaluate.json").read_text()) == result
+    assert result["clinical"]["heads"] == 1 and result["clinical"]["detection"]["lesions"]["EDH"]["all"]["n"] >= 1
     assert (tmp_path / "out/worst/head000.png").stat().st_size > 1000 and not math.isnan(result["summary"]["phantom"]["cavity_dice"]["mean"])
 
 
