@@ -77,6 +77,8 @@ type Destination struct {
 	AETitle    string `mapstructure:"ae_title" sample:"PACS1" doc:"Its application entity title."`
 	TLS        bool   `mapstructure:"tls" sample:"false" doc:"Call it over TLS, with the files under dicom.tls."`
 	ServerName string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Name in its certificate; empty: the host of its address."`
+	Username   string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`
+	Passcode   string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
 }
 
 // Delivery is how results are sent.

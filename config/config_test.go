@@ -68,6 +68,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"peer without fingerprint", "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}\n  peers: [{ae_title: CT1}]", "dicom.peers[0].certificates"},
 		{"certificate without TLS", "dicom:\n  peers: [{ae_title: CT1, certificates: [ct1]}]", "dicom.tls.listen"},
 		{"passcode of nobody", "dicom:\n  peers: [{ae_title: CT1, passcode: x}]", "dicom.peers[0].passcode"},
+		{"passcode for nobody", "destinations: [{name: a, address: 'h:1', ae_title: A, passcode: x}]", "destinations[0].passcode"},
 		{"no place for a peer", "dicom:\n  max_per_peer: 0", "dicom.max_per_peer"},
 		{"long title", "dicom:\n  ae_title: SEVENTEENLETTERS1", "dicom.ae_title"},
 		{"blank title", "dicom:\n  ae_title: '  '", "dicom.ae_title"},

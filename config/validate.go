@@ -37,6 +37,9 @@ func (c *Config) Validate() error {
 		if err := aeTitle(key+".ae_title", d.AETitle); err != nil {
 			return err
 		}
+		if d.Passcode != "" && d.Username == "" {
+			return fmt.Errorf("%s.passcode: a passcode needs a username", key)
+		}
 	}
 	if c.HTTP.Listen != "" {
 		if !hostPort(c.HTTP.Listen) {

@@ -88,16 +88,12 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 	note("configuration", "valid", nil) // Load has refused any other
 	detail, err := checkState(c)
 	note("state folder", detail, err)
-	for _, l := range []struct{ key, address, unit string }{
-		{"dicom.listen", c.DICOM.Listen, "ichor.socket"}, {"dicom.tls.listen", c.DICOM.TLS.Listen, "ichor-tls.socket"},
-	} {
-		switch l.address {
-		case "":
-		case config.Systemd: // which holds the port already, where the unit is enabled
-			note(l.key, "comes from "+l.unit+"; 'systemctl status "+l.unit+"' tells whether it is there", nil)
-		default:
-			note(l.key, l.address+" is free", checkPort(ctx, l.address))
+	for _, e := range entrances(c.DICOM) {
+		if e.address == config.Systemd { // which holds the port already, where the unit is enabled
+			note(e.key, "comes from "+e.unit+"; 'systemctl status "+e.unit+"' tells whether it is there", nil)
+			continue
 		}
+		note(e.key, e.address+" is free", checkPort(ctx, e.address))
 	}
 	credentials, err := openCredentials(c, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -120,7 +116,7 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 		if offline {
 			continue
 		}
-		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second}
+		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second, identity: identity(d)}
 		if d.TLS && credentials != nil {
 			p.security = credentials.Client(d.ServerName)
 		} else if d.TLS {

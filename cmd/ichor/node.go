@@ -28,6 +28,7 @@ type node struct {
 	config config.Config
 	log    *slog.Logger
 
+	passed      map[string]ports // by systemd, until dicom takes them
 	dicom       ports
 	credentials *secure.Credentials // of TLS; nil: none are configured
 	server      *scp.Server
@@ -49,6 +50,9 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if err := n.claimSockets(); err != nil {
+		return nil, err
+	}
 	if n.credentials, err = openCredentials(c, log); err != nil {
 		return nil, err
 	}
@@ -139,7 +143,11 @@ func (n *node) newDeliverer() *deliver.Deliverer {
 // Close frees what newNode opened, in the opposite order. It comes after run.
 func (n *node) Close() error {
 	var errs []error
-	for _, l := range append(slices.Clone(n.dicom), n.http) {
+	listeners := append(slices.Clone(n.dicom), n.http)
+	for _, lns := range n.passed {
+		listeners = append(listeners, lns...)
+	}
+	for _, l := range listeners {
 		if l != nil {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, err)

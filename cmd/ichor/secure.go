@@ -11,6 +11,7 @@ import (
 	"ichor/reporting/deliver"
 	"ichor/scp/dimse"
 	"ichor/scp/secure"
+	"ichor/scp/ul"
 )
 
 // openCredentials reads the files of dicom.tls. Without any there are none, unless a destination is called over TLS:
@@ -28,18 +29,33 @@ func openCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, er
 	return credentials, nil
 }
 
-// dial calls a destination, over TLS where that is set for it.
+// dial calls a destination, over TLS and with a user identity where that is set for it.
 func (n *node) dial(ctx context.Context, o dimse.ConnectOptions) (deliver.Peer, error) {
 	for _, d := range n.config.Destinations {
-		if d.TLS && d.Address == o.Address && d.AETitle == o.CalledAE {
+		if d.Address != o.Address || d.AETitle != o.CalledAE {
+			continue
+		}
+		if d.TLS {
 			o.TLS = n.credentials.Client(d.ServerName)
 		}
+		o.Identity = identity(d)
 	}
 	scu, err := dimse.Connect(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	return scu, nil
+}
+
+// identity is the user identity for a destination, nil for none.
+func identity(d config.Destination) *ul.UserIdentity {
+	switch {
+	case d.Username == "":
+		return nil
+	case d.Passcode == "":
+		return &ul.UserIdentity{Type: ul.IdentityUsername, Primary: []byte(d.Username)}
+	}
+	return &ul.UserIdentity{Type: ul.IdentityPasscode, Primary: []byte(d.Username), Secondary: []byte(d.Passcode)}
 }
 
 // expiries says how long the certificates in use are good: for health and metrics.

@@ -39,7 +39,7 @@ func TestTLS(t *testing.T) {
 	}
 	ok(t, append([]string{"echo"}, args(router)...)...)
 	dir, _ := sampleStudy(t, "normal")
-	ok(t, append([]string{"send", address, dir}, args(router)[1:]...)...)
+	ok(t, append([]string{"send", address, filepath.Join(dir, "CT0001.dcm")}, args(router)[1:]...)...)
 	for name, c := range map[string]struct {
 		args []string
 		code int

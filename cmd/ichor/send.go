@@ -24,7 +24,8 @@ type peerFlags struct {
 	tls        bool
 	files      secure.Files
 	serverName string
-	security   *tls.Config // instead of the five above
+	security   *tls.Config // instead of the above
+	identity   *ul.UserIdentity
 }
 
 func (p *peerFlags) add(cmd *cobra.Command) {
@@ -72,7 +73,7 @@ func (p *peerFlags) connect(ctx context.Context, address string, contexts []ul.P
 		return nil, err
 	}
 	scu, err := dimse.Connect(ctx, dimse.ConnectOptions{
-		TLS: security, Address: address, CallingAE: p.calling, CalledAE: p.called, Contexts: contexts,
+		TLS: security, Identity: p.identity, Address: address, CallingAE: p.calling, CalledAE: p.called, Contexts: contexts,
 		ConnectTimeout: p.timeout, ResponseTimeout: p.timeout, WriteTimeout: p.timeout,
 	})
 	if _, unreachable := errors.AsType[*net.OpError](err); unreachable {

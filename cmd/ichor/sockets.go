@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,14 +27,14 @@ const firstPassed = 3
 
 // passedSockets takes the listening sockets that systemd opened for this process, by name: the way to port 104 without
 // root. There are none where it was started otherwise. Children do not inherit them.
-func passedSockets() (map[string][]net.Listener, error) {
+func passedSockets() (map[string]ports, error) {
 	pid, count, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		if err := os.Unsetenv(name); err != nil {
 			return nil, err
 		}
 	}
-	sockets := map[string][]net.Listener{}
+	sockets := map[string]ports{}
 	if pid != strconv.Itoa(os.Getpid()) { // meant for another process
 		return sockets, nil
 	}
@@ -58,47 +59,59 @@ func passedSockets() (map[string][]net.Listener, error) {
 	return sockets, nil
 }
 
-// listenDICOM opens the ports of the configuration, or takes them from systemd. The plain ones come first.
+// entrance is one of the ports of the node: an address of its own, or what systemd passes under a name.
+type entrance struct{ key, address, socket, unit string }
+
+// entrances are the DICOM ports that the configuration asks for, the plain one first.
+func entrances(c config.DICOM) []entrance {
+	return slices.DeleteFunc([]entrance{
+		{"dicom.listen", c.Listen, dicomSocket, "ichor.socket"},
+		{"dicom.tls.listen", c.TLS.Listen, dicomTLSSocket, "ichor-tls.socket"},
+	}, func(e entrance) bool { return e.address == "" })
+}
+
+// claimSockets takes what systemd passed, and refuses to start with other sockets than the configuration asks for.
+func (n *node) claimSockets() (err error) {
+	if n.passed, err = passedSockets(); err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, e := range entrances(n.config.DICOM) {
+		if e.address != config.Systemd {
+			continue
+		}
+		used[e.socket] = true
+		if len(n.passed[e.socket]) == 0 {
+			return fmt.Errorf("%s is %s, and systemd passed no socket named %s; run 'systemctl enable --now %s', or write host:port", e.key, e.address, e.socket, e.unit)
+		}
+	}
+	for name := range n.passed {
+		if !used[name] { // systemd would go on to take connections that nobody serves
+			return fmt.Errorf("systemd passed a socket named %q that the configuration does not use; write dicom.listen: systemd for %s, dicom.tls.listen: systemd for %s, or disable its unit",
+				name, dicomSocket, dicomTLSSocket)
+		}
+	}
+	return nil
+}
+
+// listenDICOM opens the ports of the configuration, or takes those that systemd passed.
 func (n *node) listenDICOM(ctx context.Context) error {
-	passed, err := passedSockets()
-	if err != nil {
-		return err
-	}
-	take := func(key, address, socket, unit string) (ports, error) {
-		switch address {
-		case "":
-			return nil, nil
-		case config.Systemd:
-			lns := passed[socket]
-			delete(passed, socket)
-			if len(lns) == 0 {
-				return nil, fmt.Errorf("%s is %s, and systemd passed no socket named %s; run 'systemctl enable --now %s', or write host:port", key, address, socket, unit)
+	for _, e := range entrances(n.config.DICOM) {
+		lns := n.passed[e.socket]
+		delete(n.passed, e.socket)
+		if e.address != config.Systemd {
+			ln, err := listen(ctx, e.key, e.address)
+			if err != nil {
+				return err
 			}
-			return lns, nil
+			lns = ports{ln}
 		}
-		ln, err := listen(ctx, key, address)
-		if err != nil {
-			return nil, err
-		}
-		return ports{ln}, nil
-	}
-	c := n.config.DICOM
-	if n.dicom, err = take("dicom.listen", c.Listen, dicomSocket, "ichor.socket"); err != nil {
-		return err
-	}
-	secure, err := take("dicom.tls.listen", c.TLS.Listen, dicomTLSSocket, "ichor-tls.socket")
-	if err != nil {
-		return err
-	}
-	for _, ln := range secure {
-		n.dicom = append(n.dicom, tls.NewListener(ln, n.credentials.Server(c.TLS.RequireClient)))
-	}
-	for name, lns := range passed { // systemd would go on to accept connections that nobody serves
 		for _, ln := range lns {
-			n.dicom = append(n.dicom, ln) // to be closed
+			if e.socket == dicomTLSSocket {
+				ln = tls.NewListener(ln, n.credentials.Server(n.config.DICOM.TLS.RequireClient))
+			}
+			n.dicom = append(n.dicom, ln)
 		}
-		return fmt.Errorf("systemd passed a socket named %q that the configuration does not use; write dicom.listen: systemd for %s, dicom.tls.listen: systemd for %s, or disable its unit",
-			name, dicomSocket, dicomTLSSocket)
 	}
 	return nil
 }
