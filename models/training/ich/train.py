@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import hashlib
 import math
 import signal
 import time
@@ -63,10 +64,10 @@ def _draw(cfg: Settings, step: int, gen: torch.Generator) -> np.random.Generator
     return rng
 
 
-def save(path: Path, net, ema, opt, step: int, cfg: Settings, phantoms: int) -> None:
+def save(path: Path, net, ema, opt, step: int, cfg: Settings, phantoms: int, start: str) -> None:
     part = path.with_suffix(".tmp")
     torch.save({"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict(), "step": step,
-                "visits": step * cfg.batch, "phantoms": phantoms, "settings": cfg.as_dict()}, part)
+                "visits": step * cfg.batch, "phantoms": phantoms, "settings": cfg.as_dict(), "start": start}, part)
     part.rename(path)
 
 
@@ -76,7 +77,7 @@ def load_net(path: Path) -> tuple[UNet, Settings, dict]:
     cfg = settings_from(saved["settings"])
     net = make_net(cfg)
     net.load_state_dict(saved["ema"])
-    return net.eval(), cfg, {k: saved[k] for k in ("step", "visits", "phantoms")}
+    return net.eval(), cfg, {k: saved.get(k, "") for k in ("step", "visits", "phantoms", "start")}
 
 
 class HeldOut:
@@ -130,18 +131,19 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
     net = make_net(cfg).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(net)
     opt = torch.optim.AdamW(net.parameters(), lr=cfg.lr, weight_decay=cfg.weight_decay)
-    step, steps = 0, math.ceil(cfg.visits / cfg.batch)
+    step, steps, begun_with = 0, math.ceil(cfg.visits / cfg.batch), ""
     if path.exists():
         saved = torch.load(path, map_location="cpu", weights_only=True)
         for target, key in ((net, "net"), (ema, "ema"), (opt, "opt")):
             target.load_state_dict(saved[key])
-        step = saved["step"]
+        step, begun_with = saved["step"], saved.get("start", "")
     gen = torch.Generator()
     loss_fn = bleed_loss if cfg.role == "bleed" else cavity_loss
     cache = Cache(cache_dir, cfg)
     judge = HeldOut(held_out, cfg) if held_out else None
     if start is not None and not path.exists():
         load_onnx(net, start)
+        begun_with = f"{start.name}, sha256 {hashlib.sha256(start.read_bytes()).hexdigest()}"
         cache.refresh()
         settle(net, (augment(*cache.batch(_draw(cfg, -1 - k, gen)), cfg, gen)[0] for k in range(SETTLE_BATCHES)))
         ema.load_state_dict(net.state_dict())
@@ -179,9 +181,9 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
                 f.flush()
             now = time.monotonic()
             if now - saved_at > SAVE_EVERY_S:
-                save(path, net, ema, opt, step, cfg, phantoms)
+                save(path, net, ema, opt, step, cfg, phantoms, begun_with)
                 saved_at = now
             if stop or step == pause_at or (minutes and now - begun > 60 * minutes):
                 break
-    save(path, net, ema, opt, step, cfg, phantoms)
+    save(path, net, ema, opt, step, cfg, phantoms, begun_with)
     return path
