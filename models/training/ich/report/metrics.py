@@ -49,8 +49,8 @@ class Mean:
 
 
 def mean_of(values: np.ndarray) -> Mean:
-    """values (seeds, volumes). SD over volumes of their mean over the seeds; 0 for a single volume."""
+    """values (seeds, volumes), NaN where a seed lacks a volume. SD over volumes of their mean over the seeds; 0 for a single volume."""
     values = np.atleast_2d(np.asarray(values, float))
-    each = values.mean(axis=0)
-    spread = float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else None
-    return Mean(values.shape[1], float(each.mean()), float(each.std(ddof=1)) if len(each) > 1 else 0.0, spread)
+    each = np.nanmean(values, axis=0)
+    spread = float(np.nanmean(values, axis=1).std(ddof=1)) if len(values) > 1 else None
+    return Mean(len(each), float(each.mean()), float(each.std(ddof=1)) if len(each) > 1 else 0.0, spread)

@@ -118,6 +118,11 @@ def volumes_needed(sd: float, difference: float) -> int:
     return math.ceil(2 * ((stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)) * sd / difference) ** 2)
 
 
+def p_equals(p: float | None) -> str:
+    """The same within a sentence."""
+    return "p not defined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p_text(p)}"
+
+
 def p_text(p: float | None) -> str:
     """As journals print it."""
     return "n/a" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
