@@ -129,7 +129,11 @@ func decode(raw []byte, sp span, chars repertoire) Element {
 // littleEndian copies raw, with words of size bytes turned round where they are big endian.
 func littleEndian(raw []byte, size int, bigEndian bool) []byte {
 	out := bytes.Clone(raw)
-	if bigEndian && size > 1 {
+	if bigEndian && size == 2 { // pixels, most of the time
+		for i := 0; i+2 <= len(out); i += 2 {
+			out[i], out[i+1] = out[i+1], out[i]
+		}
+	} else if bigEndian && size > 2 {
 		for i := 0; i+size <= len(out); i += size {
 			slices.Reverse(out[i : i+size])
 		}

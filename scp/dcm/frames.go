@@ -54,7 +54,8 @@ func (f *File) Frames() ([]Frame, error) {
 		var failed error
 		frames = cut(fragments, func(i int) bool {
 			var head [3]byte
-			if _, err := f.src.ReadAt(head[:min(fragments[i].length, 3)], fragments[i].offset); err != nil {
+			want := head[:min(fragments[i].length, 3)]
+			if n, err := f.src.ReadAt(want, fragments[i].offset); n < len(want) {
 				failed = fmt.Errorf("fragment %d: %w: %w", i+1, ErrTruncated, err)
 			}
 			return head == [3]byte{0xFF, 0xD8, 0xFF} || head == [3]byte{0xFF, 0x4F, 0xFF} // SOI, SOC
@@ -87,8 +88,8 @@ func (f *File) fragments() (items Frame, err error) {
 	at := f.Pixels.Offset
 	for {
 		var head [8]byte
-		if _, err := f.src.ReadAt(head[:], at); err != nil || at+8 > f.size {
-			return nil, fmt.Errorf("pixel data ends without a delimiter: %w", ErrTruncated)
+		if n, err := f.src.ReadAt(head[:], at); n < len(head) {
+			return nil, fmt.Errorf("pixel data ends without a delimiter: %w: %w", ErrTruncated, err)
 		}
 		tag := Tag(binary.LittleEndian.Uint16(head[:]))<<16 | Tag(binary.LittleEndian.Uint16(head[2:]))
 		e := extent{at + 8, int64(binary.LittleEndian.Uint32(head[4:]))}

@@ -118,7 +118,7 @@ func (e *encoder) keeps(p picture) bool {
 	return p.name == "s16" || e.only != "" || p.name != "slice" && slices.Contains(every, e.name)
 }
 
-func (e *encoder) encode(t *testing.T, p picture) []byte {
+func (e *encoder) encode(t testing.TB, p picture) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "in.dcm"), filepath.Join(dir, "out.dcm")

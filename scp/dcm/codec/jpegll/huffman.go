@@ -38,33 +38,55 @@ func (d *decoder) huffman(b []byte) error {
 	return nil
 }
 
-// table finds the code at the front of 16 bits: its length in the upper byte, its category in the lower; 0 for none.
-type table [1 << 16]uint16
+// fastBits is the length of the codes that are found at once.
+const fastBits = 9
+
+// table finds the code at the front of 16 bits.
+type table struct {
+	fast    [1 << fastBits]uint16 // by the first bits: length in the upper byte, category in the lower; 0 for a longer code
+	ends    [17]int               // of each length: what is below begins with a code of so many bits, or fewer
+	starts  [17]int               // of each length: the first code, with zeros behind it
+	firsts  [17]int               // of each length: the index of its first category
+	symbols []byte
+}
 
 // build assigns the codes (T.81 Annex C).
 func (s *spec) build() (*table, error) {
-	t := new(table)
-	next, symbols := 0, s.symbols // next is the first free entry
+	t := &table{symbols: s.symbols}
+	next, index := 0, 0 // the first free code, as 16 bits
 	for i, n := range s.counts {
 		length := i + 1
 		span := 1 << (16 - length)
+		t.starts[length], t.firsts[length] = next, index
 		for range n {
-			category := symbols[0]
-			symbols = symbols[1:]
-			if next+span > len(t) {
+			if next+span > 1<<16 {
 				return nil, fmt.Errorf("Huffman table with more codes of %d bits than there can be", length)
 			}
+			category := s.symbols[index]
 			if category > maxCategory {
 				return nil, fmt.Errorf("Huffman table with category %d", category)
 			}
-			entry := uint16(length)<<8 | uint16(category)
-			for j := range span {
-				t[next+j] = entry
+			if length <= fastBits {
+				for j := range span >> (16 - fastBits) {
+					t.fast[next>>(16-fastBits)+j] = uint16(length)<<8 | uint16(category)
+				}
 			}
 			next += span
+			index++
 		}
+		t.ends[length] = next
 	}
 	return t, nil
+}
+
+// slow finds a code of more than fastBits bits; length 0 is none.
+func (t *table) slow(front int) (length, category int) {
+	for length := fastBits + 1; length <= 16; length++ {
+		if front < t.ends[length] {
+			return length, int(t.symbols[t.firsts[length]+(front-t.starts[length])>>(16-length)])
+		}
+	}
+	return 0, 0
 }
 
 // bits reads entropy-coded data up to the next marker (T.81 §F.2.2.5). Behind it come zeros, which are counted: the

@@ -84,7 +84,7 @@ func (d *decoder) lines(planes []plane, predictor, shift int) (used int, err err
 		} else {
 			err = interleaved(planes, in, predictor, top, first)
 		}
-		if err == nil && in.short() {
+		if in.short() {
 			err = errTruncated
 		}
 		if err != nil {
@@ -171,15 +171,19 @@ func predict(predictor int, a, b, c uint16) uint16 {
 	return uint16((ra + rb) >> 1)
 }
 
+var errCode = errors.New("no such Huffman code")
+
 // difference decodes one difference, modulo 2^16 (T.81 §H.1.2.2).
 func (p *plane) difference(in *bits) (uint16, error) {
 	if in.n < 32 { // a code and its bits
 		in.fill()
 	}
-	entry := p.table[in.acc>>48]
+	entry := p.table.fast[in.acc>>(64-fastBits)]
 	length, category := int(entry>>8), int(entry&0xFF)
 	if length == 0 {
-		return 0, errors.New("no such Huffman code")
+		if length, category = p.table.slow(int(in.acc >> 48)); length == 0 {
+			return 0, errCode
+		}
 	}
 	if category == maxCategory { // 32768, without further bits
 		in.acc <<= length

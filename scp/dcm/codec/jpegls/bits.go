@@ -70,6 +70,7 @@ func (r *reader) zeroRun(limit int) (run int, ok bool) {
 		}
 		n := min(bits.LeadingZeros64(r.acc), r.n)
 		if run += n; run > limit {
+			r.drop(n)
 			return run, false
 		}
 		if n < r.n {

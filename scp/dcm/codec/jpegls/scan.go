@@ -81,7 +81,7 @@ func (s *scan) decode(out []uint16, which []int, height, components int, interle
 				}
 			}
 		}
-		if err == nil && s.in.short() {
+		if s.in.short() {
 			err = errTruncated
 		}
 		if err != nil {

@@ -106,8 +106,8 @@ func (t *Tool) Decode(ctx context.Context, src []byte, width, height, components
 	if err != nil {
 		return nil, 0, fmt.Errorf("opj_decompress: %w%s", err, reason(said))
 	}
-	info, err := os.Stat(filepath.Join(dir, "out.rawl"))
-	if err != nil || info.Size() != int64(want) {
+	info, err := os.Lstat(filepath.Join(dir, "out.rawl"))
+	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(want) {
 		return nil, 0, fmt.Errorf("opj_decompress did not give %d bytes%s", want, reason(said))
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "out.rawl"))

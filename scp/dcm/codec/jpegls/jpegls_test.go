@@ -1,0 +1,94 @@
+package jpegls
+
+import (
+	"bytes"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The example of T.87 Annex H.3: 4 x 4 samples of 8 bits, lossless.
+const (
+	exampleHex = "ffd8fff7000b080004000401011100ffda0008010100000000" +
+		"c000006c80208e01c00000574000006ee6000001bc18000005d800009160ffd9"
+)
+
+var exampleSamples = []uint16{0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145}
+
+func example(t testing.TB) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(exampleHex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestExampleOfTheStandard(t *testing.T) {
+	got, info, err := Decode(example(t), 4, 4, 1)
+	if err != nil || info != (Info{Precision: 8}) || !slices.Equal(got, exampleSamples) {
+		t.Fatalf("%v %+v %v", got, info, err)
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	good := example(t)
+	find := func(marker byte) int { return bytes.Index(good, []byte{0xFF, marker}) }
+	change := func(at int, v byte) []byte {
+		b := bytes.Clone(good)
+		b[at] = v
+		return b
+	}
+	before := func(marker byte, segment string) []byte {
+		b, err := hex.DecodeString(segment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Insert(bytes.Clone(good), find(marker), b...)
+	}
+	for _, c := range []struct {
+		name   string
+		stream []byte
+		want   string
+	}{
+		{"empty", nil, "SOI"},
+		{"JPEG", change(find(sof55)+1, 0xC3), "not of JPEG-LS"},
+		{"17 bits", change(find(sof55)+4, 17), "17 bits"},
+		{"other width", change(find(sof55)+8, 5), "the image has"},
+		{"two frames", before(sos, "fff7000b080004000401011100"), "second frame"},
+		{"mapping table", before(sos, "fff8000502010000"), "mapping table"},
+		{"restart interval", before(sos, "ffdd00040001"), "restart"},
+		{"colour transform", before(sos, "ffe800076d72667801"), "colour transform"},
+		{"maxval beyond the precision", before(sos, "fff8000d0101000003000700150040"), "up to 256"},
+		{"thresholds fall", before(sos, "fff8000d0100ff0009000700150040"), "thresholds"},
+		{"near", change(find(sos)+7, 128), "near 128"},
+		{"interleave", change(find(sos)+8, 1), "interleave mode 1"},
+		{"point transform", change(find(sos)+9, 1), "point transform 1"},
+		{"component not there", change(find(sos)+5, 2), "component 2"},
+		{"marker in the data", append(bytes.Clone(good[:find(sos)+16]), 0xFF, eoi), "too early"},
+		{"half", good[:len(good)/2+10], "too early"},
+	} {
+		_, _, err := Decode(c.stream, 4, 4, 1)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	if _, _, err := Decode(good, 0, 0, 1); err == nil {
+		t.Error("no error for an image without pixels")
+	}
+}
+
+// FuzzDecode: no panic, no hang, never more samples than the image has, and none above what its bits hold.
+func FuzzDecode(f *testing.F) {
+	f.Add(example(f), byte(4), byte(4), byte(1))
+	f.Fuzz(func(t *testing.T, src []byte, width, height, components byte) {
+		got, info, err := Decode(src, int(width), int(height), int(components))
+		if err != nil {
+			return
+		}
+		if len(got) != int(width)*int(height)*int(components) || int(slices.Max(got)) >= 1<<info.Precision {
+			t.Fatalf("%d samples up to %d of %d bits", len(got), slices.Max(got), info.Precision)
+		}
+	})
+}
