@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .commands import data, phantom, product
+from .commands import bundle, data, paint, phantom, product, report, study
 
-COMMANDS = (data, phantom, product)
+COMMANDS = (bundle, data, paint, phantom, product, report, study)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""train, evaluate, export: the networks of the shipped bundle."""
+"""train, evaluate: the networks of the shipped bundle."""
 
 from __future__ import annotations
 
@@ -32,12 +32,6 @@ def add(sub) -> None:
     p.add_argument("--processes", type=int, default=2)
     p.add_argument("--out", type=Path, required=True)
     p.set_defaults(run=_evaluate)
-    p = sub.add_parser("export", help="write the bundle")
-    p.add_argument("--runs", type=Path, required=True)
-    p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--version", default="0.1.0")
-    p.add_argument("--metrics", type=Path, help="JSON of evaluate")
-    p.set_defaults(run=_export)
 
 
 def _train(args) -> None:
@@ -57,9 +51,3 @@ def _evaluate(args) -> None:
 
     wanted = Wanted(args.phantoms, WIDEN if args.wide else 0.0, args.samples, tuple(args.scan), args.painted, args.cache)
     evaluate(Source(args.runs, args.bundle), wanted, args.out, args.processes)
-
-
-def _export(args) -> None:
-    from ..export import export
-
-    export(args.runs, args.out, args.version, args.metrics)

@@ -1,0 +1,108 @@
+"""export, quantize, bundle, card: from trained networks to the folder that `ichor` loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXAMPLE = """examples:
+  python -m ich bundle --net net.onnx --name ours --data "CQ500, 491 heads" --window -50 150 --pixel-mm 0.9 --size 256 --out ours
+  python -m ich bundle --net net.pt --arch unet --name paper --data "Hssayeni, fold 3" --activation sigmoid --out paper
+  python -m ich bundle --net rsna.onnx --channels EDH,IPH,IVH,SAH,SDH,any --activation sigmoid --name rsna --data "RSNA 2019" --out rsna"""
+
+
+def add(sub) -> None:
+    p = sub.add_parser("export", help="write the bundle of our own networks")
+    p.add_argument("--runs", type=Path, required=True, help="folder that train wrote")
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--version", default="0.1.0")
+    p.add_argument("--metrics", type=Path, help="JSON of evaluate; goes into manifest and card")
+    p.set_defaults(run=_export)
+
+    p = sub.add_parser("quantize", help="add int8 networks to a bundle and measure what they change")
+    p.add_argument("--bundle", type=Path, required=True)
+    p.add_argument("--heads", type=int, default=12, help="held-out synthetic heads to measure on")
+    p.add_argument("--cache", type=Path, help="keeps rendered heads; that of evaluate will do")
+    p.set_defaults(run=_quantize)
+
+    p = sub.add_parser("card", help="write the model card of a bundle anew")
+    p.add_argument("--bundle", type=Path, required=True)
+    p.add_argument("--runs", type=Path, help="folder that train wrote: draws its learning curves")
+    p.set_defaults(run=_card)
+
+    _add_bundle(sub)
+
+
+def _add_bundle(sub) -> None:
+    import argparse
+
+    p = sub.add_parser("bundle", help="turn your own PyTorch or ONNX network into a bundle", epilog=EXAMPLE,
+                       formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--net", type=Path, required=True, help="net.onnx, TorchScript, or a state_dict with --arch")
+    p.add_argument("--name", required=True)
+    p.add_argument("--data", required=True, help="what it was trained on, in a line; shown wherever the bundle is")
+    p.add_argument("--out", type=Path, required=True, help="folder that does not exist yet")
+    p.add_argument("--role", default="bleed", choices=("bleed", "cavity-tissue", "cavity-bone"))
+    p.add_argument("--window", type=float, nargs=2, default=(-50.0, 150.0), metavar=("LOW", "HIGH"), help="HU that become 0 and 1 (default -50 150)")
+    p.add_argument("--pixel-mm", type=float, default=0.0, help="pixel of the network, mm; 0 (default): the whole image is resized")
+    p.add_argument("--size", type=int, default=256, help="pixels a side, a multiple of 16 (default 256)")
+    p.add_argument("--neighbours", type=int, default=0, help="slices either side that are input channels too (default 0)")
+    p.add_argument("--slab-mm", type=float, default=0.0, help="thin slices are averaged to this thickness; 0 (default): slices as they are")
+    p.add_argument("--channels", default=None, help="what the outputs are, in order: any, background, IPH, IVH, SAH, SDH, EDH (default: any)")
+    p.add_argument("--activation", default="none", choices=("none", "sigmoid", "softmax"), help="what turns the outputs into probabilities")
+    p.add_argument("--arch", choices=("unet",), help="network of a state_dict: the paper's U-Net, its widths are read off the weights")
+    p.add_argument("--threshold", type=float, default=0.5)
+    p.add_argument("--min-ml", type=float, default=0.0, help="smaller connected parts are dropped")
+    p.add_argument("--opening-mm", type=float, default=0.0, help="radius of an opening along the border of the cavity")
+    p.add_argument("--rim-mm", type=float, default=0.0, help="how far inside the border it acts")
+    p.add_argument("--subtype-per", default="voxel", choices=("voxel", "component", "extra-axial"))
+    p.add_argument("--cavity-from", "--others-from", type=Path, dest="others", help="bundle of the other networks (default: the one that comes with ichor)")
+    p.add_argument("--version", default="1.0.0")
+    p.add_argument("--licence", default="not stated")
+    p.add_argument("--description", default="")
+    p.add_argument("--commit", default="unknown", help="of the code that trained it")
+    p.add_argument("--limit", action="append", default=[], help="what it is known not to do; may repeat")
+    p.add_argument("--metrics", type=Path, help="JSON of evaluate")
+    p.set_defaults(run=_bundle)
+
+
+def _export(args) -> None:
+    from ..export import export
+
+    print(export(args.runs, args.out, args.version, args.metrics))
+
+
+def _quantize(args) -> int:
+    import os
+    import sys
+
+    if args.heads < 1:
+        print("--heads must be 1 or more", file=sys.stderr)
+        return 2
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from ..quantize import quantize
+
+    print(quantize(args.bundle, args.heads, args.cache))
+    return 0
+
+
+def _card(args) -> None:
+    from .. import card
+    from ..config import ROLES
+
+    if args.runs:
+        card.draw_curve([args.runs / f"{role}.csv" for role in ROLES], args.bundle)
+    print(card.write(args.bundle))
+
+
+def _bundle(args) -> None:
+    from ..bring import SHIPPED, Wish, bring
+    from ..config import Post
+
+    channels = args.channels or ("any" if args.role == "bleed" else "cavity")
+    post = Post(args.threshold, args.min_ml, args.opening_mm, args.rim_mm, args.subtype_per)
+    wish = Wish(net=args.net, name=args.name, data=args.data, role=args.role, window_hu=tuple(args.window), pixel_mm=args.pixel_mm, size=args.size,
+                neighbours=args.neighbours, slab_mm=args.slab_mm, channels=tuple(c.strip() for c in channels.split(",")), activation=args.activation,
+                arch=args.arch, post=post, version=args.version, licence=args.licence, description=args.description, commit=args.commit,
+                limits=tuple(args.limit), metrics=args.metrics, others=args.others or SHIPPED)
+    path = bring(wish, args.out)
+    print(f"{path}\nnow: ichor models verify {args.out}, and ichor analyze --bundle {args.out} on heads that you know")
