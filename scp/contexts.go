@@ -2,8 +2,8 @@ package scp
 
 import "ichor/scp/dcm"
 
-// transferSyntaxes are the ones that dcm decodes, the preferred first: explicit needs no dictionary,
-// deflated costs time on both sides.
+// transferSyntaxes are taken where Options names none, the preferred first: explicit needs no dictionary, deflated costs
+// time on both sides.
 var transferSyntaxes = []string{
 	dcm.ExplicitVRLittleEndian,
 	dcm.ImplicitVRLittleEndian,
@@ -43,23 +43,21 @@ var storage = map[string]bool{
 	"1.2.840.10008.5.1.4.1.1.12.1":                      true, // X-Ray Angiographic Image Storage
 }
 
-// supported returns the transfer syntaxes for an abstract syntax, nil if it is not accepted.
+// supported returns the transfer syntaxes of an abstract syntax: those of the options for what is stored, what needs no
+// codec for the rest, which has no pixels.
 func (s *session) supported(abstractSyntax string) []string {
-	if abstractSyntax == dcm.StorageCommitmentPushModel && s.o.Commitments != nil {
+	switch {
+	case storage[abstractSyntax]:
+		return s.o.TransferSyntaxes
+	case abstractSyntax == dcm.VerificationSOPClass:
+		return transferSyntaxes
+	case abstractSyntax == dcm.StorageCommitmentPushModel && s.o.Commitments != nil:
 		return transferSyntaxes[:2] // no information is worth deflating
 	}
-	return supported(abstractSyntax)
+	return nil
 }
 
 // mayServe reports whether a caller may be SCP of a SOP class: it then reports on what we delivered to it (PS3.4 §J.3.3).
 func (s *session) mayServe(sopClass string) bool {
 	return sopClass == dcm.StorageCommitmentPushModel && s.o.Commitments != nil
-}
-
-// supported returns the transfer syntaxes of what is stored and of Verification.
-func supported(abstractSyntax string) []string {
-	if abstractSyntax == dcm.VerificationSOPClass || storage[abstractSyntax] {
-		return transferSyntaxes
-	}
-	return nil
 }

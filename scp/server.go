@@ -43,6 +43,9 @@ type Options struct {
 	Peers         []Peer
 	AnyPeer       bool // accept every calling AE title
 	CheckCalledAE bool // reject what calls another title than AETitle
+	// TransferSyntaxes in which objects are taken, the preferred first: those that whoever analyses them can decode. None:
+	// uncompressed little endian and deflated.
+	TransferSyntaxes []string
 
 	MaxAssociations int    // in all; 32
 	MaxPerPeer      int    // of one peer; MaxAssociations
@@ -104,6 +107,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.MaxPerPeer <= 0 {
 		o.MaxPerPeer = o.MaxAssociations
+	}
+	if len(o.TransferSyntaxes) == 0 {
+		o.TransferSyntaxes = transferSyntaxes
 	}
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = 10 * time.Second
