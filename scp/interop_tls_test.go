@@ -83,6 +83,9 @@ func TestPynetdicomOverTLS(t *testing.T) {
 			t.Errorf("%s: %v\n%s\nwant %s", passcode, err, out, want)
 		}
 	}
+	if a.stop(); t.Failed() {
+		t.Logf("the log of the node:\n%s", a.log)
+	}
 }
 
 // TestPynetdicomReceivesOverTLS: a receiver that wants a certificate and a user identity.

@@ -27,6 +27,8 @@ ae.add_requested_context(Verification)
 ae.add_requested_context(d.SOPClassUID, d.file_meta.TransferSyntaxUID)
 role = build_role(d.SOPClassUID, scu_role=True, scp_role=True)
 assoc = ae.associate(host, int(port), ae_title="ICHOR", ext_neg=[window, role, identity], tls_args=(context, "localhost"))
+if not assoc.is_established:
+    assoc.join(30)  # associate() may return before its thread has noted the rejection
 if assoc.is_rejected:
     r = assoc.acceptor.primitive
     print("rejected", r.result, r.result_source, r.diagnostic)
