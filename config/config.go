@@ -22,7 +22,7 @@ import (
 type Config struct {
 	State        string        `mapstructure:"state" default:"" doc:"Folder for received objects, cases and results. Empty: /var/lib/ichor as a service, the user's state folder otherwise."`
 	DICOM        DICOM         `mapstructure:"dicom" doc:"The receiving DICOM node."`
-	Destinations []Destination `mapstructure:"destinations" doc:"DICOM peers that get the results. Each has a queue of its own."`
+	Destinations []Destination `mapstructure:"destinations" doc:"Nodes that get the results, by DICOM or DICOMweb. Each has a queue of its own."`
 	Delivery     Delivery      `mapstructure:"delivery" doc:"How results are sent."`
 	Assembly     Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
 	Analysis     Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
@@ -68,17 +68,26 @@ type Peer struct {
 	Username        string   `mapstructure:"username" sample:"router" doc:"User identity it must give. Empty: none is asked for."`
 	Passcode        string   `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
 	MaxAssociations int      `mapstructure:"max_associations" sample:"16" doc:"At a time; 0: as dicom.max_per_peer."`
+	Address         string   `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port where it listens: it gets the results of Storage Commitment there. Empty: on the association on which it asked."`
+	TLS             bool     `mapstructure:"tls" sample:"false" doc:"Call it there over TLS, with the files under dicom.tls."`
+	Find            bool     `mapstructure:"find" sample:"false" doc:"Ask it there by C-FIND how many objects a study has, so that it is complete when they are here. For an archive that has a whole study before it sends it."`
 }
 
-// Destination is a DICOM peer that gets results.
+// Destination is a node that gets results: a DICOM peer by address and title, or a DICOMweb service by URL.
 type Destination struct {
-	Name       string `mapstructure:"name" sample:"pacs" doc:"Name in logs and in status."`
-	Address    string `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port"`
-	AETitle    string `mapstructure:"ae_title" sample:"PACS1" doc:"Its application entity title."`
-	TLS        bool   `mapstructure:"tls" sample:"false" doc:"Call it over TLS, with the files under dicom.tls."`
-	ServerName string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Name in its certificate; empty: the host of its address."`
-	Username   string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`
-	Passcode   string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
+	Name         string `mapstructure:"name" sample:"pacs" doc:"Name in logs and in status."`
+	Address      string `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port"`
+	AETitle      string `mapstructure:"ae_title" sample:"PACS1" doc:"Its application entity title."`
+	TLS          bool   `mapstructure:"tls" sample:"false" doc:"Call it over TLS, with the files under dicom.tls."`
+	ServerName   string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Name in its certificate; empty: the host of its address."`
+	URL          string `mapstructure:"url" sample:"https://pacs.example.org/dicom-web" doc:"Of a DICOMweb service, to store by STOW-RS, in place of address, ae_title and tls."`
+	TokenFile    string `mapstructure:"token_file" sample:"/etc/ichor/pacs.token" doc:"File with a bearer token for url."`
+	PasswordFile string `mapstructure:"password_file" sample:"/etc/ichor/pacs.password" doc:"File with user:password for url."`
+	CA           string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file of the authorities that sign the certificate of url; empty: those of the system."`
+	Associations int    `mapstructure:"associations" sample:"1" doc:"At a time, 1 to 16."`
+	Commitment   bool   `mapstructure:"commitment" sample:"false" doc:"Ask for Storage Commitment; what it does not commit to is sent again. It must know our title, host and port."`
+	Username     string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`
+	Passcode     string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
 }
 
 // Delivery is how results are sent.

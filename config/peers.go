@@ -61,6 +61,12 @@ func (p *Peer) validate(key string) error {
 	if _, err := p.Prefixes(); err != nil {
 		return fmt.Errorf("%s.addresses: %w", key, err)
 	}
+	switch {
+	case p.Address != "" && !hostPort(p.Address):
+		return fmt.Errorf("%s.address %q: write host:port, such as 10.1.2.3:104", key, p.Address)
+	case p.Address == "" && (p.Find || p.TLS):
+		return fmt.Errorf("%s: find and tls need the address where it listens", key)
+	}
 	if p.Passcode != "" && p.Username == "" {
 		return fmt.Errorf("%s.passcode: a passcode needs a username", key)
 	}

@@ -31,10 +31,7 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s.name %q: give each destination a name of its own", key, d.Name)
 		}
 		names[d.Name] = true
-		if !hostPort(d.Address) {
-			return fmt.Errorf("%s.address %q: write host:port, such as 10.1.2.3:104", key, d.Address)
-		}
-		if err := aeTitle(key+".ae_title", d.AETitle); err != nil {
+		if err := d.validate(key); err != nil {
 			return err
 		}
 		if d.Passcode != "" && d.Username == "" {

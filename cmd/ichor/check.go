@@ -116,6 +116,10 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 		if offline {
 			continue
 		}
+		if d.URL != "" {
+			note("destination", fmt.Sprintf("%s (%s) answers", d.Name, d.URL), probe(ctx, d))
+			continue
+		}
 		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second, identity: identity(d)}
 		if d.TLS && credentials != nil {
 			p.security = credentials.Client(d.ServerName)

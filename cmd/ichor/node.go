@@ -39,12 +39,14 @@ type node struct {
 	engine      *engine
 	results     string // folder of the objects to deliver
 	deliverer   *deliver.Deliverer
+	reporter    *scp.Reporter // of Storage Commitment
+	asked       chan string   // studies whose senders are to be asked how many objects they have
 	http        net.Listener
 }
 
 // newNode builds every part in flow order and takes up what a former run left. On error nothing stays open.
 func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, err error) {
-	n := &node{config: c, log: log, results: filepath.Join(c.State, "results")}
+	n := &node{config: c, log: log, results: filepath.Join(c.State, "results"), asked: make(chan string, askedQueue)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -70,14 +72,15 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 		return nil, err
 	}
 	if n.queue, err = queue.Start(ctx, queue.Options{
-		URL: c.Queue.URL, Dir: filepath.Join(c.State, "queue"), MaxTries: c.Analysis.MaxTries, Dead: n.giveUp, Logger: log,
+		URL: c.Queue.URL, Dir: filepath.Join(c.State, "queue"), MaxTries: c.Analysis.MaxTries, Dead: n.giveUp, Revive: n.revive, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
 	n.assembler = assembly.New(assembly.Options{
-		Quiet: c.Assembly.QuietPeriod, Limit: c.Assembly.Limit, Begin: n.begin, Complete: n.complete,
+		Quiet: c.Assembly.QuietPeriod, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.here, Complete: n.complete,
 	})
 	n.deliverer = n.newDeliverer()
+	n.reporter = n.newReporter()
 	if n.server, err = n.newServer(); err != nil {
 		return nil, err
 	}
@@ -116,13 +119,14 @@ func (n *node) newServer() (*scp.Server, error) {
 		peers = append(peers, scp.Peer{
 			AETitle: p.AETitle, Prefixes: prefixes, Certificates: p.Certificates,
 			Username: p.Username, Passcode: p.Passcode, MaxAssociations: p.MaxAssociations,
+			Listens: p.Address != "",
 		})
 	}
 	return scp.New(scp.Options{
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer,
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
-		Spool: n.spool, Sink: sink{n.assembler, n.store}, Logger: n.log,
+		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: commitments{n.reporter, n.store, n.deliverer}, Logger: n.log,
 	})
 }
 
@@ -130,7 +134,8 @@ func (n *node) newDeliverer() *deliver.Deliverer {
 	var destinations []deliver.Destination
 	for _, d := range n.config.Destinations {
 		destinations = append(destinations, deliver.Destination{
-			Name: d.Name, Address: d.Address, CalledAE: d.AETitle, CallingAE: n.config.DICOM.AETitle,
+			Name: d.Name, Address: d.Address, CalledAE: d.AETitle, CallingAE: n.config.DICOM.AETitle, URL: d.URL,
+			Associations: d.Associations, Commitment: d.Commitment,
 		})
 	}
 	c := n.config.Delivery
@@ -177,7 +182,7 @@ func (n *node) httpAddr() string {
 }
 
 func (n *node) web() http.Handler {
-	return web.New(web.Options{Cases: n.store, Token: n.config.HTTP.Token, Ready: n.ready})
+	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.ready})
 }
 
 // ready says why the node cannot receive or analyse.

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"ichor/config"
 	"ichor/reporting/deliver"
+	"ichor/reporting/deliver/stow"
 	"ichor/scp/dimse"
 	"ichor/scp/secure"
 	"ichor/scp/ul"
@@ -18,7 +21,8 @@ import (
 // then the authorities of the system are trusted.
 func openCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, error) {
 	t := c.DICOM.TLS
-	called := slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return d.TLS })
+	called := slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return d.TLS }) ||
+		slices.ContainsFunc(c.DICOM.Peers, func(p config.Peer) bool { return p.TLS })
 	if t.Certificate == "" && t.CA == "" && !called {
 		return nil, nil
 	}
@@ -29,22 +33,53 @@ func openCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, er
 	return credentials, nil
 }
 
-// dial calls a destination, over TLS and with a user identity where that is set for it.
-func (n *node) dial(ctx context.Context, o dimse.ConnectOptions) (deliver.Peer, error) {
-	for _, d := range n.config.Destinations {
-		if d.Address != o.Address || d.AETitle != o.CalledAE {
-			continue
-		}
-		if d.TLS {
-			o.TLS = n.credentials.Client(d.ServerName)
-		}
-		o.Identity = identity(d)
+// dial calls a destination: over TLS and with a user identity where that is set for it, or a DICOMweb service.
+func (n *node) dial(ctx context.Context, to deliver.Destination, o dimse.ConnectOptions) (deliver.Peer, error) {
+	i := slices.IndexFunc(n.config.Destinations, func(d config.Destination) bool { return d.Name == to.Name })
+	if i < 0 {
+		return nil, fmt.Errorf("destination %q is not in the configuration", to.Name)
 	}
+	d := n.config.Destinations[i]
+	if d.URL != "" {
+		return dicomweb(d)
+	}
+	if d.TLS {
+		o.TLS = n.credentials.Client(d.ServerName)
+	}
+	o.Identity = identity(d)
 	scu, err := dimse.Connect(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	return scu, nil
+}
+
+// dicomweb is the client of a DICOMweb service, its files read anew.
+func dicomweb(d config.Destination) (*stow.Client, error) {
+	o := stow.Options{URL: d.URL}
+	switch {
+	case d.TokenFile != "":
+		o.Authorization = stow.Bearer(d.TokenFile)
+	case d.PasswordFile != "":
+		o.Authorization = stow.Basic(d.PasswordFile)
+	}
+	if strings.HasPrefix(d.URL, "https:") {
+		c, err := secure.Open(secure.Files{CA: d.CA}, nil)
+		if err != nil {
+			return nil, err
+		}
+		o.TLS = c.Client(d.ServerName)
+	}
+	return stow.New(o)
+}
+
+// probe asks a DICOMweb service whether it would take something of us.
+func probe(ctx context.Context, d config.Destination) error {
+	c, err := dicomweb(d)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Probe(ctx), c.Release(ctx))
 }
 
 // identity is the user identity for a destination, nil for none.

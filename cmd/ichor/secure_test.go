@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ichor/config"
+	"ichor/reporting/deliver"
 	"ichor/scp/dimse"
 	"ichor/scp/receiver"
 	"ichor/scp/scptest"
@@ -89,7 +90,7 @@ func TestDestinationOverTLS(t *testing.T) {
 	} {
 		d.Name, d.Address, d.AETitle = "pacs", r.Address(), "PACS"
 		n.config.Destinations = []config.Destination{d.Destination}
-		peer, err := n.dial(t.Context(), dimse.ConnectOptions{
+		peer, err := n.dial(t.Context(), deliver.Destination{Name: d.Name}, dimse.ConnectOptions{
 			Address: d.Address, CalledAE: d.AETitle, CallingAE: "ICHOR", Contexts: contextsFor([]dicomFile{{}})[:0],
 		})
 		if (err == nil) != d.ok {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,17 +71,35 @@ func get(address, token string, v any) error {
 	if err != nil {
 		return err
 	}
+	return exchange(r, token, v)
+}
+
+// post gives the running node an order.
+func post(address, token string, order, v any) error {
+	body, err := json.Marshal(order)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	return exchange(r, token, v)
+}
+
+func exchange(r *http.Request, token string, v any) error {
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	client := http.Client{Timeout: 10 * time.Second}
+	client := http.Client{Timeout: 30 * time.Second}
 	answer, err := client.Do(r)
 	if err != nil {
 		return fmt.Errorf("no node answers: %w; is 'ichor serve' running with this http.listen?", err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
 		return fmt.Errorf("the node answers %s: %s", answer.Status, strings.TrimSpace(string(text)))
 	}
 	return json.NewDecoder(answer.Body).Decode(v)

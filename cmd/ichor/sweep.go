@@ -46,7 +46,7 @@ func (n *node) sweepStudy(study string, at time.Time) error {
 		return err
 	}
 	for _, d := range deliveries {
-		if d.State != state.Stored || at.Sub(d.StoredAt) < n.config.Retention {
+		if !d.Settled() || at.Sub(d.Updated) < n.config.Retention {
 			return nil
 		}
 	}

@@ -135,7 +135,7 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	deliveries, err := n.saveResults(job.CaseID, objects)
+	deliveries, err := n.saveResults(job.CaseID, objects, priority(result.Finding))
 	if err != nil {
 		return finding.Finding{}, err
 	}
@@ -150,8 +150,19 @@ type spooled struct {
 
 func (s spooled) Open() (pipeline.ObjectReader, error) { return s.spool.Read(s.Object) }
 
+// priority puts hemorrhage first and refusals last.
+func priority(f finding.Finding) state.Priority {
+	switch {
+	case f.Status == finding.Refused:
+		return state.Low
+	case f.Volumes != nil && f.Volumes.Total > 0:
+		return state.Urgent
+	}
+	return state.Routine
+}
+
 // saveResults makes the objects durable and returns one delivery for each object and destination.
-func (n *node) saveResults(id state.CaseID, objects []reporting.Object) ([]state.Delivery, error) {
+func (n *node) saveResults(id state.CaseID, objects []reporting.Object, p state.Priority) ([]state.Delivery, error) {
 	dir := filepath.Join(n.results, string(id))
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
@@ -167,7 +178,7 @@ func (n *node) saveResults(id state.CaseID, objects []reporting.Object) ([]state
 			deliveries = append(deliveries, state.Delivery{
 				DeliveryKey: state.DeliveryKey{SOPInstanceUID: o.SOPInstanceUID, Destination: d.Name},
 				Kind:        string(o.Kind), SOPClassUID: o.SOPClassUID, TransferSyntaxUID: o.TransferSyntaxUID,
-				Path: path, Size: size,
+				Path: path, Size: size, Priority: p, Commitment: d.Commitment,
 			})
 		}
 	}

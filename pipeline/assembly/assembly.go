@@ -2,6 +2,7 @@
 //
 // C-STORE carries no end of study, so completeness is an inference, and how it was made is handed on with the study:
 //
+//	count 35   as many objects are here as a peer, asked twice, has of the study
 //	quiet 5s   nothing came for the quiet period, and no association is open that has sent objects of the study
 //	limit 10m  objects kept coming, or a sender kept its association open, for too long
 //
@@ -12,6 +13,7 @@ package assembly
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +26,11 @@ type Options struct {
 
 	// Begin is called for the first object of a study since it was last complete. May be nil.
 	Begin func(study string)
+	// Ask is called for a study whose objects a peer may be able to count: after Begin, and again when as many are here as
+	// were told, for the peer may still be receiving them itself. Whoever knows calls Expect, whenever that is, or not at
+	// all. It must not block. May be nil; with it comes Objects, how many of a study are here.
+	Ask     func(study string)
+	Objects func(study string) int
 	// Complete is called once for each Begin or Resume. One that could not do its work calls Resume to be asked again.
 	Complete func(study, how string)
 }
@@ -50,6 +57,11 @@ type gathering struct {
 	first, last time.Time
 	objects     int
 	open        int // associations still open that have sent objects of it
+
+	expected int  // as many as a peer has; 0: not known
+	look     int  // objects at which as many may be here
+	reached  bool // as many are here, and the peer is asked again
+	counted  bool // it said the same again
 }
 
 // Pending describes a study that is not complete yet, for display.
@@ -70,6 +82,9 @@ func New(opts Options) *Assembler {
 	}
 	if opts.Begin == nil {
 		opts.Begin = func(string) {}
+	}
+	if opts.Ask == nil || opts.Objects == nil {
+		opts.Ask, opts.Objects = func(string) {}, func(string) int { return 0 }
 	}
 	if opts.Complete == nil {
 		opts.Complete = func(string, string) {}
@@ -104,11 +119,29 @@ func (a *Assembler) received(assoc uint64, study string, fresh bool) {
 	g.last = time.Now()
 	if fresh {
 		g.objects++
+		if g.expected > 0 && g.objects >= g.look {
+			a.nudge()
+		}
 	}
 	if sent, open := a.assocs[assoc]; open && !sent[study] {
 		sent[study] = true
 		g.open++
 	}
+}
+
+// Expect tells how many objects of a study a peer has. A number that is told again when as many are here makes the study
+// complete; until then, and for a study that was complete before, it changes nothing.
+func (a *Assembler) Expect(study string, objects int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g := a.studies[study]
+	if g == nil || objects <= 0 {
+		return
+	}
+	g.counted = g.reached && g.expected == objects
+	g.reached = g.counted
+	g.expected, g.look = objects, 0
+	a.nudge()
 }
 
 // Closed notes that an association ended, in whatever way.
@@ -160,9 +193,12 @@ func (a *Assembler) Run(ctx context.Context) error {
 	timer := time.NewTimer(a.opts.Quiet)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		begun, done, wait := a.take(time.Now())
+		begun, reached, done, wait := a.take(time.Now())
 		for _, study := range begun {
 			a.opts.Begin(study)
+		}
+		for _, study := range append(begun, reached...) {
+			a.opts.Ask(study)
 		}
 		for _, d := range done {
 			a.opts.Complete(d.study, d.how)
@@ -186,13 +222,21 @@ type completed struct {
 }
 
 // take removes and returns what is to be done now, in order, and says how long nothing else will be.
-func (a *Assembler) take(now time.Time) (begun []string, done []completed, wait time.Duration) {
+func (a *Assembler) take(now time.Time) (begun, reached []string, done []completed, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	begun, a.begun = a.begun, nil
 	wait = a.opts.Limit
 	for study, g := range a.studies {
+		all := a.all(study, g)
+		if all && !g.reached {
+			g.reached = true
+			reached = append(reached, study)
+		}
 		deadline, how := g.deadline(a.opts)
+		if all && g.counted {
+			deadline, how = now, "count "+strconv.Itoa(g.expected)
+		}
 		if left := deadline.Sub(now); left > 0 {
 			wait = min(wait, left)
 			continue
@@ -206,7 +250,17 @@ func (a *Assembler) take(now time.Time) (begun []string, done []completed, wait 
 		}
 		return strings.Compare(x.study, y.study)
 	})
-	return begun, done, wait
+	return begun, reached, done, wait
+}
+
+// all reports whether as many objects are here as are expected. They are counted only when that can be.
+func (a *Assembler) all(study string, g *gathering) bool {
+	if g.expected == 0 || g.objects < g.look {
+		return false
+	}
+	have := a.opts.Objects(study)
+	g.look = g.objects + g.expected - have
+	return have >= g.expected
 }
 
 // deadline returns when the study is complete if nothing else happens, and by which rule.

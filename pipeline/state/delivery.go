@@ -53,10 +53,11 @@ type Delivery struct {
 	Priority          Priority      `json:"priority,omitempty"`
 	Commitment        bool          `json:"commitment,omitempty"` // Storage Commitment is to be asked for
 	State             DeliveryState `json:"state"`
-	Tries             int           `json:"tries"`            // attempts
-	Refused           int           `json:"refused"`          // attempts the destination refused for good
-	Resent            int           `json:"resent,omitempty"` // sent again because the destination did not commit to it
-	Next              time.Time     `json:"next"`             // not before: of sending, or when stored of asking for commitment
+	Tries             int           `json:"tries"`              // attempts
+	Refused           int           `json:"refused"`            // attempts in which the destination refused the object
+	Rejected          int           `json:"rejected,omitempty"` // attempts in which it rejected us altogether
+	Resent            int           `json:"resent,omitempty"`   // sent again because the destination did not commit to it
+	Next              time.Time     `json:"next"`               // not before: of sending, or when stored of asking for commitment
 	LastError         string        `json:"last_error,omitempty"`
 	Number            uint64        `json:"number"` // order of sending among deliveries due at the same time
 	Since             time.Time     `json:"since"`  // created or replayed
@@ -67,11 +68,12 @@ type Delivery struct {
 
 // Failure is the outcome of an attempt that did not store the object.
 type Failure struct {
-	Key     DeliveryKey
-	Next    time.Time // not before; may be in the past when the schedule is kept elsewhere
-	Refused bool      // counts towards giving up
-	Dead    bool      // give up now
-	Err     string    // in the words of the destination
+	Key      DeliveryKey
+	Next     time.Time // not before; may be in the past when the schedule is kept elsewhere
+	Refused  bool
+	Rejected bool
+	Dead     bool   // give up now
+	Err      string // in the words of the destination
 }
 
 // Settled reports whether nothing is left to be done about a delivery.
@@ -115,7 +117,7 @@ func revive(tx *bolt.Tx, d Delivery, now time.Time) error {
 	if err := unlist(tx, d); err != nil {
 		return err
 	}
-	d.State, d.Tries, d.Refused, d.Resent, d.Since, d.Next = Pending, 0, 0, 0, now.UTC(), now.UTC()
+	d.State, d.Tries, d.Refused, d.Rejected, d.Resent, d.Since, d.Next = Pending, 0, 0, 0, 0, now.UTC(), now.UTC()
 	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 }
 
@@ -186,6 +188,9 @@ func (s *Store) MarkFailed(failures []Failure, now time.Time) error {
 			d.Tries++
 			if f.Refused {
 				d.Refused++
+			}
+			if f.Rejected {
+				d.Rejected++
 			}
 			d.LastError = f.Err
 			if f.Dead {

@@ -1,20 +1,24 @@
-// Package deliver sends result objects to their destinations by C-STORE (PS3.4 §B) and keeps at it until the
-// destination has them or there is no hope.
+// Package deliver sends result objects to their destinations, by C-STORE (PS3.4 §B) or STOW-RS (PS3.18 §10.5), and keeps
+// at it until the destination has them, and where asked for has committed to them (PS3.4 §J), or there is no hope.
 //
 // What is to be sent, and how far it came, is in state; deliver keeps nothing that must survive a restart. Every
-// destination has a line of its own, so one that is dead or slow never holds up another. A line sends what is due, in
-// order, several objects on one association. What can go wrong is of three kinds:
+// destination has a line of its own, so one that is dead or slow never holds up another. A line sends what is due in
+// the order of state.Due, several objects on one association and up to Destination.Associations at a time. What can go
+// wrong is of four kinds:
 //
-//	destination  it cannot be reached, rejects the association, breaks it or is out of resources: the line pauses,
-//	             with growing waits, and makes one attempt at a time until one succeeds
+//	destination  it cannot be reached, breaks the association or is out of resources: the line pauses, with growing
+//	             waits, and makes one attempt at a time. After openAfter failures in a row its circuit is open: each
+//	             attempt is a probe with the one object that is next, until one succeeds
+//	rejected     it rejects the association for good, or the credentials: the same, and it counts against the objects
+//	             at hand; after Options.RejectedTries they are dead letters
 //	refused      it answers that it will not take this object, or no presentation context fits: that object waits,
-//	             with growing waits, while others go on; after Options.RefusedTries refusals it is a dead letter.
-//	             A permanent rejection of the association counts as a refusal of the objects it was made for.
+//	             with growing waits and in another transfer syntax where there is one, while others go on; after
+//	             Options.RefusedTries refusals, or one that says that it can never be, it is a dead letter
 //	age          whatever the reason, an object that could not be sent for Options.MaxAge is a dead letter
 //
-// A dead letter keeps the words of the destination and waits for state.Replay. An object is sent again only when no
-// answer came or when the answer could not be recorded; its SOP Instance UID is always the same, so a destination
-// that has it already can tell.
+// A dead letter keeps the words of the destination and waits for state.Replay; Remedy says what helps. An object is sent
+// again only when no answer came, when the answer could not be recorded, or when the destination does not commit to it;
+// its SOP Instance UID is always the same, so a destination that has it already can tell.
 package deliver
 
 import (
@@ -29,12 +33,21 @@ import (
 	"ichor/scp/dimse"
 )
 
-// Destination is a DICOM peer that gets results.
+// Destination is a node that gets results.
 type Destination struct {
 	Name      string // in state, logs and status; unique
 	Address   string // host:port
 	CalledAE  string
 	CallingAE string
+	URL       string // of a STOW-RS service, as studies are posted to; then there is no Address and no AE title
+
+	Associations int // at a time, default 1
+	// Commitment asks for Storage Commitment of what was stored. The result may come on the same association within
+	// ReportWait, default 2 s, or later through Deliverer.Result; without one it is asked for again after CommitWait,
+	// default 1 h.
+	Commitment bool
+	ReportWait time.Duration
+	CommitWait time.Duration
 
 	ConnectTimeout  time.Duration // 0: the default of dimse
 	ResponseTimeout time.Duration // 0: the default of dimse
@@ -46,14 +59,27 @@ type Store interface {
 	NextDue(destination string) (at time.Time, ok bool, err error)
 	MarkStored(key state.DeliveryKey, note string, now time.Time) error
 	MarkFailed(failures []state.Failure, now time.Time) error
+	Delivery(key state.DeliveryKey) (state.Delivery, error)
+
+	Uncommitted(destination string, now time.Time, n int) ([]state.Delivery, error)
+	AskCommitment(t state.Transaction, again, now time.Time) error
+	Postpone(t state.Transaction, again, now time.Time) error
+	Commit(uid string, committed []string, failed map[string]string, r state.Resend, now time.Time) (destination string, known bool, err error)
+	GiveUpCommitment(keys []state.DeliveryKey, why string, now time.Time) error
 }
 
-// Peer is what deliver needs of *dimse.SCU.
+// Peer is what deliver needs of *dimse.SCU, and *stow.Client has too.
 type Peer interface {
 	Accepted(sopClass string) []string
 	Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status, error)
 	Release(ctx context.Context) error
 	Abort()
+}
+
+// committer is a Peer that may be asked for Storage Commitment.
+type committer interface {
+	Action(ctx context.Context, n dimse.Notice) (dimse.Status, error)
+	Await(ctx context.Context, d time.Duration) (bool, error)
 }
 
 // Options say where to, and how patiently.
@@ -64,15 +90,20 @@ type Options struct {
 	FirstRetry   time.Duration // after the first failure, doubling from there; default 5 s
 	MaxRetry     time.Duration // longest wait; default 10 min
 	MaxAge       time.Duration // default 7 days
-	RefusedTries int           // default 10
-	Batch        int           // objects for one association, at most 32, the default
-	DrainTime    time.Duration // an object in flight may go on for so long once Run's context is done; default 30 s
+	RefusedTries int           // default 3
+	// RejectedTries is how often a destination may reject us for good before the objects at hand are dead letters; with
+	// the waits above the default, 10, is about 40 minutes, in which somebody may set the destination up.
+	RejectedTries int
+	Batch         int           // objects for one association, at most 32, the default
+	DrainTime     time.Duration // an object in flight may go on for so long once Run's context is done; default 30 s
 
-	Backoff func(failures int) time.Duration                                     // default: the above, with jitter
-	Dial    func(ctx context.Context, o dimse.ConnectOptions) (Peer, error)      // default dimse.Connect
-	Open    func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default Open
-	Events  func(Event)                                                          // told of every attempt; may be nil; must not block
-	Logger  *slog.Logger
+	Backoff func(failures int) time.Duration // default: the above, with jitter
+	// Dial opens an association with a destination, default dimse.Connect with o. What o does not say, as TLS and how to
+	// reach a URL, is for the caller to add.
+	Dial   func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
+	Open   func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default Open
+	Events func(Event)                                                          // told of every attempt, by many goroutines; may be nil; must not block
+	Logger *slog.Logger
 }
 
 // Outcome of an attempt.
@@ -97,11 +128,24 @@ type Status struct {
 	Name      string    `json:"name"`
 	Address   string    `json:"address"`
 	Down      bool      `json:"down"`
+	Circuit   Circuit   `json:"circuit"`
 	Failures  int       `json:"failures"` // attempts in a row that did not get through
 	LastError string    `json:"last_error,omitempty"`
 	NextTry   time.Time `json:"next_try,omitzero"` // while down
 	Sending   int       `json:"sending"`           // objects of the attempt in progress
 }
+
+// Circuit says how a destination is tried.
+type Circuit string
+
+const (
+	CircuitClosed   Circuit = "closed"    // sent to as things become due
+	CircuitOpen     Circuit = "open"      // not tried before Status.NextTry
+	CircuitHalfOpen Circuit = "half-open" // being probed with one object
+)
+
+// openAfter is how many failures in a row open the circuit.
+const openAfter = 3
 
 // maxBatch keeps the presentation contexts of a batch, up to three for each SOP class, below the 128 of an association
 // (PS3.8 §9.3.2.2).
@@ -118,7 +162,8 @@ func New(opts Options) *Deliverer {
 	setDefault(&opts.FirstRetry, 5*time.Second)
 	setDefault(&opts.MaxRetry, 10*time.Minute)
 	setDefault(&opts.MaxAge, 7*24*time.Hour)
-	setDefault(&opts.RefusedTries, 10)
+	setDefault(&opts.RefusedTries, 3)
+	setDefault(&opts.RejectedTries, 10)
 	setDefault(&opts.Batch, maxBatch)
 	setDefault(&opts.DrainTime, 30*time.Second)
 	opts.Batch = min(opts.Batch, maxBatch)
@@ -126,7 +171,7 @@ func New(opts Options) *Deliverer {
 		opts.Backoff = func(failures int) time.Duration { return backoff(opts.FirstRetry, opts.MaxRetry, failures) }
 	}
 	if opts.Dial == nil {
-		opts.Dial = func(ctx context.Context, o dimse.ConnectOptions) (Peer, error) {
+		opts.Dial = func(ctx context.Context, _ Destination, o dimse.ConnectOptions) (Peer, error) {
 			scu, err := dimse.Connect(ctx, o)
 			if err != nil {
 				return nil, err
@@ -145,11 +190,15 @@ func New(opts Options) *Deliverer {
 	}
 	d := &Deliverer{opts: opts}
 	for _, dest := range opts.Destinations {
+		setDefault(&dest.Associations, 1)
+		setDefault(&dest.ReportWait, 2*time.Second)
+		setDefault(&dest.CommitWait, time.Hour)
 		d.lines = append(d.lines, &line{
-			opts: &d.opts,
-			dest: dest,
-			log:  opts.Logger.With("dest", dest.Name),
-			wake: make(chan struct{}, 1),
+			opts:    &d.opts,
+			dest:    dest,
+			log:     opts.Logger.With("dest", dest.Name),
+			wake:    make(chan struct{}, 1),
+			flights: map[state.DeliveryKey]bool{},
 		})
 	}
 	return d

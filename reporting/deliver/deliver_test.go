@@ -48,6 +48,7 @@ func TestOutcomes(t *testing.T) {
 		{"stored", &node{}, 0, state.Stored, 1, 0, ""},
 		{"warning is stored", &node{answer: answers(dimse.CoercedElements)}, 0, state.Stored, 1, 0, "B000H"},
 		{"duplicate is stored", &node{answer: answers(errReset, dimse.DuplicateInstance)}, time.Minute, state.Stored, 2, 0, "0111H"},
+		{"class not supported, given up at once", &node{answer: answers(dimse.SOPClassNotSupported)}, time.Minute, state.Dead, 1, 1, "0122H SOP class not supported (says the peer)"},
 		{"cannot understand, given up", &node{answer: answers(dimse.CannotUnderstand)}, time.Minute, state.Dead, 4, 4, "C000H cannot understand (says the peer)"},
 		{"mismatch, given up", &node{answer: answers(dimse.DataSetMismatch)}, time.Minute, state.Dead, 4, 4, "A900H"},
 		{"cannot understand twice", &node{answer: answers(dimse.CannotUnderstand, dimse.CannotUnderstand, ok)}, time.Minute, state.Stored, 3, 2, ""},
@@ -57,7 +58,7 @@ func TestOutcomes(t *testing.T) {
 		{"no answer, then one", &node{answer: answers(errReset, ok)}, time.Minute, state.Stored, 2, 0, ""},
 		{"no context", &node{accepted: func(string) []string { return nil }}, time.Minute, state.Dead, 4, 4, "presentation context not accepted"},
 		{"only a foreign syntax", &node{accepted: func(string) []string { return []string{"1.2.3"} }}, time.Minute, state.Dead, 4, 4, "presentation context not accepted"},
-		{"unknown there", &node{refuse: always(errCalling)}, time.Minute, state.Dead, 4, 4, "calling AE title not recognized"},
+		{"unknown there", &node{refuse: always(errCalling)}, time.Minute, state.Dead, 4, 0, "calling AE title not recognized"},
 		{"busy for an hour", &node{refuse: always(errBusy)}, time.Hour, state.Pending, 0, 0, "congestion"},
 		{"cannot be reached for good", &node{refuse: always(errReset)}, 2 * time.Hour, state.Dead, 0, 0, "connection reset"},
 	} {
@@ -115,7 +116,7 @@ func TestDeadDestinationHoldsUpNothing(t *testing.T) {
 }
 
 // TestDownAndUpAgain holds the line of a destination that is down: one attempt at a time, rarer and rarer, no object
-// blamed, and all delivered once and in order when it is up.
+// blamed, and all delivered once and in order when it is up. Its circuit opens, and a probe takes one object.
 func TestDownAndUpAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := &node{refuse: always(errReset)}
@@ -124,11 +125,14 @@ func TestDownAndUpAgain(t *testing.T) {
 		var want []string
 		for c := range 50 {
 			uids := []string{fmt.Sprint(c, ".1"), fmt.Sprint(c, ".2")}
-			want = append(want, uids...)
+			want = append(uids, want...) // the newest first
 			r.add(fmt.Sprint("1.", c), uids...)
 			sleep(time.Minute)
 		}
 		s := r.d.Status()[0]
+		if s.Circuit != CircuitOpen || r.delivery("0.1", "A").Tries < openAfter || r.delivery("0.1", "A").Tries > 10 || r.delivery("0.2", "A").Tries > 3 {
+			t.Errorf("circuit %s, probes %+v", s.Circuit, r.delivery("0.1", "A"))
+		}
 		if !s.Down || !strings.Contains(s.LastError, "reset") || s.Failures != len(n.look().dials) || len(n.look().dials) > 56 {
 			t.Errorf("%+v after %d associations", s, len(n.look().dials))
 		}
@@ -137,7 +141,7 @@ func TestDownAndUpAgain(t *testing.T) {
 		if !slices.Equal(n.have(), want) || n.look().most != 1 {
 			t.Errorf("delivered %v\nwant %v", n.have(), want)
 		}
-		if s := r.d.Status()[0]; s.Down || s.Failures != 0 || s.LastError != "" {
+		if s := r.d.Status()[0]; s.Down || s.Circuit != CircuitClosed || s.Failures != 0 || s.LastError != "" {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -21,38 +21,124 @@ type line struct {
 	log  *slog.Logger
 	wake chan struct{}
 
-	mu        sync.Mutex // guards what follows; only the goroutine of the line writes it
+	asking sync.Mutex // held while commitment is asked for
+
+	mu        sync.Mutex // guards what follows
 	failures  int        // attempts in a row that did not get through; the line pauses while there are any
 	nextTry   time.Time
 	lastError string
-	sending   int
+	attempts  int                        // in progress
+	flights   map[state.DeliveryKey]bool // what they have at hand
 }
 
 func (l *line) status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Failures: l.failures,
-		LastError: l.lastError, NextTry: l.nextTry, Sending: l.sending}
+	s := Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Circuit: CircuitClosed, Failures: l.failures,
+		LastError: l.lastError, NextTry: l.nextTry, Sending: len(l.flights)}
+	if l.dest.URL != "" {
+		s.Address = l.dest.URL
+	}
+	switch {
+	case l.failures < openAfter:
+	case l.attempts > 0:
+		s.Circuit = CircuitHalfOpen
+	default:
+		s.Circuit = CircuitOpen
+	}
+	return s
 }
 
-// run is the life of a line: wait until something is due and the destination may be tried, try, note the outcome.
+// run is the life of a line: wait until something is due and the destination may be tried, and try.
 func (l *line) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		if !l.pause(ctx) {
-			return
+	var attempts sync.WaitGroup
+	defer attempts.Wait()
+	for l.pause(ctx) {
+		most := l.room()
+		if most == 0 {
+			l.sleep(ctx, pollTime) // until an attempt ends
+			continue
 		}
-		batch, err := l.opts.State.Due(l.dest.Name, time.Now(), l.opts.Batch)
+		batch, ask, err := l.next(most)
 		if err != nil {
 			l.down(err)
 			continue
 		}
-		if len(batch) == 0 {
+		if len(batch) == 0 && !ask {
 			l.idle(ctx)
 			continue
 		}
-		l.setSending(len(batch))
-		l.attempt(ctx, batch)
-		l.setSending(0)
+		l.begin(batch)
+		attempts.Go(func() {
+			l.attempt(ctx, batch)
+			l.end(batch)
+			l.nudge()
+		})
+	}
+}
+
+// room is how many objects another attempt may take at hand, 0 if there may be none now. A destination that failed is
+// tried by one attempt at a time, one with an open circuit with one object.
+func (l *line) room() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.attempts >= l.dest.Associations, l.failures > 0 && l.attempts > 0:
+		return 0
+	case l.failures >= openAfter:
+		return 1
+	}
+	return l.opts.Batch
+}
+
+// next returns up to most objects that are due and not at hand already, and whether commitment is to be asked for.
+func (l *line) next(most int) (batch []state.Delivery, ask bool, err error) {
+	l.mu.Lock()
+	at := len(l.flights)
+	busy := l.attempts > 0
+	l.mu.Unlock()
+	now := time.Now()
+	due, err := l.opts.State.Due(l.dest.Name, now, most+at)
+	if err != nil {
+		return nil, false, err
+	}
+	l.mu.Lock()
+	for _, d := range due {
+		if !l.flights[d.DeliveryKey] && len(batch) < most {
+			batch = append(batch, d)
+		}
+	}
+	l.mu.Unlock()
+	if l.dest.Commitment && !busy { // attempts ask before they end
+		list, err := l.opts.State.Uncommitted(l.dest.Name, now, 1)
+		return batch, len(list) > 0, err
+	}
+	return batch, false, nil
+}
+
+func (l *line) begin(batch []state.Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.attempts++
+	for _, d := range batch {
+		l.flights[d.DeliveryKey] = true
+	}
+}
+
+func (l *line) end(batch []state.Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.attempts--
+	for _, d := range batch {
+		delete(l.flights, d.DeliveryKey)
+	}
+}
+
+// nudge makes the line look again.
+func (l *line) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -86,7 +172,12 @@ func (l *line) idle(ctx context.Context) {
 	case ok:
 		wait = min(wait, max(time.Until(next), 0)+time.Millisecond)
 	}
-	timer := time.NewTimer(wait)
+	l.sleep(ctx, wait)
+}
+
+// sleep waits until it is over, the line is woken, or ctx is done.
+func (l *line) sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -131,12 +222,6 @@ func (l *line) up() {
 	}
 }
 
-func (l *line) setSending(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sending = n
-}
-
 // stored records that the destination has an object. The disk may be full or the file locked for a moment: it goes on
 // until it is recorded, for what is not recorded would be sent again.
 func (l *line) stored(ctx context.Context, d state.Delivery, note string, took time.Duration) {
@@ -156,28 +241,42 @@ func (l *line) stored(ctx context.Context, d state.Delivery, note string, took t
 	l.opts.Events(Event{Delivery: d, Outcome: Stored, Took: took})
 }
 
+// blame says what an attempt that did not store an object is put down to.
+type blame int
+
+const (
+	destination blame = iota // was not reached, or did not answer
+	rejected                 // the destination wants nothing of us
+	refused                  // it does not want this object, or our own file cannot be read
+	hopeless                 // and never will
+)
+
 // refused records that the destination, which is up, will not take an object.
-func (l *line) refused(d state.Delivery, cause error, took time.Duration) {
-	if l.failed([]state.Delivery{d}, cause, true, true, took) {
+func (l *line) refused(d state.Delivery, cause error, why blame, took time.Duration) {
+	if l.failed([]state.Delivery{d}, cause, why, true, took) {
 		l.up()
 	}
 }
 
-// failed records attempts that did not store their objects. refused says that they count towards giving up; wait that
-// each of the objects waits for itself, and not only for its destination. It reports whether they are recorded.
-func (l *line) failed(batch []state.Delivery, cause error, refused, wait bool, took time.Duration) bool {
+// failed records attempts that did not store their objects. wait says that each of the objects waits for itself, and not
+// only for its destination. It reports whether they are recorded.
+func (l *line) failed(batch []state.Delivery, cause error, why blame, wait bool, took time.Duration) bool {
 	now := time.Now()
 	failures := make([]state.Failure, 0, len(batch))
 	for _, d := range batch {
-		f := state.Failure{Key: d.DeliveryKey, Next: d.Next, Refused: refused, Err: cause.Error()}
+		f := state.Failure{Key: d.DeliveryKey, Next: d.Next, Refused: why == refused || why == hopeless, Rejected: why == rejected, Err: cause.Error()}
 		n := d.Tries + 1
-		if refused {
+		switch why {
+		case refused, hopeless:
 			n = d.Refused + 1
+		case rejected:
+			n = d.Rejected + 1
 		}
 		if wait {
 			f.Next = now.Add(l.opts.Backoff(n))
 		}
-		f.Dead = refused && n >= l.opts.RefusedTries || now.Sub(d.Since) >= l.opts.MaxAge
+		f.Dead = why == hopeless || why == refused && n >= l.opts.RefusedTries || why == rejected && n >= l.opts.RejectedTries ||
+			now.Sub(d.Since) >= l.opts.MaxAge
 		failures = append(failures, f)
 	}
 	if err := l.opts.State.MarkFailed(failures, now); err != nil {

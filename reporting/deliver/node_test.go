@@ -143,9 +143,11 @@ func newRig(t *testing.T, nodes map[string]*node) *rig {
 	r := &rig{t: t, nodes: nodes, path: t.TempDir() + "/state.db", start: time.Now(), stop: func() {}}
 	r.opts = Options{
 		Logger:     slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		FirstRetry: time.Second, MaxRetry: time.Minute, MaxAge: 100 * time.Minute, RefusedTries: 4, DrainTime: 10 * time.Second,
+		FirstRetry: time.Second, MaxRetry: time.Minute, MaxAge: 100 * time.Minute, RefusedTries: 4, RejectedTries: 4, DrainTime: 10 * time.Second,
 		Backoff: func(n int) time.Duration { return min(time.Second<<min(n-1, 20), time.Minute) },
-		Dial:    func(_ context.Context, o dimse.ConnectOptions) (Peer, error) { return nodes[o.Address].dial() },
+		Dial: func(_ context.Context, _ Destination, o dimse.ConnectOptions) (Peer, error) {
+			return nodes[o.Address].dial()
+		},
 		Open: func(d state.Delivery, _ string) (io.ReadCloser, error) {
 			if d.Path == "gone" {
 				return nil, errors.New("no such file")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ichor/pipeline/state"
+	"ichor/reporting/deliver/stow"
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
 	"ichor/scp/ul"
@@ -17,13 +18,21 @@ import (
 // errNoContext is a refusal in the negotiation (PS3.8 §9.3.3.2).
 var errNoContext = errors.New("presentation context not accepted; set the destination up to store this SOP class")
 
-// attempt opens one association and sends a batch over it.
+// attempt opens one association, sends a batch over it, and asks for commitment.
 func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
-	peer, err := l.opts.Dial(ctx, dimse.ConnectOptions{
-		Address:         l.dest.Address,
-		CallingAE:       l.dest.CallingAE,
-		CalledAE:        l.dest.CalledAE,
-		Contexts:        contexts(batch),
+	offer, heard := contexts(batch), false
+	if l.dest.Commitment {
+		offer = append(offer, ul.ProposedContext{ID: byte(2*len(offer) + 1), AbstractSyntax: dcm.StorageCommitmentPushModel, TransferSyntaxes: informationSyntaxes})
+	}
+	peer, err := l.opts.Dial(ctx, l.dest, dimse.ConnectOptions{
+		Address:   l.dest.Address,
+		CallingAE: l.dest.CallingAE,
+		CalledAE:  l.dest.CalledAE,
+		Contexts:  offer,
+		Events: func(e dimse.Event) dimse.Status {
+			heard = true
+			return l.event(e)
+		},
 		ConnectTimeout:  l.dest.ConnectTimeout,
 		ResponseTimeout: l.dest.ResponseTimeout,
 	})
@@ -31,9 +40,14 @@ func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
 		if ctx.Err() != nil {
 			return
 		}
-		var reject *ul.RejectError
+		why := destination
+		if reject := new(ul.RejectError); errors.As(err, &reject) && !reject.Transient() {
+			why = rejected
+		}
 		l.down(err)
-		l.failed(batch, err, errors.As(err, &reject) && !reject.Transient(), false, 0)
+		if len(batch) > 0 {
+			l.failed(batch, err, why, false, 0)
+		}
 		return
 	}
 
@@ -61,6 +75,10 @@ func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
 			break
 		}
 	}
+	if l.dest.Commitment && ctx.Err() == nil && !l.ask(ctx, inFlight, peer, &heard) {
+		peer.Abort()
+		return
+	}
 	if err := peer.Release(inFlight); err != nil { // what was answered stands
 		l.log.Debug("association not released", "err", err)
 	}
@@ -77,14 +95,17 @@ const (
 
 // send sends one object and records the outcome.
 func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) verdict {
+	if now, err := l.opts.State.Delivery(d.DeliveryKey); err == nil && now.State != state.Pending {
+		return proceed // superseded while the others were sent
+	}
 	transferSyntax, err := choose(peer, d)
 	if err != nil {
-		l.refused(d, err, 0)
+		l.refused(d, err, refused, 0)
 		return proceed
 	}
 	data, err := l.opts.Open(d, transferSyntax)
 	if err != nil { // our own file: the destination is not to blame, but another try will hardly help
-		l.failed([]state.Delivery{d}, err, true, true, 0)
+		l.failed([]state.Delivery{d}, err, refused, true, 0)
 		return proceed
 	}
 	defer data.Close()
@@ -95,10 +116,12 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 		SOPInstanceUID:    d.SOPInstanceUID,
 		TransferSyntaxUID: transferSyntax,
 		Data:              source,
+		Priority:          priority(d),
 	})
 	took := time.Since(begin)
 	one := []state.Delivery{d}
 	var answer *dimse.StatusError
+	var web *stow.Error
 	switch {
 	case err == nil && status.Warning(): // stored, with a remark (PS3.4 Table B.2-1)
 		l.up()
@@ -112,19 +135,48 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 		l.stored(ctx, d, answer.Error(), took)
 	case errors.As(err, &answer) && answer.Status.Transient():
 		l.down(err)
-		l.failed(one, err, false, true, took)
+		l.failed(one, err, destination, true, took)
 		return stop
+	case errors.As(err, &answer) && never(answer.Status):
+		l.refused(d, err, hopeless, took)
 	case errors.As(err, &answer), errors.Is(err, ul.ErrNoContext):
-		l.refused(d, err, took)
+		l.refused(d, err, refused, took)
+	case errors.As(err, &web) && web.Denied():
+		l.down(err)
+		l.failed(one, err, rejected, true, took)
+		return stop
+	case errors.As(err, &web) && web.Refused():
+		l.refused(d, err, refused, took)
 	case source.err != nil: // our own file broke off, and the association with it
-		l.failed(one, fmt.Errorf("reading the object: %w", source.err), true, true, took)
+		l.failed(one, fmt.Errorf("reading the object: %w", source.err), refused, true, took)
 		return abort
 	default: // no answer: the destination may or may not have it
 		l.down(err)
-		l.failed(one, err, false, true, took)
+		l.failed(one, err, destination, true, took)
 		return abort
 	}
 	return proceed
+}
+
+// never reports whether a status says that the same object can never be stored there, as it is set up (PS3.7 §C.5). Of
+// others, as C000H, archives make use for faults that pass.
+func never(s dimse.Status) bool {
+	switch s {
+	case dimse.SOPClassNotSupported, dimse.NoSuchSOPClass, dimse.InvalidInstance, dimse.ClassInstanceConflict:
+		return true
+	}
+	return false
+}
+
+// priority is that of the C-STORE (PS3.7 §9.1.1.1.3).
+func priority(d state.Delivery) uint16 {
+	switch {
+	case d.Priority > state.Routine:
+		return 1
+	case d.Priority < state.Routine:
+		return 2
+	}
+	return 0
 }
 
 // sourceReader remembers an error of our own file, to tell it from one of the network.
@@ -168,13 +220,13 @@ func contexts(batch []state.Delivery) []ul.ProposedContext {
 	return list
 }
 
-// choose returns the best transfer syntax that the peer accepted for an object.
+// choose returns the best transfer syntax that the peer accepted for an object; for one that it refused, the next best:
+// it may have accepted what it cannot read.
 func choose(peer Peer, d state.Delivery) (string, error) {
 	accepted := peer.Accepted(d.SOPClassUID)
-	for _, ts := range syntaxes(d) {
-		if slices.Contains(accepted, ts) {
-			return ts, nil
-		}
+	usable := slices.DeleteFunc(syntaxes(d), func(ts string) bool { return !slices.Contains(accepted, ts) })
+	if len(usable) == 0 {
+		return "", fmt.Errorf("%s: %w", dcm.UIDName(d.SOPClassUID), errNoContext)
 	}
-	return "", fmt.Errorf("%s: %w", dcm.UIDName(d.SOPClassUID), errNoContext)
+	return usable[d.Refused%len(usable)], nil
 }

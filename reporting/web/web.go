@@ -4,6 +4,11 @@
 //	/readyz               200 when it can receive and analyse, 503 with one line saying why not
 //	/api/v1/cases         the newest cases, JSON
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
+//	/api/v1/dead-letters  what was given up, JSON
+//
+// and takes orders by POST, from this machine where no token is set (see operate.go):
+//
+//	/api/v1/cases/{id}/retry, /api/v1/retry-failed, /api/v1/dead-letters/replay, /api/v1/dead-letters/discard
 //
 // Everything but health needs the bearer token where one is set.
 package web
@@ -30,9 +35,10 @@ type Cases interface {
 
 // Options configure the handler.
 type Options struct {
-	Cases Cases
-	Token string       // empty: none needed
-	Ready func() error // why the node cannot receive or analyse; nil when it can
+	Cases    Cases
+	Operator Operator     // nil: no orders are taken
+	Token    string       // empty: none needed
+	Ready    func() error // why the node cannot receive or analyse; nil when it can
 }
 
 // Detail is one case with all that belongs to it.
@@ -55,16 +61,27 @@ func New(o Options) http.Handler {
 	})
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
+	if o.Operator != nil {
+		o.operate(mux)
+	}
 	return mux
 }
 
-// guard asks for the token, compared in constant time.
+// authorized asks for the token, compared in constant time, and answers where it is wrong.
+func (o Options) authorized(w http.ResponseWriter, r *http.Request) bool {
+	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if o.Token == "" || subtle.ConstantTimeCompare([]byte(given), []byte(o.Token)) == 1 {
+		return true
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer realm="ichor"`)
+	http.Error(w, "a bearer token is needed: the value of http.token", http.StatusUnauthorized)
+	return false
+}
+
+// guard serves what can be read to who is authorized.
 func (o Options) guard(h func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if o.Token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(o.Token)) != 1 {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="ichor"`)
-			http.Error(w, "a bearer token is needed: the value of http.token", http.StatusUnauthorized)
+		if !o.authorized(w, r) {
 			return
 		}
 		v, err := h(r)

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"ichor/pipeline/queue"
+	"ichor/pipeline/state"
+	"ichor/reporting/deliver"
+	"ichor/reporting/web"
+)
+
+// Retry asks for another analysis of a case that has ended, as its next revision.
+func (n *node) Retry(ctx context.Context, id state.CaseID) error {
+	c, err := n.store.Case(id)
+	if errors.Is(err, state.ErrNotFound) {
+		return fmt.Errorf("no case %s; 'ichor status' lists them: %w", id, err)
+	}
+	if err != nil {
+		return err
+	}
+	if len(n.spool.Study(c.StudyInstanceUID)) == 0 {
+		return fmt.Errorf("case %s: its images were removed after the retention time; send the study again: %w", id, state.ErrTransition)
+	}
+	letters, err := n.queue.DeadLetters(ctx)
+	if err != nil {
+		return err
+	}
+	letters = slices.DeleteFunc(letters, func(l queue.DeadLetter) bool { return l.Job.CaseID != id })
+	if len(letters) == 0 {
+		if c, err = n.store.Requeue(id, now()); err == nil {
+			err = n.submit(ctx, c)
+		}
+		return underway(id, err)
+	}
+	last := len(letters) - 1
+	if err := n.queue.Replay(ctx, letters[last].ID); err != nil {
+		return underway(id, err)
+	}
+	for _, l := range letters[:last] { // of earlier revisions
+		if err := n.queue.Discard(ctx, l.ID); err != nil && !errors.Is(err, queue.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+func underway(id state.CaseID, err error) error {
+	if errors.Is(err, state.ErrTransition) {
+		return fmt.Errorf("case %s is being received or analysed already: %w", id, state.ErrTransition)
+	}
+	return err
+}
+
+// revive makes the next revision of a case whose job is replayed.
+func (n *node) revive(_ context.Context, dead queue.Job) (queue.Job, error) {
+	c, err := n.store.Requeue(dead.CaseID, now())
+	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}, err
+}
+
+// RetryFailed retries every failed case whose images are still here.
+func (n *node) RetryFailed(ctx context.Context) (retried []state.CaseID, err error) {
+	failed, err := n.store.InPhase(state.Failed)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range failed {
+		err := n.Retry(ctx, c.ID)
+		if errors.Is(err, state.ErrTransition) { // its images are gone, or it has moved on meanwhile
+			continue
+		}
+		if err != nil {
+			return retried, err
+		}
+		retried = append(retried, c.ID)
+	}
+	return retried, nil
+}
+
+// DeadLetters lists what was given up and has not been overtaken: failed analyses, then deliveries.
+func (n *node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
+	jobs, err := n.queue.DeadLetters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []web.DeadLetter
+	for _, l := range jobs {
+		c, err := n.store.Case(l.Job.CaseID)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return nil, err
+		}
+		if c.Phase != state.Failed || c.Revision != l.Job.Revision {
+			continue
+		}
+		list = append(list, web.DeadLetter{
+			ID: l.ID, Kind: "analysis", Case: l.Job.CaseID, Tries: l.Tries, Reason: l.Reason, At: l.At,
+			Remedy: "mend what the reason names, then run 'ichor retry " + string(l.Job.CaseID) + "'",
+		})
+	}
+	deliveries, err := n.store.DeadLetters()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range deliveries {
+		list = append(list, web.DeadLetter{
+			ID: deliveryID(d), Kind: "delivery", Case: d.Case, Object: d.Kind, Destination: d.Destination, Tries: d.Tries,
+			Reason: d.LastError, Remedy: deliver.Remedy(d.LastError), At: d.Updated,
+		})
+	}
+	return list, nil
+}
+
+// deliveryID names a delivery without its UID.
+func deliveryID(d state.Delivery) string { return "d" + strconv.FormatUint(d.Number, 10) }
+
+// Replay makes deliveries pending again.
+func (n *node) Replay(_ context.Context, s web.Selection) (int, error) {
+	if s.Destination != "" && !slices.ContainsFunc(n.deliverer.Status(), func(d deliver.Status) bool { return d.Name == s.Destination }) {
+		return 0, fmt.Errorf("no destination %q in the configuration of the node: %w", s.Destination, state.ErrNotFound)
+	}
+	count, err := n.eachDead(s, func(key state.DeliveryKey) error { return n.store.Replay(key, now()) })
+	n.deliverer.Wake()
+	return count, err
+}
+
+// Discard ends dead letters for good. They are named one by one: nobody discards everything by leaving something out.
+func (n *node) Discard(ctx context.Context, s web.Selection) (count int, err error) {
+	if len(s.IDs) == 0 {
+		return 0, fmt.Errorf("name the dead letters to discard: %w", state.ErrNotFound)
+	}
+	var deliveries []string
+	for _, id := range s.IDs {
+		if id != "" && id[0] == 'd' && !slices.Contains([]byte(id), '.') {
+			deliveries = append(deliveries, id)
+			continue
+		}
+		if err := n.queue.Discard(ctx, id); err != nil {
+			return count, unknownLetter(id, err)
+		}
+		count++
+	}
+	if len(deliveries) == 0 {
+		return count, nil
+	}
+	more, err := n.eachDead(web.Selection{IDs: deliveries}, func(key state.DeliveryKey) error { return n.store.Discard(key, now()) })
+	return count + more, err
+}
+
+func unknownLetter(id string, err error) error {
+	if errors.Is(err, queue.ErrNotFound) {
+		return fmt.Errorf("no dead letter %q; 'ichor dead-letters' lists them: %w", id, state.ErrNotFound)
+	}
+	return err
+}
+
+// eachDead does something to the dead deliveries that are selected.
+func (n *node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (count int, err error) {
+	dead, err := n.store.DeadLetters()
+	if err != nil {
+		return 0, err
+	}
+	wanted := map[string]bool{}
+	for _, id := range s.IDs {
+		wanted[id] = true
+	}
+	var chosen []state.Delivery
+	for _, d := range dead {
+		if s.Destination != "" && d.Destination != s.Destination || len(s.IDs) > 0 && !wanted[deliveryID(d)] {
+			continue
+		}
+		delete(wanted, deliveryID(d))
+		chosen = append(chosen, d)
+	}
+	for _, id := range s.IDs {
+		if wanted[id] {
+			return 0, unknownLetter(id, queue.ErrNotFound)
+		}
+	}
+	for _, d := range chosen {
+		switch err := do(d.DeliveryKey); {
+		case errors.Is(err, state.ErrTransition): // somebody else was faster
+		case err != nil:
+			return count, err
+		default:
+			count++
+		}
+	}
+	return count, nil
+}

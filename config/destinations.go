@@ -1,0 +1,44 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+)
+
+// validate wants a DICOM peer or a DICOMweb service, and nothing that only the other has.
+func (d *Destination) validate(key string) error {
+	if d.Associations < 0 || d.Associations > 16 {
+		return fmt.Errorf("%s.associations %d: write 1 to 16", key, d.Associations)
+	}
+	if d.URL != "" {
+		return d.validateURL(key)
+	}
+	switch {
+	case d.TokenFile != "" || d.PasswordFile != "" || d.CA != "":
+		return fmt.Errorf("%s: token_file, password_file and ca are for a DICOMweb service; name its url, or leave them out", key)
+	case !hostPort(d.Address):
+		return fmt.Errorf("%s.address %q: write host:port, such as 10.1.2.3:104", key, d.Address)
+	}
+	return aeTitle(key+".ae_title", d.AETitle)
+}
+
+func (d *Destination) validateURL(key string) error {
+	u, err := url.Parse(d.URL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("%s.url: write https://host/path of the DICOMweb service", key)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%s.url: leave out user, query and fragment; credentials go into token_file or password_file", key)
+	case d.Address != "" || d.AETitle != "" || d.TLS || d.Username != "":
+		return fmt.Errorf("%s: give either url, or address and ae_title with what belongs to them", key)
+	case d.Commitment:
+		return fmt.Errorf("%s.commitment: STOW-RS has no Storage Commitment; set it to false", key)
+	case d.TokenFile != "" && d.PasswordFile != "":
+		return fmt.Errorf("%s: give either token_file or password_file", key)
+	case u.Scheme == "http" && (d.CA != "" || d.ServerName != ""):
+		return fmt.Errorf("%s: ca and server_name are for https", key)
+	case u.Scheme == "http" && (d.TokenFile != "" || d.PasswordFile != "") && !Loopback(u.Host):
+		return fmt.Errorf("%s.url: over http everyone on the way can read the credentials; use https", key)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ichor/pipeline/state"
+	"ichor/scp/commitment"
+	"ichor/scp/dcm"
+	"ichor/scp/dimse"
+	"ichor/scp/ul"
+)
+
+// informationSyntaxes are those of action and event information.
+var informationSyntaxes = []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}
+
+// maxAsked bounds one transaction.
+const maxAsked = 500
+
+// ask asks for Storage Commitment of what the destination has stored (PS3.4 §J.3.2), and hears its report if that comes
+// soon. heard becomes true with the first report. It reports whether the association goes on.
+func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
+	if !l.asking.TryLock() { // another attempt asks
+		return true
+	}
+	defer l.asking.Unlock()
+	now := time.Now()
+	list, err := l.opts.State.Uncommitted(l.dest.Name, now, maxAsked)
+	if err == nil {
+		list, err = l.withdraw(list, now)
+	}
+	if err != nil {
+		l.log.Error("storage commitment not asked for", "err", err)
+		return true
+	}
+	if len(list) == 0 {
+		return true
+	}
+	t := state.Transaction{UID: dcm.RandomUID(), Destination: l.dest.Name}
+	r := commitment.Request{TransactionUID: t.UID}
+	for _, d := range list {
+		t.Instances = append(t.Instances, d.SOPInstanceUID)
+		r.References = append(r.References, commitment.Reference{SOPClassUID: d.SOPClassUID, SOPInstanceUID: d.SOPInstanceUID})
+	}
+	// Recorded before it is asked: the report may come at once, and to another association.
+	if err := l.opts.State.AskCommitment(t, now.Add(l.dest.CommitWait), now); err != nil {
+		l.log.Error("storage commitment not asked for", "err", err)
+		return true
+	}
+	c, err := l.action(inFlight, peer, r)
+	if err == nil {
+		l.log.Info("storage commitment asked for", "objects", len(list))
+		return l.await(ctx, inFlight, c, heard)
+	}
+	wait := l.opts.Backoff(1)
+	said := errors.Is(err, ul.ErrNoContext) || errors.As(err, new(*dimse.StatusError))
+	if said { // it will say so again for a while
+		wait = l.dest.CommitWait
+	}
+	l.log.Warn("storage commitment not asked for, to be tried again", "err", loggable(err), "after", wait)
+	if err := l.opts.State.Postpone(t, time.Now().Add(wait), time.Now()); err != nil {
+		l.log.Error("storage commitment not postponed", "err", err) // then it is asked for after CommitWait
+	}
+	return said
+}
+
+// withdraw gives up what the destination has not committed to in all the time that there is, and returns the others.
+func (l *line) withdraw(list []state.Delivery, now time.Time) (rest []state.Delivery, err error) {
+	var gone []state.DeliveryKey
+	for _, d := range list {
+		if now.Sub(d.StoredAt) < l.opts.MaxAge {
+			rest = append(rest, d)
+			continue
+		}
+		gone = append(gone, d.DeliveryKey)
+		l.log.Error("delivery given up", "case", d.Case, "kind", d.Kind, "err", errUncommitted)
+		l.opts.Events(Event{Delivery: d, Outcome: Dead, Err: errUncommitted})
+	}
+	if len(gone) > 0 {
+		err = l.opts.State.GiveUpCommitment(gone, errUncommitted.Error(), now)
+	}
+	return rest, err
+}
+
+var errUncommitted = errors.New("stored, but the destination did not report storage commitment in time; does it know where to report to?")
+
+// action sends the request.
+func (l *line) action(ctx context.Context, peer Peer, r commitment.Request) (committer, error) {
+	c, ok := peer.(committer)
+	accepted := peer.Accepted(dcm.StorageCommitmentPushModel)
+	if !ok || len(accepted) == 0 {
+		return nil, fmt.Errorf("storage commitment: %w; set the destination up for it, or set commitment: false", ul.ErrNoContext)
+	}
+	data, err := r.Encode(accepted[0])
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.Action(ctx, dimse.Notice{
+		SOPClassUID: dcm.StorageCommitmentPushModel, SOPInstanceUID: dcm.StorageCommitmentPushModelInstance,
+		Type: commitment.ActionRequest, TransferSyntaxUID: accepted[0], Data: data,
+	})
+	return c, err
+}
+
+// await gives the destination ReportWait to report on this association. It reports whether the association goes on.
+func (l *line) await(ctx, inFlight context.Context, c committer, heard *bool) bool {
+	for end := time.Now().Add(l.dest.ReportWait); !*heard && ctx.Err() == nil; {
+		left := time.Until(end)
+		if left <= 0 {
+			break
+		}
+		if _, err := c.Await(inFlight, left); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// event takes a report on an association of ours.
+func (l *line) event(e dimse.Event) dimse.Status {
+	if e.SOPClassUID != dcm.StorageCommitmentPushModel || e.Type != commitment.EventComplete && e.Type != commitment.EventFailures {
+		return dimse.NoSuchEventType
+	}
+	r, err := commitment.DecodeResult(e.Data, e.TransferSyntaxUID)
+	if err != nil {
+		return dimse.InvalidArgument
+	}
+	if _, err := l.result(r); err != nil {
+		l.log.Error("storage commitment result not recorded", "err", err)
+		return dimse.ProcessingFailure
+	}
+	return dimse.StatusSuccess
+}
+
+// Result takes the word of a destination on what it was sent, from whatever association: what it committed to is done,
+// what it did not is sent again. known is false for a transaction that nobody asked for.
+func (d *Deliverer) Result(r commitment.Result) (known bool, err error) {
+	if len(d.lines) == 0 {
+		return false, nil
+	}
+	return d.lines[0].result(r) // of whichever line: the transaction tells the destination
+}
+
+func (l *line) result(r commitment.Result) (known bool, err error) {
+	var committed []string
+	for _, ref := range r.Committed {
+		committed = append(committed, ref.SOPInstanceUID)
+	}
+	failed := map[string]string{}
+	for _, f := range r.Failed {
+		failed[f.SOPInstanceUID] = "not committed: " + f.Reason.String()
+	}
+	now := time.Now()
+	again := state.Resend{Next: now.Add(l.opts.Backoff(1)), Most: l.opts.RefusedTries}
+	dest, known, err := l.opts.State.Commit(r.TransactionUID, committed, failed, again, now)
+	if err != nil || !known {
+		return known, err
+	}
+	level := l.opts.Logger.Info
+	if len(failed) > 0 {
+		level = l.opts.Logger.Warn
+	}
+	level("storage commitment", "dest", dest, "committed", len(committed), "failed", len(failed))
+	return true, nil
+}

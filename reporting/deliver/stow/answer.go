@@ -1,0 +1,205 @@
+package stow
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"ichor/scp/dimse"
+)
+
+// Error is an answer that concerns the request and not its object.
+type Error struct {
+	Code  int    // HTTP status
+	Words string // of the server, or what to do
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("STOW-RS: HTTP %d %s", e.Code, http.StatusText(e.Code))
+	if e.Words != "" {
+		s += " (" + e.Words + ")"
+	}
+	return s
+}
+
+// Denied reports whether the service wants no request like this of us: credentials or address are wrong.
+func (e *Error) Denied() bool {
+	switch e.Code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable,
+		http.StatusProxyAuthRequired, http.StatusGone, http.StatusNotImplemented:
+		return true
+	}
+	return e.Code >= 300 && e.Code < 400
+}
+
+// Refused reports whether it wants the object not (PS3.18 Table 10.5.3-1 and RFC 9110 §15.5). What is neither Denied nor
+// Refused may pass: too many requests, a fault of the server.
+func (e *Error) Refused() bool {
+	switch e.Code {
+	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
+// judge makes of an answer what C-STORE would have said (PS3.18 §10.5.3).
+func judge(answer *http.Response, text []byte, sopInstanceUID string) (dimse.Status, error) {
+	code := answer.StatusCode
+	if code == http.StatusOK || code == http.StatusAccepted || code == http.StatusConflict {
+		o, known := parse(answer.Header.Get("Content-Type"), text)[sopInstanceUID]
+		switch {
+		case known && o.failed:
+			status := dimse.Status(o.reason)
+			if !status.Failure() { // it failed, and the reason says nothing of it
+				status = dimse.ProcessingFailure
+			}
+			return status, fmt.Errorf("STOW-RS: %w", &dimse.StatusError{Status: status, Comment: fmt.Sprintf("HTTP %d", code)})
+		case known && dimse.Status(o.reason).Warning():
+			return dimse.Status(o.reason), nil
+		case known || code != http.StatusConflict:
+			return dimse.StatusSuccess, nil
+		}
+	}
+	e := deny(answer)
+	if e.Words == "" {
+		e.Words = words(text)
+	}
+	return dimse.ProcessingFailure, e
+}
+
+// deny is the error of an answer, with what to do about it.
+func deny(answer *http.Response) *Error {
+	e := &Error{Code: answer.StatusCode}
+	switch {
+	case e.Code >= 300 && e.Code < 400:
+		e.Words = "it is elsewhere; set url to " + redacted(answer.Header.Get("Location"))
+	case e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden:
+		e.Words = "check token_file or password_file"
+	case e.Code == http.StatusNotFound || e.Code == http.StatusMethodNotAllowed:
+		e.Words = "no STOW-RS here; check url"
+	}
+	return e
+}
+
+// words are the first ones of a plain answer. Pages say nothing that an operator wants to read.
+func words(text []byte) string {
+	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(text[:min(len(text), 300)]), "")), " ")
+	if s == "" || strings.ContainsAny(s[:1], "<{[") {
+		return ""
+	}
+	return s
+}
+
+// outcome is what the answer says of one object.
+type outcome struct {
+	failed bool
+	reason uint16 // (0008,1197) of a failure, (0008,1196) of a warning
+}
+
+// Tags of the response module, as JSON and XML write them (PS3.18 Table I.1-1).
+const (
+	failedSequence     = "00081198"
+	referencedSequence = "00081199"
+	instanceUID        = "00081155"
+	failureReason      = "00081197"
+	warningReason      = "00081196"
+)
+
+// parse reads the response module by SOP Instance UID. Of what cannot be read nothing is known.
+func parse(contentType string, text []byte) map[string]outcome {
+	read := readJSON
+	if strings.Contains(contentType, "xml") || strings.HasPrefix(strings.TrimSpace(string(text[:min(len(text), 64)])), "<") {
+		read = readXML
+	}
+	d := read(text)
+	list := map[string]outcome{}
+	for _, it := range d.sequences[referencedSequence] {
+		list[it.values[instanceUID]] = outcome{reason: number(it.values[warningReason])}
+	}
+	for _, it := range d.sequences[failedSequence] {
+		list[it.values[instanceUID]] = outcome{failed: true, reason: number(it.values[failureReason])}
+	}
+	return list
+}
+
+func number(s string) uint16 {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
+}
+
+// module is a data set of which sequences and first values are kept.
+type module struct {
+	values    map[string]string
+	sequences map[string][]module
+}
+
+// readJSON reads the DICOM JSON model (PS3.18 §F.2); some servers wrap the module into an array.
+func readJSON(text []byte) module {
+	var raw json.RawMessage = text
+	var list []json.RawMessage
+	if json.Unmarshal(text, &list) == nil && len(list) == 1 {
+		raw = list[0]
+	}
+	return jsonModule(raw, 0)
+}
+
+func jsonModule(raw json.RawMessage, depth int) module {
+	m := module{map[string]string{}, map[string][]module{}}
+	var attributes map[string]struct {
+		VR    string
+		Value []json.RawMessage
+	}
+	if depth > 1 || json.Unmarshal(raw, &attributes) != nil {
+		return m
+	}
+	for tag, a := range attributes {
+		for i, v := range a.Value {
+			if a.VR == "SQ" {
+				m.sequences[tag] = append(m.sequences[tag], jsonModule(v, depth+1))
+			} else if i == 0 {
+				m.values[tag] = strings.Trim(string(v), `"`)
+			}
+		}
+	}
+	return m
+}
+
+// attribute is one of the Native DICOM Model (PS3.19 §A.1).
+type attribute struct {
+	Tag    string   `xml:"tag,attr"`
+	Values []string `xml:"Value"`
+	Items  []struct {
+		Attributes []struct {
+			Tag    string   `xml:"tag,attr"`
+			Values []string `xml:"Value"`
+		} `xml:"DicomAttribute"`
+	} `xml:"Item"`
+}
+
+func readXML(text []byte) module {
+	m := module{map[string]string{}, map[string][]module{}}
+	var doc struct {
+		Attributes []attribute `xml:"DicomAttribute"`
+	}
+	if xml.Unmarshal(text, &doc) != nil {
+		return m
+	}
+	for _, a := range doc.Attributes {
+		for _, it := range a.Items {
+			item := module{values: map[string]string{}}
+			for _, b := range it.Attributes {
+				if len(b.Values) > 0 {
+					item.values[b.Tag] = strings.TrimSpace(b.Values[0])
+				}
+			}
+			m.sequences[a.Tag] = append(m.sequences[a.Tag], item)
+		}
+	}
+	return m
+}

@@ -1,0 +1,182 @@
+// Package stow stores objects over HTTP: STOW-RS, the Store transaction of the Studies service (PS3.18 §10.5).
+//
+// Each object is a request of its own on a connection that stays open, so that an answer concerns one object as that of
+// a C-STORE does.
+package stow
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"time"
+
+	"ichor/scp/dcm"
+	"ichor/scp/dimse"
+)
+
+// Options say where to store. URL is required.
+type Options struct {
+	URL string // of the DICOMweb service, as https://pacs.example.org/dicom-web; /studies is added where it is missing
+	// Authorization returns the value of that header for a request; nil: none is sent.
+	Authorization func() (string, error)
+	TLS           *tls.Config // nil: the authorities of the system are trusted
+
+	ConnectTimeout  time.Duration // TCP and TLS, each; 15 s
+	ResponseTimeout time.Duration // from the end of a request to its answer; 120 s
+}
+
+// slowest is the rate, in bytes a second, below which a request is given up.
+const slowest = 32 << 10
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 1 << 20
+
+// Client stores objects, one at a time. It is for one batch: Release or Abort ends it.
+type Client struct {
+	o      Options
+	target string
+	http   *http.Client
+}
+
+// New checks the URL; nothing is sent before Store.
+func New(o Options) (*Client, error) {
+	target, err := studies(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if o.ConnectTimeout <= 0 {
+		o.ConnectTimeout = 15 * time.Second
+	}
+	if o.ResponseTimeout <= 0 {
+		o.ResponseTimeout = 2 * time.Minute
+	}
+	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: time.Minute}
+	return &Client{o: o, target: target, http: &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSClientConfig: o.TLS, ForceAttemptHTTP2: true,
+			TLSHandshakeTimeout: o.ConnectTimeout, ResponseHeaderTimeout: o.ResponseTimeout,
+			MaxConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
+		},
+		// Another place would be given the object and our credentials; that is for the operator to say.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+func studies(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("url %q: write https://host/path of the DICOMweb service, without user, query and fragment", redacted(text))
+	}
+	if path := strings.TrimRight(u.Path, "/"); !strings.HasSuffix(path, "/studies") {
+		u.Path = path + "/studies"
+	} else {
+		u.Path = path
+	}
+	return u.String(), nil
+}
+
+// redacted is a URL without the credentials that somebody may have put there.
+func redacted(text string) string {
+	if u, err := url.Parse(text); err == nil {
+		return u.Redacted()
+	}
+	return "(not a URL)"
+}
+
+// Accepted is the one transfer syntax that every origin server takes (PS3.18 §8.7.3).
+func (c *Client) Accepted(string) []string { return []string{dcm.ExplicitVRLittleEndian} }
+
+// Store does a Store transaction with one object. Status and error are those of dimse.SCU.Store: the words of the
+// server on the object are a *dimse.StatusError, on the request an *Error. Any other error means that no answer came.
+func (c *Client) Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status, error) {
+	body, boundary, err := pack(r)
+	if err != nil {
+		return dimse.ProcessingFailure, err
+	}
+	limit := 2*c.o.ConnectTimeout + c.o.ResponseTimeout + time.Duration(len(body)/slowest)*time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	rq, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, bytes.NewReader(body))
+	if err != nil {
+		return dimse.ProcessingFailure, err
+	}
+	rq.Header.Set("Content-Type", mime.FormatMediaType("multipart/related", map[string]string{"type": "application/dicom", "boundary": boundary}))
+	rq.Header.Set("Accept", "application/dicom+json")
+	answer, err := c.do(rq)
+	if err != nil {
+		return dimse.ProcessingFailure, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return dimse.ProcessingFailure, fmt.Errorf("STOW-RS: answer %s broke off: %w", answer.Status, err)
+	}
+	return judge(answer, text, r.SOPInstanceUID)
+}
+
+func (c *Client) do(rq *http.Request) (*http.Response, error) {
+	rq.Header.Set("User-Agent", dcm.ImplementationVersionName)
+	if c.o.Authorization != nil {
+		value, err := c.o.Authorization()
+		if err != nil {
+			return nil, &Error{Code: http.StatusUnauthorized, Words: err.Error()}
+		}
+		rq.Header.Set("Authorization", value)
+	}
+	answer, err := c.http.Do(rq)
+	if err != nil {
+		return nil, fmt.Errorf("STOW-RS: %w", err)
+	}
+	return answer, nil
+}
+
+// Probe asks whether the service is there and takes our credentials, without storing anything (OPTIONS).
+func (c *Client) Probe(ctx context.Context) error {
+	rq, err := http.NewRequestWithContext(ctx, http.MethodOptions, c.target, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := c.do(rq)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	e := deny(answer)
+	if answer.StatusCode == http.StatusMethodNotAllowed || answer.StatusCode == http.StatusNotImplemented || !e.Denied() {
+		return nil // it is there; OPTIONS is not for everyone
+	}
+	return e
+}
+
+// Release ends the use of the client.
+func (c *Client) Release(context.Context) error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// Abort is Release: no request is in progress when it is called.
+func (c *Client) Abort() { c.http.CloseIdleConnections() }
+
+// pack makes the payload: one part with a Part 10 file (PS3.18 §8.6.1.2.1, §10.5.1).
+func pack(r dimse.StoreRequest) (body []byte, boundary string, err error) {
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	part, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/dicom"}})
+	if err == nil {
+		err = dcm.WriteMeta(part, dcm.FileMeta{SOPClassUID: r.SOPClassUID, SOPInstanceUID: r.SOPInstanceUID, TransferSyntaxUID: r.TransferSyntaxUID})
+	}
+	if err == nil {
+		_, err = io.Copy(part, r.Data)
+	}
+	return b.Bytes(), w.Boundary(), errors.Join(err, w.Close())
+}

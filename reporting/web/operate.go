@@ -1,0 +1,131 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"ichor/pipeline/state"
+)
+
+// Operator does what an operator asks for. Its errors say what and what to do; ErrNotFound and ErrTransition of state
+// are told apart.
+type Operator interface {
+	Retry(ctx context.Context, id state.CaseID) error
+	RetryFailed(ctx context.Context) (retried []state.CaseID, err error)
+	DeadLetters(ctx context.Context) ([]DeadLetter, error)
+	Replay(ctx context.Context, s Selection) (replayed int, err error)
+	Discard(ctx context.Context, s Selection) (discarded int, err error)
+}
+
+// DeadLetter is work that was given up: the analysis of a case, or the delivery of one object.
+type DeadLetter struct {
+	ID          string       `json:"id"`
+	Kind        string       `json:"kind"` // analysis, delivery
+	Case        state.CaseID `json:"case"`
+	Object      string       `json:"object,omitempty"` // of a delivery: SEG, SC, SR
+	Destination string       `json:"destination,omitempty"`
+	Tries       int          `json:"tries"`
+	Reason      string       `json:"reason"`
+	Remedy      string       `json:"remedy"`
+	At          time.Time    `json:"at"`
+}
+
+// Selection names dead letters: by ID, or all deliveries to a destination; of neither, all deliveries.
+type Selection struct {
+	IDs         []string `json:"ids,omitempty"`
+	Destination string   `json:"destination,omitempty"`
+}
+
+// Done answers what was asked for.
+type Done struct {
+	Count int            `json:"count"`
+	Cases []state.CaseID `json:"cases,omitempty"`
+}
+
+// maxOrder bounds the body of a request.
+const maxOrder = 1 << 20
+
+// operate adds what changes something.
+func (o Options) operate(mux *http.ServeMux) {
+	mux.Handle("GET /api/v1/dead-letters", o.guard(func(r *http.Request) (any, error) {
+		list, err := o.Operator.DeadLetters(r.Context())
+		if list == nil {
+			list = []DeadLetter{}
+		}
+		return list, err
+	}))
+	mux.Handle("POST /api/v1/cases/{id}/retry", o.order(func(r *http.Request, _ Selection) (Done, error) {
+		id := state.CaseID(r.PathValue("id"))
+		return Done{1, []state.CaseID{id}}, o.Operator.Retry(r.Context(), id)
+	}))
+	mux.Handle("POST /api/v1/retry-failed", o.order(func(r *http.Request, _ Selection) (Done, error) {
+		ids, err := o.Operator.RetryFailed(r.Context())
+		return Done{len(ids), ids}, err
+	}))
+	mux.Handle("POST /api/v1/dead-letters/replay", o.order(func(r *http.Request, s Selection) (Done, error) {
+		n, err := o.Operator.Replay(r.Context(), s)
+		return Done{Count: n}, err
+	}))
+	mux.Handle("POST /api/v1/dead-letters/discard", o.order(func(r *http.Request, s Selection) (Done, error) {
+		n, err := o.Operator.Discard(r.Context(), s)
+		return Done{Count: n}, err
+	}))
+}
+
+// order guards what changes something: by the token, or where none is set by coming from this machine and from no web
+// page. Without a token a page in a browser here could send requests; it cannot send JSON without being asked about it
+// first, and its name for this machine gives it away (DNS rebinding).
+func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !o.authorized(w, r) {
+			return
+		}
+		if o.Token == "" && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+			http.Error(w, "only the ichor commands on this machine may do that; elsewhere set http.token", http.StatusForbidden)
+			return
+		}
+		var s Selection
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
+			http.Error(w, "request: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		done, err := h(r, s)
+		switch {
+		case errors.Is(err, state.ErrNotFound):
+			http.Error(w, err.Error(), http.StatusNotFound)
+		case errors.Is(err, state.ErrTransition):
+			http.Error(w, err.Error(), http.StatusConflict)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(done) // the client went away
+		}
+	})
+}
+
+// local reports whether a request comes from this machine, to a name of this machine, and from no page of another.
+func local(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); r.Header.Get("Origin") != "" || site != "" && site != "none" && site != "same-origin" {
+		return false
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !from.Addr().Unmap().IsLoopback() {
+		return false
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	to, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && to.Unmap().IsLoopback()
+}
