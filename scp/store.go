@@ -89,6 +89,8 @@ func refusal(err error) *dimse.StatusError {
 	switch {
 	case errors.Is(err, spool.ErrNoSpace):
 		s.Status, s.Comment = dimse.OutOfResources, "no disk space, send again later"
+	case errors.Is(err, spool.ErrUnwritable):
+		s.Status, s.Comment = dimse.OutOfResources, "disk cannot be written, send again later"
 	case errors.Is(err, spool.ErrTooLarge):
 		s.Status, s.Comment = dimse.ObjectTooLarge, "object is larger than this node takes"
 	case errors.Is(err, spool.ErrIdentity):

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+	"unique"
+
+	"ichor/scp/dcm"
 )
 
 // A segment is a segment header and records; all numbers are little endian.
@@ -20,6 +23,10 @@ import (
 //
 // The lengths in a record header are zero until Commit, which writes meta and trailer and patches the header before
 // the one fdatasync. The nonce is random per segment: no payload can hold what looks like a record header.
+//
+// The last record of a segment to which nothing is appended any more is its seal, an index of what is in it: a start
+// reads that instead of every record. It also says that all before it was committed. In a segment without seal, the
+// last record may be one that a power loss tore, whatever of it reached the disk.
 const (
 	segmentMagic     = "ichor segment 1\n"
 	segmentHeaderLen = 64
@@ -34,6 +41,7 @@ type kind uint32
 const (
 	objectRecord    kind = 1
 	tombstoneRecord kind = 2
+	sealRecord      kind = 3
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -116,6 +124,12 @@ func recordDigest(h header, prefix, meta []byte, data [32]byte) [32]byte {
 	return [32]byte(d.Sum(nil))
 }
 
+// bare encodes a record without payload.
+func bare(nonce [16]byte, k kind, meta []byte) []byte {
+	h := header{nonce: nonce, kind: k, meta: uint32(len(meta))}
+	return append(append(h.encode(), meta...), encodeTrailer(h, nil, meta, sha256.Sum256(nil))...)
+}
+
 // objectMeta is the JSON of an object record.
 type objectMeta struct {
 	Version           int       `json:"version"`
@@ -130,9 +144,46 @@ type objectMeta struct {
 	Conflict          bool      `json:"conflict,omitempty"`
 }
 
-// tombstoneMeta is the JSON of a tombstone record: what was removed.
+// tombstoneMeta is the JSON of a tombstone record: what was removed, or set aside as damaged.
 type tombstoneMeta struct {
 	Version int        `json:"version"`
 	Removed []location `json:"removed"`
 	At      time.Time  `json:"at"`
+	Damage  string     `json:"damage,omitempty"`
 }
+
+// sealMeta is the JSON of a seal: the sound objects of the segment, and what was found damaged when it was made.
+type sealMeta struct {
+	Version int          `json:"version"`
+	Objects []sealObject `json:"objects"`
+	Damaged []sealDamage `json:"damaged,omitempty"`
+}
+
+type sealObject struct {
+	objectMeta
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+type sealDamage struct {
+	Offset int64  `json:"offset"`
+	Reason string `json:"reason"`
+}
+
+func metaOf(o Object) objectMeta {
+	return objectMeta{Version: 1, StudyInstanceUID: o.StudyInstanceUID, SeriesInstanceUID: o.SeriesInstanceUID,
+		SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID, Modality: o.Modality,
+		TransferSyntaxUID: o.TransferSyntaxUID, CallingAE: o.CallingAE, Received: o.Received, Conflict: o.Conflict}
+}
+
+// object is what m says of the object at a place. What many objects share is held once.
+func (m objectMeta) object(size int64, digest string, at location) Object {
+	return Object{
+		Meta: Meta{Identifiers: dcm.Identifiers{StudyInstanceUID: one(m.StudyInstanceUID), SeriesInstanceUID: one(m.SeriesInstanceUID),
+			SOPClassUID: one(m.SOPClassUID), SOPInstanceUID: m.SOPInstanceUID, Modality: one(m.Modality)},
+			TransferSyntaxUID: one(m.TransferSyntaxUID), CallingAE: one(m.CallingAE), Received: m.Received},
+		Size: size, SHA256: digest, Conflict: m.Conflict, at: at}
+}
+
+func one(s string) string { return unique.Make(s).Value() }

@@ -1,10 +1,8 @@
 package spool
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -16,21 +14,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
-
-	"ichor/scp/dcm"
 )
 
 // recovery is what Open learns from the segments.
 type recovery struct {
 	spool   *Spool
 	objects []Object // of all segments, in order
-	read    int64    // bytes
-	total   int64
 	told    time.Time
 }
 
-// recover reads every segment, verifies it, and builds the index.
+// recover reads what the segments say of themselves, and builds the index.
 func (s *Spool) recover(ctx context.Context) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -39,45 +34,41 @@ func (s *Spool) recover(ctx context.Context) error {
 	r := &recovery{spool: s, told: time.Now()}
 	var numbers []uint64
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "probe-") { // of a run that was killed
+			os.Remove(filepath.Join(s.dir, e.Name()))
+		}
 		name, is := strings.CutSuffix(e.Name(), ".seg")
 		n, err := strconv.ParseUint(name, 10, 64)
-		if !is || err != nil || e.Name() != filepath.Base(s.path(n)) {
-			continue
+		if is && err == nil && e.Name() == segmentName(n) {
+			numbers = append(numbers, n)
 		}
-		if info, err := e.Info(); err == nil {
-			r.total += info.Size()
-		}
-		numbers = append(numbers, n)
 	}
 	slices.Sort(numbers)
 	start := time.Now()
 	for i, n := range numbers {
 		s.segments[n], s.next = &usage{}, n+1
 		if err := r.segment(ctx, n); err != nil {
-			return fmt.Errorf("segment %s: %w", filepath.Base(s.path(n)), err)
+			return fmt.Errorf("segment %s: %w", segmentName(n), err)
 		}
-		r.progress(i+1, len(numbers))
+		if time.Since(r.told) > 5*time.Second {
+			r.told = time.Now()
+			s.opts.Logger.Info("spool being read", "segments", i+1, "of", len(numbers))
+		}
 	}
 	r.index()
 	if err := s.sweep(); err != nil {
 		return err
 	}
 	if len(numbers) > 0 {
-		s.opts.Logger.Info("spool verified", "segments", len(numbers), "bytes", r.total, "objects", len(s.objects),
+		s.opts.Logger.Info("spool opened", "segments", len(numbers), "bytes", s.Bytes(), "objects", len(s.objects),
 			"damaged", len(s.damaged), "took", time.Since(start).Round(time.Millisecond))
 	}
 	return nil
 }
 
-func (r *recovery) progress(done, all int) {
-	if time.Since(r.told) > 5*time.Second {
-		r.told = time.Now()
-		r.spool.opts.Logger.Info("spool being verified", "segments", done, "of", all, "bytes", r.read, "of_bytes", r.total)
-	}
-}
-
 // index enters what is live: not removed, and each object once. An object can be there twice where its segment was
-// given up at a failed sync and the sender tried again.
+// given up at a failed sync, or its record was damaged, and the sender tried again: the later one counts, and the
+// earlier must not come back when the later is removed.
 func (r *recovery) index() {
 	s := r.spool
 	dead := map[location]bool{}
@@ -85,18 +76,50 @@ func (r *recovery) index() {
 		for _, at := range t.removed {
 			dead[at] = true
 			s.next = max(s.next, at.Segment+1) // or a new segment could take the number of a removed one
+			if t.damage != "" && s.segments[at.Segment] != nil {
+				s.damage(at, t.damage)
+			}
 		}
 	}
+	type content struct{ sop, digest string }
+	last := map[content]location{}
 	for _, o := range r.objects {
-		if _, twice := s.find(o.SOPInstanceUID, o.SHA256); !twice && !dead[o.at] {
+		if !dead[o.at] {
+			last[content{o.SOPInstanceUID, o.SHA256}] = o.at
+		}
+	}
+	var twins []Object
+	for _, o := range r.objects {
+		switch {
+		case dead[o.at]:
+		case last[content{o.SOPInstanceUID, o.SHA256}] != o.at:
+			twins = append(twins, o)
+		default:
 			s.add(o)
+			s.unverified[o.at] = true
+		}
+	}
+	if len(twins) > 0 {
+		if err := s.bury(twins, ""); err != nil {
+			s.opts.Logger.Warn("objects that are stored twice could not be marked", "err", err)
 		}
 	}
 }
 
-// segment reads one file. What an interrupted write left at the end is cut off; records that were finished and do
-// not verify are reported and stepped over.
+// found is one record as recovery sees it.
+type found struct {
+	at   int64
+	h    header
+	obj  *Object
+	tomb *tombstone
+	err  error // damaged
+}
+
+// segment reads one file: its seal, or what is there without one.
 func (r *recovery) segment(ctx context.Context, n uint64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(r.spool.path(n), os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -107,40 +130,100 @@ func (r *recovery) segment(ctx context.Context, n uint64) error {
 		return err
 	}
 	size := info.Size()
+	r.spool.segments[n].bytes = size
 	nonce, err := readNonce(f, size)
 	if errors.Is(err, errNoRecords) {
 		return r.cut(f, n, 0, size)
 	} else if err != nil {
-		r.damage(n, 0, err.Error())
+		r.spool.damage(location{n, 0}, err.Error())
 		return nil
 	}
+	if seal, ok := readSeal(f, size, nonce); ok {
+		for _, o := range seal.Objects {
+			r.objects = append(r.objects, o.object(o.Size, o.SHA256, location{n, o.Offset}))
+		}
+		for _, d := range seal.Damaged {
+			r.spool.damage(location{n, d.Offset}, d.Reason)
+		}
+		return nil
+	}
+	records, end, err := r.walk(ctx, f, n, size, nonce)
+	if err != nil {
+		return err
+	}
+	if err := r.cut(f, n, end, size); err != nil {
+		return err
+	}
+	return r.keep(f, n, end, nonce, records)
+}
+
+// walk reads the records of a segment without seal, up to the end of what was committed. The last one is taken for
+// torn where anything about it is wrong: nobody was told that it is stored.
+func (r *recovery) walk(ctx context.Context, f *os.File, n uint64, size int64, nonce [16]byte) (records []found, end int64, err error) {
 	at := int64(segmentHeaderLen)
 	for at < size {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, 0, err
 		}
 		h, err := readHeader(f, at, size, nonce)
 		if err != nil {
 			next := findHeader(f, at+1, size, nonce)
-			if next < 0 && !endsWithTrailer(f, at, size) {
-				return r.cut(f, n, at, size)
-			}
-			r.damage(n, at, err.Error())
 			if next < 0 {
-				return nil
+				return records, at, nil
 			}
+			records = append(records, found{at: at, err: err})
 			at = next
 			continue
 		}
-		if err := r.record(f, n, at, h); err != nil {
-			var io *os.PathError
-			if errors.As(err, &io) {
-				return err
-			}
-			r.damage(n, at, err.Error())
+		rec, err := r.record(f, n, at, h)
+		if err != nil {
+			return nil, 0, err
 		}
+		records = append(records, rec)
 		at += h.length()
-		r.read += h.length()
+	}
+	if len(records) == 0 {
+		return nil, at, nil
+	}
+	last := records[len(records)-1]
+	if last.obj != nil {
+		sum, err := digestOf(f, last.at, last.h)
+		if err != nil && !errors.Is(err, syscall.EIO) {
+			return nil, 0, err
+		}
+		if hex.EncodeToString(sum[:]) != last.obj.SHA256 {
+			last.err = errUnfinished
+		}
+	}
+	if last.err != nil {
+		return records[:len(records)-1], last.at, nil
+	}
+	return records, at, nil
+}
+
+// keep enters what walk found, and seals the segment so that the next start is told of it.
+func (r *recovery) keep(f *os.File, n uint64, end int64, nonce [16]byte, records []found) error {
+	var objects []Object
+	var damaged []sealDamage
+	tombs := false
+	for _, rec := range records {
+		switch {
+		case rec.err != nil:
+			r.spool.damage(location{n, rec.at}, rec.err.Error())
+			damaged = append(damaged, sealDamage{rec.at, rec.err.Error()})
+		case rec.tomb != nil:
+			r.spool.tombs, tombs = append(r.spool.tombs, *rec.tomb), true
+		case rec.obj != nil:
+			objects = append(objects, *rec.obj)
+		}
+	}
+	r.objects = append(r.objects, objects...)
+	if len(objects)+len(damaged) > 0 && !tombs {
+		// It must not be there before what it vouches for.
+		if err := r.spool.disk.sync(f); err != nil {
+			return err
+		}
+		r.spool.writeSeal(f, nonce, end, objects, damaged)
 	}
 	return nil
 }
@@ -150,17 +233,53 @@ func (r *recovery) cut(f *os.File, n uint64, at, size int64) error {
 	if at == size {
 		return nil
 	}
-	r.spool.opts.Logger.Warn("interrupted write dropped", "segment", filepath.Base(f.Name()), "offset", at, "bytes", size-at)
+	r.spool.opts.Logger.Warn("interrupted write dropped", "segment", segmentName(n), "offset", at, "bytes", size-at)
 	if err := f.Truncate(at); err != nil {
 		return err
 	}
+	r.spool.segments[n].bytes = at
 	return r.spool.disk.sync(f)
 }
 
-func (r *recovery) damage(n uint64, at int64, reason string) {
-	d := Damaged{Segment: filepath.Base(r.spool.path(n)), Offset: at, Reason: reason}
-	r.spool.damaged = append(r.spool.damaged, d)
-	r.spool.opts.Logger.Error("damaged record set aside; have the object sent again", "segment", d.Segment, "offset", at, "err", reason)
+// writeSeal ends a segment. It is not synced: where it is lost, Open reads the records instead.
+func (s *Spool) writeSeal(f *os.File, nonce [16]byte, end int64, objects []Object, damaged []sealDamage) {
+	m := sealMeta{Version: 1, Damaged: damaged}
+	for _, o := range objects {
+		m.Objects = append(m.Objects, sealObject{metaOf(o), o.at.Offset, o.Size, o.SHA256})
+	}
+	meta, err := json.Marshal(m)
+	if err == nil && len(meta) <= maxMetaLen {
+		err = s.disk.write(f, bare(nonce, sealRecord, meta), end)
+	}
+	if err != nil {
+		s.opts.Logger.Warn("segment not sealed, the next start takes longer", "err", err)
+	}
+}
+
+// readSeal reads the seal at the end of a segment, if there is a sound one.
+func readSeal(f *os.File, size int64, nonce [16]byte) (sealMeta, bool) {
+	var m sealMeta
+	b := make([]byte, trailerLen)
+	if size < segmentHeaderLen+recordHeaderLen+trailerLen {
+		return m, false
+	}
+	if _, err := f.ReadAt(b, size-trailerLen); err != nil || string(b[72:]) != trailerMagic {
+		return m, false
+	}
+	n := binary.LittleEndian.Uint64(b[64:])
+	if n < recordHeaderLen+trailerLen || n > uint64(size-segmentHeaderLen) || n > maxMetaLen+recordHeaderLen+trailerLen {
+		return m, false
+	}
+	at := size - int64(n)
+	h, err := readHeader(f, at, size, nonce)
+	if err != nil || h.kind != sealRecord || h.length() != int64(n) {
+		return m, false
+	}
+	meta := make([]byte, h.meta)
+	if _, err := f.ReadAt(meta, at+recordHeaderLen); err != nil || !bytes.Equal(b, bare(nonce, sealRecord, meta)[int(n)-trailerLen:]) {
+		return m, false
+	}
+	return m, json.Unmarshal(meta, &m) == nil && m.Version == 1
 }
 
 // errNoRecords: the segment was begun and nothing in it was ever committed.
@@ -228,65 +347,38 @@ func findHeader(f *os.File, at, size int64, nonce [16]byte) int64 {
 	return -1
 }
 
-// endsWithTrailer reports whether the rest of the file from at is one record by its trailer: then it was committed,
-// and its header was damaged later.
-func endsWithTrailer(f *os.File, at, size int64) bool {
-	b := make([]byte, trailerLen)
-	if size-at < recordHeaderLen+trailerLen {
-		return false
+// record reads all of one record but its data set.
+func (r *recovery) record(f *os.File, n uint64, at int64, h header) (found, error) {
+	rec := found{at: at, h: h}
+	prefix, meta, trailer, err := readEnds(f, at, h)
+	var file *os.PathError
+	if errors.As(err, &file) && !errors.Is(err, syscall.EIO) {
+		return rec, err
 	}
-	if _, err := f.ReadAt(b, size-trailerLen); err != nil {
-		return false
+	if err != nil {
+		rec.err = err
+		return rec, nil
 	}
-	return binary.LittleEndian.Uint64(b[64:]) == uint64(size-at) && string(b[72:]) == trailerMagic
-}
-
-// record verifies one record and keeps what it says.
-func (r *recovery) record(f *os.File, n uint64, at int64, h header) error {
-	in := bufio.NewReaderSize(io.NewSectionReader(f, at+recordHeaderLen, h.length()-recordHeaderLen),
-		int(min(h.length(), 1<<20)))
-	if h.prefix > 4096 {
-		return fmt.Errorf("file meta information of %d bytes", h.prefix)
-	}
-	prefix := make([]byte, h.prefix)
-	if _, err := io.ReadFull(in, prefix); err != nil {
-		return err
-	}
-	d := sha256.New()
-	if _, err := io.CopyN(d, in, int64(h.payload)-int64(h.prefix)); err != nil {
-		return err
-	}
-	sum := [32]byte(d.Sum(nil))
-	meta := make([]byte, h.meta) // at most maxMetaLen, and inside the file
-	trailer := make([]byte, trailerLen)
-	if _, err := io.ReadFull(in, meta); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(in, trailer); err != nil {
-		return err
-	}
+	sum := [32]byte(trailer)
 	if !bytes.Equal(trailer, encodeTrailer(h, prefix, meta, sum)) {
-		return errors.New("SHA-256 does not match")
+		rec.err = errors.New("SHA-256 does not match")
+		return rec, nil
 	}
 	switch h.kind {
 	case objectRecord:
 		var m objectMeta
-		if err := json.Unmarshal(meta, &m); err != nil {
-			return err
+		if rec.err = json.Unmarshal(meta, &m); rec.err == nil {
+			o := m.object(int64(h.payload), hex.EncodeToString(sum[:]), location{n, at})
+			rec.obj = &o
 		}
-		r.objects = append(r.objects, Object{
-			Meta: Meta{Identifiers: dcm.Identifiers{StudyInstanceUID: m.StudyInstanceUID, SeriesInstanceUID: m.SeriesInstanceUID,
-				SOPClassUID: m.SOPClassUID, SOPInstanceUID: m.SOPInstanceUID, Modality: m.Modality},
-				TransferSyntaxUID: m.TransferSyntaxUID, CallingAE: m.CallingAE, Received: m.Received},
-			Size: int64(h.payload), SHA256: hex.EncodeToString(sum[:]), Conflict: m.Conflict, at: location{n, at}})
 	case tombstoneRecord:
 		var m tombstoneMeta
-		if err := json.Unmarshal(meta, &m); err != nil {
-			return err
+		if rec.err = json.Unmarshal(meta, &m); rec.err == nil {
+			rec.tomb = &tombstone{segment: n, removed: m.Removed, damage: m.Damage}
 		}
-		r.spool.tombs = append(r.spool.tombs, tombstone{segment: n, removed: m.Removed})
+	case sealRecord: // one that more was appended to: none is
 	default:
-		return fmt.Errorf("record of kind %d, from a newer version", h.kind)
+		rec.err = fmt.Errorf("record of kind %d, from a newer version", h.kind)
 	}
-	return nil
+	return rec, nil
 }

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 type tombstone struct {
 	segment uint64 // that holds the tombstone
 	removed []location
+	damage  string // why they were set aside; empty: their study was removed
 }
 
 // RemoveStudy makes the objects of a study disappear, durably, and frees their segments. It removes none, and reports
@@ -37,7 +37,7 @@ func (s *Spool) RemoveStudy(studyInstanceUID string, before time.Time) (removed 
 	if len(gone) == 0 {
 		return false, nil
 	}
-	err = s.bury(gone)
+	err = s.bury(gone, "")
 	s.mu.Lock()
 	for _, o := range gone {
 		s.segments[o.at.Segment].live-- // not before: a session that ends takes a segment without live objects with it
@@ -72,6 +72,7 @@ func (s *Spool) take(study string) (gone []Object) {
 				return false
 			}
 			gone = append(gone, o)
+			delete(s.unverified, o.at)
 			return true
 		})
 		if len(s.objects[sop]) == 0 {
@@ -82,8 +83,8 @@ func (s *Spool) take(study string) (gone []Object) {
 	return gone
 }
 
-// bury writes the tombstone. s.removing is held.
-func (s *Spool) bury(gone []Object) (err error) {
+// bury writes the tombstone; damage is why, where that is no removal. s.removing is held.
+func (s *Spool) bury(gone []Object, damage string) (err error) {
 	if s.admin != nil && s.admin.end >= s.opts.SegmentBytes {
 		s.dropAdmin()
 	}
@@ -93,20 +94,18 @@ func (s *Spool) bury(gone []Object) (err error) {
 		}
 	}
 	g := s.admin
-	t := tombstone{segment: g.number}
+	t := tombstone{segment: g.number, damage: damage}
 	for _, o := range gone {
 		t.removed = append(t.removed, o.at)
 	}
-	meta, err := json.Marshal(tombstoneMeta{Version: 1, Removed: t.removed, At: time.Now().UTC()})
+	meta, err := json.Marshal(tombstoneMeta{Version: 1, Removed: t.removed, At: time.Now().UTC(), Damage: damage})
 	if err != nil {
 		return err
 	}
-	h := header{nonce: g.nonce, kind: tombstoneRecord, meta: uint32(len(meta))}
 	if len(meta) > maxMetaLen {
 		return fmt.Errorf("tombstone for %d objects is too long", len(gone))
 	}
-	record := append(h.encode(), meta...)
-	record = append(record, encodeTrailer(h, nil, meta, sha256.Sum256(nil))...)
+	record := bare(g.nonce, tombstoneRecord, meta)
 	if err = s.disk.write(g.file, record, g.end); err == nil {
 		err = s.makeDurable(g)
 	}
@@ -115,7 +114,7 @@ func (s *Spool) bury(gone []Object) (err error) {
 		s.dropAdmin()
 		return err
 	}
-	g.end += h.length()
+	g.end += int64(len(record))
 	s.tombs = append(s.tombs, t)
 	return nil
 }
@@ -137,11 +136,11 @@ func (s *Spool) sweep() error {
 	for _, t := range s.tombs {
 		keep[t.segment] = true
 		for _, at := range t.removed {
-			pointed[at.Segment] = true
+			pointed[at.Segment] = pointed[at.Segment] || t.damage == ""
 		}
 	}
 	damaged := map[string]bool{}
-	for _, d := range s.damaged {
+	for _, d := range s.Damaged() {
 		damaged[d.Segment] = true
 	}
 	err := s.unlink(func(n uint64, u *usage) bool {

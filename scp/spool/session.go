@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 
 	"ichor/scp/dcm"
 )
@@ -29,7 +28,11 @@ type segment struct {
 	nonce  [16]byte
 	end    int64 // of the last committed record
 	listed bool  // the folder was synced after the file was made
+	index  []Object
 }
+
+// sealObjects is the number of objects at which a new segment is begun: a seal is read as a whole.
+const sealObjects = 4096
 
 // Session is the writing side for one association.
 func (s *Spool) Session() *Session { return &Session{spool: s} }
@@ -58,7 +61,7 @@ func (s *Spool) newSegment() (*segment, error) {
 		s.mu.Lock()
 		delete(s.segments, n)
 		s.mu.Unlock()
-		return nil, diskError("new segment", err)
+		return nil, s.failed("new segment", err)
 	}
 	g.file = f
 	return g, nil
@@ -78,16 +81,8 @@ func (s *Spool) makeDurable(g *segment) error {
 	return nil
 }
 
-// diskError names what failed; a full disk or quota is ErrNoSpace.
-func diskError(what string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%s: %w: %w", what, ErrNoSpace, err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// Create begins an object as C-STORE announces it. ErrNoSpace: below the reserve. ErrIdentity: UIDs that no object
-// can have. An unfinished writer of this session is aborted.
+// Create begins an object as C-STORE announces it. ErrNoSpace: below the reserve. ErrUnwritable: the file system takes
+// nothing. ErrIdentity: UIDs that no object can have. An unfinished writer of this session is aborted.
 func (s *Session) Create(sopClass, sopInstance, transferSyntax, callingAE string) (*Writer, error) {
 	if s.closed {
 		return nil, ErrClosed
@@ -100,16 +95,10 @@ func (s *Session) Create(sopClass, sopInstance, transferSyntax, callingAE string
 			return nil, fmt.Errorf("UID %q in the command: %w", uid, ErrIdentity)
 		}
 	}
-	if reserve := s.spool.opts.ReserveBytes; reserve > 0 {
-		free, err := s.spool.Free()
-		if err != nil {
-			return nil, err
-		}
-		if free < uint64(reserve) {
-			return nil, fmt.Errorf("%d bytes free, %d are kept in reserve: %w", free, reserve, ErrNoSpace)
-		}
+	if err := s.spool.Ready(); err != nil {
+		return nil, err
 	}
-	if s.seg != nil && s.seg.end >= s.spool.opts.SegmentBytes {
+	if s.seg != nil && (s.seg.end >= s.spool.opts.SegmentBytes || len(s.seg.index) >= sealObjects) {
 		s.leave(false)
 	}
 	if s.seg == nil {
@@ -154,6 +143,8 @@ func (s *Session) leave(failed bool) error {
 	}
 	if failed {
 		g.file.Truncate(g.end) // if this fails too, Open will find the record without a good trailer
+	} else if len(g.index) > 0 {
+		s.spool.writeSeal(g.file, g.nonce, g.end, g.index, nil)
 	}
 	err := g.file.Close()
 	s.spool.mu.Lock()

@@ -5,8 +5,14 @@
 //	<dir>/lock               held while a process uses the spool
 //
 // Commit returns after fdatasync of the segment and, once per segment, fsync of its folder; only then may C-STORE
-// answer 0000H. A record counts when its trailer is there and every digest matches, so an interrupted write leaves
-// nothing behind. Removing a study appends a tombstone; a segment is deleted when nothing in it is live.
+// answer 0000H. Each association syncs a file of its own, at the same time as the others: the file system commits
+// what they wrote together. A record counts when its trailer is there and every digest matches, so an interrupted
+// write leaves nothing behind. Removing a study appends a tombstone; a segment is deleted when nothing in it is live.
+//
+//	record.go    the format                 recover.go  Open: from what is on disk to the index
+//	session.go   one association            scrub.go    digests, verified in the background and before use
+//	writer.go    one object                 ready.go    full, read-only and failing disks
+//	remove.go    tombstones                 find.go     by SOP Instance UID
 package spool
 
 import (
@@ -31,6 +37,10 @@ import (
 var (
 	// ErrNoSpace: the disk is full or below the reserve; C-STORE answers A700H (PS3.4 Table B.2-1).
 	ErrNoSpace = errors.New("no space in the spool")
+	// ErrUnwritable: the file system is read-only or fails; A700H too, for it may pass.
+	ErrUnwritable = errors.New("spool cannot be written")
+	// ErrDamaged: the bytes on disk do not match their digests.
+	ErrDamaged = errors.New("stored object is damaged")
 	// ErrTooLarge: the object is longer than Options.MaxObjectBytes.
 	ErrTooLarge = errors.New("object too large")
 	// ErrIdentity: the data set has no usable UIDs, or others than the C-STORE command.
@@ -45,6 +55,7 @@ type Options struct {
 	MaxObjectBytes int64        // 4 GiB
 	ReserveBytes   int64        // Create refuses below this many free bytes; 1 GiB, negative for none
 	SegmentBytes   int64        // a new segment is begun above this; 256 MiB
+	ScrubBytes     int64        // a second, read by Scrub; 32 MiB, negative for no bound
 	Logger         *slog.Logger // nil discards
 }
 
@@ -94,6 +105,10 @@ type Spool struct {
 	pending  map[string]chan struct{}
 	segments map[uint64]*usage
 	damaged  []Damaged
+	trouble  trouble
+
+	unverified map[location]bool // objects of a former run whose bytes were not read in this one
+	scrub      Progress
 
 	removing sync.Mutex // RemoveStudy, tombs
 	tombs    []tombstone
@@ -104,6 +119,8 @@ type Spool struct {
 type usage struct {
 	live int  // objects in the index
 	open bool // a session appends to it
+
+	bytes int64 // of the committed records
 }
 
 // disk is what tests replace.
@@ -120,6 +137,9 @@ func realDisk() disk {
 			var st unix.Statfs_t
 			if err := unix.Statfs(dir, &st); err != nil {
 				return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+			}
+			if st.Flags&unix.ST_RDONLY != 0 {
+				return 0, &os.PathError{Op: "statfs", Path: dir, Err: syscall.EROFS}
 			}
 			return st.Bavail * uint64(st.Bsize), nil
 		},
@@ -138,8 +158,9 @@ func realDisk() disk {
 	}
 }
 
-// Open takes possession of opts.Dir, made if absent, drops what an interrupted write left, verifies every digest and
-// rebuilds the index. It reads every byte of the spool; progress is logged every few seconds.
+// Open takes possession of opts.Dir, made if absent, drops what an interrupted write left, and rebuilds the index. It
+// reads the seals, and in segments without one everything but the payloads: what was stored is verified by Scrub, or
+// when it is asked for.
 func Open(ctx context.Context, opts Options) (*Spool, error) { return openOn(ctx, opts, realDisk()) }
 
 func openOn(ctx context.Context, opts Options, d disk) (s *Spool, err error) {
@@ -152,6 +173,9 @@ func openOn(ctx context.Context, opts Options, d disk) (s *Spool, err error) {
 	if opts.SegmentBytes <= 0 {
 		opts.SegmentBytes = 256 << 20
 	}
+	if opts.ScrubBytes == 0 {
+		opts.ScrubBytes = 32 << 20
+	}
 	if opts.ReserveBytes == 0 {
 		opts.ReserveBytes = 1 << 30
 	}
@@ -160,7 +184,7 @@ func openOn(ctx context.Context, opts Options, d disk) (s *Spool, err error) {
 	}
 	s = &Spool{opts: opts, disk: d, dir: filepath.Join(opts.Dir, "segments"), next: 1,
 		objects: map[string][]Object{}, studies: map[string][]string{}, pending: map[string]chan struct{}{},
-		segments: map[uint64]*usage{}}
+		segments: map[uint64]*usage{}, unverified: map[location]bool{}}
 	if err := s.takeFolder(); err != nil {
 		return nil, err
 	}
@@ -257,8 +281,22 @@ func (s *Spool) Studies() []string {
 	return out
 }
 
-// Damaged lists what Open found unreadable.
-func (s *Spool) Damaged() []Damaged { return slices.Clone(s.damaged) }
+// Damaged lists what was found unreadable so far.
+func (s *Spool) Damaged() []Damaged {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.damaged)
+}
+
+// Bytes is what the spool takes on disk.
+func (s *Spool) Bytes() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.segments {
+		n += u.bytes
+	}
+	return n
+}
 
 // Free is the number of bytes that may still be written to the file system.
 func (s *Spool) Free() (uint64, error) { return s.disk.free(s.opts.Dir) }
@@ -279,7 +317,9 @@ func (s *Spool) add(o Object) {
 		s.studies[o.StudyInstanceUID] = append(s.studies[o.StudyInstanceUID], o.SOPInstanceUID)
 	}
 	s.objects[o.SOPInstanceUID] = append(s.objects[o.SOPInstanceUID], o)
-	s.segments[o.at.Segment].live++
+	u := s.segments[o.at.Segment]
+	u.live++
+	u.bytes = max(u.bytes, o.at.Offset+recordHeaderLen+o.Size+trailerLen)
 }
 
 func segmentName(n uint64) string { return fmt.Sprintf("%012d.seg", n) }
@@ -292,8 +332,12 @@ type Reader struct {
 	file *os.File
 }
 
-// Read opens an object: a whole Part 10 file. The study may be removed meanwhile; an open reader stays good.
+// Read opens an object: a whole Part 10 file. ErrDamaged: it is not what was received. The study may be removed
+// meanwhile; an open reader stays good.
 func (s *Spool) Read(o Object) (*Reader, error) {
+	if err := s.verified(o); err != nil {
+		return nil, err
+	}
 	f, err := os.Open(s.path(o.at.Segment))
 	if err != nil {
 		return nil, fmt.Errorf("spooled object: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"time"
 
 	"ichor/scp/dcm"
@@ -31,6 +32,9 @@ type Writer struct {
 
 // bufferBytes are collected before they are written.
 const bufferBytes = 128 << 10
+
+// spaceStep is how much of an object is written between two looks at the free space.
+const spaceStep = 32 << 20
 
 // headSteps are the lengths of the head at which the identifiers are looked for.
 var headSteps = [...]int{32 << 10, 256 << 10, 2 << 20, 8 << 20}
@@ -108,10 +112,13 @@ func (w *Writer) identified(ids dcm.Identifiers, err error) {
 
 func (w *Writer) flush() error {
 	err := w.session.spool.disk.write(w.session.seg.file, w.buf, w.at+w.flushed)
+	if before := w.flushed / spaceStep; err == nil && (w.flushed+int64(len(w.buf)))/spaceStep > before {
+		err = w.session.spool.room(2) // others write meanwhile: half of the reserve is for those who have begun
+	}
 	w.flushed += int64(len(w.buf))
 	w.buf = w.buf[:0]
 	if err != nil {
-		w.broken = diskError("writing to the spool", err)
+		w.broken = w.session.spool.failed("writing to the spool", err)
 		w.done = true
 		w.session.drop(w, true)
 		return w.broken
@@ -152,9 +159,8 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	}
 	s := w.session.spool
 	sum := [32]byte(w.digest.Sum(nil))
-	obj = Object{Meta: w.meta, Size: int64(len(w.prefix)) + w.size, SHA256: hex.EncodeToString(sum[:]),
-		at: location{w.session.seg.number, w.at}}
-	obj.Received = time.Now().UTC()
+	w.meta.Received = time.Now().UTC()
+	obj = metaOf(Object{Meta: w.meta}).object(int64(len(w.prefix))+w.size, hex.EncodeToString(sum[:]), location{w.session.seg.number, w.at})
 
 	// One commit of a SOP instance UID at a time, so that two associations with the same object keep one of them.
 	for {
@@ -166,25 +172,36 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 		s.mu.Unlock()
 		<-other
 	}
-	same, found := s.find(obj.SOPInstanceUID, obj.SHA256)
-	obj.Conflict = len(s.objects[obj.SOPInstanceUID]) > 0
-	closed := s.closed
-	if found || closed {
+	if s.closed {
 		s.mu.Unlock()
 		w.Abort()
-		if closed {
-			return Object{}, false, ErrClosed
-		}
-		return same, false, nil
+		return Object{}, false, ErrClosed
 	}
 	mine := make(chan struct{})
 	s.pending[obj.SOPInstanceUID] = mine
+	same, found := s.find(obj.SOPInstanceUID, obj.SHA256)
 	s.mu.Unlock()
+	// What was stored before this start may be damaged since: the sender is not told that it is safe on trust.
+	if found && s.verified(same) != nil {
+		found = false
+	}
+	s.mu.Lock()
+	obj.Conflict = slices.ContainsFunc(s.objects[obj.SOPInstanceUID], func(o Object) bool { return o.SHA256 != obj.SHA256 })
+	if found {
+		delete(s.pending, obj.SOPInstanceUID)
+	}
+	s.mu.Unlock()
+	if found {
+		close(mine)
+		w.Abort()
+		return same, false, nil
+	}
 
 	err = w.finish(&obj, sum)
 	s.mu.Lock()
 	if err == nil {
 		s.add(obj)
+		w.session.seg.index = append(w.session.seg.index, obj)
 	}
 	delete(s.pending, obj.SOPInstanceUID)
 	s.mu.Unlock()
@@ -192,8 +209,9 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	w.done = true
 	w.session.drop(w, err != nil)
 	if err != nil {
-		return Object{}, false, diskError("committing to the spool", err)
+		return Object{}, false, s.failed("committing to the spool", err)
 	}
+	s.recovered()
 	if obj.Conflict {
 		s.opts.Logger.Warn("other content under a known SOP instance UID, both kept", "peer", obj.CallingAE)
 	}
@@ -203,10 +221,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 // finish writes meta and trailer, patches the header, and syncs.
 func (w *Writer) finish(o *Object, data [32]byte) error {
 	g := w.session.seg
-	meta, err := json.Marshal(objectMeta{Version: 1, StudyInstanceUID: o.StudyInstanceUID,
-		SeriesInstanceUID: o.SeriesInstanceUID, SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID,
-		Modality: o.Modality, TransferSyntaxUID: o.TransferSyntaxUID, CallingAE: o.CallingAE, Received: o.Received,
-		Conflict: o.Conflict})
+	meta, err := json.Marshal(metaOf(*o))
 	if err != nil {
 		return err
 	}

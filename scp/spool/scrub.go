@@ -1,0 +1,234 @@
+package spool
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Progress is how far Scrub has come.
+type Progress struct {
+	Objects, Done int   // found at the start, and read since
+	Bytes         int64 // read
+	Damaged       int   // of all segments, as Damaged lists them
+}
+
+// Scrub reads every object that Open found, at the pace of Options.ScrubBytes, and sets aside what does not match its
+// digests: it disappears from the index, so that the same object sent again is stored anew. It returns when all are
+// read or ctx is done.
+func (s *Spool) Scrub(ctx context.Context) error {
+	objects := s.toVerify()
+	start, told := time.Now(), time.Now()
+	for _, o := range objects {
+		if err := s.verified(o); err != nil && !errors.Is(err, ErrDamaged) {
+			s.opts.Logger.Warn("stored object not verified", "segment", segmentName(o.at.Segment), "offset", o.at.Offset, "err", err)
+		}
+		s.mu.Lock()
+		s.scrub.Done++
+		s.scrub.Bytes += o.Size
+		p := s.scrub
+		s.mu.Unlock()
+		if time.Since(told) > time.Minute {
+			told = time.Now()
+			s.opts.Logger.Info("spool being verified", "objects", p.Done, "of", p.Objects, "bytes", p.Bytes)
+		}
+		if err := s.pace(ctx, start, p.Bytes); err != nil {
+			return err
+		}
+	}
+	if len(objects) > 0 {
+		p := s.Progress()
+		s.opts.Logger.Info("spool verified", "objects", p.Objects, "bytes", p.Bytes, "damaged", p.Damaged,
+			"took", time.Since(start).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// Progress says how far Scrub has come.
+func (s *Spool) Progress() Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.scrub
+	p.Damaged = len(s.damaged)
+	return p
+}
+
+// toVerify lists what Scrub has to read, in the order of the disk.
+func (s *Spool) toVerify() (objects []Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range s.objects {
+		for _, o := range list {
+			if s.unverified[o.at] {
+				objects = append(objects, o)
+			}
+		}
+	}
+	slices.SortFunc(objects, func(a, b Object) int {
+		return cmp.Or(cmp.Compare(a.at.Segment, b.at.Segment), cmp.Compare(a.at.Offset, b.at.Offset))
+	})
+	s.scrub = Progress{Objects: len(objects)}
+	return objects
+}
+
+// pace waits until so many bytes may have been read since start.
+func (s *Spool) pace(ctx context.Context, start time.Time, read int64) error {
+	if s.opts.ScrubBytes < 0 {
+		return ctx.Err()
+	}
+	due := time.Duration(float64(read) / float64(s.opts.ScrubBytes) * float64(time.Second))
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(start.Add(due))):
+		return nil
+	}
+}
+
+// verified returns nil where the bytes of o are those that were received. What this run wrote, or has read, is not
+// read again.
+func (s *Spool) verified(o Object) error {
+	s.mu.Lock()
+	unknown := s.unverified[o.at]
+	s.mu.Unlock()
+	if !unknown {
+		return nil
+	}
+	err := s.readWhole(o)
+	var file *fs.PathError
+	if errors.As(err, &file) && !errors.Is(err, syscall.EIO) && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spooled object: %w", err) // such as too many open files: says nothing of the object
+	}
+	s.mu.Lock()
+	if err == nil {
+		delete(s.unverified, o.at)
+	}
+	removed := err != nil && !slices.ContainsFunc(s.objects[o.SOPInstanceUID], func(p Object) bool { return p.at == o.at })
+	s.mu.Unlock()
+	switch {
+	case err == nil:
+		return nil
+	case removed:
+		return fmt.Errorf("spooled object: %w", fs.ErrNotExist)
+	}
+	return s.setAside(o, err)
+}
+
+// setAside takes a damaged object out of the index, for good.
+func (s *Spool) setAside(o Object, why error) error {
+	s.removing.Lock()
+	defer s.removing.Unlock()
+	reason := why.Error()
+	s.mu.Lock()
+	list := s.objects[o.SOPInstanceUID]
+	i := slices.IndexFunc(list, func(p Object) bool { return p.at == o.at })
+	if i < 0 || s.closed { // another was first
+		s.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrDamaged, reason)
+	}
+	list = slices.Delete(slices.Clone(list), i, i+1)
+	if s.objects[o.SOPInstanceUID] = list; len(list) == 0 {
+		delete(s.objects, o.SOPInstanceUID)
+	}
+	if !slices.ContainsFunc(list, func(p Object) bool { return p.StudyInstanceUID == o.StudyInstanceUID }) {
+		left := slices.DeleteFunc(s.studies[o.StudyInstanceUID], func(uid string) bool { return uid == o.SOPInstanceUID })
+		if s.studies[o.StudyInstanceUID] = left; len(left) == 0 {
+			delete(s.studies, o.StudyInstanceUID)
+		}
+	}
+	delete(s.unverified, o.at)
+	s.mu.Unlock()
+	s.damage(o.at, reason)
+	err := s.bury([]Object{o}, reason)
+	s.mu.Lock()
+	s.segments[o.at.Segment].live--
+	s.mu.Unlock()
+	if err != nil { // the next start will find it once more
+		s.opts.Logger.Warn("damaged object could not be marked", "err", err)
+	}
+	return fmt.Errorf("%w: %s", ErrDamaged, reason)
+}
+
+// damage reports a damaged record.
+func (s *Spool) damage(at location, reason string) {
+	d := Damaged{Segment: segmentName(at.Segment), Offset: at.Offset, Reason: reason}
+	s.mu.Lock()
+	s.damaged = append(s.damaged, d)
+	s.mu.Unlock()
+	s.opts.Logger.Error("damaged record set aside; have the object sent again", "segment", d.Segment, "offset", at.Offset, "err", reason)
+}
+
+// readWhole compares the record of o with all its digests.
+func (s *Spool) readWhole(o Object) error {
+	f, err := os.Open(s.path(o.at.Segment))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := make([]byte, recordHeaderLen)
+	if _, err := f.ReadAt(b, o.at.Offset); err != nil {
+		return ended(err)
+	}
+	h, err := decodeHeader(b, [16]byte(b))
+	if err != nil {
+		return err
+	}
+	prefix, meta, trailer, err := readEnds(f, o.at.Offset, h)
+	if err != nil {
+		return err
+	}
+	sum, err := digestOf(f, o.at.Offset, h)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(trailer, encodeTrailer(h, prefix, meta, sum)) || hex.EncodeToString(sum[:]) != o.SHA256 {
+		return errors.New("SHA-256 does not match")
+	}
+	return nil
+}
+
+// readEnds reads all of a record but its header and data set.
+func readEnds(f *os.File, at int64, h header) (prefix, meta, trailer []byte, err error) {
+	if h.prefix > 4096 {
+		return nil, nil, nil, fmt.Errorf("file meta information of %d bytes", h.prefix)
+	}
+	prefix = make([]byte, h.prefix)
+	if _, err := f.ReadAt(prefix, at+recordHeaderLen); err != nil {
+		return nil, nil, nil, ended(err)
+	}
+	end := make([]byte, int(h.meta)+trailerLen) // at most maxMetaLen
+	if _, err := f.ReadAt(end, at+recordHeaderLen+int64(h.payload)); err != nil {
+		return nil, nil, nil, ended(err)
+	}
+	return prefix, end[:h.meta], end[h.meta:], nil
+}
+
+// digestOf reads the data set of a record.
+func digestOf(f *os.File, at int64, h header) (sum [32]byte, err error) {
+	n := int64(h.payload) - int64(h.prefix)
+	in := bufio.NewReaderSize(io.NewSectionReader(f, at+recordHeaderLen+int64(h.prefix), n), int(min(n+16, 256<<10)))
+	d := sha256.New()
+	if _, err := io.CopyN(d, in, n); err != nil {
+		return sum, ended(err)
+	}
+	return [32]byte(d.Sum(nil)), nil
+}
+
+// ended says of a file that is too short that this is what it is.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("segment ends inside the record")
+	}
+	return err
+}
