@@ -84,16 +84,16 @@ def networks(m: dict) -> str:
 
 def effort(settings: dict) -> str:
     """What training cost, of the networks that state it."""
-    rows = [[role, s.get("base_width"), s.get("visits_done"), s.get("phantoms"), s.get("lr"), s.get("batch")]
+    rows = [[role, _get(s, "base_width"), _get(s, "visits_done"), _get(s, "phantoms"), _get(s, "lr"), _get(s, "batch"), _get(s, "began_with") or "random weights"]
             for role, s in settings.items() if isinstance(s, dict) and "visits_done" in s]
-    return _table(["network", "base width", "slices seen", "heads in the cache", "learning rate", "batch"], rows) if rows else ""
+    return _table(["network", "base width", "slices seen", "heads in the cache", "learning rate", "batch", "began with"], rows) if rows else ""
 
 
 def judged(lines: list | None) -> str:
     if not lines:
         return NO.capitalize() + "."
     return _table(["figure", "value", "target", "", "n", ""], [
-        [j.get("what"), _number(j.get("value")), j.get("target"), "met" if j.get("met") else "**missed**", j.get("n"), j.get("detail")] for j in lines])
+        [_get(j, "what"), _number(_get(j, "value")), _get(j, "target"), "met" if _get(j, "met") else "**missed**", _get(j, "n"), _get(j, "detail")] for j in lines])
 
 
 def held_out(metrics: dict) -> str:
@@ -109,15 +109,15 @@ def group(g: dict | None) -> str:
     dice = lambda key, k: _get(g, "dice_any" if k == "any" else key, *(() if k == "any" else (k,)))  # noqa: E731
     rows = [["any", *_stats(dice("dice", "any")), NO]]
     rows += [[k, *_stats(dice("dice", k)), _stats(dice("acute_over_5_ml", k))[0]] for k in SUBTYPES]
-    parts = [f"{g.get('n', '?')} scans; cavity Dice {_stats(g.get('cavity_dice'))[0]}.",
+    parts = [f"{_get(g, 'n') or '?'} scans; cavity Dice {_stats(_get(g, 'cavity_dice'))[0]}.",
              _table(["Dice", "mean ± SD", "median", "least", "n", "acute, over 5 mL"], rows)]
-    sizes = g.get("by_size") or {}
+    sizes = _get(g, "by_size") or {}
     parts.append(_table(["acute hemorrhages, mL", "n", "found", "right subtype", "Dice"], [
-        [size, s.get("n"), _percent(s.get("found")), _percent(s.get("called_right")), _number(s.get("dice"))] for size, s in sizes.items()])
+        [size, _get(s, "n"), _percent(_get(s, "found")), _percent(_get(s, "called_right")), _number(_get(s, "dice"))] for size, s in sizes.items()])
         if sizes else f"By size: {NO}.")
-    false = g.get("normal_false_ml")
-    parts.append(f"Heads without blood: {_number(false.get('mean'))} mL false on average, 95th percentile {_number(false.get('p95'))} mL, "
-                 f"most {_number(false.get('most'))} mL, {false.get('n')} heads." if false else f"False blood in heads without any: {NO}.")
+    false = _get(g, "normal_false_ml")
+    parts.append(f"Heads without blood: {_number(_get(false, 'mean'))} mL false on average, 95th percentile {_number(_get(false, 'p95'))} mL, "
+                 f"most {_number(_get(false, 'most'))} mL, {_get(false, 'n')} heads." if false else f"False blood in heads without any: {NO}.")
     parts.append(f"Heads with every subtype within 20 % or 1 mL: {_percent(g.get('volumes_right'))} of those that bleed.")
     return "\n\n".join(parts)
 
@@ -127,38 +127,40 @@ def clinical(c: dict | None) -> str:
     if not c:
         return NO.capitalize() + "."
     span = lambda v: f"{_number(v[0])} to {_number(v[1])}" if v else NO  # noqa: E731
-    rows = [[k, a.get("n"), _number(a.get("bias_ml")), span(a.get("limits_ml")), _number(a.get("median_error_ml")), _share(a.get("right_where_any"))]
+    rows = [[k, _get(a, "n"), _number(_get(a, "bias_ml")), span(_get(a, "limits_ml")), _number(_get(a, "median_error_ml")), _share(_get(a, "right_where_any"))]
             for k in PARTS if (a := _get(c, "agreement", k))]
-    parts = [f"{c.get('heads', '?')} heads, {c.get('bleeding', '?')} of them with blood."]
+    parts = [f"{_get(c, 'heads')} heads, {_get(c, 'bleeding')} of them with blood."]
     if rows:
         parts.append(_table(["found - true, mL", "n", "bias", "95 % limits of agreement", "median error", "within 20 % or 1 mL"], rows))
     lesions = _get(c, "detection", "lesions") or {}
-    sizes = list(dict.fromkeys(size for own in lesions.values() for size in own))
+    sizes = list(dict.fromkeys(size for own in lesions.values() for size in own or {}))
     if sizes:
         found = lambda k, size: _get(lesions, k, size) or {}  # noqa: E731
         parts.append("Lesions found, by size and subtype (named right in brackets):")
         parts.append(_table(["lesions", *sizes], [
-            [k, *(f"{_share(s.get('found'))} ({_percent(_get(s, 'named_right', 'share'))})" if (s := found(k, size)) else "none" for size in sizes)]
+            [k, *(f"{_share(_get(s, 'found'))} ({_percent(_get(s, 'named_right', 'share'))})" if (s := found(k, size)) else "none" for size in sizes)]
             for k in PARTS if k in lesions]))
     heads = _get(c, "detection", "heads") or {}
-    parts.append(f"Heads with blood in which any was found: {_share(heads.get('sensitivity'))}; heads without in which none was: {_share(heads.get('specificity'))}.")
+    parts.append(f"Heads with blood in which any was found: {_share(_get(heads, 'sensitivity'))}; heads without in which none was: {_share(_get(heads, 'specificity'))}.")
     for kind in ("normal", "bleeding"):
         if f := _get(c, "false_positives", kind):
-            parts.append(f"False blood in {kind} heads: {_number(f.get('mean_ml'))} mL on average, median {_number(f.get('median_ml'))}, "
-                         f"95th percentile {_number(f.get('p95_ml'))}, most {_number(f.get('most_ml'))}.")
-    if k := c.get("calibration"):
-        parts.append(f"Probabilities: expected calibration error {_number(k.get('ece'))} over all voxels of the cavity, {_number(k.get('ece_above'))} over those "
-                     f"above {_number(k.get('above'))}; Brier skill {_number(k.get('brier_skill'))}.")
+            parts.append(f"False blood in {kind} heads: {_number(_get(f, 'mean_ml'))} mL on average, median {_number(_get(f, 'median_ml'))}, "
+                         f"95th percentile {_number(_get(f, 'p95_ml'))}, most {_number(_get(f, 'most_ml'))}.")
+    if k := _get(c, "calibration"):
+        parts.append(f"Probabilities: expected calibration error {_number(_get(k, 'ece'))} over all voxels of the cavity, {_number(_get(k, 'ece_above'))} over those "
+                     f"above {_number(_get(k, 'above'))}; Brier skill {_number(_get(k, 'brier_skill'))}.")
     else:
         parts.append(f"Calibration of the probabilities: {NO}.")
     return "\n\n".join(parts)
 
 
 def real(scans: list | None) -> str:
+    """Heads that are known to hold no blood: all that was found is false."""
+    scans = [s for s in scans or [] if "truth_ml" not in s]
     if not scans:
         return NO.capitalize() + "."
     return _table(["scan", "cavity mL", "false mL", "of it within 5 mm of bone"], [
-        [s.get("name"), _number(s.get("cavity_ml")), _number(s.get("false_ml", _get(s, "found_ml", "total"))), _number(s.get("rim_ml"))] for s in scans])
+        [_get(s, "name"), _number(_get(s, "cavity_ml")), _number(_get(s, "false_ml") if _get(s, "false_ml") is not None else _get(s, "found_ml", "total")), _number(_get(s, "rim_ml"))] for s in scans])
 
 
 def int8(m: dict, details: dict) -> str:
@@ -166,7 +168,7 @@ def int8(m: dict, details: dict) -> str:
     for n in m["networks"]:
         if d := _get(n, "int8", "deviation"):
             extra = details.get(n["role"]) or {}
-            own = " ".join(f"{k} {v:.3f}" for k, v in (extra.get("dice") or {}).items())
+            own = " ".join(f"{k} {v:.3f}" for k, v in (_get(extra, "dice") or {}).items())
             rows.append([n["role"], _number(d["dice"], 4), own, _number(d["max_abs"]), f"{d['flipped']:.1e}", f"{d['speed_ratio']:g}", d["heads"], d["cpu"]])
     if not rows:
         return "There are no int8 files in this bundle."
@@ -230,7 +232,7 @@ def _percent(v) -> str:
 
 def _share(s: dict | None) -> str:
     """Share with its 95 % interval."""
-    if not s or s.get("share") is None:
+    if _get(s, "share") is None:
         return NO
     interval = f" [{100 * s['ci'][0]:.0f}, {100 * s['ci'][1]:.0f}]" if s.get("ci") else ""
     return f"{_percent(s['share'])}{interval} of {s.get('n')}"
@@ -238,7 +240,7 @@ def _share(s: dict | None) -> str:
 
 def _stats(s: dict | None) -> list[str]:
     """Mean ± SD, median, least, n."""
-    if not s or s.get("mean") is None:
+    if _get(s, "mean") is None:
         return [NO, NO, NO, "0"]
     return [f"{_number(s['mean'])} ± {_number(s.get('sd'))}", _number(s.get("median")), _number(s.get("least")), str(s.get("n", ""))]
 

@@ -134,6 +134,8 @@ def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None =
         entry, cfg, counts = network_entry(runs / f"{role}.pt", out, post, heads)
         entries.append(entry)
         settings[role] = {**cfg.as_dict(), "visits_done": counts["visits"], "phantoms": counts["phantoms"]}
+        if counts.get("start"):
+            settings[role]["began_with"] = counts["start"]
         phantoms = max(phantoms, counts["phantoms"])
     path = manifest.write(out, {
         "schema": 1, "name": "ichor-synthetic", "version": version, "licence": "Apache-2.0",

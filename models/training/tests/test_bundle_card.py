@@ -1,0 +1,112 @@
+"""The model card says what was recorded, and of the rest that it was not measured."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ich import card, export, judge, manifest
+from ich.datasets.volume import DataError
+from ich.measure import measure
+from ich.report.clinical import HeadResult, clinical, head_row
+from ich.scan import Bleed, Scan
+
+NETWORK = {"role": "bleed", "file": "bleed.onnx", "parameters": 1234567, "threshold": 0.5, "output": {"channels": ["any"]},
+           "input": {"shape": [-1, 1, 32, 32], "window_hu": [-50, 150], "pixel_mm": 0}}
+
+
+def content(metrics, **changes) -> dict:
+    return {"name": "tiny", "version": "2", "licence": "MIT", "intended_use": manifest.INTENDED_USE, "description": "d", "networks": [NETWORK],
+            "training": {"data": "nothing", "seed": 7, "commit": "abc", "settings": {}, "metrics": metrics, "limits": ["thin blood"]}, **changes}
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """evaluate.json of three heads, made by the code that makes it."""
+    label = np.ones((6, 40, 40), np.uint8)
+    label[2:4, 10:30, 10:30] = 2
+    found = label.copy()
+    found[3, 10:20] = 1
+    scans = []
+    for name, truth, kind in (("a", label, "phantom"), ("b", np.ones_like(label), "phantom"), ("real", None, "scan")):
+        bleeds = (Bleed("IPH", 70.0, 8.0),) if truth is label else ()
+        scans.append(Scan(np.zeros(label.shape, np.float32), (2.0, 2.0), np.arange(6) * 5.0, truth, name, kind, bleeds))
+    rows = [measure(s, np.ones(label.shape, bool), f) for s, f in zip(scans, (found, np.ones_like(label), found))]
+    results = [head_row(HeadResult(s.name, s.label, f, s.slice_ml())) for s, f in zip(scans[:2], (found, np.ones_like(label)))]
+    return {"summary": judge.summary(rows), "judged": judge.judged(rows), "clinical": clinical(results), "generator": {"widen": 0.12},
+            "phantoms": judge.of_kind(rows, "phantom"), "scans": judge.of_kind(rows, "scan")}
+
+
+def test_nothing_measured():
+    text = card.text(content({}), "f" * 64, curve=False)
+    assert text.count("Not measured.") == 6 and "There are no int8 files" in text and "f" * 64 in text
+    assert text.count(manifest.INTENDED_USE) == 2 and "thin blood" in text and "1,234,567" in text and "whole image" in text
+    for word in ("Chronic", "contrast", "Children", "clinical decision"):
+        assert word in text
+
+
+def test_figures_of_evaluate(measured):
+    text = card.text(content(json.loads(json.dumps(measured))), "f" * 64, curve=True)
+    assert "not measured ± " not in text and "![" in text and "12 % wider" in text
+    dice = measured["summary"]["phantom"]["dice"]["IPH"]["mean"]
+    assert f"| IPH | {card._number(dice)} ± 0 |" in text
+    bias = measured["clinical"]["agreement"]["IPH"]["bias_ml"]
+    assert bias < 0 and f"| IPH | 1 | {card._number(bias)} |" in text
+    assert "| real | " in text and "met |" in text
+
+
+@pytest.mark.parametrize("drop", ["summary", "judged", "clinical", "scans", "generator"])
+def test_any_key_may_be_missing(measured, drop):
+    metrics = {k: v for k, v in measured.items() if k != drop}
+    assert "Not measured." in card.text(content(metrics), "f" * 64, False)
+
+
+def test_parts_may_be_missing(measured):
+    """Whatever is cut out of the figures, the card is written."""
+    def cut(x, depth=0):
+        for key in list(x) if isinstance(x, dict) and depth < 4 else ():
+            kept = x.pop(key)
+            assert card.text(content(whole), "f" * 64, False)
+            x[key] = None
+            assert card.text(content(whole), "f" * 64, False)
+            x[key] = kept
+            cut(kept, depth + 1)
+
+    whole = json.loads(json.dumps({k: measured[k] for k in ("summary", "clinical")}))
+    cut(whole)
+
+
+def test_metrics_leave_single_heads_out(measured, tmp_path):
+    path = tmp_path / "evaluate.json"
+    path.write_text(json.dumps({**measured, "x": float("nan")}))
+    kept = export.metrics_of(path)
+    assert "phantoms" not in kept and kept["x"] is None and kept["judged"] == json.loads(json.dumps(measured["judged"]))
+    assert "rim_slices_ml" not in kept["scans"][0] and kept["scans"][0]["name"] == "real"
+    for text in ("[1]", "{", ""):
+        path.write_text(text)
+        with pytest.raises(DataError, match="evaluate.json"):
+            export.metrics_of(path)
+    assert export.metrics_of(None) == {}
+
+
+def test_curve(tmp_path):
+    log = tmp_path / "bleed.csv"
+    rows = [f"{i},{i * 16},3,1e-3,{1 / (i + 1):.4f},5" + (f",{i / 3000:.4f}" if i % 5 == 0 else "") for i in range(0, 2000)]
+    log.write_text("\n".join(["step,visits,phantoms,lr,loss,seconds,dice_any", *rows]))
+    path = card.draw_curve([log, tmp_path / "none.csv"], tmp_path)
+    assert path.name == card.CURVE and path.stat().st_size <= card.MOST_CURVE_BYTES and Image.open(path).width > 300
+    assert card.draw_curve([tmp_path / "none.csv"], tmp_path) is None
+
+
+def test_card_names_its_manifest(tmp_path):
+    manifest.write(tmp_path, content({}))
+    digest = manifest.sha256(tmp_path / manifest.FILE)
+    assert digest in card.write(tmp_path).read_text() and manifest.sha256(tmp_path / manifest.FILE) == digest
+
+
+def test_manifest_must_fit(tmp_path):
+    with pytest.raises(DataError, match="KiB"):
+        manifest.write(tmp_path, content({"x": "y" * (1 << 20)}))
+    with pytest.raises(DataError, match="give the folder of a bundle"):
+        manifest.read(tmp_path)
