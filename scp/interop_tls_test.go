@@ -76,15 +76,15 @@ func TestPynetdicomOverTLS(t *testing.T) {
 	host, port, _ := net.SplitHostPort(a.address)
 	for passcode, want := range map[string]string{
 		"secret": "0000\n0000\nwindow 1 1\nidentity confirmed\nrole True False",
-		"wrong":  "rejected 1 2 1",
+		"wrong":  "not associated",
 	} {
 		out, err := command(t, py, "testdata/secure_send.py", host, port, authority.CA, peer.File, peer.Key, "ct", passcode, paths[0])
 		if err != nil || strings.TrimSpace(out) != want {
 			t.Errorf("%s: %v\n%s\nwant %s", passcode, err, out, want)
 		}
 	}
-	if a.stop(); t.Failed() {
-		t.Logf("the log of the node:\n%s", a.log)
+	if a.stop(); t.Failed() || !strings.Contains(a.log.String(), "(source 2, reason 1): username or passcode is wrong") {
+		t.Errorf("the log of the node:\n%s", a.log)
 	}
 }
 
