@@ -186,8 +186,16 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
     keep[0] = False
     kind = prob[1:].argmax(0)
     if post.subtype_per == "component":
-        for i in np.flatnonzero(keep):
-            where = parts == i
-            kind[where] = np.bincount(kind[where], minlength=5).argmax()
+        _settle(kind, parts, weight)
+    elif post.subtype_per == "extra-axial":
+        _settle(kind, ndimage.label(keep[parts] & (kind >= SUBTYPES.index("SDH")), CORNERS)[0], weight)
     label[box] = np.where(keep[parts], kind + 2, label[box])
     return label
+
+
+def _settle(kind: np.ndarray, parts: np.ndarray, weight: np.ndarray) -> None:
+    """Gives each part (1.., 0 is none) the subtype that has most volume in it, in place."""
+    inside = parts > 0
+    ml = np.zeros((parts.max() + 1, len(SUBTYPES)))
+    np.add.at(ml, (parts[inside], kind[inside]), weight[inside])
+    kind[inside] = ml.argmax(1)[parts[inside]]
