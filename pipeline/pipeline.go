@@ -26,13 +26,20 @@ import (
 // Net is one network; see window.Net.
 type Net = window.Net
 
+// Decoder decodes the pixels of an object, whatever its transfer syntax, to what dcm.File.PixelData gives. It is called
+// by many goroutines.
+type Decoder interface {
+	Pixels(context.Context, *dcm.File) ([]byte, error)
+}
+
 // Options are what an Analyzer is made of.
 type Options struct {
 	Bundle       *bundle.Bundle // what the networks want and how their answers are used
 	CavityTissue Net
 	CavityBone   Net
 	Bleed        Net
-	Batch        int // slices in one run of a network; 0 is 1, which is as fast as more on a CPU
+	Decoder      Decoder // nil: uncompressed pixels alone are read
+	Batch        int     // slices in one run of a network; 0 is 1, which is as fast as more on a CPU
 	Selection    selection.Options
 	Logger       *slog.Logger // may be nil
 }
@@ -108,7 +115,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *Result) error {
 	if err != nil {
 		return err
 	}
-	r.Volume, err = step(ctx, a, r, "volume", func() (*volume.Volume, error) { return build(ctx, in, choice, r) })
+	r.Volume, err = step(ctx, a, r, "volume", func() (*volume.Volume, error) { return build(ctx, in, choice, a.o.Decoder, r) })
 	if err != nil {
 		return err
 	}

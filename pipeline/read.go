@@ -15,6 +15,7 @@ import (
 type images struct {
 	objects []Object
 	headers []*dcm.DataSet
+	lossy   []bool // the pixels were compressed with loss at some time
 }
 
 // readHeaders reads the header of every object. Damaged objects are left out and counted; the study is refused where
@@ -36,6 +37,7 @@ func readHeaders(ctx context.Context, study Study, r *Result) (*images, error) {
 		}
 		out.objects = append(out.objects, o)
 		out.headers = append(out.headers, f.Data)
+		out.lossy = append(out.lossy, f.Lossy())
 	}
 	if len(out.headers) > 0 {
 		r.Header = out.headers[0]
@@ -85,10 +87,10 @@ func choose(in *images, o selection.Options, r *Result) (selection.Choice, error
 }
 
 // build reads the best series whose pixels can be decoded and show a head. The refusal is that of the best one.
-func build(ctx context.Context, in *images, c selection.Choice, r *Result) (*volume.Volume, error) {
+func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *Result) (*volume.Volume, error) {
 	var first *finding.Refusal
 	for _, s := range c.Ranked {
-		v, a, err := in.volume(ctx, s)
+		v, a, err := in.volume(ctx, s, d)
 		if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 			candidate := &r.Finding.Candidates[s.Candidate]
 			candidate.Reasons = append(candidate.Reasons, refusal.Reason)
@@ -104,6 +106,10 @@ func build(ctx context.Context, in *images, c selection.Choice, r *Result) (*vol
 			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
 		}
 		r.Finding.Warnings = append(r.Finding.Warnings, s.Warnings...)
+		if n := in.countLossy(s); n > 0 {
+			r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d slices were compressed with loss, which alters faint and small "+
+				"bleeding; send the series uncompressed or losslessly compressed.", n, len(s.Images)))
+		}
 		r.Finding.Candidates[s.Candidate].Chosen = true
 		r.Finding.Series = &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: v.Slices(),
 			SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}, TiltDeg: a.TiltDeg}
@@ -113,10 +119,19 @@ func build(ctx context.Context, in *images, c selection.Choice, r *Result) (*vol
 	return nil, first
 }
 
-func (in *images) volume(ctx context.Context, s selection.Series) (*volume.Volume, *volume.Arrangement, error) {
+func (in *images) countLossy(s selection.Series) (n int) {
+	for _, i := range s.Images {
+		if in.lossy[i] {
+			n++
+		}
+	}
+	return n
+}
+
+func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*volume.Volume, *volume.Arrangement, error) {
 	slices := make([]volume.Slice, len(s.Images))
 	for k, i := range s.Images {
-		slices[k] = volume.Slice{Header: in.headers[i], Pixels: func() ([]byte, error) { return pixels(in.objects[i]) }}
+		slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, in.objects[i], d) }}
 	}
 	v, a, err := volume.Build(ctx, slices)
 	if err != nil {
@@ -130,17 +145,21 @@ func (in *images) volume(ctx context.Context, s selection.Series) (*volume.Volum
 }
 
 // pixels decodes one object; pixel data that cannot be decoded is a refusal.
-func pixels(o Object) ([]byte, error) {
+func pixels(ctx context.Context, o Object, d Decoder) ([]byte, error) {
 	var raw []byte
 	var syntax string
 	_, err := open(o, func(f *dcm.File) (err error) {
 		syntax = f.Meta.TransferSyntaxUID
-		raw, err = f.PixelData()
+		if d == nil {
+			raw, err = f.PixelData()
+		} else {
+			raw, err = d.Pixels(ctx, f)
+		}
 		return err
 	})
 	if unreadable(err) {
 		return nil, fmt.Errorf("%w (%w)", &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
-			"The pixels of a slice cannot be decoded: damaged, cut off, or compressed in a way that is not read (transfer syntax %s). Send the series again, uncompressed.",
+			"The pixels of a slice cannot be decoded: damaged, cut off, or compressed in a way that is not read here (transfer syntax %s). Send the series again, uncompressed.",
 			dcm.UIDName(syntax))}, err)
 	}
 	return raw, err

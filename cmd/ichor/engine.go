@@ -11,6 +11,7 @@ import (
 	"ichor/models/onnx"
 	"ichor/pipeline"
 	"ichor/pipeline/selection"
+	"ichor/scp/dcm/codec"
 )
 
 // engine is the loaded bundle and the analysis built on it.
@@ -18,6 +19,8 @@ type engine struct {
 	bundle   *bundle.Bundle
 	runtime  *onnx.Runtime
 	sessions []*onnx.Session
+	decoder  *codec.Decoder
+	missing  error // why JPEG 2000 is not decoded, nil where it is
 	analyzer *pipeline.Analyzer
 }
 
@@ -80,7 +83,9 @@ func openEngine(ctx context.Context, c config.Analysis) (_ *engine, err error) {
 		}
 		nets[n.Role] = s
 	}
+	e.decoder, e.missing = codec.Detect(ctx)
 	e.analyzer = pipeline.New(pipeline.Options{
+		Decoder:      e.decoder,
 		Bundle:       e.bundle,
 		CavityTissue: nets[bundle.CavityTissue],
 		CavityBone:   nets[bundle.CavityBone],

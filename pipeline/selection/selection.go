@@ -166,12 +166,14 @@ func pick(headers []*dcm.DataSet, images []int) []*dcm.DataSet {
 }
 
 // original reports whether an image is one the scanner reconstructed as a slice (Image Type, PS3.3 §C.7.6.1.1.2, §C.8.2.1.1.1).
+// Lossy compression alone makes a derived image of an original one, and leaves the rest of Image Type as it was.
 func original(h *dcm.DataSet) (ok bool, why string) {
 	t := h.Strings(dcm.ImageType)
 	for i, v := range t {
 		switch {
 		case v == "LOCALIZER":
 			return false, "localizer images"
+		case i == 0 && v == "DERIVED" && lossy(h) && (len(t) < 3 || t[2] == "AXIAL"):
 		case i == 0 && v == "DERIVED", i == 1 && v == "SECONDARY":
 			return false, "derived images"
 		case i >= 2 && (v == "MPR" || v == "MIP" || v == "MINIP"):
@@ -180,6 +182,8 @@ func original(h *dcm.DataSet) (ok bool, why string) {
 	}
 	return true, ""
 }
+
+func lossy(h *dcm.DataSet) bool { return h.String(dcm.LossyImageCompression) == "01" }
 
 // judge scores one stack. The series refusal is nil where it can be read.
 func judge(headers []*dcm.DataSet, images []int, o Options) (finding.Candidate, Series, *staged) {
@@ -209,6 +213,9 @@ func judge(headers []*dcm.DataSet, images []int, o Options) (finding.Candidate, 
 	}
 	if len(h.Strings(dcm.ImageType)) == 0 {
 		say(-5, "Image Type is not given; taken for original slices.")
+	}
+	if lossy(h) {
+		say(-20, "Compressed with loss.")
 	}
 	series := words(h, dcm.BodyPartExamined, dcm.SeriesDescription, dcm.ProtocolName)
 	study := words(h, dcm.StudyDescription, dcm.RequestedProcedureDescription)

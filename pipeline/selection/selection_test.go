@@ -59,6 +59,7 @@ func TestRefusals(t *testing.T) {
 		{"enhanced CT", series("a", 1, head, text(dcm.SOPClassUID, dcm.EnhancedCTImageStorage)), finding.EnhancedCT},
 		{"localizer", series("a", 2, head, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "LOCALIZER")), finding.NotOriginal},
 		{"derived", series("a", 40, head, text(dcm.ImageType, "DERIVED", "PRIMARY", "AXIAL")), finding.NotOriginal},
+		{"derived with loss, reformatted", series("a", 40, head, text(dcm.LossyImageCompression, "01"), text(dcm.ImageType, "DERIVED", "PRIMARY", "CORONAL")), finding.NotOriginal},
 		{"secondary", series("a", 40, head, text(dcm.ImageType, "ORIGINAL", "SECONDARY")), finding.NotOriginal},
 		{"reformatted", series("a", 40, head, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "MPR")), finding.NotOriginal},
 		{"chest", series("a", 60, text(dcm.BodyPartExamined, "CHEST")), finding.NoHeadCT},

@@ -178,7 +178,7 @@ func TestBuildSortsPixels(t *testing.T) {
 		}
 		h := header(Vec{0, 0, z})
 		h.SetStrings(dcm.SOPInstanceUID, "UI", dcm.Decimal(z))
-		in = append(in, Slice{h, func() ([]byte, error) { return raw, nil }})
+		in = append(in, Slice{h, func(context.Context) ([]byte, error) { return raw, nil }})
 	}
 	v, _, err := Build(context.Background(), in)
 	if err != nil {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"ichor/pipeline/finding"
 	"ichor/scp/dcm"
@@ -16,7 +19,7 @@ const AirHU = -1024
 // Slice is one image of a series: its header, and its pixels when asked for.
 type Slice struct {
 	Header *dcm.DataSet
-	Pixels func() ([]byte, error) // native, little endian, as dcm.File.PixelData
+	Pixels func(context.Context) ([]byte, error) // native, little endian, as dcm.File.PixelData; called by many goroutines
 }
 
 // Build reads the slices of one series into a volume on the source grid. The error is a *finding.Refusal where the
@@ -39,18 +42,24 @@ func Build(ctx context.Context, slices []Slice) (*Volume, *Arrangement, error) {
 	first := headers[a.Order[0]]
 	v := &Volume{Grid: a.Grid, HU: make([]int16, len(slices)*a.Grid.Rows*a.Grid.Columns),
 		SeriesInstanceUID: first.String(dcm.SeriesInstanceUID), FrameOfReferenceUID: first.String(dcm.FrameOfReferenceUID)}
+	// Decompression costs more than all else here, and no slice depends on another.
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for k, i := range a.Order {
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		raw, err := slices[i].Pixels()
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := stored[i].Decode(raw, v.Slice(k)); err != nil {
-			return nil, nil, err
-		}
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			raw, err := slices[i].Pixels(ctx)
+			if err != nil {
+				return err
+			}
+			return stored[i].Decode(raw, v.Slice(k))
+		})
 		v.Sources = append(v.Sources, Source{SOPClassUID: headers[i].String(dcm.SOPClassUID), SOPInstanceUID: headers[i].String(dcm.SOPInstanceUID)})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
 	}
 	return v, a, nil
 }

@@ -11,7 +11,7 @@ import (
 // FuzzBaseline: no panic or hang in what surrounds the standard library's decoder, and in it.
 func FuzzBaseline(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src []byte, width, height, samples byte) {
-		im := dcm.Image{Rows: int(height), Columns: int(width), Samples: int(samples), Frames: 1, BitsAllocated: 8}
+		im := dcm.Image{Rows: int(height % 48), Columns: int(width % 48), Samples: int(samples % 5), Frames: 1, BitsAllocated: 8}
 		if out, err := decodeJPEGBaseline(t.Context(), src, im); err == nil && len(out) != im.FrameCells() {
 			t.Fatalf("%d bytes", len(out))
 		}
