@@ -137,6 +137,8 @@ type rig struct {
 	d     *Deliverer
 	start time.Time
 	stop  func()
+
+	commitment bool // of what add adds
 }
 
 func newRig(t *testing.T, nodes map[string]*node) *rig {
@@ -193,7 +195,7 @@ func (r *rig) add(study string, uids ...string) {
 	for _, uid := range uids {
 		for _, dest := range r.opts.Destinations {
 			d := state.Delivery{DeliveryKey: state.DeliveryKey{SOPInstanceUID: uid, Destination: dest.Name},
-				SOPClassUID: dcm.SecondaryCaptureImageStorage, TransferSyntaxUID: dcm.ExplicitVRLittleEndian, Path: "x"}
+				SOPClassUID: dcm.SecondaryCaptureImageStorage, TransferSyntaxUID: dcm.ExplicitVRLittleEndian, Path: "x", Commitment: r.commitment}
 			if uid == "gone" {
 				d.Path = "gone"
 			}
