@@ -20,16 +20,18 @@ import (
 
 // Config is everything an operator can set.
 type Config struct {
-	State        string        `mapstructure:"state" default:"" doc:"Folder for received objects, cases and results. Empty: /var/lib/ichor as a service, the user's state folder otherwise."`
-	DICOM        DICOM         `mapstructure:"dicom" doc:"The receiving DICOM node."`
-	Destinations []Destination `mapstructure:"destinations" doc:"Nodes that get the results, by DICOM or DICOMweb. Each has a queue of its own."`
-	Delivery     Delivery      `mapstructure:"delivery" doc:"How results are sent."`
-	Assembly     Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
-	Analysis     Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
-	Queue        Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
-	Retention    time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are removed this long after the last result was delivered."`
-	HTTP         HTTP          `mapstructure:"http" doc:"Health, and cases as JSON."`
-	Log          Log           `mapstructure:"log" doc:"Log lines go to standard error; they carry no patient attribute."`
+	State           string        `mapstructure:"state" default:"" doc:"Folder for received objects, cases and results. Empty: /var/lib/ichor as a service, the user's state folder otherwise."`
+	DICOM           DICOM         `mapstructure:"dicom" doc:"The receiving DICOM node."`
+	Destinations    []Destination `mapstructure:"destinations" doc:"Nodes that get the results, by DICOM or DICOMweb. Each has a queue of its own."`
+	Delivery        Delivery      `mapstructure:"delivery" doc:"How results are sent."`
+	Assembly        Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
+	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
+	Queue           Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
+	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are removed this long after the last result was delivered."`
+	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies that came to no end: analysis failed, results with the dead letters or for a destination that is not configured any more."`
+	RetentionGiB    int           `mapstructure:"retention_gib" default:"0" doc:"Delivered studies are removed before their time when received studies take more than this, oldest first. 0: when less than twice dicom.reserve_mib is free."`
+	HTTP            HTTP          `mapstructure:"http" doc:"Health, and cases as JSON."`
+	Log             Log           `mapstructure:"log" doc:"Log lines go to standard error; they carry no patient attribute."`
 }
 
 // DICOM is the receiving node.

@@ -70,6 +70,7 @@ func (c *Config) validateNumbers() error {
 		{"dicom.max_per_peer", c.DICOM.MaxPerPeer, 1},
 		{"dicom.max_object_mib", c.DICOM.MaxObjectMiB, 1},
 		{"dicom.reserve_mib", c.DICOM.ReserveMiB, 0},
+		{"retention_gib", c.RetentionGiB, 0},
 		{"analysis.workers", c.Analysis.Workers, 1},
 		{"analysis.threads", c.Analysis.Threads, 0},
 		{"analysis.min_slices", c.Analysis.MinSlices, 2},
@@ -92,6 +93,7 @@ func (c *Config) validateNumbers() error {
 		{"delivery.max_retry", c.Delivery.MaxRetry >= c.Delivery.FirstRetry},
 		{"delivery.max_age", c.Delivery.MaxAge > 0},
 		{"retention", c.Retention >= 0},
+		{"retention_failed", c.RetentionFailed >= 0},
 	} {
 		if !d.ok {
 			return fmt.Errorf("%s: must be a positive time such as 30s, and no limit below what it bounds", d.key)
