@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ichor/config"
+	"ichor/scp/dcm/codec"
 )
 
 // checked is one line of the report.
@@ -109,6 +110,7 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 	}
 	detail, err = checkModels(ctx, c)
 	note("models", detail, err)
+	note("transfer syntaxes", checkCodecs(ctx), nil)
 	if len(c.Destinations) == 0 {
 		note("destinations", "none: results stay in the state folder", nil)
 	}
@@ -161,6 +163,16 @@ func checkPort(ctx context.Context, address string) error {
 		return fmt.Errorf("%w; is a node running already? stop it, or choose another port", err)
 	}
 	return l.Close()
+}
+
+// checkCodecs says what is decoded here. JPEG 2000 may be missing: then it is not offered, and senders convert.
+func checkCodecs(ctx context.Context) string {
+	d, missing := codec.Detect(ctx)
+	detail := fmt.Sprintf("%d are offered", len(d.TransferSyntaxes()))
+	if missing != nil {
+		detail += "; JPEG 2000 and HTJ2K are not: " + oneLine(missing)
+	}
+	return detail
 }
 
 func checkModels(ctx context.Context, c config.Config) (string, error) {

@@ -65,9 +65,6 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
 		return nil, err
 	}
-	if err := n.cleanResults(); err != nil {
-		return nil, err
-	}
 	if n.engine, err = openEngine(ctx, c.Analysis); err != nil {
 		return nil, err
 	}
@@ -127,8 +124,7 @@ func (n *node) newServer() (*scp.Server, error) {
 	}
 	return scp.New(scp.Options{
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
-		TransferSyntaxes: n.engine.decoder.TransferSyntaxes(),
-		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer,
+		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.decoder.TransferSyntaxes(),
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
 		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: commitments{n.reporter, n.store, n.deliverer}, Logger: n.log,
 	})
@@ -191,8 +187,12 @@ func (n *node) web() http.Handler {
 
 // ready says why the node cannot receive or analyse.
 func (n *node) ready() error {
-	if err := n.spool.Ready(); err != nil {
-		return fmt.Errorf("disk: %w; free some space or mend it", err)
+	free, err := n.spool.Free()
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if reserve := uint64(n.config.DICOM.ReserveMiB) << 20; free < reserve {
+		return fmt.Errorf("disk: %d MiB free, below dicom.reserve_mib; free some space", free>>20)
 	}
 	if err := n.expired(now()); err != nil {
 		return err
