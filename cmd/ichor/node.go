@@ -65,6 +65,9 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
 		return nil, err
 	}
+	if err := n.cleanResults(); err != nil {
+		return nil, err
+	}
 	if n.engine, err = openEngine(ctx, c.Analysis); err != nil {
 		return nil, err
 	}
@@ -187,12 +190,8 @@ func (n *node) web() http.Handler {
 
 // ready says why the node cannot receive or analyse.
 func (n *node) ready() error {
-	free, err := n.spool.Free()
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	if reserve := uint64(n.config.DICOM.ReserveMiB) << 20; free < reserve {
-		return fmt.Errorf("disk: %d MiB free, below dicom.reserve_mib; free some space", free>>20)
+	if err := n.spool.Ready(); err != nil {
+		return fmt.Errorf("disk: %w; free some space or mend it", err)
 	}
 	if err := n.expired(now()); err != nil {
 		return err
