@@ -41,9 +41,11 @@ func newModelsList() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the manifest")
 	cmd.Flags().BoolVar(&card, "card", false, "print the model card: data, figures, what the networks must not be used for")
-	cmd.MarkFlagsMutuallyExclusive("json", "card")
 	s := withSettings(cmd, map[string]string{"bundle": "analysis.bundle"})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if asJSON && card {
+			return usageError("say --json or --card, not both")
+		}
 		c, err := loadFor(s, args)
 		if err != nil {
 			return err
