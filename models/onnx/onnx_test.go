@@ -134,8 +134,49 @@ func TestVerify(t *testing.T) {
 		t.Error(err)
 	}
 	altered := made(t, 1, nil) // other networks under the same references
-	if err := Verify(context.Background(), r, altered); !errors.Is(err, bundle.ErrRefused) || !strings.Contains(err.Error(), "cavity-tissue") {
+	if err := Verify(context.Background(), r, altered); !errors.Is(err, bundle.ErrRefused) || !strings.Contains(err.Error(), "network cavity-tissue in float32: output differs from reference.output") {
 		t.Errorf("a network that does not reproduce its reference: %v", err)
+	}
+}
+
+// The check is that of the files in use: an int8 file is held to its own reference.
+func TestVerifyInt8(t *testing.T) {
+	r := open(t, Options{})
+	with := func(offset float32) *bundle.Bundle {
+		b := made(t, 0, func(m *bundle.Manifest) {
+			for i := range m.Networks {
+				n := &m.Networks[i]
+				n.Int8 = &bundle.Quantised{File: n.File, SHA256: n.SHA256, Deviation: bundle.Deviation{Heads: 1, Dice: 1, SpeedRatio: 1},
+					Reference: bundle.QuantisedReference{Output: n.Reference.Output, OutputSHA256: n.Reference.OutputSHA256, Tolerance: 0.01}}
+			}
+		})
+		out := b.Network(bundle.Bleed).Int8
+		_, y := sample(3, 6, 0)
+		for i := range y {
+			y[i] = min(max(y[i]-offset, 0), 1)
+		}
+		sum := sha256.Sum256(raw(y))
+		out.Reference.Output, out.Reference.OutputSHA256 = "bleed.int8.out", hex.EncodeToString(sum[:])
+		if err := os.WriteFile(filepath.Join(b.Dir, out.Reference.Output), raw(y), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		q, err := b.In(bundle.Int8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	if err := Verify(context.Background(), r, with(0.005)); err != nil {
+		t.Errorf("within its tolerance: %v", err)
+	}
+	err := Verify(context.Background(), r, with(0.02))
+	if !errors.Is(err, bundle.ErrRefused) {
+		t.Fatalf("beyond its tolerance: %v", err)
+	}
+	for _, word := range []string{"network bleed in int8", "reference.output", "reference.tolerance is 0.01", "set analysis.precision to float32"} {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%v does not say %q", err, word)
+		}
 	}
 }
 
