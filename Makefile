@@ -12,8 +12,8 @@ VENV     = $(CACHE)/venv-$(firstword $(shell sha256sum $(LOCK)))
 LIBRARY := bin/lib/libonnxruntime.so.1.24.4
 
 # Foreign peers and validators for the interop tests: Debian packages.
-PEERS := dcmtk orthanc dicom3tools
-TOOLS := storescu:dcmtk Orthanc:orthanc dciodvfy:dicom3tools
+PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools libgdcm-tools libopenjp2-tools
+TOOLS := storescu:dcmtk Orthanc:orthanc /usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb dciodvfy:dicom3tools gdcmconv:libgdcm-tools opj_decompress:libopenjp2-tools
 
 .PHONY: help build demo test test-go test-python bench install uninstall venv peers clean
 help: ## say what can be made
@@ -43,7 +43,7 @@ demo: build ## run the main job on this machine: a head CT goes in, a segmentati
 test: test-go test-python ## run all tests, with everything they need
 
 # The race detector watches what runs goroutines; the voxel loops and writers, which have none, are slow under it.
-RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./reporting/deliver ./models/onnx ./cmd/ichor
+RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./reporting/deliver/... ./reporting/web ./models/onnx ./cmd/ichor
 test-go: export ICHOR_PYTHON = $(VENV)/bin/python
 test-go: export ICHOR_ONNXRUNTIME = $(abspath $(LIBRARY))
 test-go: $(LIBRARY) peers venv ## run the tests of the node, with the foreign peers
@@ -53,6 +53,14 @@ test-go: $(LIBRARY) peers venv ## run the tests of the node, with the foreign pe
 
 test-python: venv ## run the tests of the training code
 	cd models/training && PYTHONPATH=. $(VENV)/bin/python -m pytest -q tests
+
+# One target after the other, each with as many workers as FUZZPROCS. What fails is kept below testdata/fuzz of its package.
+FUZZTIME  ?= 1m
+FUZZPROCS ?= $(shell nproc)
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME, one minute unless given: make fuzz FUZZTIME=10m
+	@grep -rE '^func Fuzz' --include='*_test.go' . | sed -E 's#/[^/]*:func (Fuzz[A-Za-z0-9_]*)\(.*# \1#' | sort | while read -r package target; do \
+	  echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel $(FUZZPROCS) "$$package" </dev/null; done
 
 bench: build peers venv ## measure: reception, inference, end to end, beside other software
 	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
@@ -71,7 +79,7 @@ pip:
 	  $(SUDO) apt-get install -y -q --no-install-recommends python3-pip python3-venv >/dev/null; }
 
 peers: ## install the DICOM peers that the interop tests run against
-	@for t in $(TOOLS); do PATH="$$PATH:/usr/sbin" command -v $${t%%:*} >/dev/null || missing=1; done; \
+	@for t in $(TOOLS); do [ -e $${t%%:*} ] || PATH="$$PATH:/usr/sbin" command -v $${t%%:*} >/dev/null || missing=1; done; \
 	if [ -n "$${missing:-}" ]; then echo "installing $(PEERS)"; export DEBIAN_FRONTEND=noninteractive; \
 	  $(SUDO) apt-get update -q >/dev/null; $(SUDO) apt-get install -y -q --no-install-recommends $(PEERS) >/dev/null; fi
 
