@@ -178,5 +178,6 @@ func pack(r dimse.StoreRequest) (body []byte, boundary string, err error) {
 	if err == nil {
 		_, err = io.Copy(part, r.Data)
 	}
-	return b.Bytes(), w.Boundary(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close()) // before the bytes are taken: it writes the last boundary
+	return b.Bytes(), w.Boundary(), err
 }
