@@ -11,10 +11,13 @@ const (
 	maxRatio    = 64 // a replicate run turns 2 bytes into 128
 )
 
-// Decode returns the cells of a frame, little endian, samples of a pixel together: cells × samples × width bytes, where
+// Decode returns the cells of a frame, little endian, samples of a pixel together: pixels × samples × width bytes, where
 // width is the size of a cell in bytes. The frame holds one segment for each byte of each sample, the most significant
 // byte first (PS3.5 §G.2).
 func Decode(src []byte, pixels, samples, width int) ([]byte, error) {
+	if pixels < 1 || samples < 1 || width < 1 {
+		return nil, fmt.Errorf("image of %d pixels with %d samples of %d bytes", pixels, samples, width)
+	}
 	if len(src) < headerBytes {
 		return nil, fmt.Errorf("RLE frame of %d bytes, its header has %d", len(src), headerBytes)
 	}
