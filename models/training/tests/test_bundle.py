@@ -34,9 +34,12 @@ def made(tmp_path, net, **changes) -> tuple:
 
 def lively(net: nn.Module, channels: int) -> nn.Module:
     """Random weights whose normalisations know their statistics; without, nothing of the input arrives at the output."""
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = None  # the plain mean of all batches
     with torch.no_grad():
-        for _ in range(30):
-            net.train()(torch.rand(4, channels, SIZE, SIZE))
+        for _ in range(5):
+            net.train()(torch.rand(2, channels, SIZE, SIZE))
     return net
 
 
@@ -81,7 +84,7 @@ def test_checkpoint_of_ich_train_brings_its_settings(tmp_path):
     net = lively(make_net(cfg), 3)
     torch.save({"net": {}, "ema": net.state_dict(), "opt": {}, "step": 1, "visits": 2, "phantoms": 3, "settings": cfg.as_dict()}, tmp_path / "net.pt")
     _, entry, y = made(tmp_path, tmp_path / "net.pt", window_hu=(0.0, 1.0))
-    assert entry["output"]["channels"] == list(PRODUCT) and entry["input"]["window_hu"] == [-50.0, 150.0] and entry["post"]["subtype_per"] == "voxel"
+    assert entry["output"]["channels"] == list(PRODUCT) and entry["input"]["window_hu"] == [-50.0, 150.0] and entry["post"]["subtype_per"] == bring.Post().subtype_per
     assert y[:, 1:].sum(1).max() <= 1 + 1e-5, "a softmax with background"
 
 
