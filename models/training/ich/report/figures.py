@@ -57,7 +57,7 @@ def heat_maps(parts: list[Part], compared: dict[tuple[Part, str], list[Pair]], m
     """Figure 4: p-values of every pair. Above the diagonal Welch's test, as in the paper; below it the paired one after Holm."""
     names = [look.short(m) for m in methods]
     n = len(methods)
-    with look.canvas(len(parts), 3, 0.75 + len(parts) * (0.32 + 0.175 * n), sharex=True, sharey=True) as (figure, axes):
+    with look.canvas(len(parts), 3, max(0.75 + len(parts) * (0.32 + 0.175 * n), 2.4), sharex=True, sharey=True) as (figure, axes):
         for row, part in zip(axes, parts):
             for ax, metric in zip(row, METRICS):
                 _heat_map(ax, compared[part, metric], methods)
@@ -94,9 +94,11 @@ def _heat_map(ax, compared: list[Pair], methods: list[str]) -> None:
 def t_sne(vectors: np.ndarray, seed: int = T_SNE_SEED) -> np.ndarray:
     """(N, 2) map of vectors (N, C); the same for the same vectors."""
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     perplexity = min(30.0, max((len(vectors) - 1) / 3, 1.0))
-    return TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed).fit_transform(vectors.astype(np.float32))
+    with threadpool_limits(1):  # sums in one order on every machine; and its threads wait for each other at every step on a busy one
+        return TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed).fit_transform(vectors.astype(np.float32))
 
 
 def separation(vectors: np.ndarray, labels: np.ndarray) -> float | None:
