@@ -3,6 +3,7 @@ package scp
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"ichor/scp/dcm"
@@ -82,23 +83,28 @@ func (s *session) copy(w io.Writer, r io.Reader) (n int64, err error) {
 	}
 }
 
-// refusal gives an error of the spool its status (PS3.4 Table B.2-1). Full disks get A700H, upon which
-// peers try again; what will never be taken gets another code.
+// refusals are the statuses of what the spool does not take (PS3.4 Table B.2-1). Disks that take nothing get A700H,
+// upon which peers try again; what will never be taken gets another code.
+var refusals = []struct {
+	errs    []error
+	status  dimse.Status
+	comment string
+}{
+	{[]error{spool.ErrNoSpace}, dimse.OutOfResources, "no disk space, send again later"},
+	{[]error{spool.ErrUnwritable}, dimse.OutOfResources, "disk cannot be written, send again later"},
+	{[]error{spool.ErrTooLarge}, dimse.ObjectTooLarge, "object is larger than this node takes"},
+	{[]error{spool.ErrIdentity}, dimse.DataSetMismatch, "UIDs of data set and command do not agree or are missing"},
+	{[]error{dcm.ErrTruncated}, dimse.CannotUnderstand, "data set ends inside an element"},
+	{[]error{dcm.ErrNotDICOM, dcm.ErrLimit, dcm.ErrEncoding, dcm.ErrTransferSyntax}, dimse.CannotUnderstand, "data set cannot be read"},
+	{nil, dimse.ProcessingFailure, "object could not be stored"}, // all else
+}
+
+// refusal gives an error of the spool its status.
 func refusal(err error) *dimse.StatusError {
-	s := &dimse.StatusError{Status: dimse.ProcessingFailure, Comment: "object could not be stored", Err: err}
-	switch {
-	case errors.Is(err, spool.ErrNoSpace):
-		s.Status, s.Comment = dimse.OutOfResources, "no disk space, send again later"
-	case errors.Is(err, spool.ErrUnwritable):
-		s.Status, s.Comment = dimse.OutOfResources, "disk cannot be written, send again later"
-	case errors.Is(err, spool.ErrTooLarge):
-		s.Status, s.Comment = dimse.ObjectTooLarge, "object is larger than this node takes"
-	case errors.Is(err, spool.ErrIdentity):
-		s.Status, s.Comment = dimse.DataSetMismatch, "UIDs of data set and command do not agree or are missing"
-	case errors.Is(err, dcm.ErrTruncated):
-		s.Status, s.Comment = dimse.CannotUnderstand, "data set ends inside an element"
-	case errors.Is(err, dcm.ErrNotDICOM), errors.Is(err, dcm.ErrLimit), errors.Is(err, dcm.ErrEncoding), errors.Is(err, dcm.ErrTransferSyntax):
-		s.Status, s.Comment = dimse.CannotUnderstand, "data set cannot be read"
+	for _, r := range refusals {
+		if r.errs == nil || slices.ContainsFunc(r.errs, func(e error) bool { return errors.Is(err, e) }) {
+			return &dimse.StatusError{Status: r.status, Comment: r.comment, Err: err}
+		}
 	}
-	return s
+	panic("unreachable: the last refusal is for all errors")
 }
