@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 )
 
 func find(t testing.TB) *Tool {
@@ -154,24 +154,20 @@ func TestLimits(t *testing.T) {
 // TestKilled: a decoder that does not end is killed with its children when the context ends, and leaves no files.
 func TestKilled(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	started := filepath.Join(t.TempDir(), "started")
-	tool := stub(t, "sleep 1000 & echo > "+started+"; wait")
+	fifo := filepath.Join(t.TempDir(), "started")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tool := stub(t, "sleep 1000 & echo > "+fifo+"; wait")
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	done := make(chan error, 1)
 	go func() {
 		_, _, err := tool.Decode(ctx, stream(), 5, 4, 1)
 		done <- err
 	}()
-	for {
-		if _, err := os.Stat(started); err == nil {
-			break
-		}
-		select {
-		case err := <-done:
-			// fsize keeps the script from writing more than 40 bytes, which the mark is below
-			t.Fatalf("ended at once: %v", err)
-		case <-time.After(time.Millisecond):
-		}
+	if _, err := os.ReadFile(fifo); err != nil { // until the script has written and closed it
+		t.Fatal(err)
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
