@@ -15,7 +15,6 @@ import (
 type images struct {
 	objects []Object
 	headers []*dcm.DataSet
-	lossy   []bool // the pixels were compressed with loss at some time
 }
 
 // readHeaders reads the header of every object. Damaged objects are left out and counted; the study is refused where
@@ -36,8 +35,10 @@ func readHeaders(ctx context.Context, study Study, r *Result) (*images, error) {
 			return nil, err
 		}
 		out.objects = append(out.objects, o)
+		if f.Lossy() { // be it only by the transfer syntax: whoever reads the header, and what is made from it, knows
+			f.Data.SetStrings(dcm.LossyImageCompression, "CS", "01")
+		}
 		out.headers = append(out.headers, f.Data)
-		out.lossy = append(out.lossy, f.Lossy())
 	}
 	if len(out.headers) > 0 {
 		r.Header = out.headers[0]
@@ -121,7 +122,7 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *Re
 
 func (in *images) countLossy(s selection.Series) (n int) {
 	for _, i := range s.Images {
-		if in.lossy[i] {
+		if in.headers[i].String(dcm.LossyImageCompression) == "01" {
 			n++
 		}
 	}
