@@ -96,6 +96,8 @@ var uidNames = map[string]string{
 	CTImageStorage:                                  "CT Image",
 	EnhancedCTImageStorage:                          "Enhanced CT Image",
 	LegacyConvertedEnhancedCTImageStorage:           "Legacy Converted Enhanced CT Image",
+	"1.2.840.10008.5.1.4.1.1.4.1":                   "Enhanced MR Image",
+	"1.2.840.10008.5.1.4.1.1.12.1":                  "X-Ray Angiographic Image",
 	MRImageStorage:                                  "MR Image",
 	SecondaryCaptureImageStorage:                    "Secondary Capture Image",
 	MultiFrameSingleBitSecondaryCaptureImageStorage: "Multi-frame Single Bit Secondary Capture Image",

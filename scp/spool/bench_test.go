@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,4 +91,48 @@ func spread(b *testing.B, n int, work func(n int, next func() (int, bool))) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "objects/s")
+}
+
+// BenchmarkOpen starts on a spool of 50,000 objects: what is read are the seals, without
+// the payloads, which a start does not read.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "segments"), 0o700); err != nil {
+		b.Fatal(err)
+	}
+	s := &Spool{disk: realDisk()}
+	const studies, each = 100, 500
+	for n := range uint64(studies) {
+		var nonce [16]byte
+		nonce[0], nonce[1] = byte(n), byte(n>>8)
+		study := dcm.RandomUID()
+		objects := make([]Object, each)
+		for i := range objects {
+			m := Meta{TransferSyntaxUID: dcm.ExplicitVRLittleEndian, CallingAE: "CT1", Identifiers: dcm.Identifiers{Modality: "CT",
+				StudyInstanceUID: study, SeriesInstanceUID: study + ".1", SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: dcm.RandomUID()}}
+			objects[i] = Object{Meta: m, Size: 500_000, SHA256: fmt.Sprintf("%064x", i), at: location{n + 1, int64(i) * 500_000}}
+		}
+		f, err := os.Create(filepath.Join(dir, "segments", segmentName(n+1)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.disk.write(f, encodeSegmentHeader(nonce), 0); err != nil {
+			b.Fatal(err)
+		}
+		s.writeSeal(f, nonce, each*600_000, objects, nil)
+		f.Close()
+	}
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		s, err := Open(context.Background(), Options{Dir: dir, ReserveBytes: -1})
+		if err != nil || len(s.Studies()) != studies {
+			b.Fatal(err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(studies*each), "B/object")
+		s.Close()
+	}
 }
