@@ -29,6 +29,8 @@ SUB_MM = 1.5  # a slice is the mean of planes this far apart
 TRIES = 4  # until what is visible is close to what was asked for
 CLOSE = 0.3  # of the volume asked for
 SPECK_ML = 0.1
+APART_MM = 4.0  # subarachnoid blood keeps from where ventricles may be, seen or not
+BRIGHTER_HU = 8.0  # than brain: thin blood in dark liquor that is not, cannot be seen
 ATTEMPTS = 8  # draws before a head is given up
 RIM_BINS = np.arange(2.0, 14.0, 1.5)  # mm
 
@@ -81,11 +83,12 @@ def paint(room: Room, wishes: tuple[Wish, ...], seed: int) -> Scan:
 
 @dataclass
 class _Painted:
-    """share (S, rows, columns): of each voxel that is this blood; push at the head's nodes, mm."""
+    """share (S, rows, columns): of each voxel that is this blood; visible: what is labelled; push at the head's nodes, mm."""
 
     wish: Wish
     lesion: Lesion
     share: np.ndarray
+    visible: np.ndarray
     push: np.ndarray
     seed: tuple[int, int]
 
@@ -95,7 +98,7 @@ def _fit(room: Room, w: Wish, seed: tuple[int, int], place) -> _Painted:
     ask, best = w.ml, None
     for _ in range(TRIES):
         painted = place(room, w, ask, seed)
-        visible = _visible_ml(room, painted.share)
+        visible = float(painted.visible.sum(axis=(1, 2)) @ room.scan.slice_ml()[room.box[0]])
         error = abs(visible / w.ml - 1)
         if best is None or error < best[0]:
             best = (error, visible, painted)
@@ -108,14 +111,20 @@ def _fit(room: Room, w: Wish, seed: tuple[int, int], place) -> _Painted:
     return painted
 
 
-def _visible_ml(room: Room, share: np.ndarray) -> float:
-    return float(((share > 0.5) & room.cavity).sum(axis=(1, 2)) @ room.scan.slice_ml()[room.box[0]])
-
-
 def _solid(room: Room, w: Wish, ml: float, seed) -> _Painted:
-    lesion, push = place_solid(np.random.default_rng(seed), room.head, w.subtype, ml, w.hu)
+    for k in range(ATTEMPTS):
+        lesion, push = place_solid(np.random.default_rng((*seed, k)), room.head, w.subtype, ml, w.hu)
+        if w.subtype != "SDH" or not _on_the_tentorium(room, lesion):
+            break
     fade = np.clip(room.head.depth / 10.0, 0, 1)[:, None]  # the brain slides along the skull, it does not leave it
-    return _Painted(w, lesion, _share(room, lesion.region), (push * fade).astype(np.float32), seed)
+    share = _share(room, lesion.region)
+    return _Painted(w, lesion, share, room.cavity & (share > 0.5), (push * fade).astype(np.float32), seed)
+
+
+def _on_the_tentorium(room: Room, lesion: Lesion) -> bool:
+    """Whether a subdural lies deep and off the midline: the tentorium of a real head is not known well enough for that."""
+    inside = lesion.region < 0
+    return bool(inside.any()) and float(np.mean((room.head.depth[inside] > 14) & (np.abs(room.head.x[inside]) > 10))) > 0.2
 
 
 def _fluid(room: Room, w: Wish, ml: float, seed) -> _Painted:
@@ -124,9 +133,20 @@ def _fluid(room: Room, w: Wish, ml: float, seed) -> _Painted:
     if w.subtype == "IVH":
         carrier = np.where(near, room.csf, 0)
     else:  # blood distends sulci: what is half liquor fills up
-        carrier = np.clip((room.csf - 0.25) * (1.3 + lesion.widen_mm), 0, 1) * ~near * np.clip(room.depth, 0, 1)
+        carrier = np.clip((room.csf - 0.25) * (1.3 + lesion.widen_mm), 0, 1) * np.clip(room.depth, 0, 1)
+        carrier = np.where(near | (room.to_vent < APART_MM), 0, carrier)
         carrier = carrier * _without_specks(room, carrier > 0.3)
-    return _Painted(w, lesion, (_share(room, lesion.region) * carrier).astype(np.float32), np.zeros((len(room.head.index), 3), np.float32), seed)
+    share = (_share(room, lesion.region) * carrier).astype(np.float32)
+    level = room.level[:, None, None]
+    liquor = np.minimum(room.smooth, level)
+    bright = liquor + _blurred(room, share) * (w.hu + _rim(room) - liquor) > level + BRIGHTER_HU
+    visible = room.cavity & (share > 0.5) & bright
+    return _Painted(w, lesion, share, visible, np.zeros((len(room.head.index), 3), np.float32), seed)
+
+
+def _blurred(room: Room, share: np.ndarray) -> np.ndarray:
+    """With the scan's point spread."""
+    return ndimage.gaussian_filter(share, (0, *(room.psf_mm / s for s in room.scan.spacing)))
 
 
 def _without_specks(room: Room, mask: np.ndarray) -> np.ndarray:
@@ -184,7 +204,6 @@ def _compose(room: Room, done: list[_Painted]) -> tuple[np.ndarray, np.ndarray]:
     hu, clean = room.hu.copy(), room.smooth.copy()
     grain = np.clip(room.hu - room.smooth, -3.5 * room.noise_hu, 3.5 * room.noise_hu)
     rim = _rim(room)
-    sigma = (0, *(room.psf_mm / s for s in room.scan.spacing))
     taken = np.zeros_like(hu)
     shares = np.zeros((len(SUBTYPES), *hu.shape), np.float32)
     for p in done:
@@ -192,11 +211,11 @@ def _compose(room: Room, done: list[_Painted]) -> tuple[np.ndarray, np.ndarray]:
         mottle = _field(room, noise(rng, room.head.grid, 7.0)) * p.lesion.spread_hu
         share = p.share * (1 - taken)
         taken = np.maximum(taken, p.share)
-        shares[SUBTYPES.index(p.wish.subtype)] += share
-        soft = ndimage.gaussian_filter(share, sigma)
+        shares[SUBTYPES.index(p.wish.subtype)] += share * p.visible
+        soft = _blurred(room, share)
         if p.wish.subtype == "IPH":  # oedema: a darker rim
             width, dark = rng.uniform(2, 7), rng.uniform(18, 26) - 30
-            halo = ndimage.gaussian_filter(_share(room, p.lesion.region - width), sigma) * (1 - room.csf)
+            halo = _blurred(room, _share(room, p.lesion.region - width)) * (1 - room.csf)
             hu, clean = hu + halo * dark, clean + halo * dark
         blood = p.wish.hu + mottle + rim
         if p.wish.subtype in SOLID:
@@ -205,10 +224,9 @@ def _compose(room: Room, done: list[_Painted]) -> tuple[np.ndarray, np.ndarray]:
             hu = np.where(keep_bone, hu, hu + soft * (value - hu))
             clean = np.where(keep_bone, clean, clean + soft * (blood - clean))
         else:
-            gain = soft * (blood - np.minimum(clean, room.brain_hu))  # what was liquor is blood; its noise stays
+            gain = soft * (blood - np.minimum(clean, room.level[:, None, None]))  # what was liquor is blood; its noise stays
             hu, clean = hu + gain, clean + gain
-    total = shares.sum(0)
-    visible = room.cavity & (total > 0.5) & (clean < VISIBLE_HU)
+    visible = room.cavity & (shares.sum(0) > 0.5) & (clean < VISIBLE_HU)
     label = np.where(visible, shares.argmax(0) + 2, room.cavity.astype(np.uint8)).astype(np.uint8)
     return hu, label
 
@@ -218,13 +236,15 @@ def _field(room: Room, grid: np.ndarray) -> np.ndarray:
 
 
 def _rim(room: Room) -> np.ndarray:
-    """HU by which this scan is brighter near the skull than deep down: beam hardening lifts blood as it lifts brain."""
+    """HU by which this scan is brighter near the skull, and on this slice, than brain usually is: beam hardening lifts blood too."""
+    over = room.smooth - room.level[:, None, None]
     tissue = room.cavity & (room.csf < 0.3) & (room.smooth < 90)
     excess = []
     for low, high in zip(RIM_BINS[:-1], RIM_BINS[1:]):
         ring = tissue & (room.depth >= low) & (room.depth < high)
-        excess.append(float(np.median(room.smooth[ring])) - room.brain_hu if ring.sum() > 200 else 0.0)
-    return np.clip(np.interp(room.depth, (RIM_BINS[:-1] + RIM_BINS[1:]) / 2, excess), 0, 25).astype(np.float32)
+        excess.append(float(np.median(over[ring])) if ring.sum() > 200 else 0.0)
+    slices = np.clip(room.level - room.brain_hu, -5, 25)[:, None, None]
+    return (np.clip(np.interp(room.depth, (RIM_BINS[:-1] + RIM_BINS[1:]) / 2, excess), 0, 25) + slices).astype(np.float32)
 
 
 def painting(room: Room, seed: int, wishes: tuple[Wish, ...] | None = None) -> Scan:

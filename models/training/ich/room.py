@@ -28,8 +28,9 @@ EDGE_MM = 6.0  # nodes this far outside the cavity are kept, so that surfaces in
 class Room:
     """The part of a scan around its cavity, ready to be painted into.
 
-    hu, cavity, csf (share of liquor, 0 to 1), vent (bool), texture (HU, zero mean) are (S, rows, columns) of the crop
-    `box`; depth is mm below the inner table; at is the grid position (z, y, x), in nodes, of every slice, row and column.
+    hu, smooth (without noise), cavity, csf (share of liquor, 0 to 1) and vent (bool) are (S, rows, columns) of the crop
+    `box`, so are depth (mm below the inner table) and to_vent (mm to where the fit has ventricles). level (S,): HU of brain
+    on each slice; near the vertex beam hardening lifts it. at: grid position (z, y, x), in nodes, of every slice, row, column.
     """
 
     scan: Scan
@@ -41,9 +42,11 @@ class Room:
     at: tuple[np.ndarray, np.ndarray, np.ndarray]
     brain_hu: float
     csf_hu: float
+    level: np.ndarray
     smooth: np.ndarray
     csf: np.ndarray
     vent: np.ndarray
+    to_vent: np.ndarray
     psf_mm: float
     noise_hu: float
 
@@ -101,8 +104,8 @@ def enter(scan: Scan, cavity: np.ndarray) -> Room:
     at = to_nodes(z, 0), to_nodes(y, 1), to_nodes(x, 2)
     soft = inside & (depth > 6) & (hu > 10) & (hu < 60)
     brain_hu = float(np.median(hu[soft])) if soft.any() else 30.0
-    room = Room(scan, box, hu, inside, depth, _bare_head(grid, depth, at, inside, x, y, z), at, brain_hu, 0.0, hu, hu, inside,
-                _point_spread(scan), 0.0)
+    room = Room(scan, box, hu, inside, depth, _bare_head(grid, depth, at, inside, x, y, z), at, brain_hu, csf_hu=0.0, noise_hu=0.0,
+                level=np.full(len(hu), brain_hu), smooth=hu, csf=hu, vent=inside, to_vent=depth, psf_mm=_point_spread(scan))
     room = with_liquor(room, hu)
     _nod(room)
     return with_ventricles(room)
@@ -210,12 +213,23 @@ def with_liquor(room: Room, hu: np.ndarray) -> Room:
     deep = room.cavity & (room.depth > 15)
     dark = float(np.percentile(smooth[deep], 1)) if deep.any() else room.brain_hu - 24
     csf_hu = float(np.clip(dark, room.brain_hu - 32, room.brain_hu - 16))
-    base = room.brain_hu - 3.0  # white matter is darker than the median
+    level = _levels(room, smooth)
+    base = level[:, None, None] - 3.0  # white matter is darker than the median
     csf = np.where(room.cavity, np.clip((base - smooth) / (base - csf_hu), 0, 1), 0).astype(np.float32)
     csf[_streaky(room, smooth)] = 0  # dark streaks are no liquor
-    rough = (hu - smooth)[deep & (np.abs(smooth - room.brain_hu) < 12)]
+    rough = (hu - smooth)[deep & (np.abs(smooth - base - 3.0) < 12)]
     noise = float(1.48 * np.median(np.abs(rough))) if rough.size else 3.0
-    return replace(room, hu=hu, smooth=smooth, csf=csf, csf_hu=csf_hu, noise_hu=noise)
+    return replace(room, hu=hu, level=level, smooth=smooth, csf=csf, csf_hu=csf_hu, noise_hu=noise)
+
+
+def _levels(room: Room, smooth: np.ndarray) -> np.ndarray:
+    """HU of brain on each slice (S,); where there is hardly any, that of the head."""
+    out = np.full(len(smooth), room.brain_hu, np.float32)
+    for k in range(len(smooth)):
+        brain = room.cavity[k] & (room.depth[k] > 4) & (smooth[k] > 5) & (smooth[k] < 70)
+        if brain.sum() * np.prod(room.scan.spacing) > 400:
+            out[k] = np.median(smooth[k][brain])
+    return out
 
 
 def _streaky(room: Room, smooth: np.ndarray) -> np.ndarray:
@@ -268,7 +282,7 @@ def with_ventricles(room: Room) -> Room:
     liquor = room.cavity & (room.csf > 0.4) & ~vent
     h.brain = {"vent": _distance_at_nodes(room, vent), "cist": _distance_at_nodes(room, liquor),
                "tent": h.z - tentorium(h.x, h.y)} | {k: np.full(len(h.x), FAR) for k in ("sulc", "xm", "falx_ext")}
-    return replace(room, vent=vent)
+    return replace(room, vent=vent, to_vent=near)
 
 
 def _distance_at_nodes(room: Room, mask: np.ndarray) -> np.ndarray:
