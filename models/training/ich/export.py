@@ -25,7 +25,9 @@ LIMITS = [
     "Trained on synthetic heads only; no real hemorrhage was seen, neither in training nor in measurement.",
     "Acute blood only: chronic (dark) collections are not found, isodense ones often missed.",
     "A bright rim inside the skull from beam hardening can be taken for a thin subdural or epidural hematoma.",
-    "Subtypes are less certain than the total; thin subarachnoid blood is often missed.",
+    "Bleeds below 1 mL are not reported; subdural layers thinner than 2 mm are missed; subarachnoid blood is drawn too small.",
+    "Subtypes are less certain than the total.",
+    "Brain between an old infarct and a ventricle was taken for 1.7 mL of blood on one of two real heads; the cavity leaks into ethmoid cells there.",
     "Adults, axial, non-contrast, 1 to 6 mm slices; after craniotomy or with metal the result is unreliable.",
 ]
 PER_HEAD = ("phantoms",)  # rows of evaluate.json that the manifest leaves out: hundreds of heads, summed up beside them
