@@ -57,6 +57,9 @@ func TestKill(t *testing.T) {
 		left = sendAcknowledged(t, p.address, left, acknowledged)
 		<-p.ended
 		kill.Stop()
+		if round%20 == 19 {
+			t.Logf("%d kills, %d studies, %d objects acknowledged so far", round+1, len(studies), len(acknowledged))
+		}
 	}
 	p.start()
 	if left = sendAcknowledged(t, p.address, left, acknowledged); len(left) > 0 {
