@@ -24,3 +24,12 @@ def stretches():
 @pytest.fixture()
 def rng():
     return np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks of a few channels: on a busy machine two threads wait for each other longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -16,6 +16,7 @@ from ich.methods.folds import folds
 from ich.methods.nets import EncoderMLP, PartialUNet, encode, transfer, unet
 from ich.methods.slices import Batch, Order, balanced, hold_out, seed_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = paper.Network(base=2, dropout=0.0)
 
 
