@@ -82,6 +82,14 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 	n.assembler = assembly.New(assembly.Options{
 		Quiet: c.Assembly.QuietPeriod, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.here, Complete: n.complete,
 	})
+	for _, d := range c.Destinations {
+		if d.Commitment {
+			continue
+		}
+		if err := n.store.WaiveCommitment(d.Name, now()); err != nil {
+			return nil, err
+		}
+	}
 	n.deliverer = n.newDeliverer()
 	n.reporter = n.newReporter()
 	if n.server, err = n.newServer(); err != nil {

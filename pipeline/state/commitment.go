@@ -181,6 +181,31 @@ func (s *Store) GiveUpCommitment(keys []DeliveryKey, why string, now time.Time) 
 	})
 }
 
+// WaiveCommitment settles what is stored at a destination that is not to be asked for commitment any more.
+func (s *Store) WaiveCommitment(destination string, now time.Time) error {
+	return s.update(func(tx *bolt.Tx) error {
+		var all []Delivery
+		err := scan(tx.Bucket(bucketUncommitted), duePrefix(destination), func(key []byte) error {
+			d, err := readDelivery(tx, key)
+			all = append(all, d)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, d := range all {
+			if err := unlist(tx, d); err != nil {
+				return err
+			}
+			d.Commitment = false
+			if err := errors.Join(list(tx, d), putDelivery(tx, &d, now)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Promise is a request for Storage Commitment that a peer made of us and whose result it has not been told.
 type Promise struct {
 	Version        int         `json:"version"`

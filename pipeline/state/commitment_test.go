@@ -42,7 +42,7 @@ func TestCommitment(t *testing.T) {
 	if got := uncommitted(0); !slices.Equal(got, []string{"1", "2", "3"}) {
 		t.Errorf("to be asked for: %v", got)
 	}
-	if at, ok, err := s.NextDue("A"); !ok || !at.Equal(t0) || err != nil {
+	if at, ok, err := s.NextUncommitted("A"); !ok || !at.Equal(t0) || err != nil {
 		t.Errorf("next due %v %v %v", at, ok, err)
 	}
 	ask := Transaction{UID: "1.2.9", Destination: "A", Instances: []string{"1", "2", "3"}}
@@ -108,6 +108,24 @@ func TestCommitment(t *testing.T) {
 		t.Errorf("a committed one discarded: %v", err)
 	}
 	check(t, s)
+}
+
+func TestWaiveCommitment(t *testing.T) {
+	s := open(t, "")
+	storedWith(t, s, "1", "2")
+	for _, destination := range []string{"AB", "A"} {
+		if err := s.WaiveCommitment(destination, t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range must(s.Deliveries(IDOf(study)))(t) {
+		if d.State != Stored || !d.Settled() {
+			t.Errorf("%+v", d)
+		}
+	}
+	if _, ok, err := s.NextUncommitted("A"); ok || err != nil {
+		t.Errorf("still to be asked for: %v %v", ok, err)
+	}
 }
 
 func TestPostpone(t *testing.T) {

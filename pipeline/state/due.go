@@ -80,8 +80,7 @@ func inClass(tx *bolt.Tx, destination string, class byte, now time.Time, n int) 
 	return due, nil
 }
 
-// NextDue returns when something is next to be done for a destination: a pending delivery, or a stored one to ask
-// commitment for; ok is false when there is none.
+// NextDue returns when the next pending delivery to a destination is due; ok is false when there is none.
 func (s *Store) NextDue(destination string) (at time.Time, ok bool, err error) {
 	first := func(t uint64) {
 		if next := time.Unix(0, int64(t)).UTC(); !ok || next.Before(at) {
@@ -95,9 +94,17 @@ func (s *Store) NextDue(destination string) (at time.Time, ok bool, err error) {
 				first(dueTime(class, k[len(prefix):]))
 			}
 		}
+		return nil
+	})
+	return at, ok, err
+}
+
+// NextUncommitted returns when commitment is next to be asked for at a destination; ok is false when it is not.
+func (s *Store) NextUncommitted(destination string) (at time.Time, ok bool, err error) {
+	err = s.view(func(tx *bolt.Tx) error {
 		prefix := duePrefix(destination)
 		if k, _ := tx.Bucket(bucketUncommitted).Cursor().Seek(prefix); bytes.HasPrefix(k, prefix) {
-			first(binary.BigEndian.Uint64(k[len(prefix):]))
+			at, ok = time.Unix(0, int64(binary.BigEndian.Uint64(k[len(prefix):]))).UTC(), true
 		}
 		return nil
 	})

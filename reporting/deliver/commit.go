@@ -32,7 +32,7 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 		list, err = l.withdraw(list, now)
 	}
 	if err != nil {
-		l.log.Error("storage commitment not asked for", "err", err)
+		l.down(err) // or the line would try the same again at once
 		return true
 	}
 	if len(list) == 0 {
@@ -46,7 +46,7 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 	}
 	// Recorded before it is asked: the report may come at once, and to another association.
 	if err := l.opts.State.AskCommitment(t, now.Add(l.dest.CommitWait), now); err != nil {
-		l.log.Error("storage commitment not asked for", "err", err)
+		l.down(err)
 		return true
 	}
 	c, err := l.action(inFlight, peer, r)

@@ -274,3 +274,41 @@ func TestRemedy(t *testing.T) {
 		}
 	}
 }
+
+// countingStore counts how often a line looks.
+type countingStore struct {
+	Store
+	looks *int
+}
+
+func (c countingStore) Due(destination string, now time.Time, n int) ([]state.Delivery, error) {
+	*c.looks++
+	return c.Store.Due(destination, now, n)
+}
+
+// TestLineIsIdle holds that a line which waits, for an answer, for a report, or for a destination that is not to commit
+// any more, does not look for work all the time.
+func TestLineIsIdle(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a := &archive{offers: true, mode: "never"}
+		r := newCommitRig(t, a)
+		looks := 0
+		r.opts.State = countingStore{r.store, &looks}
+		r.opts.Destinations[0].Associations = 3
+		a.delay = 10 * time.Minute
+		r.addCommitted("1.2", "1", "2")
+		r.run()
+		sleep(30 * time.Minute)
+		r.stop()
+		if got := r.states("1", "2"); got[0] != state.Stored || looks > 2000 {
+			t.Errorf("%v after %d looks", got, looks)
+		}
+		r.opts.Destinations[0].Commitment = false
+		looks = 0
+		r.run()
+		sleep(2 * time.Hour)
+		if looks > 500 {
+			t.Errorf("%d looks", looks)
+		}
+	})
+}

@@ -62,6 +62,7 @@ type Store interface {
 	Delivery(key state.DeliveryKey) (state.Delivery, error)
 
 	Uncommitted(destination string, now time.Time, n int) ([]state.Delivery, error)
+	NextUncommitted(destination string) (at time.Time, ok bool, err error)
 	AskCommitment(t state.Transaction, again, now time.Time) error
 	Postpone(t state.Transaction, again, now time.Time) error
 	Commit(uid string, committed []string, failed map[string]string, r state.Resend, now time.Time) (destination string, known bool, err error)

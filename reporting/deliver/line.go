@@ -161,16 +161,32 @@ func (l *line) pause(ctx context.Context) bool {
 	}
 }
 
+// busyPoll is how long a line with attempts in progress waits before it looks again: what they have at hand is due all
+// the time, and is no reason to look.
+const busyPoll = time.Second
+
 // idle waits until something may be due.
 func (l *line) idle(ctx context.Context) {
-	wait := pollTime
-	next, ok, err := l.opts.State.NextDue(l.dest.Name)
-	switch {
-	case err != nil:
-		l.down(err)
+	l.mu.Lock()
+	busy := l.attempts > 0
+	l.mu.Unlock()
+	if busy {
+		l.sleep(ctx, busyPoll)
 		return
-	case ok:
-		wait = min(wait, max(time.Until(next), 0)+time.Millisecond)
+	}
+	wait := pollTime
+	for _, next := range []func(string) (time.Time, bool, error){l.opts.State.NextDue, l.opts.State.NextUncommitted} {
+		at, ok, err := next(l.dest.Name)
+		if err != nil {
+			l.down(err)
+			return
+		}
+		if ok {
+			wait = min(wait, max(time.Until(at), 0)+time.Millisecond)
+		}
+		if !l.dest.Commitment {
+			break
+		}
 	}
 	l.sleep(ctx, wait)
 }
