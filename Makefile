@@ -54,13 +54,13 @@ test-go: $(LIBRARY) peers venv ## run the tests of the node, with the foreign pe
 test-python: venv ## run the tests of the training code
 	cd models/training && PYTHONPATH=. $(VENV)/bin/python -m pytest -q tests
 
-# One target after the other, each with as many workers as FUZZPROCS. What fails is kept below testdata/fuzz of its package.
+# One target after the other, each with as many workers as FUZZPROCS. Go would spend most of the time on minimising inputs. What fails is kept below testdata/fuzz of its package.
 FUZZTIME  ?= 1m
 FUZZPROCS ?= $(shell nproc)
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME, one minute unless given: make fuzz FUZZTIME=10m
 	@grep -rE '^func Fuzz' --include='*_test.go' . | sed -E 's#/[^/]*:func (Fuzz[A-Za-z0-9_]*)\(.*# \1#' | sort | while read -r package target; do \
-	  echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel $(FUZZPROCS) "$$package" </dev/null; done
+	  echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel $(FUZZPROCS) "$$package" </dev/null; done
 
 bench: build peers venv ## measure: reception, inference, end to end, beside other software
 	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench

@@ -92,6 +92,9 @@ func TestForeignEncoders(t *testing.T) {
 				t.Skip(err)
 			}
 			pics := pictures()
+			if !e.big && strings.HasPrefix(e.name, "dcmtk-jpeg") || e.name == "dcmtk-implicit" {
+				pics = pics[:1] // shapes are tried with one encoder of a kind; each run of a command costs
+			}
 			if e.big {
 				pics = append(pics, slice())
 			}
