@@ -205,11 +205,23 @@ def test_nets_that_found_nothing(tmp_path):
     assert findings.blind(e, ICH) == {"mixed": 0.75}
 
 
+def test_nets_that_mark_everything(tmp_path):
+    e = made(tmp_path, [row("mixed", str(v), 20, 5000, 0) for v in range(4)] + [row("binary", str(v), 9, 3, 20) for v in range(4)], {"cavity_dice": {"synthetic": 0.4}})
+    assert list(findings.flooding(e, ICH)) == ["mixed"] and "n = 4: far too few" in (said := "\n".join(findings.caveats(e, ICH, table.all_pairs(e))))
+    assert "Dice of 0.40 only" in said and "hardly learnt" not in said
+
+
+def test_a_task_hardly_learnt_is_said(tmp_path):
+    e = made(tmp_path, [row(m, str(v), 20 + v, 900, 5) for v in range(12) for m in ("mixed", "binary")])
+    assert any("hardly learnt" in c for c in findings.caveats(e, ICH, table.all_pairs(e)))
+
+
 def test_separation_of_what_is_apart(rng):
     labels = rng.random(200) < 0.5
     assert figures.separation(rng.normal(0, 1, (200, 16)), labels) == pytest.approx(0.5, abs=0.15)
     assert figures.separation(rng.normal(0, 1, (200, 16)) + 5 * labels[:, None], labels) > 0.99
-    assert figures.separation(rng.normal(0, 1, (5, 16)), np.array([True] * 4 + [False])) is None
+    assert figures.separation(rng.normal(0, 1, (5, 16)), np.array([True] * 3 + [False] * 2)) is None
+    assert figures.separation(rng.normal(0, 1, (200, 16)), np.arange(200) == 0) is None
 
 
 def test_t_sne_is_seeded_and_keeps_clusters(rng):

@@ -48,7 +48,7 @@ def _main(e: Experiment, dataset: str) -> Part:
 
 def _head(e: Experiment) -> str:
     sets = " and ".join(_named(d) for d in e.datasets())
-    return (f"# Ten methods to segment intracranial hemorrhage: scale `{e.about.get('scale', 'unknown')}`, {sets}\n\n**{BANNER}**\n\n"
+    return (f"# Ten methods to segment intracranial hemorrhage: scale `{e.about.get('scale', 'unknown')}`; {sets}\n\n**{BANNER}**\n\n"
             f"A run of the study of {CITED}. Methods, metrics and tests are the paper's where nothing else is said; what deviates is listed below.")
 
 
@@ -136,7 +136,7 @@ def _claims(e: Experiment, part: Part) -> str:
 def _ranking(e: Experiment, part: Part, compared: Compared) -> str:
     r = findings.ranking(e, part, compared[part, "dice"])
     order = ", ".join(f"{i}. {title(m)} {100 * r.means[m]:.1f}" for i, m in enumerate(r.methods, 1))
-    lines = [f"By mean Dice [%] of {part.title}: {order}."]
+    lines = [f"By mean Dice [%] ({part.title}): {order}."]
     for d, (tau, p) in r.against.items():
         lines.append(f"Agreement with the paper's order on {_named(d)} (ICH volumes): Kendall's τ = {tau:.2f}, {p_equals(p)}, {len(r.methods)} methods.")
     against = _named(part.dataset if part.dataset in PAPER_TABLE3 else "hssayeni").rstrip(".")
@@ -166,6 +166,9 @@ def _why(e: Experiment, part: Part, r: findings.Ranking) -> str:
     blind = findings.blind(e, part)
     if blind:
         why.append("some nets found nothing true in most ICH volumes: " + ", ".join(f"{title(m)} {100 * v:.0f} %" for m, v in blind.items()))
+    flooding = findings.flooding(e, part)
+    if flooding:
+        why.append("some nets mark nearly everything; mean precision: " + ", ".join(f"{title(m)} {100 * v:.1f} %" for m, v in flooding.items()))
     if not why:
         return ""
     return "Where the order differs from the paper's, these are candidates, none of which this run isolates:\n\n" + "\n".join(f"- {w}." for w in why)

@@ -28,7 +28,7 @@ def boxplots(e: Experiment, dataset: str, path: Path) -> Path:
     panels = {"All ICH": list(types)} | {k: [v for v in types if k in types[v]] for k in SUBTYPES}
     methods = e.methods(dataset)
     jitter = np.random.default_rng(0)
-    with look.canvas(2, 3, 0.55 + 0.42 * len(methods), sharex=True, sharey=True) as (figure, axes):
+    with look.canvas(2, 3, max(0.55 + 0.42 * len(methods), 2.4), sharex=True, sharey=True) as (figure, axes):
         for ax, (name, volumes) in zip(axes.flat, panels.items()):
             ax.set_title(f"{name} (n = {len(volumes)})")
             ax.grid(axis="x")
@@ -103,15 +103,15 @@ def t_sne(vectors: np.ndarray, seed: int = T_SNE_SEED) -> np.ndarray:
 
 def separation(vectors: np.ndarray, labels: np.ndarray) -> float | None:
     """How well a slice's nearest neighbours tell its label: area under the ROC curve of the share of NEIGHBOURS with the label, the
-    slice itself left out. 0.5 is chance. A map can mislead, this number is of the vectors themselves. None below two of each kind."""
+    slice itself left out. 0.5 is chance. A map can mislead, this number is of the vectors themselves. None below two of each kind, or
+    where the neighbours are a large part of all slices."""
     from sklearn.metrics import roc_auc_score
     from sklearn.neighbors import NearestNeighbors
 
-    if min(labels.sum(), (~labels).sum()) < 2:
+    if min(labels.sum(), (~labels).sum()) < 2 or len(labels) < 4 * NEIGHBOURS:
         return None
-    k = min(NEIGHBOURS, len(labels) - 1)
     scaled = vectors / np.maximum(vectors.std(axis=0), 1e-9)
-    near = NearestNeighbors(n_neighbors=k).fit(scaled).kneighbors(return_distance=False)  # without arguments: never itself
+    near = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(scaled).kneighbors(return_distance=False)  # without arguments: never itself
     return float(roc_auc_score(labels, labels[near].mean(axis=1)))
 
 

@@ -18,6 +18,10 @@ from .metrics import NAMES
 MULTI_LABEL = ("multilabel-ce", "multilabel-dl")
 STILL_LEARNING = 0.05  # relative fall of the training loss over the last fifth of the epochs
 BLIND = 0.5  # share of ICH volumes in which nothing true was found
+FLOODING = 0.05  # mean precision below which a net marks nearly everything
+UNLEARNT = 0.2  # best mean Dice below which the task was hardly learnt
+GOOD_CAVITY = 0.9  # Dice of the cavity nets below which rows with the mask tell of the mask's faults
+FEW = 10  # volumes below which a power calculation means nothing
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,12 @@ def blind(e: Experiment, part: Part) -> dict[str, float]:
     return {m: float(np.mean(v)) for m, v in rows.items() if v and np.mean(v) > BLIND}
 
 
+def flooding(e: Experiment, part: Part) -> dict[str, float]:
+    """Methods whose mean precision on ICH volumes is below FLOODING, with it."""
+    means = {m: e.mean(part, m, "precision").mean for m in e.methods(part.dataset)}
+    return {m: v for m, v in means.items() if part.ich and v < FLOODING}
+
+
 def caveats(e: Experiment, part: Part, compared: dict[tuple[Part, str], list[stats.Pair]]) -> list[str]:
     """What cannot be concluded, from n, seeds, scale and spread."""
     n, out = len(e.volumes(part)), []
@@ -162,18 +172,26 @@ def caveats(e: Experiment, part: Part, compared: dict[tuple[Part, str], list[sta
     if e.about.get("scale", "paper") != "paper":
         out.append(f"Scale `{e.about['scale']}`: images, networks, epochs and data are smaller than the paper's (see the deviations). A method may rank "
                    "elsewhere only because it needs more steps than it was given.")
+    best = max(e.mean(part, m, "dice").mean for m in e.methods(part.dataset))
+    if best < UNLEARNT:
+        out.append(f"The best mean Dice is {100 * best:.1f} %: the task was hardly learnt, and differences between methods at that level say nothing about them.")
+    cavity = e.about.get("cavity_dice", {}).get(part.dataset)
+    if cavity is not None and cavity < GOOD_CAVITY:
+        out.append(f"The cavity masks have a Dice of {cavity:.2f} only, so the rows with ICM tell of poor masks, not of what a good one does.")
     if len(e.seeds()) == 1:
         out.append("One training seed. How much a method's mean changes from one initialisation to the next is not known, and no p-value here contains it.")
     else:
         spread = [e.mean(part, m, "dice").spread for m in e.methods(part.dataset)]
         out.append(f"{len(e.seeds())} training seeds; between them the mean Dice of a method varies with an SD of "
                    f"{100 * min(spread):.1f} to {100 * max(spread):.1f} points. Tests use each volume's mean over the seeds.")
-    if n >= 2:
+    if n < FEW:
+        out.append(f"n = {n}: far too few volumes to tell methods apart, or to call them equal.")
+    else:
         sd = float(np.median([e.mean(part, m, "dice").sd for m in e.methods(part.dataset)]))
         inner = [p.interval[1] - p.interval[0] for p in compared[part, "dice"] if p.interval]
         half = float(np.median(inner)) / 2 if inner else None
         out.append(f"n = {n} volumes. Between volumes the Dice has an SD of {100 * sd:.0f} points (median of the methods), so Welch's test would find a true "
-                   f"difference of {100 * stats.detectable(sd, n):.0f} points in {stats.POWER:.0%} of such studies; one of 10 points takes "
+                   f"difference of {100 * stats.detectable(sd, n):.0f} points in {100 * stats.POWER:.0f} % of such studies; one of 10 points takes "
                    f"{stats.volumes_needed(sd, 0.1)} volumes a method."
                    + (f" The paired test sees more: its 95 % intervals reach ± {100 * half:.1f} points (median of the pairs)." if half else ""))
     out.append("Not significant is not the same: a difference that was not shown may exist.")
