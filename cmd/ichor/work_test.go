@@ -49,7 +49,7 @@ func TestFullDisk(t *testing.T) {
 	c.DICOM.ReserveMiB = 1 << 40
 	n := &node{config: c, log: slog.New(slog.DiscardHandler)}
 	var err error
-	if n.spool, err = spool.Open(t.Context(), spool.Options{Dir: filepath.Join(c.State, "spool")}); err != nil {
+	if n.spool, err = spool.Open(t.Context(), spoolOptions(c, n.log)); err != nil {
 		t.Fatal(err)
 	}
 	defer n.spool.Close()
