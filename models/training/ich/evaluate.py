@@ -3,6 +3,7 @@
     <out>/evaluate.json   generator, summary, judged, clinical, scans, painted, samples, phantoms
     <out>/found/          what was found in each scan
     <out>/worst/, <out>/real/, <out>/painted/, <out>/samples/   pictures: image, truth, found
+    <out>/clinical/       agreement in mL, lesions found by size, uncertainty, calibration
 """
 
 from __future__ import annotations
@@ -70,14 +71,19 @@ def evaluate(source: Source, wanted: Wanted, out: Path, processes: int = 2, prog
     reader = reader_of(source)  # a wrong folder shows at once, not in a worker
     rows = _measure_all(source, jobs_of(wanted), wanted.widen, cache, out, processes, progress)
     heads_seen = [row.pop(CLINICAL) for row in judge.of_kind(rows, "phantom")]
+    agreed = clinical(heads_seen) if heads_seen else None
     result = {"networks": reader.counts, "generator": {"heads": version, "now": heads.generator_version(), "widen": wanted.widen},
               "summary": judge.summary(rows), "judged": judge.judged(rows),
-              "clinical": clinical(heads_seen) if heads_seen else None}
+              "clinical": agreed}
     for key, kind in (("scans", "scan"), ("painted", "painted"), ("samples", "sample"), ("phantoms", "phantom")):
         result[key] = judge.of_kind(rows, kind)
     result = rounded(result)
     (out / "evaluate.json").write_text(json.dumps(result, indent=1) + "\n")
     _pictures(rows, source, wanted, cache, out)
+    if agreed:
+        from .report import clinical_figures  # not in the workers: it brings matplotlib
+
+        clinical_figures.draw(heads_seen, agreed, out / "clinical")
     print(text(result))
     if version != heads.generator_version():
         print(f"heads were rendered by generator {version}, now {heads.generator_version()}: delete {cache} to render them anew")

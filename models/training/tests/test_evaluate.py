@@ -144,6 +144,7 @@ def test_whole_evaluation_of_the_shipped_bundle(small_head, tmp_path):
     assert result["phantoms"][0]["cavity_dice"] > 0.9 and result["phantoms"][0]["found_ml"]["total"] > 1
     assert {j["what"] for j in result["judged"]} >= {"cavity Dice", "any Dice, acute over 5 mL", "EDH Dice, acute over 5 mL"}
     assert json.loads((tmp_path / "out/evaluate.json").read_text()) == result
+    assert (tmp_path / "out/clinical/agreement.png").stat().st_size > 1000
     assert result["clinical"]["heads"] == 1 and result["clinical"]["detection"]["lesions"]["EDH"]["all"]["n"] >= 1
     assert (tmp_path / "out/worst/head000.png").stat().st_size > 1000 and not math.isnan(result["summary"]["phantom"]["cavity_dice"]["mean"])
 
