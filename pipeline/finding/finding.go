@@ -73,8 +73,11 @@ type Finding struct {
 	Series     *Series          `json:"series,omitempty"`
 	Bundle     Bundle           `json:"bundle"`
 	Volumes    *Volumes         `json:"volumes_ml,omitempty"`
+	Range      *Range           `json:"volumes_range_ml,omitempty"`
 	CavityML   float64          `json:"cavity_ml,omitempty"`
 	Lesions    []Lesion         `json:"lesions,omitempty"`
+	Midline    *Midline         `json:"midline_shift,omitempty"` // nil where it cannot be measured
+	Prior      *Prior           `json:"prior,omitempty"`         // nil where the node has no earlier finding of the patient
 	TimingMS   map[string]int64 `json:"timing_ms,omitempty"`
 	Warnings   []string         `json:"warnings,omitempty"`
 	Candidates []Candidate      `json:"candidates,omitempty"`
@@ -148,9 +151,37 @@ func (v *Volumes) Set(s Subtype, ml float64) {
 type Lesion struct {
 	Subtype       Subtype    `json:"subtype"`
 	VolumeML      float64    `json:"volume_ml"`
-	Slices        [2]int     `json:"slices"`          // first and last, counted from 0 at the feet
-	CentroidMM    [3]float64 `json:"centroid_mm"`     // patient coordinates, LPS
-	MaxDiameterMM float64    `json:"max_diameter_mm"` // largest distance within one slice
+	Slices        [2]int     `json:"slices"`             // first and last, counted from 0 at the feet
+	CentroidMM    [3]float64 `json:"centroid_mm"`        // patient coordinates, LPS
+	MaxDiameterMM float64    `json:"max_diameter_mm"`    // largest distance within one slice: A of ABC/2
+	WidthMM       float64    `json:"width_mm"`           // largest extent at right angles to it in the same slice: B
+	ExtentMM      [3]float64 `json:"extent_mm"`          // sides of the box around it: right to left, front to back, feet to head
+	ABC2ML        float64    `json:"abc2_ml"`            // A*B*C/2, as it is estimated by hand (Kothari 1996), beside the volume
+	Position      string     `json:"position,omitempty"` // in words, as "left frontal, supratentorial"; empty where it cannot be said
+}
+
+// Range is how far the volumes may be off: as measured with the surface moved by the partial volume of its voxels and the
+// threshold moved about its place. It says nothing of what the networks miss altogether.
+type Range struct {
+	Low  Volumes `json:"low"`
+	High Volumes `json:"high"`
+}
+
+// Midline is the shift of what lies in the middle of the brain against the line between the ends of the falx.
+type Midline struct {
+	MM     float64 `json:"mm"`
+	Toward string  `json:"toward"` // left or right: the patient's
+	Slice  int     `json:"slice"`  // on which it was measured, counted from 0 at the feet
+}
+
+// Prior is the newest earlier finding of the same patient that this node has.
+type Prior struct {
+	StudyInstanceUID string  `json:"study_instance_uid"`
+	Hours            float64 `json:"hours"` // from the prior acquisition to this one
+	Volumes          Volumes `json:"volumes_ml"`
+	ChangeML         float64 `json:"change_ml"`                // of the total
+	ChangePercent    float64 `json:"change_percent,omitempty"` // of the prior total; left out where that is zero
+	Caution          string  `json:"caution,omitempty"`        // where the two are hard to compare: other networks, another slice thickness
 }
 
 // Candidate is one series of the study as selection saw it.

@@ -15,6 +15,12 @@ const (
 	Incomplete         = "incomplete"          // slices are missing inside the stack
 	MissingCalibration = "missing-calibration" // pixel values cannot be turned into Hounsfield units
 	Undecodable        = "undecodable"         // pixel data compressed in a way we do not read, damaged or cut off
+	Contrast           = "contrast"            // contrast agent was given, and no series without it is there
+	BoneKernelOnly     = "bone-kernel-only"    // no reconstruction for soft tissue
+	Child              = "child"               // younger than the networks were made for
+	NotHounsfield      = "not-hounsfield"      // a map, an overlay or a rendering, with Modality CT
+	Motion             = "motion"              // moved or streaked beyond use
+	Metal              = "metal"               // metal beyond use
 	EmptyCavity        = "no-cavity"           // the networks found no intracranial cavity
 )
 
