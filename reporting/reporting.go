@@ -52,6 +52,7 @@ type Options struct {
 	SeriesNumbers SeriesNumbers
 	Version       string // of ichor, for Software Versions
 	DeviceSerial  string // Device Serial Number; the beginning of the bundle digest if empty
+	Generation    int    // see iod.Case
 }
 
 // Kind says which of the three objects one is.
@@ -143,7 +144,7 @@ func newCase(r Report, o Options) (*iod.Case, error) {
 		clock = time.Now
 	}
 	return iod.New(iod.Case{Finding: r.Finding, Volume: r.Volume, Labels: r.Labels, Cavity: r.Cavity, Header: r.Header,
-		Time: clock(), Version: o.Version, Serial: o.DeviceSerial})
+		Time: clock(), Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation})
 }
 
 func (n SeriesNumbers) orDefault() SeriesNumbers {

@@ -82,6 +82,9 @@ func TestWriteDeterministic(t *testing.T) {
 	fewer := small(one)
 	fewer.Volume.Sources[3].SOPInstanceUID = "1.2.3.4"
 	atLater, byOther, ofFewer := write(t, small(one), later), write(t, other, options()), write(t, fewer, options())
+	rejectedOnce := options()
+	rejectedOnce.Generation = 1
+	nextGeneration := write(t, small(one), rejectedOnce)
 	seen := map[string]bool{}
 	for i, o := range first { // one bleed: SEG, two pages, SR
 		if !bytes.Equal(o.Bytes, again[i].Bytes) {
@@ -92,6 +95,15 @@ func TestWriteDeterministic(t *testing.T) {
 		}
 		if byOther[i].SOPInstanceUID == o.SOPInstanceUID || ofFewer[i].SOPInstanceUID == o.SOPInstanceUID {
 			t.Errorf("%s: another bundle or another source image must give another UID", o.Name)
+		}
+		if nextGeneration[i].SOPInstanceUID == o.SOPInstanceUID {
+			t.Errorf("%s: what was rejected comes back under its UID", o.Name)
+		}
+		if ofFewer[i].SeriesInstanceUID != o.SeriesInstanceUID || nextGeneration[i].SeriesInstanceUID != o.SeriesInstanceUID {
+			t.Errorf("%s: an updated result must stay in its series", o.Name)
+		}
+		if byOther[i].SeriesInstanceUID == o.SeriesInstanceUID {
+			t.Errorf("%s: another bundle must have a series of its own", o.Name)
 		}
 		if !dcm.ValidUID(o.SOPInstanceUID) || seen[o.SOPInstanceUID] {
 			t.Errorf("%s: UID %q is malformed or used twice", o.Name, o.SOPInstanceUID)

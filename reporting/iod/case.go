@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,9 +31,13 @@ type Case struct {
 	Time    time.Time      // of the content
 	Version string         // of ichor
 	Serial  string         // of the device
+	// Generation is how often a result made of the very same was rejected before; what is rejected never comes back under
+	// its UID.
+	Generation int
 
-	study string
-	key   []string // what all UIDs of this case are derived from
+	study  string
+	series []string // what UIDs are derived from that stay when images are added
+	key    []string // what all others are derived from
 
 	present  [][len(finding.Kinds) + 1]bool // by slice, by label value
 	segments []finding.Subtype
@@ -54,7 +59,8 @@ func New(c Case) (*Case, error) {
 	switch c.Finding.Status {
 	case finding.Refused:
 		c.Volume, c.Labels, c.Cavity = nil, nil, nil
-		c.key = []string{c.study, c.Finding.Bundle.Digest, c.Finding.Code, c.Finding.Reason}
+		c.series = []string{c.study, c.Finding.Bundle.Digest}
+		c.key = c.generation(append(slices.Clone(c.series), c.Finding.Code, c.Finding.Reason))
 		return &c, nil
 	case finding.Analyzed:
 	default:
@@ -63,11 +69,20 @@ func New(c Case) (*Case, error) {
 	if err := c.fits(); err != nil {
 		return nil, err
 	}
-	c.key = []string{c.study, c.Finding.Bundle.Digest, c.Volume.SeriesInstanceUID}
+	c.series = []string{c.study, c.Finding.Bundle.Digest, c.Volume.SeriesInstanceUID}
+	c.key = slices.Clone(c.series)
 	for _, s := range c.Volume.Sources {
 		c.key = append(c.key, s.SOPInstanceUID, strconv.Itoa(s.Frame))
 	}
+	c.key = c.generation(c.key)
 	return &c, nil
+}
+
+func (c *Case) generation(key []string) []string {
+	if c.Generation > 0 {
+		key = append(key, "generation", strconv.Itoa(c.Generation))
+	}
+	return key
 }
 
 func (c *Case) fits() error {
@@ -110,13 +125,19 @@ func (c *Case) UID(kind ...string) string {
 	return dcm.DeriveUID(append(append([]string{"ichor"}, kind...), c.key...)...)
 }
 
+// LastingUID derives the UID of one thing from the study, the source series and the bundle digest alone: it stays when
+// images arrive late and the objects are made anew.
+func (c *Case) LastingUID(kind ...string) string {
+	return dcm.DeriveUID(append(append([]string{"ichor"}, kind...), c.series...)...)
+}
+
 // DeviceUID identifies this device with its networks as an observer (PS3.3 §C.7.5.1, Device UID).
 func (c *Case) DeviceUID() string {
 	return dcm.DeriveUID("ichor", "device", c.Serial, c.Finding.Bundle.Digest)
 }
 
 // TrackingUID and TrackingID name the same hemorrhage in SEG and SR (PS3.3 §C.8.20.2, PS3.16 TID 1411).
-func (c *Case) TrackingUID(s finding.Subtype) string { return c.UID("tracking", s.String()) }
+func (c *Case) TrackingUID(s finding.Subtype) string { return c.LastingUID("tracking", s.String()) }
 func (c *Case) TrackingID(s finding.Subtype) string  { return "ichor " + s.String() }
 
 // Segments lists the subtypes that have voxels, in value order: segment n of the SEG is element n-1.

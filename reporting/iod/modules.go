@@ -68,8 +68,9 @@ func (c *Case) Series(d *dcm.DataSet, modality, word string, number int, image b
 	}
 }
 
-// SeriesUID and InstanceUID name the series of one kind of object, and its n-th instance.
-func (c *Case) SeriesUID(word string) string          { return c.UID(word, "series") }
+// SeriesUID and InstanceUID name the series of one kind of object, and its n-th instance. An updated result has other
+// instances in the same series.
+func (c *Case) SeriesUID(word string) string          { return c.LastingUID(word, "series") }
 func (c *Case) InstanceUID(word string, n int) string { return c.UID(word, "instance", fmt.Sprint(n)) }
 
 // SeriesDescription tells a reader in a hanging list what this is, from what, and what it is not.
@@ -108,7 +109,7 @@ func (c *Case) Model() string { return "ichor intracranial hemorrhage" }
 func (c *Case) FrameOfReference(d *dcm.DataSet) {
 	uid := c.Volume.FrameOfReferenceUID
 	if !dcm.PlausibleUID(uid) {
-		uid = c.UID("frame of reference")
+		uid = c.LastingUID("frame of reference")
 	}
 	d.SetStrings(dcm.FrameOfReferenceUID, "UI", uid)
 	c.copyText(d, dcm.PositionReferenceIndicator, "LO")

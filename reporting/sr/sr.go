@@ -132,7 +132,7 @@ func roi(c *iod.Case, s finding.Subtype, number int) *dcm.DataSet {
 func whole(c *iod.Case, what string, found, site iod.Code, volumeML float64) *dcm.DataSet {
 	return template(container(contains, iod.MeasurementGroup,
 		textItem(hasObsContext, iod.TrackingIdentifier, "ichor "+what),
-		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, c.UID("tracking", what)),
+		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, c.LastingUID("tracking", what)),
 		codeItem(contains, iod.Finding, found),
 		codeItem(hasConceptMod, iod.FindingSite, site),
 		numItem(iod.Volume, milliliters(volumeML), iod.Milliliter),
