@@ -126,23 +126,38 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *Result) error {
 	if err := r.checkCavity(); err != nil {
 		return err
 	}
-	r.Labels, err = step(ctx, a, r, "bleed", func() (*volume.Mask, error) {
-		return bleed.Labels(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Batch)
+	marks, err := step(ctx, a, r, "bleed", func() (*bleed.Marks, error) {
+		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Batch)
 	})
 	if err != nil {
 		return err
 	}
-	_, err = step(ctx, a, r, "measure", func() (struct{}, error) {
-		subtype.Settle(r.Labels, &r.Volume.Grid, bleeds.Post.SubtypePer)
-		if !bleeds.TellsSubtypes() {
-			r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind and do not tell its subtype.")
-		}
-		v := measure.Volumes(r.Labels, &r.Volume.Grid)
-		r.Finding.Volumes = &v
-		r.Finding.Lesions = measure.Lesions(r.Labels, &r.Volume.Grid)
-		return struct{}{}, nil
-	})
+	_, err = step(ctx, a, r, "measure", func() (struct{}, error) { return struct{}{}, r.measure(ctx, marks, bleeds) })
 	return err
+}
+
+// measure settles what was found and measures it; the range sees it under a lower and a higher threshold as well.
+func (r *Result) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.Network) error {
+	g := &r.Volume.Grid
+	var spread measure.Range
+	for _, level := range []bleed.Level{bleed.Chosen, bleed.Lenient, bleed.Strict} {
+		labels, err := marks.Labels(ctx, level)
+		if err != nil {
+			return err
+		}
+		subtype.Settle(labels, g, spec.Post.SubtypePer)
+		spread.Add(labels, g)
+		if level == bleed.Chosen {
+			r.Labels = labels
+		}
+	}
+	if !spec.TellsSubtypes() {
+		r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind and do not tell its subtype.")
+	}
+	v := measure.Volumes(r.Labels, g)
+	r.Finding.Volumes, r.Finding.Range = &v, spread.Finding()
+	r.Finding.Lesions = measure.Lesions(r.Labels, g)
+	return nil
 }
 
 func bundleOf(b *bundle.Bundle) finding.Bundle {
@@ -174,7 +189,7 @@ func step[T any](ctx context.Context, a *Analyzer, r *Result, stage string, do f
 func (r *Result) refuse(why *finding.Refusal) {
 	f := &r.Finding
 	f.Status, f.Code, f.Reason = finding.Refused, why.Code, why.Reason
-	f.Volumes, f.Lesions, f.Series, f.CavityML = nil, nil, nil, 0
+	f.Volumes, f.Range, f.Lesions, f.Series, f.CavityML = nil, nil, nil, nil, 0
 	for i := range f.Candidates {
 		f.Candidates[i].Chosen = false
 	}

@@ -5,6 +5,7 @@ package bleed
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
@@ -15,45 +16,90 @@ import (
 // Net is the bleed network; see window.Net. Outputs: any, IPH, IVH, SAH, SDH, EDH; or any alone.
 type Net = window.Net
 
-// Labels returns a mask whose voxels are a finding.Subtype: "any" reaches the threshold inside the cavity, and the
-// subtype is the largest of the five, or finding.ICH where the network tells none. Then, as far as the bundle asks for it, thin seams along the border of the cavity
-// are opened away and small components dropped.
-func Labels(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, batch int) (*volume.Mask, error) {
-	labels := volume.NewMask(&v.Grid)
+// Level is how sure the network must be of a voxel.
+type Level uint8
+
+const (
+	Lenient Level = iota + 1 // the threshold of the bundle moved down by DoubtLogit
+	Chosen                   // the threshold of the bundle
+	Strict                   // moved up
+)
+
+// DoubtLogit is how far the log odds of the threshold are moved to see what the volumes owe to it: a threshold of 0.5 to
+// 0.35 and 0.65.
+const DoubtLogit = 0.62
+
+func (l Level) threshold(chosen float64) float32 {
+	if l == Chosen {
+		return float32(chosen)
+	}
+	odds := math.Log(chosen/(1-chosen)) + DoubtLogit*float64(int(l)-int(Chosen))
+	return float32(1 / (1 + math.Exp(-odds)))
+}
+
+// Marks are what one run of the network saw: of each voxel the subtype, in the lower bits, and above them the strictest
+// level that it reaches. A byte a voxel keeps all three label volumes.
+type Marks struct {
+	voxels *volume.Mask
+	cavity *volume.Mask
+	grid   *volume.Grid
+	spec   *bundle.Network
+}
+
+// levelShift leaves room for every subtype below.
+const levelShift = 4
+
+// Find runs the network over v.
+func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, batch int) (*Marks, error) {
+	m := &Marks{volume.NewMask(&v.Grid), cavity, &v.Grid, spec}
 	row, column := window.Centre(v)
 	s := window.NewStack(v, spec.Input, row, column)
 	err := s.Each(ctx, net, batch, len(spec.Output.Channels), func(slab int, p []float32) error {
-		mark(labels, cavity, s, slab, p, spec)
+		m.mark(s, slab, p)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", spec.Role, err)
 	}
-	if spec.Post.OpeningMM > 0 {
-		for k := range v.Slices() {
+	return m, nil
+}
+
+// Labels returns a new mask whose voxels are a finding.Subtype: "any" reaches the threshold of the level inside the
+// cavity, and the subtype is the largest of the five, or finding.ICH where the network tells none. Then, as far as the
+// bundle asks for it, thin seams along the border of the cavity are opened away and small components dropped. What a
+// stricter level has, a more lenient one has too.
+func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
+	labels := volume.NewMask(m.grid)
+	for i, mark := range m.voxels.Voxels {
+		if Level(mark>>levelShift) >= level {
+			labels.Voxels[i] = mark & (1<<levelShift - 1)
+		}
+	}
+	if m.spec.Post.OpeningMM > 0 {
+		for k := range labels.Slices() {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			openRim(labels.Slice(k), cavity.Slice(k), &v.Grid, spec.Post)
+			openRim(labels.Slice(k), m.cavity.Slice(k), m.grid, m.spec.Post)
 		}
 	}
-	if spec.Post.MinComponentML > 0 {
+	if m.spec.Post.MinComponentML > 0 {
 		c := volume.ComponentsOf(labels, volume.Corners, 0)
-		ml := c.VolumesML(&v.Grid)
-		c.Keep(labels, func(i int) bool { return ml[i] >= spec.Post.MinComponentML })
+		ml := c.VolumesML(m.grid)
+		c.Keep(labels, func(i int) bool { return ml[i] >= m.spec.Post.MinComponentML })
 	}
 	return labels, ctx.Err()
 }
 
-// mark writes the labels of one slab to each of its source slices.
-func mark(labels, cavity *volume.Mask, s *window.Stack, slab int, p []float32, spec *bundle.Network) {
+// mark writes one slab to each of its source slices.
+func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 	view := s.View()
-	of := make([]window.Image, len(spec.Output.Channels))
+	of := make([]window.Image, len(m.spec.Output.Channels))
 	size := len(p) / len(of)
 	for c := range of {
 		of[c] = s.Image(p[c*size : (c+1)*size])
 	}
-	threshold := float32(spec.Threshold)
+	lenient, chosen, strict := Lenient.threshold(m.spec.Threshold), Chosen.threshold(m.spec.Threshold), Strict.threshold(m.spec.Threshold)
 	first, end := s.Source(slab)
 	values := make([]float32, view.Columns)
 	for i := range view.Rows {
@@ -61,14 +107,20 @@ func mark(labels, cavity *volume.Mask, s *window.Stack, slab int, p []float32, s
 			continue
 		}
 		for j, x := range values {
-			if x < threshold {
+			level := Lenient
+			switch {
+			case x < lenient:
 				continue
+			case x >= strict:
+				level = Strict
+			case x >= chosen:
+				level = Chosen
 			}
-			kind := likeliest(of, i, j)
+			mark := uint8(likeliest(of, i, j)) | uint8(level)<<levelShift
 			at := view.Index(i, j)
 			for k := first; k < end; k++ {
-				if cavity.Slice(k)[at] != 0 {
-					labels.Slice(k)[at] = uint8(kind)
+				if m.cavity.Slice(k)[at] != 0 {
+					m.voxels.Slice(k)[at] = mark
 				}
 			}
 		}

@@ -3,6 +3,8 @@ package bleed
 import (
 	"context"
 	"errors"
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"ichor/models/bundle"
@@ -71,6 +73,14 @@ func count(m *volume.Mask) map[uint8]int {
 	return n
 }
 
+func find(v *volume.Volume, cavity *volume.Mask, n net, spec *bundle.Network, level Level) (*volume.Mask, error) {
+	m, err := Find(context.Background(), v, cavity, n, spec, 2)
+	if err != nil {
+		return nil, err
+	}
+	return m.Labels(context.Background(), level)
+}
+
 func TestLabels(t *testing.T) {
 	v, cavity := head(3)
 	for _, c := range []struct {
@@ -106,7 +116,7 @@ func TestLabels(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			n := net{p: make([]float32, outputs*side*side)}
 			c.draw(n)
-			m, err := Labels(context.Background(), v, cavity, n, spec(c.post), 2)
+			m, err := find(v, cavity, n, spec(c.post), Chosen)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +134,7 @@ func TestLabels(t *testing.T) {
 		n.p = n.p[:side*side]
 		one := spec(bundle.Post{})
 		one.Output.Channels = one.Output.Channels[:1]
-		m, err := Labels(context.Background(), v, cavity, n, one, 2)
+		m, err := find(v, cavity, n, one, Chosen)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +143,40 @@ func TestLabels(t *testing.T) {
 		}
 	})
 	broken := errors.New("broken")
-	if _, err := Labels(context.Background(), v, cavity, net{make([]float32, outputs*side*side), broken}, spec(bundle.Post{}), 1); !errors.Is(err, broken) {
+	if _, err := find(v, cavity, net{make([]float32, outputs*side*side), broken}, spec(bundle.Post{}), Chosen); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A stricter level never has what a more lenient one has not, whatever the network says and the clean-up takes away.
+func TestLevelsAreNested(t *testing.T) {
+	v, cavity := head(2)
+	rng := rand.New(rand.NewPCG(1, 9))
+	for _, post := range []bundle.Post{{}, {MinComponentML: 0.1}, {OpeningMM: 1, RimMM: 5}, {OpeningMM: 1, MinComponentML: 0.2}} {
+		n := net{p: make([]float32, outputs*side*side)}
+		for i := range n.p {
+			n.p[i] = rng.Float32()
+		}
+		var of [Strict + 1]*volume.Mask
+		for level := Lenient; level <= Strict; level++ {
+			var err error
+			if of[level], err = find(v, cavity, n, spec(post), level); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, l := range of[Lenient].Voxels {
+			if s := of[Strict].Voxels[i]; s != 0 && s != of[Chosen].Voxels[i] || of[Chosen].Voxels[i] != 0 && of[Chosen].Voxels[i] != l {
+				t.Fatalf("%+v: voxel %d is %d, %d, %d from lenient to strict", post, i, l, of[Chosen].Voxels[i], s)
+			}
+		}
+	}
+}
+
+func TestThresholds(t *testing.T) {
+	for _, c := range []struct{ chosen, lenient, strict float64 }{{0.5, 0.35, 0.65}, {0.1, 0.0564, 0.1712}, {0.98, 0.9634, 0.9891}} {
+		lenient, strict := Lenient.threshold(c.chosen), Strict.threshold(c.chosen)
+		if math.Abs(float64(lenient)-c.lenient) > 5e-4 || math.Abs(float64(strict)-c.strict) > 5e-4 || Chosen.threshold(c.chosen) != float32(c.chosen) {
+			t.Errorf("threshold %v from %v to %v, want %v to %v", c.chosen, lenient, strict, c.lenient, c.strict)
+		}
 	}
 }

@@ -153,10 +153,10 @@ type Lesion struct {
 	VolumeML      float64    `json:"volume_ml"`
 	Slices        [2]int     `json:"slices"`             // first and last, counted from 0 at the feet
 	CentroidMM    [3]float64 `json:"centroid_mm"`        // patient coordinates, LPS
-	MaxDiameterMM float64    `json:"max_diameter_mm"`    // largest distance within one slice: A of ABC/2
-	WidthMM       float64    `json:"width_mm"`           // largest extent at right angles to it in the same slice: B
+	MaxDiameterMM float64    `json:"max_diameter_mm"`    // largest distance within one slice, whichever it is
+	WidthMM       float64    `json:"width_mm"`           // longest line at right angles to it in the same slice
 	ExtentMM      [3]float64 `json:"extent_mm"`          // sides of the box around it: right to left, front to back, feet to head
-	ABC2ML        float64    `json:"abc2_ml"`            // A*B*C/2, as it is estimated by hand (Kothari 1996), beside the volume
+	ABC2ML        float64    `json:"abc2_ml"`            // A*B*C/2 as it is estimated by hand, beside the volume; see measure/abc.go
 	Position      string     `json:"position,omitempty"` // in words, as "left frontal, supratentorial"; empty where it cannot be said
 }
 

@@ -1,0 +1,82 @@
+package measure
+
+import (
+	"cmp"
+	"slices"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+)
+
+// MinLesionML is the least volume of a connected part that is listed as a lesion; smaller ones count for the volumes
+// alone.
+const MinLesionML = 0.1
+
+// Lesions lists the connected parts (26 neighbours) of each subtype from MinLesionML on, the largest first.
+func Lesions(labels *volume.Mask, g *volume.Grid) []finding.Lesion {
+	var out []finding.Lesion
+	for _, s := range finding.Kinds {
+		c := volume.ComponentsOf(labels, volume.Corners, uint8(s))
+		ml := c.VolumesML(g)
+		runs := make([][]volume.Run, c.Count)
+		for _, r := range c.Runs {
+			if ml[r.Component] >= MinLesionML {
+				runs[r.Component] = append(runs[r.Component], r)
+			}
+		}
+		for i := range runs {
+			if len(runs[i]) == 0 {
+				continue
+			}
+			out = append(out, lesion(s, ml[i], runs[i], g))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b finding.Lesion) int { return cmp.Compare(b.VolumeML, a.VolumeML) })
+	return out
+}
+
+func lesion(s finding.Subtype, ml float64, runs []volume.Run, g *volume.Grid) finding.Lesion {
+	l := finding.Lesion{Subtype: s, VolumeML: ml, Slices: [2]int{int(runs[0].Slice), int(runs[len(runs)-1].Slice)},
+		CentroidMM: centroid(runs, g), ExtentMM: extent(runs, g)}
+	var cuts []cut
+	for slice := range bySlice(runs) {
+		c := newCut(slice, g)
+		cuts = append(cuts, c)
+		if c.diameterMM > l.MaxDiameterMM {
+			l.MaxDiameterMM, l.WidthMM = c.diameterMM, c.widthMM
+		}
+	}
+	l.ABC2ML = abc2(cuts)
+	return l
+}
+
+// bySlice gives the runs of one slice after the other.
+func bySlice(runs []volume.Run) func(yield func([]volume.Run) bool) {
+	return func(yield func([]volume.Run) bool) {
+		for begin := 0; begin < len(runs); {
+			end := begin
+			for end < len(runs) && runs[end].Slice == runs[begin].Slice {
+				end++
+			}
+			if !yield(runs[begin:end]) {
+				return
+			}
+			begin = end
+		}
+	}
+}
+
+// centroid is the mean place of the runs' volume, in patient coordinates.
+func centroid(runs []volume.Run, g *volume.Grid) volume.Vec {
+	var sum volume.Vec
+	weight := 0.0
+	for _, r := range runs {
+		w := float64(r.End-r.Begin) * g.VoxelML(int(r.Slice))
+		sum = sum.Add(g.Point(int(r.Slice), float64(r.Row), float64(r.Begin+r.End-1)/2).Scale(w))
+		weight += w
+	}
+	if weight > 0 {
+		sum = sum.Scale(1 / weight)
+	}
+	return sum
+}
