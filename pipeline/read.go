@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/selection"
@@ -11,10 +12,17 @@ import (
 	"ichor/scp/dcm"
 )
 
-// images are the objects of a study that could be read, and their headers.
+// images are those of a study that could be read: one of an object, or each frame of a multi-frame CT.
 type images struct {
-	objects []Object
-	headers []*dcm.DataSet
+	objects []received // image i is one of objects[of[i]]
+	of      []int
+	headers []*dcm.DataSet // as volume.Frames makes them
+}
+
+// received is one object that could be read.
+type received struct {
+	Object
+	frames int
 }
 
 // readHeaders reads the header of every object. Damaged objects are left out and counted; the study is refused where
@@ -26,7 +34,11 @@ func readHeaders(ctx context.Context, study Study, r *Result) (*images, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		f, err := open(o, func(f *dcm.File) error { return nil })
+		var frames []*dcm.DataSet
+		f, err := open(o, func(f *dcm.File) (err error) {
+			frames, err = framesOf(f)
+			return err
+		})
 		switch {
 		case unreadable(err):
 			damaged++
@@ -34,11 +46,14 @@ func readHeaders(ctx context.Context, study Study, r *Result) (*images, error) {
 		case err != nil:
 			return nil, err
 		}
-		out.objects = append(out.objects, o)
-		if f.Lossy() { // be it only by the transfer syntax: whoever reads the header, and what is made from it, knows
-			f.Data.SetStrings(dcm.LossyImageCompression, "CS", "01")
+		for _, h := range frames {
+			if f.Lossy() { // be it only by the transfer syntax: whoever reads the header, and what is made from it, knows
+				h.SetStrings(dcm.LossyImageCompression, "CS", "01")
+			}
+			out.of = append(out.of, len(out.objects))
+			out.headers = append(out.headers, h)
 		}
-		out.headers = append(out.headers, f.Data)
+		out.objects = append(out.objects, received{o, len(frames)})
 	}
 	if len(out.headers) > 0 {
 		r.Header = out.headers[0]
@@ -52,6 +67,14 @@ func readHeaders(ctx context.Context, study Study, r *Result) (*images, error) {
 			damaged, len(study.Objects)))
 	}
 	return out, nil
+}
+
+func framesOf(f *dcm.File) ([]*dcm.DataSet, error) {
+	bytes := int64(-1)
+	if f.Pixels != nil {
+		bytes = f.Pixels.Length
+	}
+	return volume.Frames(f.Data, bytes)
 }
 
 // open reads the header of o and gives it to use while the object is open.
@@ -131,8 +154,27 @@ func (in *images) countLossy(s selection.Series) (n int) {
 
 func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*volume.Volume, *volume.Arrangement, error) {
 	slices := make([]volume.Slice, len(s.Images))
+	whole := map[int]func() ([]byte, error){} // the pixels of a multi-frame object, decoded once for all its frames
 	for k, i := range s.Images {
-		slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, in.objects[i], d) }}
+		o := in.objects[in.of[i]]
+		frame, ok := in.headers[i].Int(dcm.ReferencedFrameNumber)
+		if !ok {
+			slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, o, d) }}
+			continue
+		}
+		all := whole[in.of[i]]
+		if all == nil {
+			all = sync.OnceValues(func() ([]byte, error) { return pixels(ctx, o, d) })
+			whole[in.of[i]] = all
+		}
+		slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(context.Context) ([]byte, error) {
+			raw, err := all()
+			if err != nil {
+				return nil, err
+			}
+			n := len(raw) / o.frames
+			return raw[(frame-1)*n : frame*n], nil
+		}}
 	}
 	v, a, err := volume.Build(ctx, slices)
 	if err != nil {

@@ -7,7 +7,6 @@ const (
 	TooLarge           = "too-large"           // more voxels than this node is set up for
 	NotAxial           = "not-axial"           // coronal, sagittal or oblique
 	NotOriginal        = "not-original"        // localizer, reformatted or otherwise derived images only
-	EnhancedCT         = "enhanced-ct"         // multi-frame CT objects
 	MixedOrientation   = "mixed-orientation"   // the slices of the series are not parallel
 	MixedGeometry      = "mixed-geometry"      // matrix or pixel spacing changes inside the series
 	MissingPosition    = "missing-position"    // a slice does not say where it lies

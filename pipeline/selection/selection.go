@@ -100,10 +100,11 @@ func bySeries(headers []*dcm.DataSet) [][]int {
 	seen := map[string]bool{}
 	for i, h := range headers {
 		if uid := h.String(dcm.SOPInstanceUID); uid != "" {
-			if seen[uid] {
+			image := uid + " " + h.String(dcm.ReferencedFrameNumber) // of one instance, see volume.Frames
+			if seen[image] {
 				continue
 			}
-			seen[uid] = true
+			seen[image] = true
 		}
 		series := h.String(dcm.SeriesInstanceUID)
 		k, ok := place[series]
@@ -122,7 +123,7 @@ func bySeries(headers []*dcm.DataSet) [][]int {
 func stacks(headers []*dcm.DataSet, images []int) [][]int {
 	var slicesOnly []int
 	for _, i := range images {
-		if ok, _ := original(headers[i]); ok && headers[i].String(dcm.SOPClassUID) == dcm.CTImageStorage {
+		if ok, _ := original(headers[i]); ok && isCT(headers[i].String(dcm.SOPClassUID)) && volume.NotHounsfield(headers[i]) == "" {
 			slicesOnly = append(slicesOnly, i)
 		}
 	}
@@ -149,6 +150,11 @@ func stacks(headers []*dcm.DataSet, images []int) [][]int {
 		return [][]int{images}
 	}
 	return out
+}
+
+// isCT names the classes that are read; volume.Frames has made single images of the multi-frame ones.
+func isCT(class string) bool {
+	return class == dcm.CTImageStorage || class == dcm.EnhancedCTImageStorage || class == dcm.LegacyConvertedEnhancedCTImageStorage
 }
 
 func duplicated(headers []*dcm.DataSet, images []int) bool {
@@ -200,12 +206,13 @@ func judge(headers []*dcm.DataSet, images []int, o Options) (finding.Candidate, 
 		c.Reasons = append(c.Reasons, fmt.Sprintf(format, args...))
 	}
 	switch class := h.String(dcm.SOPClassUID); {
-	case class == dcm.EnhancedCTImageStorage, class == dcm.LegacyConvertedEnhancedCTImageStorage:
-		return refuse(1, finding.EnhancedCT, "Enhanced CT (multi-frame) objects are not analysed; have the scanner send CT Image Storage as well.")
-	case class != dcm.CTImageStorage:
+	case !isCT(class):
 		return refuse(0, finding.NoHeadCT, "No CT images.")
 	case c.Modality != "" && c.Modality != "CT":
 		return refuse(0, finding.NoHeadCT, "The modality is %s, though the objects are CT images.", c.Modality)
+	}
+	if why := volume.NotHounsfield(h); why != "" {
+		return refuse(2, finding.NotHounsfield, "The pixels are no Hounsfield units: %s; send the original series.", why)
 	}
 	c.Score = 100
 	if ok, why := original(h); !ok {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"ichor/pipeline/finding"
@@ -207,7 +208,7 @@ func TestStored(t *testing.T) {
 			case float64:
 				d.SetDecimals(tag, v)
 			case string:
-				d.SetStrings(tag, "CS", v)
+				d.SetStrings(tag, "CS", strings.Split(v, `\`)...)
 			case nil:
 				d.Delete(tag)
 			}
@@ -235,7 +236,10 @@ func TestStored(t *testing.T) {
 		{"large", set(dcm.RescaleSlope, 100.0), 4000, math.MaxInt16, ""},
 		{"no rescale slope", set(dcm.RescaleSlope, nil), 0, 0, finding.MissingCalibration},
 		{"zero slope", set(dcm.RescaleSlope, 0.0), 0, 0, finding.MissingCalibration},
-		{"density", set(dcm.RescaleType, "MGML"), 0, 0, finding.MissingCalibration},
+		{"density", set(dcm.RescaleType, "MGML"), 0, 0, finding.NotHounsfield},
+		{"iodine map", set(dcm.ImageType, `DERIVED\PRIMARY\AXIAL\MAT_SPECIFIC`), 0, 0, finding.NotHounsfield},
+		{"rendering", set(dcm.VolumeBasedCalculationTechnique, "MAX_IP"), 0, 0, finding.NotHounsfield},
+		{"modified HU", set(dcm.RescaleType, "HU_MOD"), 1064, 40, ""},
 		{"colour", set(dcm.SamplesPerPixel, 3), 0, 0, finding.Undecodable},
 		{"inverted", set(dcm.PhotometricInterpretation, "MONOCHROME1"), 0, 0, finding.Undecodable},
 		{"32 bits", set(dcm.BitsAllocated, 32), 0, 0, finding.Undecodable},

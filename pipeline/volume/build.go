@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"math"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,7 +55,9 @@ func Build(ctx context.Context, slices []Slice) (*Volume, *Arrangement, error) {
 			}
 			return stored[i].Decode(raw, v.Slice(k))
 		})
-		v.Sources = append(v.Sources, Source{SOPClassUID: headers[i].String(dcm.SOPClassUID), SOPInstanceUID: headers[i].String(dcm.SOPInstanceUID)})
+		frame, _ := headers[i].Int(dcm.ReferencedFrameNumber) // see Frames
+		v.Sources = append(v.Sources, Source{SOPClassUID: headers[i].String(dcm.SOPClassUID),
+			SOPInstanceUID: headers[i].String(dcm.SOPInstanceUID), Frame: frame})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
@@ -102,8 +103,8 @@ func StoredOf(h *dcm.DataSet) (Stored, error) {
 		return Stored{}, refuse(finding.MissingCalibration, "The slices do not say how pixel values become Hounsfield units (Rescale Slope, "+
 			"Rescale Intercept); send the series again as it left the scanner.")
 	}
-	if t := strings.ToUpper(h.String(dcm.RescaleType)); t != "" && t != "HU" && t != "US" && t != "HU_MOD" {
-		return Stored{}, refuse(finding.MissingCalibration, "Pixel values are in %.16q, not in Hounsfield units; send the original series.", t)
+	if why := NotHounsfield(h); why != "" {
+		return Stored{}, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s; send the original series.", why)
 	}
 	s := Stored{bytes: allocated / 8, shift: uint(high + 1 - bits), bits: uint(bits),
 		signed: integer(dcm.PixelRepresentation, 0) == 1, slope: slope, intercept: intercept}

@@ -73,6 +73,9 @@ func (d *DataSet) Put(e Element) {
 	d.elements = slices.Insert(d.elements, i, e)
 }
 
+// Clone returns a data set of the same elements; their values are shared.
+func (d *DataSet) Clone() *DataSet { return &DataSet{slices.Clone(d.elements)} }
+
 // Delete removes the element with tag t, if there is one.
 func (d *DataSet) Delete(t Tag) {
 	if i, ok := d.find(t); ok {

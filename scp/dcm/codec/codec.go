@@ -14,6 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"ichor/scp/dcm"
 	"ichor/scp/dcm/codec/openjpeg"
@@ -74,29 +77,49 @@ func frames(ctx context.Context, f *dcm.File, e entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(list) == 1 {
+		return oneFrame(ctx, f, e, im, list, 0)
+	}
+	// Some at a time, on all processors; what is taken grows with what has really been decoded.
 	var out []byte
-	for i, frame := range list {
-		if err := ctx.Err(); err != nil {
+	some := make([][]byte, runtime.GOMAXPROCS(0))
+	for at := 0; at < len(list); at += len(some) {
+		clear(some)
+		var g errgroup.Group
+		for k := range min(len(some), len(list)-at) {
+			g.Go(func() (err error) {
+				some[k], err = oneFrame(ctx, f, e, im, list, at+k)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
 			return nil, err
 		}
-		src, err := f.ReadFrame(frame)
-		if err != nil {
-			return nil, err
+		for _, cells := range some {
+			out = append(out, cells...)
 		}
-		cells, err := e.decode(ctx, src, im)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case isLocal(err):
-			return nil, fmt.Errorf("frame %d: %w", i+1, err)
-		case err != nil:
-			return nil, fmt.Errorf("frame %d in %s: %w: %w", i+1, dcm.UIDName(e.transferSyntax), dcm.ErrPixelData, err)
-		case len(list) == 1:
-			return cells, nil
-		}
-		out = append(out, cells...)
 	}
 	return out, nil
+}
+
+func oneFrame(ctx context.Context, f *dcm.File, e entry, im dcm.Image, list []dcm.Frame, i int) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	src, err := f.ReadFrame(list[i])
+	if err != nil {
+		return nil, err
+	}
+	cells, err := e.decode(ctx, src, im)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case isLocal(err):
+		return nil, fmt.Errorf("frame %d: %w", i+1, err)
+	case err != nil:
+		return nil, fmt.Errorf("frame %d in %s: %w: %w", i+1, dcm.UIDName(e.transferSyntax), dcm.ErrPixelData, err)
+	}
+	return cells, nil
 }
 
 // isLocal tells a fault of this machine, which another try may not meet, from one of the stream.
