@@ -70,7 +70,7 @@ func (n *node) finish(t *testing.T, study, destination string) (key state.Delive
 	result = filepath.Join(n.results, string(id), "2.25.1.dcm")
 	_, err := n.store.Queue(study, len(n.spool.Study(study)), "quiet 5s", now())
 	err = errors.Join(err, os.MkdirAll(filepath.Dir(result), 0o750), os.WriteFile(result, []byte("SR"), 0o600),
-		n.store.Finish(id, 1, finding.Finding{Status: finding.Analyzed}, []state.Delivery{{DeliveryKey: key, Path: result}}, now()))
+		n.store.Finish(id, 1, state.Result{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: []state.Delivery{{DeliveryKey: key, Path: result}}}, now()))
 	if err != nil {
 		t.Fatal(err)
 	}

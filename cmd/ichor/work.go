@@ -139,7 +139,7 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	return result.Finding, n.store.Finish(job.CaseID, job.Revision, result.Finding, deliveries, now())
+	return result.Finding, n.store.Finish(job.CaseID, job.Revision, state.Result{Finding: result.Finding, Deliveries: deliveries}, now())
 }
 
 // spooled is one received object as the analysis reads it.

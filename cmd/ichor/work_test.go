@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestResultsAreNotReplaced(t *testing.T) {
 			first = deliveries[0]
 		}
 		data, err := os.ReadFile(deliveries[0].Path)
-		if err != nil || string(data) != "report" || deliveries[0] != first || first.Size != int64(len(data)) {
+		if err != nil || string(data) != "report" || !reflect.DeepEqual(deliveries[0], first) || first.Size != int64(len(data)) {
 			t.Errorf("%q, %v; recorded %+v, at first %+v", data, err, deliveries[0], first)
 		}
 	}

@@ -193,13 +193,23 @@ func (s *Store) Fail(id CaseID, revision int, why string, now time.Time) error {
 	})
 }
 
-// Finish stores a finding and, in the same transaction, what is to be delivered because of it. The case becomes
-// analyzed or refused as the finding says. Deliveries that exist already (the same object for the same destination,
-// from a try that was cut short or an earlier revision with the same result) are left as they are, so nothing that
-// was stored is sent again; what earlier revisions still had to deliver and this one does not is superseded. Repeating a Finish changes nothing; a revision that is not the present one is ErrStale.
-func (s *Store) Finish(id CaseID, revision int, f finding.Finding, deliveries []Delivery, now time.Time) error {
+// Result is what a revision gave.
+type Result struct {
+	Finding    finding.Finding
+	Identity   string     // of its objects as a whole, see Outcome
+	Deliveries []Delivery // each object for each destination
+	Reject     Reject     // nil: no destination is told of what it has of former revisions
+}
+
+// Finish stores a result: the finding and, in the same transaction, what is to be delivered because of it. The case
+// becomes analyzed or refused as the finding says. Deliveries that exist already (the same object for the same
+// destination, from a try that was cut short or an earlier revision with the same result) are left as they are, so
+// nothing that was stored is sent again. What earlier revisions still had to deliver and this one does not is superseded;
+// what destinations have of them is replaced, and notes that say so are queued before anything else. Repeating a Finish
+// changes nothing; a revision that is not the present one is ErrStale.
+func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
 	to := Analyzed
-	if f.Status == finding.Refused {
+	if r.Finding.Status == finding.Refused {
 		to = Refused
 	}
 	return s.update(func(tx *bolt.Tx) error {
@@ -213,17 +223,30 @@ func (s *Store) Finish(id CaseID, revision int, f finding.Finding, deliveries []
 		if c, err = current(tx, id, revision); err != nil {
 			return err
 		}
-		c.Finding, c.Error = &f, ""
-		if err := supersede(tx, id, revision, deliveries, now); err != nil {
+		c.Finding, c.Error = &r.Finding, ""
+		former, err := supersede(tx, id, revision, r.Deliveries, now)
+		if err != nil {
 			return err
 		}
-		for _, d := range deliveries {
+		if len(former) > 0 && r.Reject != nil {
+			notes, err := r.Reject(former)
+			if err != nil {
+				return err
+			}
+			if err := addNotes(tx, id, revision, notes, now); err != nil {
+				return err
+			}
+		}
+		for _, d := range r.Deliveries {
 			d.Case, d.Revision = id, revision
 			if err := addDelivery(tx, d, now); err != nil {
 				return err
 			}
 		}
-		return advance(tx, &c, to, now, f.Reason)
+		if err := putOutcome(tx, c, r.Finding, r.Identity, r.Deliveries, now); err != nil {
+			return err
+		}
+		return advance(tx, &c, to, now, r.Finding.Reason)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,6 +67,15 @@ func check(t *testing.T, s *Store) {
 				}
 				if d.State == Stored && d.Commitment {
 					want["uncommitted"][string(uncommittedKey(d))] = string(k)
+				}
+			case Replaced:
+				if d.StoredAt.IsZero() {
+					t.Errorf("delivery %q replaced at a destination that never had it", k)
+				}
+				if d.Note != "" {
+					if note, err := getDelivery(tx, DeliveryKey{d.Note, d.Destination}); err != nil || !slices.Contains(note.Rejects, d.SOPInstanceUID) {
+						t.Errorf("delivery %q is named by %+v, %v", k, note, err)
+					}
 				}
 			case Superseded, Discarded:
 			default:

@@ -19,7 +19,7 @@ func storedWith(t *testing.T, s *Store, uids ...string) {
 	for _, uid := range uids {
 		list = append(list, Delivery{DeliveryKey: DeliveryKey{uid, "A"}, Commitment: true})
 	}
-	if err := s.Finish(IDOf(study), 1, analyzed, list, t0); err != nil {
+	if err := s.Finish(IDOf(study), 1, Result{Finding: analyzed, Deliveries: list}, t0); err != nil {
 		t.Fatal(err)
 	}
 	for _, uid := range uids {
@@ -186,7 +186,7 @@ func TestPriority(t *testing.T) {
 		at := t0.Add(time.Duration(n) * time.Minute)
 		must(s.Queue(uid, 5, "quiet 5s", at))(t)
 		list := []Delivery{{DeliveryKey: DeliveryKey{uid + ".SEG", "A"}, Priority: p}, {DeliveryKey: DeliveryKey{uid + ".SR", "A"}, Priority: p}}
-		if err := s.Finish(IDOf(uid), 1, analyzed, list, at); err != nil {
+		if err := s.Finish(IDOf(uid), 1, Result{Finding: analyzed, Deliveries: list}, at); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -215,54 +215,6 @@ func TestPriority(t *testing.T) {
 	}
 	if got := order(1); !slices.Equal(got, []string{"1.2.4.SEG"}) {
 		t.Errorf("batch of 1: %v", got)
-	}
-}
-
-func TestSuperseded(t *testing.T) {
-	s := open(t, "")
-	finish := func(revision int, uids ...string) {
-		t.Helper()
-		var list []Delivery
-		for _, uid := range uids {
-			list = append(list, Delivery{DeliveryKey: DeliveryKey{uid, "A"}})
-		}
-		if err := s.Finish(IDOf(study), revision, analyzed, list, t0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	states := func() map[string]DeliveryState {
-		m := map[string]DeliveryState{}
-		for _, d := range must(s.Deliveries(IDOf(study)))(t) {
-			m[d.SOPInstanceUID] = d.State
-		}
-		return m
-	}
-	same := func(want map[string]DeliveryState) {
-		t.Helper()
-		if got := states(); fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("%v, want %v", got, want)
-		}
-	}
-	must(s.Queue(study, 5, "quiet 5s", t0))(t)
-	finish(1, "sent", "dead", "waits", "both")
-	if err := s.MarkStored(DeliveryKey{"sent", "A"}, "", t0); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.MarkFailed([]Failure{{Key: DeliveryKey{"dead", "A"}, Dead: true, Err: "no"}}, t0); err != nil {
-		t.Fatal(err)
-	}
-	must(s.Queue(study, 6, "quiet 5s", t0))(t)
-	same(map[string]DeliveryState{"sent": Stored, "dead": Dead, "waits": Pending, "both": Pending})
-	finish(2, "both", "new")
-	same(map[string]DeliveryState{"sent": Stored, "dead": Superseded, "waits": Superseded, "both": Pending, "new": Pending})
-	if err := s.MarkStored(DeliveryKey{"waits", "A"}, "", t0); err != nil { // it was on its way
-		t.Fatal(err)
-	}
-	must(s.Requeue(IDOf(study), t0))(t)
-	finish(3, "dead", "waits")
-	same(map[string]DeliveryState{"sent": Stored, "dead": Pending, "waits": Stored, "both": Superseded, "new": Superseded})
-	if due := must(s.Due("A", t0, 9))(t); len(due) != 1 || due[0].SOPInstanceUID != "dead" || due[0].Tries != 0 {
-		t.Errorf("due %+v", due)
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	Committed  DeliveryState = "committed"  // and that it will keep it (Storage Commitment)
 	Dead       DeliveryState = "dead"       // given up; LastError says why, Replay starts it again
 	Superseded DeliveryState = "superseded" // not sent: a newer revision of its case gave other objects
+	Replaced   DeliveryState = "replaced"   // the destination has it, and since then a newer revision gave other objects
 	Discarded  DeliveryState = "discarded"  // dead, and an operator wants no more of it
 )
 
@@ -45,12 +46,15 @@ type Delivery struct {
 	DeliveryKey
 	Case              CaseID        `json:"case"`
 	Revision          int           `json:"revision"`
-	Kind              string        `json:"kind"` // SEG, SC, SR
+	Kind              string        `json:"kind"` // SEG, SC, SR, KO
 	SOPClassUID       string        `json:"sop_class_uid"`
+	SeriesInstanceUID string        `json:"series_instance_uid,omitempty"`
 	TransferSyntaxUID string        `json:"transfer_syntax_uid"` // of the file
 	Path              string        `json:"path"`                // of the Part 10 file
 	Size              int64         `json:"size"`                // bytes of the file
 	Priority          Priority      `json:"priority,omitempty"`
+	Rejects           []string      `json:"rejects,omitempty"`    // SOP Instance UIDs that this rejection note names
+	Note              string        `json:"note,omitempty"`       // SOP Instance UID of the rejection note that names this
 	Commitment        bool          `json:"commitment,omitempty"` // Storage Commitment is to be asked for
 	State             DeliveryState `json:"state"`
 	Tries             int           `json:"tries"`              // attempts
@@ -79,7 +83,7 @@ type Failure struct {
 // Settled reports whether nothing is left to be done about a delivery.
 func (d Delivery) Settled() bool {
 	switch d.State {
-	case Committed, Superseded, Discarded:
+	case Committed, Superseded, Replaced, Discarded:
 		return true
 	case Stored:
 		return !d.Commitment
@@ -87,7 +91,8 @@ func (d Delivery) Settled() bool {
 	return false
 }
 
-// addDelivery creates a pending delivery, or leaves the one that exists. One that was superseded is wanted again.
+// addDelivery creates a pending delivery, or leaves the one that exists. One that was superseded is wanted again; one that
+// was replaced is ErrTransition, for its destination may have been told to forget it.
 func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 	if d.SOPInstanceUID == "" || d.Destination == "" {
 		return fmt.Errorf("delivery of case %s to %q: no SOP Instance UID or destination", d.Case, d.Destination)
@@ -95,10 +100,15 @@ func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 	b := tx.Bucket(bucketDeliveries)
 	if b.Get(d.bytes()) != nil {
 		old, err := readDelivery(tx, d.bytes())
-		if err != nil || old.State != Superseded {
+		switch {
+		case err != nil:
 			return err
+		case old.State == Superseded:
+			return revive(tx, old, now)
+		case old.State == Replaced:
+			return fmt.Errorf("delivery to %s of an object that was replaced there: %w", d.Destination, ErrTransition)
 		}
-		return revive(tx, old, now)
+		return nil
 	}
 	n, err := b.NextSequence()
 	if err != nil {
@@ -130,36 +140,20 @@ func end(tx *bolt.Tx, d Delivery, to DeliveryState, now time.Time) error {
 	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 }
 
-// supersede ends what earlier revisions of a case still had to deliver, but for the objects that the new one has too.
-func supersede(tx *bolt.Tx, id CaseID, revision int, wanted []Delivery, now time.Time) error {
-	keep := map[DeliveryKey]bool{}
-	for _, d := range wanted {
-		keep[d.DeliveryKey] = true
-	}
-	var old []Delivery
-	err := scan(tx.Bucket(bucketResults), []byte(id), func(key []byte) error {
-		d, err := readDelivery(tx, key)
-		if err == nil && d.Revision < revision && !keep[d.DeliveryKey] && (d.State == Pending || d.State == Dead) {
-			old = append(old, d)
-		}
-		return err
-	})
-	for _, d := range old {
-		err = errors.Join(err, end(tx, d, Superseded, now))
-	}
-	return err
-}
-
 // MarkStored ends a delivery: its destination has the object. note is kept as the last error when it is not empty
-// (a warning status). Repeating it changes nothing.
+// (a warning status). Repeating it changes nothing. One that was superseded meanwhile is replaced, see Late.
 func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		d, err := getDelivery(tx, key)
 		if err != nil {
 			return err
 		}
-		if d.State == Stored || d.State == Committed {
+		switch d.State {
+		case Stored, Committed, Replaced:
 			return nil
+		case Superseded:
+			d.LastError = note
+			return storedLate(tx, d, now)
 		}
 		if err := unlist(tx, d); err != nil {
 			return err

@@ -10,6 +10,8 @@
 //	uncommitted destination, time, number -> key of a delivery (an index: stored ones that commitment is to be asked for)
 //	transactions  Transaction UID -> Transaction (Storage Commitment that we asked destinations for)
 //	promises    AE title, Transaction UID -> Promise (Storage Commitment that peers asked us for)
+//	outcomes    case, revision -> Outcome
+//	late        number -> key of a delivery (an index: stored though superseded, rejection note not made yet)
 //	dead        number -> key of a delivery (an index: dead letters in order)
 //	counts      phase, or destination and delivery state -> number
 //
@@ -59,13 +61,15 @@ var (
 	bucketDue        = []byte("due")
 	bucketDead       = []byte("dead")
 	bucketCounts     = []byte("counts")
+	bucketOutcomes   = []byte("outcomes")
+	bucketLate       = []byte("late")
 
 	bucketUncommitted  = []byte("uncommitted")
 	bucketTransactions = []byte("transactions")
 	bucketPromises     = []byte("promises")
 
 	buckets = [][]byte{bucketMeta, bucketCases, bucketNewest, bucketHistory, bucketDeliveries, bucketResults,
-		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises}
+		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises, bucketOutcomes, bucketLate}
 	keyVersion = []byte("version")
 )
 

@@ -69,7 +69,7 @@ func deliverAll(t *testing.T, address, calledAE string, n int) (deliveries []sta
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Finish(c.ID, 1, finding.Finding{Status: finding.Analyzed}, deliveries, time.Now()); err != nil {
+	if err := store.Finish(c.ID, 1, state.Result{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: deliveries}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	d := New(Options{

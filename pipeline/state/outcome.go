@@ -1,0 +1,99 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"ichor/pipeline/finding"
+)
+
+// Outcome is how one revision of a case ended: its result, and what became of it.
+type Outcome struct {
+	Version    int            `json:"version"`
+	Revision   int            `json:"revision"`
+	At         time.Time      `json:"at"`
+	Objects    int            `json:"objects"` // that were there to analyse
+	Complete   string         `json:"complete,omitempty"`
+	Status     finding.Status `json:"status"`
+	Code       string         `json:"code,omitempty"`
+	Reason     string         `json:"reason,omitempty"`
+	TotalML    *float64       `json:"total_ml,omitempty"` // nil for a refused study
+	Identity   string         `json:"identity,omitempty"` // of its objects as a whole: the same when they are the same
+	Instances  []Instance     `json:"instances,omitempty"`
+	ReplacedBy int            `json:"replaced_by,omitempty"` // revision; 0: it is the present one
+	Why        string         `json:"why,omitempty"`         // it was replaced
+}
+
+// Instance is one object of a result.
+type Instance struct {
+	Kind              string `json:"kind"`
+	SOPClassUID       string `json:"sop_class_uid"`
+	SOPInstanceUID    string `json:"sop_instance_uid"`
+	SeriesInstanceUID string `json:"series_instance_uid,omitempty"`
+}
+
+// Outcomes returns how the revisions of a case ended that did, the oldest first.
+func (s *Store) Outcomes(id CaseID) ([]Outcome, error) {
+	var all []Outcome
+	err := s.view(func(tx *bolt.Tx) (err error) {
+		all, err = outcomes(tx, id)
+		return err
+	})
+	return all, err
+}
+
+func outcomes(tx *bolt.Tx, id CaseID) ([]Outcome, error) {
+	var all []Outcome
+	err := scan(tx.Bucket(bucketOutcomes), []byte(id), func(v []byte) error {
+		var o Outcome
+		if err := json.Unmarshal(v, &o); err != nil {
+			return fmt.Errorf("results of case %s: %w: %w", id, ErrDamaged, err)
+		}
+		all = append(all, o)
+		return nil
+	})
+	return all, err
+}
+
+// putOutcome records the result of a case and that it takes the place of the one before.
+func putOutcome(tx *bolt.Tx, c Case, f finding.Finding, identity string, deliveries []Delivery, now time.Time) error {
+	before, err := outcomes(tx, c.ID)
+	if err != nil {
+		return err
+	}
+	o := Outcome{Version: formatVersion, Revision: c.Revision, At: now.UTC(), Objects: c.Objects, Complete: c.Complete,
+		Status: f.Status, Code: f.Code, Reason: f.Reason, Identity: identity}
+	if f.Volumes != nil {
+		o.TotalML = &f.Volumes.Total
+	}
+	seen := map[string]bool{}
+	for _, d := range deliveries {
+		if !seen[d.SOPInstanceUID] {
+			seen[d.SOPInstanceUID] = true
+			o.Instances = append(o.Instances, Instance{d.Kind, d.SOPClassUID, d.SOPInstanceUID, d.SeriesInstanceUID})
+		}
+	}
+	b := tx.Bucket(bucketOutcomes)
+	if len(before) > 0 {
+		last := before[len(before)-1]
+		last.ReplacedBy, last.Why = c.Revision, why(last, o)
+		if err := putJSON(b, numberKey([]byte(c.ID), uint64(last.Revision)), last); err != nil {
+			return err
+		}
+	}
+	return putJSON(b, numberKey([]byte(c.ID), uint64(c.Revision)), o)
+}
+
+// why says what made a result take the place of another.
+func why(old, o Outcome) string {
+	switch {
+	case o.Identity != "" && o.Identity == old.Identity:
+		return "analysed again, with the same objects"
+	case o.Objects != old.Objects:
+		return fmt.Sprintf("made of %d objects; there are %d now", old.Objects, o.Objects)
+	}
+	return "analysed again, with another result"
+}
