@@ -19,7 +19,8 @@ type Ball struct {
 // patient's right and left differ: a calcification of 8 mm lies 30 mm to the left of the middle.
 type Shape struct {
 	Rows, Columns  int          // 0 is 128
-	PixelSpacingMM float64      // 0 is 1.7
+	PixelSpacingMM float64      // between columns; 0 is 1.7
+	RowSpacingMM   float64      // 0 is PixelSpacingMM
 	PositionsMM    []volume.Vec // 0 is 32 slices, 5 mm apart
 	Orientation    [6]float64   // zero is rows to the left, columns to the back
 	Balls          []Ball
@@ -40,6 +41,9 @@ func Synthetic(shape Shape) *Study {
 	if s.PixelSpacingMM[0] == 0 {
 		s.PixelSpacingMM = [2]float64{1.7, 1.7}
 	}
+	if shape.RowSpacingMM != 0 {
+		s.PixelSpacingMM[0] = shape.RowSpacingMM
+	}
 	if s.Orientation == [6]float64{} {
 		s.Orientation = [6]float64{1, 0, 0, 0, 1, 0}
 	}
@@ -52,20 +56,7 @@ func Synthetic(shape Shape) *Study {
 	}
 	g = s.Grid()
 	s.render(&g, shape)
-	labels, cavity := s.Truth()
-	s.CavityML = cavity.VolumeML(&g)
-	for _, t := range finding.Subtypes {
-		for k := range labels.Slices() {
-			n := 0
-			for _, l := range labels.Slice(k) {
-				if l == uint8(t) {
-					n++
-				}
-			}
-			s.TruthML.Set(t, s.TruthML.Of(t)+float64(n)*g.VoxelML(k))
-		}
-		s.TruthML.Total += s.TruthML.Of(t)
-	}
+	s.tally()
 	return s
 }
 

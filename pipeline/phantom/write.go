@@ -118,7 +118,11 @@ func (s *Study) series(d *dcm.DataSet, frame string, now time.Time) {
 	d.SetStrings(dcm.SeriesDescription, "LO", "Head axial 5.0 synthetic")
 	d.SetStrings(dcm.ProtocolName, "LO", "Head routine")
 	d.SetStrings(dcm.BodyPartExamined, "CS", "HEAD")
-	d.SetStrings(dcm.PatientPosition, "CS", "HFS")
+	position := "HFS"
+	if s.Orientation[0] < 0 && s.Orientation[4] > 0 { // columns run to the right as seen from the feet, see FeetFirst
+		position = "FFS"
+	}
+	d.SetStrings(dcm.PatientPosition, "CS", position)
 	d.SetStrings(dcm.FrameOfReferenceUID, "UI", frame)
 	d.SetStrings(dcm.PositionReferenceIndicator, "LO")
 	d.SetStrings(dcm.Manufacturer, "LO", "ichor")
