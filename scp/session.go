@@ -44,7 +44,6 @@ type session struct {
 	peer  *Peer // nil: not listed
 	conn  *dimse.Conn
 	spool *spool.Session
-	buf   []byte // between the association and the spool
 
 	promises reports // of Storage Commitment, to be made on this association
 }

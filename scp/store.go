@@ -11,9 +11,6 @@ import (
 	"ichor/scp/spool"
 )
 
-// copyBuffer is what is moved from the connection to the spool at a time.
-const copyBuffer = 32 << 10
-
 // store serves a C-STORE (PS3.7 §9.1.1, PS3.4 §B.2): the data set goes to the spool as it comes, and
 // the response leaves when it is durable. An error is the end of the association.
 func (s *session) store(m *dimse.Message) error {
@@ -32,12 +29,12 @@ func (s *session) store(m *dimse.Message) error {
 		return s.refuseFor(m, refusal(err), start)
 	}
 	defer w.Abort()
-	n, err := s.copy(w, m.Data)
+	data := &source{r: m.Data}
+	n, err := w.ReadFrom(data)
+	if data.err != nil {
+		return data.err
+	}
 	if err != nil {
-		var r *readError
-		if errors.As(err, &r) {
-			return r.err
-		}
 		return s.refuseFor(m, refusal(err), start)
 	}
 	o, fresh, err := w.Commit()
@@ -52,35 +49,18 @@ func (s *session) store(m *dimse.Message) error {
 	return s.conn.Respond(m, dimse.StatusSuccess, "")
 }
 
-// readError is an error of the association, to be told from one of the spool.
-type readError struct{ err error }
+// source tells an error of the association from one of the spool.
+type source struct {
+	r   io.Reader
+	err error
+}
 
-func (e *readError) Error() string { return e.err.Error() }
-
-// copy moves the data set to the spool.
-func (s *session) copy(w io.Writer, r io.Reader) (n int64, err error) {
-	if s.buf == nil {
-		s.buf = make([]byte, copyBuffer)
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != io.EOF {
+		s.err = err
 	}
-	for {
-		// Full buffers, however small the fragments are.
-		have := 0
-		for have < len(s.buf) && err == nil {
-			var m int
-			m, err = r.Read(s.buf[have:])
-			have += m
-		}
-		n += int64(have)
-		if _, werr := w.Write(s.buf[:have]); werr != nil {
-			return n, werr
-		}
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, &readError{err}
-		}
-	}
+	return n, err
 }
 
 // refusals are the statuses of what the spool does not take (PS3.4 Table B.2-1). Disks that take nothing get A700H,

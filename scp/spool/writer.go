@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"slices"
 	"time"
 
@@ -41,35 +42,65 @@ var headSteps = [...]int{32 << 10, 256 << 10, 2 << 20, 8 << 20}
 
 // Write appends bytes of the data set as received. ErrTooLarge, ErrNoSpace; after an error only Abort is left to do.
 func (w *Writer) Write(p []byte) (int, error) {
-	if w.done {
-		return 0, ErrClosed
+	for rest := p; len(rest) > 0; {
+		n := copy(w.room(), rest)
+		if err := w.taken(n); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
 	}
-	if w.broken != nil {
-		return 0, w.broken
+	return len(p), nil
+}
+
+// ReadFrom appends what r has, up to its end, without another buffer between; the error of r comes back as it is, those
+// of Write as they are there.
+func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
+	for err == nil {
+		var m int
+		m, err = r.Read(w.room())
+		n += int64(m)
+		if failed := w.taken(m); failed != nil {
+			return n, failed
+		}
 	}
-	if w.size+int64(len(p)) > w.session.spool.opts.MaxObjectBytes {
-		w.broken = fmt.Errorf("more than %d bytes: %w", w.session.spool.opts.MaxObjectBytes, ErrTooLarge)
-		return 0, w.broken
+	if err == io.EOF {
+		err = nil
 	}
-	w.size += int64(len(p))
+	return n, err
+}
+
+// room is where the next bytes go, never empty. A peer that sends little has little memory taken for it.
+func (w *Writer) room() []byte {
+	if free := cap(w.buf) - len(w.buf); free < bufferBytes/8 && cap(w.buf) < bufferBytes {
+		w.buf = slices.Grow(w.buf, min(bufferBytes-len(w.buf), max(bufferBytes/4, len(w.buf))))
+	}
+	return w.buf[len(w.buf):min(cap(w.buf), bufferBytes)]
+}
+
+// taken adds the first n bytes of room to the object.
+func (w *Writer) taken(n int) error {
+	switch limit := w.session.spool.opts.MaxObjectBytes; {
+	case w.done:
+		return ErrClosed
+	case w.broken != nil:
+		return w.broken
+	case w.size+int64(n) > limit:
+		w.broken = fmt.Errorf("more than %d bytes: %w", limit, ErrTooLarge)
+		return w.broken
+	}
+	p := w.buf[len(w.buf) : len(w.buf)+n]
+	w.size += int64(n)
 	if !w.known {
 		w.look(p)
 	}
 	if w.refused != nil {
-		return len(p), nil
+		return nil
 	}
 	w.digest.Write(p)
-	for rest := p; len(rest) > 0; {
-		n := min(len(rest), bufferBytes)
-		w.buf = append(w.buf, rest[:n]...)
-		rest = rest[n:]
-		if len(w.buf) >= bufferBytes {
-			if err := w.flush(); err != nil {
-				return 0, err
-			}
-		}
+	if w.buf = w.buf[:len(w.buf)+n]; len(w.buf) == bufferBytes {
+		return w.flush()
 	}
-	return len(p), nil
+	return nil
 }
 
 // look collects the head and tries to identify the object each time it has reached a step.
