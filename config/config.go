@@ -107,14 +107,17 @@ type Assembly struct {
 
 // Analysis is the networks and where they run.
 type Analysis struct {
-	Bundle    string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one that came with ichor."`
-	Library   string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one that came with ichor."`
-	Provider  string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. One that is missing is an error, never a silent fallback."`
-	Precision string `mapstructure:"precision" default:"float32" doc:"float32 or int8. int8 is faster on processors with VNNI and needs a bundle that has it; 'ichor models list' shows what it changes."`
-	Workers   int    `mapstructure:"workers" default:"1" doc:"Studies analysed at the same time."`
-	Threads   int    `mapstructure:"threads" default:"0" doc:"Threads a network may use. 0: one for each core."`
-	MinSlices int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`
-	MaxTries  int    `mapstructure:"max_tries" default:"3" doc:"An analysis that fails this often goes to the dead letters."`
+	Bundle     string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one that came with ichor."`
+	Library    string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one that came with ichor."`
+	Provider   string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. One that is missing is an error, never a silent fallback."`
+	Precision  string `mapstructure:"precision" default:"float32" doc:"float32 or int8. int8 is faster on processors with VNNI and needs a bundle that has it; 'ichor models list' shows what it changes."`
+	Workers    int    `mapstructure:"workers" default:"1" doc:"Studies analysed at the same time."`
+	Threads    int    `mapstructure:"threads" default:"0" doc:"Threads a network may use. 0: one for each core."`
+	MinSlices  int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`
+	MinAge     int    `mapstructure:"min_age" default:"18" doc:"Studies of younger patients, in years, are refused; the networks that come with ichor know adults. 0: any age is analysed."`
+	Contrast   bool   `mapstructure:"contrast" default:"false" doc:"Analyse a contrast-enhanced series, with a warning, where the study has none without agent. false: refuse it."`
+	BoneKernel bool   `mapstructure:"bone_kernel" default:"false" doc:"Analyse a series with a sharp kernel, with a warning, where the study has none for soft tissue. false: refuse it."`
+	MaxTries   int    `mapstructure:"max_tries" default:"3" doc:"An analysis that fails this often goes to the dead letters."`
 }
 
 // Queue is the work queue.

@@ -256,7 +256,7 @@ func TestAnalyzeRefuses(t *testing.T) {
 			quiet(d)
 			d.SetDecimals(dcm.RescaleSlope, 0.5)
 		}, nil, finding.NoHeadCT},
-		{"no cavity", func(_ int, d *dcm.DataSet) { d.SetDecimals(dcm.RescaleIntercept, 2000) }, nil, finding.EmptyCavity},
+		{"all bone", func(_ int, d *dcm.DataSet) { d.SetDecimals(dcm.RescaleIntercept, 2000) }, nil, finding.NoHeadCT},
 		{"pixels cut off", func(k int, d *dcm.DataSet) {
 			if k == 20 {
 				d.SetBytes(dcm.PixelData, "OW", make([]byte, 1000))

@@ -115,9 +115,13 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *Re
 	var first *finding.Refusal
 	for _, s := range c.Ranked {
 		v, a, err := in.volume(ctx, s, d)
+		var warnings []string
+		if err == nil {
+			warnings, err = selection.CheckHead(v, s.HeadNamed)
+		}
 		if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 			candidate := &r.Finding.Candidates[s.Candidate]
-			candidate.Reasons = append(candidate.Reasons, refusal.Reason)
+			candidate.Reasons, candidate.Code = append(candidate.Reasons, refusal.Reason), refusal.Code
 			if first == nil {
 				first = refusal
 			}
@@ -129,7 +133,7 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *Re
 		if first != nil {
 			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
 		}
-		r.Finding.Warnings = append(r.Finding.Warnings, s.Warnings...)
+		r.Finding.Warnings = append(append(r.Finding.Warnings, s.Warnings...), warnings...)
 		if n := in.countLossy(s); n > 0 {
 			r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d slices were compressed with loss, which alters faint and small "+
 				"bleeding; send the series uncompressed or losslessly compressed.", n, len(s.Images)))
@@ -179,10 +183,6 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 	v, a, err := volume.Build(ctx, slices)
 	if err != nil {
 		return nil, nil, err
-	}
-	if !s.HeadNamed && !selection.ShowsSkull(v) {
-		return nil, nil, &finding.Refusal{Code: finding.NoHeadCT, Reason: "Nothing says that the series shows a head, and no skull is seen in it; " +
-			"route head CT alone here, or name the head in Body Part Examined or Series Description."}
 	}
 	return v, a, nil
 }

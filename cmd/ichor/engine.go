@@ -90,9 +90,13 @@ func openEngine(ctx context.Context, c config.Analysis) (_ *engine, err error) {
 		CavityTissue: nets[bundle.CavityTissue],
 		CavityBone:   nets[bundle.CavityBone],
 		Bleed:        nets[bundle.Bleed],
-		Selection:    selection.Options{MinSlices: c.MinSlices},
+		Selection:    selectionOptions(c),
 	})
 	return e, nil
+}
+
+func selectionOptions(c config.Analysis) selection.Options {
+	return selection.Options{MinSlices: c.MinSlices, MinAge: c.MinAge, Contrast: c.Contrast, BoneKernel: c.BoneKernel}
 }
 
 // Close frees the networks and the library.

@@ -184,12 +184,15 @@ type Prior struct {
 	Caution          string  `json:"caution,omitempty"`        // where the two are hard to compare: other networks, another slice thickness
 }
 
-// Candidate is one series of the study as selection saw it.
+// Candidate is one series of the study as selection saw it, or one stack of slices of a series that holds several.
 type Candidate struct {
 	SeriesInstanceUID string   `json:"series_instance_uid"`
 	Modality          string   `json:"modality"`
+	Description       string   `json:"description,omitempty"` // of the series
 	Instances         int      `json:"instances"`
+	SpacingMM         float64  `json:"spacing_mm,omitempty"` // median along the normal, where the slices make a stack
 	Score             float64  `json:"score"`
+	Code              string   `json:"code,omitempty"` // why it cannot be analysed; empty where it can
 	Chosen            bool     `json:"chosen"`
 	Reasons           []string `json:"reasons"`
 }

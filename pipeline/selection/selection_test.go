@@ -2,12 +2,11 @@ package selection
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
-	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
 )
 
@@ -59,7 +58,26 @@ func TestRefusals(t *testing.T) {
 		{"one frame", series("a", 1, head, text(dcm.SOPClassUID, dcm.EnhancedCTImageStorage)), finding.TooFewSlices},
 		{"iodine map", series("a", 40, head, text(dcm.ImageType, "DERIVED", "PRIMARY", "AXIAL", "MAT_SPECIFIC")), finding.NotHounsfield},
 		{"localizer", series("a", 2, head, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "LOCALIZER")), finding.NotOriginal},
-		{"derived", series("a", 40, head, text(dcm.ImageType, "DERIVED", "PRIMARY", "AXIAL")), finding.NotOriginal},
+		{"derived, not said how", series("a", 40, head, text(dcm.ImageType, "DERIVED", "PRIMARY")), finding.NotOriginal},
+		{"rendering", series("a", 40, head, text(dcm.ImageType, "DERIVED", "SECONDARY", "AXIAL", "VRT")), finding.NotHounsfield},
+		{"dose page", series("a", 2, head, text(dcm.ImageType, "DERIVED", "SECONDARY", "SCREEN SAVE")), finding.NotOriginal},
+		{"perfusion map", series("a", 40, head, text(dcm.ImageType, "DERIVED", "PRIMARY", "AXIAL", "CBF")), finding.NotHounsfield},
+		{"maximum of slices", series("a", 40, head, text(dcm.SeriesDescription, "Head MIP 10 mm")), finding.NotHounsfield},
+		{"iodine map", series("a", 40, head, text(dcm.SeriesDescription, "Iodine Head 5.0")), finding.NotHounsfield},
+		{"virtual non-contrast", series("a", 40, head, text(dcm.SeriesDescription, "Head VNC 5.0")), finding.NotHounsfield},
+		{"virtual non-contrast in words", series("a", 40, head, text(dcm.SeriesDescription, "Virtual Non-Contrast head")), finding.NotHounsfield},
+		{"40 keV", series("a", 40, head, text(dcm.SeriesDescription, "Head Mono 40 keV")), finding.NotHounsfield},
+		{"perfusion", series("a", 40, head, text(dcm.SeriesDescription, "Head CTP 5.0")), finding.Contrast},
+		{"angiography", series("a", 300, head, apart(0.6), text(dcm.SeriesDescription, "CTA Head 0.6")), finding.Contrast},
+		{"agent named", series("a", 30, head, text(dcm.ContrastBolusAgent, "OMNIPAQUE 350")), finding.Contrast},
+		{"agent described", series("a", 30, head, text(dcm.SeriesDescription, "Kopf mit KM 5.0")), finding.Contrast},
+		{"agent coded", series("a", 30, head, func(_ int, d *dcm.DataSet) { d.SetSequence(dcm.ContrastBolusAgentSequence, &dcm.DataSet{}) }), finding.Contrast},
+		{"bone", series("a", 30, head, text(dcm.ConvolutionKernel, "H70h")), finding.BoneKernelOnly},
+		{"bone by name", series("a", 30, head, text(dcm.SeriesDescription, "Head bone 1.0")), finding.BoneKernelOnly},
+		{"bone, and soft with agent", append(series("a", 30, head, text(dcm.ConvolutionKernel, "BONE")),
+			series("bb", 30, head, text(dcm.ContrastBolusAgent, "X"))...), finding.BoneKernelOnly},
+		{"child", series("a", 30, head, text(dcm.PatientAge, "009Y")), finding.Child},
+		{"chest of a child", series("a", 30, text(dcm.BodyPartExamined, "CHEST"), text(dcm.PatientAge, "009Y")), finding.NoHeadCT},
 		{"derived with loss, reformatted", series("a", 40, head, text(dcm.LossyImageCompression, "01"), text(dcm.ImageType, "DERIVED", "PRIMARY", "CORONAL")), finding.NotOriginal},
 		{"secondary", series("a", 40, head, text(dcm.ImageType, "ORIGINAL", "SECONDARY")), finding.NotOriginal},
 		{"reformatted", series("a", 40, head, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "MPR")), finding.NotOriginal},
@@ -71,7 +89,18 @@ func TestRefusals(t *testing.T) {
 		{"coronal", series("a", 40, head, numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1),
 			func(k int, d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 0, 5*float64(k), 0) }), finding.NotAxial},
 		{"tilted by 40 degrees", series("a", 40, head, numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0.766044443, 0.642787610)), finding.NotAxial},
-		{"mixed orientations", append(series("a", 20, head), series("a", 21, head, numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1))...), finding.MixedOrientation},
+		{"an orientation that its places deny", append(series("a", 20, head), series("bb", 21, head, text(dcm.SeriesInstanceUID, "a"),
+			numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1))...), finding.MixedOrientation},
+		{"a different orientation each", series("a", 40, head, func(k int, d *dcm.DataSet) {
+			sin, cos := math.Sincos(float64(k) / 20)
+			d.SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 0, cos, sin)
+		}), finding.MixedOrientation},
+		{"over and over", func() (all []*dcm.DataSet) {
+			for k := range 20 {
+				all = append(all, series(strings.Repeat("x", k+1), 16, head, text(dcm.SeriesInstanceUID, "a"), text(dcm.TemporalPositionIdentifier, fmt.Sprint(k)))...)
+			}
+			return all
+		}(), finding.Contrast},
 		{"missing position", series("a", 30, head, func(k int, d *dcm.DataSet) {
 			if k == 7 {
 				d.Delete(dcm.ImagePositionPatient)
@@ -86,7 +115,7 @@ func TestRefusals(t *testing.T) {
 			series("ccc", 5, text(dcm.SOPClassUID, dcm.MRImageStorage))...)...), finding.TooFewSlices},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := Choose(c.headers, Options{})
+			got := Choose(c.headers, Options{MinAge: 18})
 			if got.Refusal == nil || got.Refusal.Code != c.code || len(got.Ranked) != 0 {
 				t.Fatalf("%+v, %d series to read; want code %s", got.Refusal, len(got.Ranked), c.code)
 			}
@@ -94,7 +123,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("reason is no sentence, or names an instance: %q", got.Refusal.Reason)
 			}
 			for _, s := range got.Candidates {
-				if s.Score != 0 || len(s.Reasons) == 0 {
+				if s.Score != 0 || len(s.Reasons) == 0 || s.Code == "" {
 					t.Errorf("refused candidate %+v", s)
 				}
 			}
@@ -117,12 +146,18 @@ func TestPreferences(t *testing.T) {
 		{"thick before thin", series("b", 30, head), series("w", 240, head, apart(0.625))},
 		{"native before contrast", series("b", 30, head), series("w", 30, head, text(dcm.ContrastBolusAgent, "IOHEXOL"))},
 		{"native before angiography", series("b", 200, head, apart(1)), series("w", 40, head, text(dcm.SeriesDescription, "CTA head 5.0"))},
+		{"native before protocol of angiography", series("b", 30, head, text(dcm.ProtocolName, "CTA head"), text(dcm.SeriesDescription, "Head native")),
+			series("w", 30, head, text(dcm.ProtocolName, "CTA head"))},
+		{"native before doubt", series("b", 30, head), series("w", 30, head, text(dcm.ContrastBolusAgent, "IOHEXOL"), text(dcm.SeriesDescription, "Head w/o contrast"))},
+		{"original before derived", series("b", 200, head, apart(0.8)), series("w", 30, text(dcm.SeriesDescription, "Head"), text(dcm.ImageType, "DERIVED", "PRIMARY", "AXIAL"))},
+		{"one voltage before 70 keV", series("b", 30, head), series("w", 30, head, text(dcm.SeriesDescription, "Head 70 keV"))},
+		{"soft before medium", series("b", 30, head, kernel("H31s")), series("w", 30, head, kernel("DETAIL"))},
 		{"5 mm before 10 mm", series("b", 30, head), series("w", 16, head, apart(10))},
 		{"the longer", series("b", 33, head), series("w", 30, head)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, order := range [][][]*dcm.DataSet{{c.better, c.worse}, {c.worse, c.better}} {
-				got := Choose(append(append([]*dcm.DataSet{}, order[0]...), order[1]...), Options{})
+				got := Choose(append(append([]*dcm.DataSet{}, order[0]...), order[1]...), Options{Contrast: true, BoneKernel: true})
 				if len(got.Ranked) != 2 {
 					t.Fatalf("%d series can be read: %+v", len(got.Ranked), got.Candidates)
 				}
@@ -143,12 +178,6 @@ func TestSeriesWithMoreThanSlices(t *testing.T) {
 	got := Choose(append(localizer, series("a", 30, head)...), Options{})
 	if len(got.Ranked) != 1 || len(got.Ranked[0].Images) != 30 {
 		t.Errorf("with its localizer: %+v", got)
-	}
-	// Two kernels under one series UID.
-	bone := series("xx", 30, head, text(dcm.ConvolutionKernel, "BONE"), text(dcm.SeriesInstanceUID, "a"))
-	got = Choose(append(series("a", 30, head, text(dcm.ConvolutionKernel, "SOFT")), bone...), Options{})
-	if len(got.Ranked) != 2 || got.Ranked[0].Images[0] != 0 || len(got.Ranked[0].Images) != 30 {
-		t.Errorf("with two kernels: %+v", got)
 	}
 	// The same instances sent twice.
 	if got = Choose(append(series("a", 30, head), series("a", 30, head)...), Options{}); len(got.Ranked) != 1 || len(got.Ranked[0].Images) != 30 {
@@ -172,35 +201,14 @@ func TestSparseTagsAreEnough(t *testing.T) {
 func TestKernels(t *testing.T) {
 	for name, want := range map[string]kernel{
 		"": unknownKernel, "XYZ": unknownKernel, "FC": unknownKernel, "STANDARD": softKernel, "SOFT": softKernel, "BONE": sharpKernel,
-		"DETAIL": sharpKernel, "H31s": softKernel, "H70h": sharpKernel, "J40s": softKernel, "Hr38f": softKernel, "Hr68h": sharpKernel,
+		"DETAIL": mediumKernel, "H50s": mediumKernel, "D": mediumKernel, "H31s": softKernel, "H70h": sharpKernel, "J40s": softKernel, "Hr38f": softKernel, "Hr68h": sharpKernel,
 		"UB": softKernel, "YC": sharpKernel, "FC26": softKernel, "FC30": sharpKernel, "FC68": softKernel, "FC81": sharpKernel,
-		"FC99999999999999999999": sharpKernel,
+		"FC99999999999999999999": sharpKernel, "Brain Standard": softKernel, "H_SHARP_C": sharpKernel, "Hr38f\\3": softKernel,
 	} {
 		d := &dcm.DataSet{}
 		d.SetStrings(dcm.ConvolutionKernel, "SH", name)
 		if got := kernelOf(d); got != want {
 			t.Errorf("%q is %v, want %v", name, got, want)
-		}
-	}
-}
-
-func TestShowsSkull(t *testing.T) {
-	s := phantom.Synthetic(phantom.Shape{})
-	head := &volume.Volume{Grid: s.Grid(), HU: s.HU}
-	if !ShowsSkull(head) {
-		t.Error("a head shows no skull")
-	}
-	for name, change := range map[string]func(int16) int16{
-		"no bone":       func(hu int16) int16 { return min(hu, 60) },
-		"air in a ring": func(hu int16) int16 { return map[bool]int16{true: hu, false: -1000}[hu > 250] },
-		"fat in a ring": func(hu int16) int16 { return map[bool]int16{true: hu, false: -90}[hu > 250] },
-	} {
-		v := &volume.Volume{Grid: s.Grid()}
-		for _, hu := range s.HU {
-			v.HU = append(v.HU, change(hu))
-		}
-		if ShowsSkull(v) {
-			t.Errorf("%s: shows a skull", name)
 		}
 	}
 }

@@ -1,49 +1,176 @@
 package selection
 
-import "ichor/pipeline/volume"
+import (
+	"fmt"
+	"math"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+)
 
 // What a skull encloses, in one slice.
 const (
-	skullHU      = 250
+	skullHU      = 200
 	minEnclosed  = 30.0 // cm2
 	maxEnclosed  = 300.0
-	tissueShare  = 0.6  // of what is enclosed, between -20 and 90 HU
+	tissueShare  = 0.6  // of what a closed ring encloses, between -20 and 90 HU
+	openShare    = 0.85 // the same where a part of the ring is missing
+	openRing     = 0.75 // of all directions in which bone is seen
 	minSkullSpan = 25.0 // mm of slices
+	minLargest   = 50.0 // cm2: of the largest slice; a child at birth has more
+	cutAbove     = 45.0 // cm2 in the last slice: the vertex lies above it
+	cutBelow     = 75.0 // cm2 in the first one: the foramen magnum lies below it
+	coarseMM     = 2.0  // pixels are taken together up to this size, which also closes sutures
+	stepMM       = 2.0  // slices nearer than this to the last one looked at are passed over
+	reachMM      = 115  // half the length of a head, and bone
 )
 
-// ShowsSkull reports whether v looks like a head: rings of bone around an area of the size of a brain, filled with tissue
-// of its density, over some centimetres. Ribs, pelvis and vertebrae do not close around such an area; neither does a head
-// scan of the face alone.
-func ShowsSkull(v *volume.Volume) bool {
-	pixel := v.SpacingMM[0] * v.SpacingMM[1] / 100 // cm2
-	ring := &volume.Mask{Rows: v.Rows, Columns: v.Columns, Voxels: make([]uint8, v.Rows*v.Columns)}
-	span := 0.0
+// CheckHead looks at the pixels for a head: rings of bone around an area of the size of a brain, filled with tissue of its
+// density, over some centimetres. Ribs, pelvis and vertebrae do not close around such an area; neither does a face. A
+// quarter of the ring may be missing, as after a craniectomy. named says that the headers name a head. The error is a
+// *finding.Refusal; a head that is not all there is a warning.
+func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
+	span, largest, waiting, since := 0.0, 0.0, 0.0, math.Inf(1)
+	last := v.Slices() - 1
+	var lowest, highest float64
 	for k := range v.Slices() {
-		hu := v.Slice(k)
-		bone := 0
-		for i, x := range hu {
-			ring.Voxels[i] = 0
-			if x > skullHU {
-				ring.Voxels[i] = 1
-				bone++
-			}
-		}
-		if bone == 0 {
+		waiting += v.SupportMM[k]
+		if since += v.SupportMM[k]; since < stepMM && k != last {
 			continue
 		}
-		volume.FillHoles(ring)
-		enclosed, tissue := 0, 0
-		for i, x := range hu {
-			if ring.Voxels[i] != 0 && x <= skullHU {
-				enclosed++
-				if x >= -20 && x <= 90 {
-					tissue++
+		area := coarse(v, k).enclosed()
+		if area > 0 {
+			span += waiting
+		}
+		largest, waiting, since = math.Max(largest, area), 0, 0
+		if k == 0 {
+			lowest = area
+		}
+		highest = area
+	}
+	if span < minSkullSpan || largest < minLargest {
+		reason := "Nothing says that the series shows a head, and no skull is seen in it; " +
+			"route head CT alone here, or name the head in Body Part Examined or Series Description."
+		if named {
+			reason = "The series is described as a head, but its pixels show no skull around a brain; send the series of the head."
+		}
+		return nil, &finding.Refusal{Code: finding.NoHeadCT, Reason: reason}
+	}
+	if highest > cutAbove {
+		warnings = append(warnings, fmt.Sprintf("The top of the head is not in the series: the uppermost slice still shows %.0f cm2 of the inside of the skull. "+
+			"What lies above it is not in the result.", highest))
+	}
+	if lowest > cutBelow {
+		warnings = append(warnings, fmt.Sprintf("The base of the head is not in the series: the lowest slice still shows %.0f cm2 of the inside of the skull. "+
+			"What lies below it is not in the result.", lowest))
+	}
+	return warnings, nil
+}
+
+// picture is one slice in coarse pixels.
+type picture struct {
+	ring  volume.Mask // 1 is bone
+	hu    []int16     // of the pixel in the middle
+	mm    [2]float64  // between rows, between columns
+	bones int
+}
+
+func coarse(v *volume.Volume, k int) *picture {
+	step := [2]int{max(1, int(math.Round(coarseMM/v.SpacingMM[0]))), max(1, int(math.Round(coarseMM/v.SpacingMM[1])))}
+	p := &picture{mm: [2]float64{v.SpacingMM[0] * float64(step[0]), v.SpacingMM[1] * float64(step[1])}}
+	p.ring.Rows, p.ring.Columns = v.Rows/step[0], v.Columns/step[1]
+	p.ring.Voxels, p.hu = make([]uint8, p.ring.Rows*p.ring.Columns), make([]int16, p.ring.Rows*p.ring.Columns)
+	all := v.Slice(k)
+	for r := range p.ring.Rows {
+		for c := range p.ring.Columns {
+			i := r*p.ring.Columns + c
+			p.hu[i] = all[(r*step[0]+step[0]/2)*v.Columns+c*step[1]+step[1]/2]
+			for y := range step[0] {
+				for _, x := range all[(r*step[0]+y)*v.Columns+c*step[1]:][:step[1]] {
+					if x > skullHU {
+						p.ring.Voxels[i] = 1
+					}
 				}
 			}
-		}
-		if area := float64(enclosed) * pixel; area >= minEnclosed && area <= maxEnclosed && float64(tissue) >= tissueShare*float64(enclosed) {
-			span += v.SupportMM[k]
+			p.bones += int(p.ring.Voxels[i])
 		}
 	}
-	return span >= minSkullSpan
+	return p
+}
+
+// enclosed is the area in cm2 that a skull encloses; 0 where there is none.
+func (p *picture) enclosed() float64 {
+	if p.bones == 0 {
+		return 0
+	}
+	bone := append([]uint8(nil), p.ring.Voxels...)
+	volume.FillHoles(&p.ring)
+	inside := func(i int) bool { return p.ring.Voxels[i] != 0 && bone[i] == 0 }
+	if area := p.tissue(inside, -20, tissueShare); area > 0 {
+		return area
+	}
+	within := p.open(bone)
+	if within == nil {
+		return 0
+	}
+	return p.tissue(func(i int) bool { return bone[i] == 0 && within(i) }, -10, openShare)
+}
+
+// tissue is the area in cm2 where inside holds, if it has the size of a brain and enough of it is tissue.
+func (p *picture) tissue(inside func(int) bool, lo int16, share float64) float64 {
+	n, soft := 0, 0
+	for i, x := range p.hu {
+		if inside(i) {
+			n++
+			if x >= lo && x <= 90 {
+				soft++
+			}
+		}
+	}
+	area := float64(n) * p.mm[0] * p.mm[1] / 100
+	if area < minEnclosed || area > maxEnclosed || float64(soft) < share*float64(n) {
+		return 0
+	}
+	return area
+}
+
+// open draws the outline of a skull that does not close: the farthest bone in each direction from the middle of all bone, and
+// straight on over gaps. nil where bone is seen in too few directions.
+func (p *picture) open(bone []uint8) (within func(i int) bool) {
+	const directions = 72
+	polar := func(i int, row, column float64) (sector int, mm float64) {
+		y, x := (float64(i/p.ring.Columns)-row)*p.mm[0], (float64(i%p.ring.Columns)-column)*p.mm[1]
+		return int((math.Atan2(y, x)/math.Pi+1)/2*directions) % directions, math.Hypot(y, x)
+	}
+	row, column := 0.0, 0.0
+	for i, b := range bone {
+		if b != 0 {
+			row, column = row+float64(i/p.ring.Columns)/float64(p.bones), column+float64(i%p.ring.Columns)/float64(p.bones)
+		}
+	}
+	var farthest [directions]float64
+	for i, b := range bone {
+		if s, mm := polar(i, row, column); b != 0 && mm < reachMM {
+			farthest[s] = math.Max(farthest[s], mm)
+		}
+	}
+	seen, before := 0, 0.0
+	for _, mm := range farthest {
+		if mm > 0 {
+			seen, before = seen+1, mm
+		}
+	}
+	if float64(seen) < openRing*directions {
+		return nil
+	}
+	for s := range farthest {
+		if farthest[s] == 0 {
+			farthest[s] = before
+		}
+		before = farthest[s]
+	}
+	return func(i int) bool {
+		s, mm := polar(i, row, column)
+		return mm < 0.9*farthest[s]
+	}
 }

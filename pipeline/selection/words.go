@@ -8,8 +8,8 @@ import (
 	"ichor/scp/dcm"
 )
 
-// headWords say that a description is about the head; otherWords that it is about something else. Upper case, whole
-// words. Protocol names are free text in the language of the site.
+// headWords say that a description is about the head; otherWords that it is about something else; the rest what kind of
+// images it is about. Upper case, whole words. Protocol names are free text in the language of the site.
 var (
 	headWords = []string{"HEAD", "BRAIN", "SKULL", "CRANIUM", "CRANIAL", "CRANE", "CRÂNE", "CRANIO", "CRANEO", "CRÁNEO", "CEREBRUM", "CEREBRAL",
 		"CEREBRALE", "CEREBRO", "ENCEPHALE", "ENCEFALO", "NEURO", "NEUROCRANIUM", "KOPF", "SCHAEDEL", "SCHÄDEL", "SCHADEL", "CCT", "CRAN",
@@ -18,7 +18,15 @@ var (
 		"TSPINE", "LSPINE", "SSPINE", "SPINE", "CERVICAL", "LUMBAR", "WIRBELSAEULE", "HWS", "BWS", "LWS", "NECK", "HALS", "HEART", "CARDIAC",
 		"AORTA", "EXTREMITY", "LEG", "ARM", "KNEE", "HIP", "SHOULDER", "ANKLE", "FOOT", "HAND", "WRIST", "ELBOW", "SINUS", "SINUSES",
 		"PNS", "NNH", "ORBIT", "ORBITS", "FACE", "FACIAL", "MAXILLA", "MANDIBLE", "JAW", "DENTAL", "PETROUS", "IAC", "IAM"}
-	lessWords = []string{"ANGIO", "CTA", "PERFUSION", "CTP", "MIP", "VENO", "CTV", "DELAY", "VENOUS", "ARTERIAL", "CONTRAST"}
+	boneWords = []string{"BONE", "BONES", "KNOCHEN", "OS", "OSSEUX", "HUESO", "OSEO", "OSSO", "KNOGLE"}
+
+	angioWords = []string{"ANGIO", "ANGIOGRAPHY", "ANGIOGRAM", "ANGIOGRAPHIE", "CTA", "VENO", "VENOGRAM", "VENOGRAPHY", "CTV", "ARTERIAL", "VENOUS",
+		"CAROTID", "CAROTIDS"}
+	perfusionWords = []string{"PERFUSION", "PERF", "CTP", "VPCT", "DYNAMIC"}
+	contrastWords  = []string{"CONTRAST", "CONTRASTE", "CONTRASTO", "KONTRAST", "POSTCONTRAST", "ENHANCED", "CE", "CECT", "KM", "OMNIPAQUE", "ISOVUE"}
+	// plainWords beside them turn them round: without contrast, ohne KM, NCCT.
+	plainWords = []string{"WITHOUT", "WO", "NON", "NONCON", "NONCONTRAST", "NC", "NCCT", "NECT", "UNENHANCED", "NATIVE", "NATIV", "NATIF", "NATIVO", "PLAIN", "PRE",
+		"PRECONTRAST", "NO", "OHNE", "SANS", "SIN", "SENZA", "ZONDER"}
 )
 
 // words are the upper-case words of the given elements. C-SPINE counts as CSPINE too.
@@ -26,7 +34,7 @@ func words(d *dcm.DataSet, tags ...dcm.Tag) []string {
 	var out []string
 	for _, t := range tags {
 		for _, v := range d.Strings(t) {
-			v = strings.ToUpper(v)
+			v = strings.ReplaceAll(strings.ToUpper(v), "W/O", "WO")
 			for _, s := range []string{v, strings.ReplaceAll(v, "-", "")} {
 				out = append(out, strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) })...)
 			}
@@ -50,7 +58,8 @@ type kernel int
 const (
 	unknownKernel kernel = iota
 	softKernel
-	sharpKernel
+	mediumKernel // sharper than brain is read with
+	sharpKernel  // for bone, the inner ear or the lungs
 )
 
 // kernelOf reads Convolution Kernel (0018,1210). Each manufacturer has its own names; a name that is not known says
@@ -61,7 +70,9 @@ func kernelOf(d *dcm.DataSet) kernel {
 		switch v {
 		case "STANDARD", "STND", "SOFT", "BRAIN", "UA", "UB", "UC", "A", "B", "C", "SA", "SB", "SC", "SMOOTH": // GE, Philips
 			return softKernel
-		case "BONE", "BONEPLUS", "BONE+", "EDGE", "LUNG", "DETAIL", "ULTRA", "HD BONE", "D", "E", "L", "YA", "YB", "YC", "YD", "YE":
+		case "DETAIL", "D":
+			return mediumKernel
+		case "BONE", "BONEPLUS", "BONE+", "EDGE", "LUNG", "ULTRA", "HD BONE", "E", "L", "YA", "YB", "YC", "YD", "YE":
 			return sharpKernel
 		}
 		if n, ok := number(v, "FC"); ok { // Toshiba and Canon: 20 to 29 and 60 to 69 are brain, 30 and 80 upwards bone and lung
@@ -70,13 +81,20 @@ func kernelOf(d *dcm.DataSet) kernel {
 			}
 			return softKernel
 		}
-		for _, p := range []string{"HR", "HC", "HF", "QR", "BR", "H", "J", "B", "I", "T"} { // Siemens: the number is the sharpness
+		for _, p := range []string{"HR", "HC", "HV", "HF", "QR", "BR", "BV", "H", "J", "B", "I", "T"} { // Siemens: the number is the sharpness
 			if n, ok := number(v, p); ok {
-				if n >= 55 {
-					return sharpKernel
-				}
-				return softKernel
+				return [...]kernel{softKernel, mediumKernel, sharpKernel}[max(0, min(n/5-9, 2))] // up to 49, to 54, from 55
 			}
+		}
+		// Others name the purpose somewhere in it, as in "Brain Standard", "H_SHARP_C".
+		said := func(words ...string) bool {
+			return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(v, w) })
+		}
+		switch {
+		case said("BONE", "SHARP", "LUNG", "EDGE"):
+			return sharpKernel
+		case said("BRAIN", "SOFT", "STANDARD", "SMOOTH"):
+			return softKernel
 		}
 	}
 	return unknownKernel
@@ -96,10 +114,4 @@ func number(s, prefix string) (int, bool) {
 		n = 10*n + int(c-'0')
 	}
 	return n, true
-}
-
-// contrast reports whether an agent is named (0018,0010).
-func contrast(d *dcm.DataSet) bool {
-	v := strings.ToUpper(strings.TrimSpace(d.String(dcm.ContrastBolusAgent)))
-	return v != "" && !slices.Contains([]string{"NONE", "NO", "N", "NO CONTRAST", "0", "NATIV", "WITHOUT"}, v)
 }

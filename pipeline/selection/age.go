@@ -1,0 +1,46 @@
+package selection
+
+import (
+	"strconv"
+	"time"
+
+	"ichor/scp/dcm"
+)
+
+// ageYears is the age of the patient at the study: Patient's Age (0010,1010), else birth date and date of the study. ok is
+// false where neither says it, or says what cannot be.
+func ageYears(h *dcm.DataSet) (years float64, ok bool) {
+	years, ok = ageString(h.String(dcm.PatientAge))
+	if ok && years > 0 {
+		return years, true
+	}
+	born, err := time.Parse("20060102", h.String(dcm.PatientBirthDate))
+	if err != nil {
+		return years, ok
+	}
+	for _, t := range []dcm.Tag{dcm.StudyDate, dcm.AcquisitionDate, dcm.SeriesDate, dcm.ContentDate} {
+		if on, err := time.Parse("20060102", h.String(t)); err == nil {
+			if age := on.Sub(born).Hours() / 24 / 365.2425; age >= 0 && age <= 130 {
+				return age, true
+			}
+			break
+		}
+	}
+	return years, ok
+}
+
+// ageString reads the value representation AS: three digits and D, W, M or Y (PS3.5 §6.2).
+func ageString(s string) (years float64, ok bool) {
+	if len(s) != 4 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s[:3], 10, 16)
+	if err != nil {
+		return 0, false
+	}
+	perYear, ok := map[byte]float64{'D': 365.2425, 'W': 365.2425 / 7, 'M': 12, 'Y': 1}[s[3]]
+	if !ok || float64(n)/perYear > 130 {
+		return 0, false
+	}
+	return float64(n) / perYear, true
+}

@@ -1,0 +1,242 @@
+package selection
+
+import (
+	"fmt"
+	"math"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+	"ichor/scp/dcm"
+)
+
+// stage is how near a stack came to being read: where a study has no series to read, the nearest gives the reason.
+type stage int
+
+const (
+	isImage stage = iota
+	isSlices
+	isHead
+	isEnough
+	isStack
+	isCovered
+	isPlain
+	isSoft
+	isAdult
+)
+
+// judgement is what becomes of one stack.
+type judgement struct {
+	finding.Candidate
+	series  Series
+	refusal *finding.Refusal
+	stage   stage
+
+	h *dcm.DataSet // of its first image
+	o Options
+}
+
+func (j *judgement) say(score float64, format string, args ...any) {
+	j.Score += score
+	j.Reasons = append(j.Reasons, fmt.Sprintf(format, args...))
+}
+
+func (j *judgement) warn(format string, args ...any) {
+	j.series.Warnings = append(j.series.Warnings, fmt.Sprintf(format, args...))
+}
+
+// refuse ends the judgement; it returns false, for whoever asks whether to go on.
+func (j *judgement) refuse(s stage, code, format string, args ...any) bool {
+	j.refusal, j.stage = &finding.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}, s
+	j.Reasons, j.Score, j.Code = append(j.Reasons, j.refusal.Reason), 0, code
+	return false
+}
+
+// judge scores one stack.
+func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
+	h := headers[part.images[0]]
+	j := &judgement{h: h, o: o, series: Series{Images: part.images}, Candidate: finding.Candidate{
+		SeriesInstanceUID: h.String(dcm.SeriesInstanceUID), Modality: h.String(dcm.Modality), Instances: len(part.images),
+		Description: h.String(dcm.SeriesDescription),
+	}}
+	_ = j.image() && j.slices(part) && j.head() && j.enough() && j.time(part) && j.geometry(pick(headers, part.images)) && j.agent() && j.kernel() && j.age()
+	return j
+}
+
+func (j *judgement) image() bool {
+	switch {
+	case !isCT(j.h.String(dcm.SOPClassUID)):
+		return j.refuse(isImage, finding.NoHeadCT, "No CT images.")
+	case j.Modality != "" && j.Modality != "CT":
+		return j.refuse(isImage, finding.NoHeadCT, "The modality is %s, though the objects are CT images.", j.Modality)
+	}
+	return true
+}
+
+func (j *judgement) slices(part stack) bool {
+	j.Score = 100
+	if part.parts > 1 {
+		j.say(0, "One of %d stacks of slices in the series.", part.parts)
+	}
+	if part.left > 0 {
+		j.say(0, "%d other images of the series are left out: %s.", part.left, part.why)
+	}
+	if what := mapOf(j.h); what != "" {
+		return j.refuse(isSlices, finding.NotHounsfield, "The pixels are no density as the networks know it: %s; send the original series.", what)
+	}
+	switch keV := kiloElectronVolt(j.h); {
+	case keV == 0:
+	case keV < 60 || keV > 80:
+		return j.refuse(isSlices, finding.NotHounsfield, "The series is monoenergetic, at %d keV, where blood has another density than the networks know; "+
+			"send the original series.", keV)
+	default:
+		j.say(-20, "Monoenergetic, %d keV.", keV)
+		j.warn("The series is computed for %d keV from two energies; the networks were trained on images of one tube voltage.", keV)
+	}
+	switch k, why := kindOf(j.h); {
+	case k == noSlice:
+		return j.refuse(isSlices, finding.NotOriginal, "The series holds %s; send the original axial slices.", why)
+	case k == derivedSlice:
+		j.say(-30, "Derived axial slices.")
+		j.warn("The slices are derived, most likely averaged from thinner ones; the original series is better.")
+	case len(j.h.Strings(dcm.ImageType)) == 0:
+		j.say(-5, "Image Type is not given; taken for original slices.")
+	}
+	if lossy(j.h) {
+		j.say(-20, "Compressed with loss.")
+	}
+	return true
+}
+
+func (j *judgement) head() bool {
+	series := words(j.h, dcm.BodyPartExamined, dcm.SeriesDescription, dcm.ProtocolName)
+	study := words(j.h, dcm.StudyDescription, dcm.RequestedProcedureDescription)
+	head, other := which(series, headWords), which(series, otherWords)
+	switch {
+	case head == "" && other != "":
+		return j.refuse(isHead, finding.NoHeadCT, "The series is described as something other than a head (%s).", other)
+	case head != "" && other == "":
+		j.say(30, "Described as head (%s).", head)
+	case head != "":
+		j.say(5, "Described as head (%s) and as something else (%s); the pixels decide.", head, other)
+	case which(study, headWords) != "":
+		head = which(study, headWords)
+		j.say(15, "The study is described as head (%s).", head)
+	default:
+		j.say(0, "No description says which part of the body this is; the pixels have to show a skull.")
+	}
+	j.series.HeadNamed = head != ""
+	return true
+}
+
+func (j *judgement) enough() bool {
+	if j.Instances < j.o.MinSlices {
+		return j.refuse(isEnough, finding.TooFewSlices, "The series has too few slices: %d, and at least %d are needed; send the whole head.",
+			j.Instances, j.o.MinSlices)
+	}
+	if n := j.Instances * dimension(j.h, dcm.Rows) * dimension(j.h, dcm.Columns); n > j.o.MaxVoxels {
+		return j.refuse(isEnough, finding.TooLarge, "The series has %d slices, %d million voxels; at most %d million are read. "+
+			"Send a thicker reconstruction.", j.Instances, n/1e6, j.o.MaxVoxels/1e6)
+	}
+	return true
+}
+
+func (j *judgement) time(part stack) bool {
+	if part.repeats > 0 {
+		return j.refuse(isPlain, finding.Contrast, "The series shows the same places %d times, as perfusion does; send the series without contrast agent.", part.repeats)
+	}
+	return true
+}
+
+func (j *judgement) geometry(headers []*dcm.DataSet) bool {
+	a, err := volume.Arrange(headers)
+	if err != nil {
+		r := err.(*finding.Refusal)
+		return j.refuse(isStack, r.Code, "%s", r.Reason)
+	}
+	j.series.Warnings = append(j.series.Warnings, a.Warnings...)
+	gap := a.Grid.MedianGap()
+	j.SpacingMM = math.Round(gap*1000) / 1000
+	if angle := math.Acos(math.Min(a.Grid.Normal()[2], 1)) * 180 / math.Pi; angle > j.o.MaxAngleDeg {
+		return j.refuse(isStack, finding.NotAxial, "The slices are not axial: turned by %.0f degrees, up to %.0f are read. Send the axial series.",
+			angle, j.o.MaxAngleDeg)
+	}
+	coverage := 0.0
+	for _, mm := range a.Grid.SupportMM {
+		coverage += mm
+	}
+	if coverage < j.o.MinCoverageMM {
+		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm; at least %.0f mm are needed; send the whole head.",
+			coverage, j.o.MinCoverageMM)
+	}
+	j.say(coverage/100, "%d axial slices over %.0f mm.", j.Instances, coverage) // the longer of two that are otherwise alike
+	switch {
+	case gap > 7.5:
+		j.say(-15, "Slices %.1f mm apart are coarse.", gap)
+		j.warn("Slices %.1f mm apart: small bleeds can lie between them.", gap)
+	case gap >= 2.5:
+		j.say(15, "Slices %.1f mm apart, as the networks were trained for.", gap)
+	default:
+		j.say(0, "Thin slices, %.1f mm apart.", gap)
+	}
+	return true
+}
+
+func (j *judgement) agent() bool {
+	const remedy = "Send the series without it, or set analysis.contrast"
+	switch c, why := contrastOf(j.h); {
+	case c == plain:
+	case c == doubtful:
+		j.say(-30, "Contrast agent may have been given (%.16s).", why)
+		j.warn("Contrast agent may have been given: one part of the header says so, another does not. Vessels with agent look like bleeds.")
+	case c == perfusion:
+		return j.refuse(isPlain, finding.Contrast, "The series is a perfusion study (%.16s), which needs contrast agent; send the series without it.", why)
+	case !j.o.Contrast && c == angiography:
+		return j.refuse(isPlain, finding.Contrast, "The series is a CT angiography (%.16s): vessels with contrast agent look like bleeds. %s.", why, remedy)
+	case !j.o.Contrast:
+		return j.refuse(isPlain, finding.Contrast, "Contrast agent was given (%.16s): vessels look like bleeds. %s.", why, remedy)
+	default:
+		j.say(-40, "Contrast agent was given (%.16s).", why)
+		j.warn("Contrast agent was given: vessels can look like bleeds.")
+	}
+	return true
+}
+
+func (j *judgement) kernel() bool {
+	k, name := kernelOf(j.h), j.h.String(dcm.ConvolutionKernel)
+	if k == unknownKernel {
+		if w := which(words(j.h, dcm.SeriesDescription), boneWords); w != "" {
+			k, name = sharpKernel, w
+		}
+	}
+	switch {
+	case k == softKernel:
+		j.say(25, "Soft-tissue kernel (%.16s).", name)
+	case k == mediumKernel:
+		j.say(-15, "Rather sharp kernel (%.16s).", name)
+	case k == sharpKernel && !j.o.BoneKernel:
+		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%.16s), whose noise hides bleeds and looks like them. "+
+			"Send the soft-tissue reconstruction, or set analysis.bone_kernel.", name)
+	case k == sharpKernel:
+		j.say(-40, "Sharp kernel (%.16s): noise hides bleeds.", name)
+		j.warn("The series was reconstructed with a sharp kernel; a soft-tissue one is better.")
+	}
+	return true
+}
+
+func (j *judgement) age() bool {
+	years, ok := ageYears(j.h)
+	switch {
+	case j.o.MinAge <= 0:
+	case !ok:
+		j.warn("The age of the patient is not given; the networks were made for %d years and older.", j.o.MinAge)
+	case years < float64(j.o.MinAge):
+		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, for whom these networks were not made; read the study without ichor, "+
+			"or lower analysis.min_age.", j.o.MinAge)
+	}
+	return true
+}
+
+func dimension(h *dcm.DataSet, t dcm.Tag) int {
+	n, _ := h.Int(t)
+	return min(max(n, 1), math.MaxUint16)
+}

@@ -1,0 +1,110 @@
+package selection
+
+import (
+	"slices"
+	"strings"
+
+	"ichor/pipeline/volume"
+	"ichor/scp/dcm"
+)
+
+// kind is what an image is, after Image Type (0008,0008).
+type kind int
+
+const (
+	noSlice       kind = iota // a localizer, a reformat, a rendering, a page
+	derivedSlice              // computed from slices, in the plane in which they were acquired: thick ones averaged of thin ones
+	originalSlice             // as the scanner reconstructed it
+)
+
+// Values of Image Type that say what an image is not; manufacturers add their own to those of the standard.
+var (
+	localizerTypes = []string{"LOCALIZER", "SCOUT", "TOPOGRAM"}
+	pageTypes      = []string{"SCREEN SAVE", "DOSE_INFO", "DOSE INFO", "DOSE REPORT", "PROTOCOL", "REPORT"}
+	reformatTypes  = []string{"MPR", "CSA MPR", "CSAMPR", "CURVED", "CPR", "REFORMATTED", "MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VRT",
+		"SSD", "3D", "VOLREND", "VOLUME_RENDER", "SURFACE_RENDER", "CORONAL", "SAGITTAL", "OBLIQUE"}
+)
+
+// kindOf reads Image Type (PS3.3 §C.7.6.1.1.2, §C.8.2.1.1.1); why names what is no slice. An image without Image Type is taken
+// for an original. Lossy compression alone makes a derived image of an original one, and leaves the rest as it was.
+func kindOf(h *dcm.DataSet) (k kind, why string) {
+	t := h.Strings(dcm.ImageType)
+	value := func(i int) string {
+		if i < len(t) {
+			return t[i]
+		}
+		return ""
+	}
+	said := func(known []string) bool {
+		return slices.ContainsFunc(t, func(v string) bool { return slices.Contains(known, strings.ToUpper(v)) })
+	}
+	flat := value(2) == "AXIAL" || value(2) == "VOLUME" // the latter in multi-frame objects: PS3.3 §C.8.16.1.3
+	switch {
+	case said(localizerTypes):
+		return noSlice, "localizer images"
+	case said(pageTypes):
+		return noSlice, "screen shots or dose pages"
+	case said(reformatTypes):
+		return noSlice, "reformatted images"
+	case value(1) == "SECONDARY":
+		return noSlice, "derived images"
+	case value(0) == "DERIVED" && lossy(h) && (flat || value(2) == ""):
+		return originalSlice, ""
+	case value(0) == "DERIVED" && value(2) == "AXIAL":
+		return derivedSlice, ""
+	case value(0) == "DERIVED":
+		return noSlice, "derived images"
+	}
+	return originalSlice, ""
+}
+
+func lossy(h *dcm.DataSet) bool { return h.String(dcm.LossyImageCompression) == "01" }
+
+// isCT names the classes that are read; volume.Frames has made single images of the multi-frame ones.
+func isCT(class string) bool {
+	return class == dcm.CTImageStorage || class == dcm.EnhancedCTImageStorage || class == dcm.LegacyConvertedEnhancedCTImageStorage
+}
+
+// mapWords name images that show something else than the density of what is there: perfusion and dual energy. Virtual
+// non-contrast images are in Hounsfield units, but blood that holds agent is subtracted from them with the agent.
+var mapWords = map[string]string{
+	"CBF": "a perfusion map", "CBV": "a perfusion map", "RCBF": "a perfusion map", "RCBV": "a perfusion map", "MTT": "a perfusion map",
+	"TTP": "a perfusion map", "TTD": "a perfusion map", "TMAX": "a perfusion map", "TMIP": "a rendering", "MIP": "a rendering", "MINIP": "a rendering",
+	"VRT": "a rendering", "IODINE": "an iodine map", "IODE": "an iodine map", "JOD": "an iodine map", "ZEFF": "a map of atomic numbers",
+	"VNC": "a virtual non-contrast image", "VNCA": "a virtual non-calcium image", "FUSION": "an overlay", "FUSED": "an overlay",
+}
+
+// mapOf says what an image is that is a map or a rendering, after its attributes and its description; "" is none.
+func mapOf(h *dcm.DataSet) string {
+	if why := volume.NotHounsfield(h); why != "" {
+		return why
+	}
+	said := words(h, dcm.ImageType, dcm.SeriesDescription)
+	for i, w := range said {
+		if what, ok := mapWords[w]; ok {
+			return "this is " + what
+		}
+		if w == "VIRTUAL" && slices.ContainsFunc(said[i:], func(w string) bool { return w == "NON" || w == "NONCONTRAST" || w == "UNENHANCED" }) {
+			return "this is " + mapWords["VNC"]
+		}
+	}
+	return ""
+}
+
+// kiloElectronVolt is the energy of a virtual monoenergetic image; 0 where the description names none.
+func kiloElectronVolt(h *dcm.DataSet) (keV int) {
+	for _, t := range []dcm.Tag{dcm.ImageType, dcm.SeriesDescription} {
+		for _, v := range h.Strings(t) {
+			before, _, ok := strings.Cut(strings.ToUpper(v), "KEV")
+			if !ok {
+				continue
+			}
+			before = strings.TrimRight(before, " _-")
+			digits := strings.TrimLeft(before[strings.LastIndexFunc(before, func(r rune) bool { return r < '0' || r > '9' })+1:], "0")
+			if n, ok := number(digits, ""); ok {
+				return n
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,279 @@
+package selection
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"ichor/pipeline/volume"
+	"ichor/scp/dcm"
+)
+
+// stack is a part of a series that may be one reading of the head.
+type stack struct {
+	images  []int  // places in the headers
+	left    int    // images of the series that are no slices, left out of all its stacks
+	why     string // what those are
+	parts   int    // stacks of the series
+	repeats int    // the same places over and over, as for perfusion; 0 is not so
+}
+
+const (
+	maxParts     = 16 // stacks of one series
+	dynamicParts = 5  // readings of one place that only a study of time makes
+	parallelCos  = 0.9999
+	samePlaceMM  = 0.01
+	spacingShare = 1e-3
+)
+
+// stacks splits a series into what can be read as one stack of slices: slices apart from localizers, pages and reformats,
+// originals apart from derived ones, then by orientation, matrix and pixel size, then by whatever tells several readings of
+// the same places apart.
+func stacks(headers []*dcm.DataSet, images []int) []stack {
+	var kinds [3][]int
+	left, why := 0, ""
+	for _, i := range images {
+		k, said := kindOf(headers[i])
+		switch {
+		case !isCT(headers[i].String(dcm.SOPClassUID)):
+			k, said = noSlice, "objects that are no CT images"
+		case k != noSlice && mapOf(headers[i]) != "":
+			k, said = noSlice, "maps or renderings"
+		}
+		kinds[k] = append(kinds[k], i)
+		if k == noSlice {
+			left, why = left+1, said
+		}
+	}
+	if len(images)-left < 2 {
+		return []stack{{images: images}}
+	}
+	var out []stack
+	for _, k := range []kind{originalSlice, derivedSlice} {
+		for _, plane := range byPlane(headers, kinds[k]) {
+			out = append(out, separate(headers, plane)...)
+		}
+	}
+	for i := range out {
+		out[i].left, out[i].why, out[i].parts = left, why, len(out)
+	}
+	return out
+}
+
+// place is where an image lies.
+type place struct {
+	along, down, origin volume.Vec
+	size                [4]float64 // rows, columns, spacing
+}
+
+func (p place) normal() volume.Vec { return p.along.Cross(p.down) }
+
+// placeOf reads the geometry of one image; volume.Arrange judges it.
+func placeOf(h *dcm.DataSet) (p place, ok bool) {
+	pos, okPos := h.Floats(dcm.ImagePositionPatient)
+	dir, okDir := h.Floats(dcm.ImageOrientationPatient)
+	mm, okMM := h.Floats(dcm.PixelSpacing)
+	if !okPos || !okDir || !okMM || len(pos) != 3 || len(dir) != 6 || len(mm) != 2 {
+		return place{}, false
+	}
+	return place{along: volume.Vec(dir[:3]), down: volume.Vec(dir[3:]), origin: volume.Vec(pos),
+		size: [4]float64{float64(dimension(h, dcm.Rows)), float64(dimension(h, dcm.Columns)), mm[0], mm[1]}}, true
+}
+
+func (p place) parallel(q place) bool {
+	return p.along.Dot(q.along) >= parallelCos && p.down.Dot(q.down) >= parallelCos
+}
+
+func (p place) sameSize(q place) bool {
+	for i := range p.size {
+		if math.Abs(p.size[i]-q.size[i]) > spacingShare*p.size[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// byPlane groups images of one orientation, matrix and pixel size. It leaves them together where a place is missing, and
+// where an orientation cannot be that of its images: a stack runs along its normal, not within its plane.
+func byPlane(headers []*dcm.DataSet, images []int) [][]int {
+	var groups [][]int
+	var first, last []place
+	for _, i := range images {
+		p, ok := placeOf(headers[i])
+		if !ok {
+			return [][]int{images}
+		}
+		k := slices.IndexFunc(first, func(q place) bool { return p.parallel(q) && p.sameSize(q) })
+		if k < 0 {
+			if k = len(groups); k == maxParts {
+				return [][]int{images}
+			}
+			groups, first, last = append(groups, nil), append(first, p), append(last, p)
+		}
+		groups[k], last[k] = append(groups[k], i), p
+	}
+	for k := range groups {
+		run := last[k].origin.Sub(first[k].origin)
+		across := math.Abs(run.Dot(first[k].normal()))
+		if len(groups) > 1 && run.Length() > 1 && across < run.Length()/2 {
+			return [][]int{images}
+		}
+	}
+	return groups
+}
+
+// separate tells apart what lies at the same places: reconstructions first, then points in time.
+func separate(headers []*dcm.DataSet, images []int) []stack {
+	at := positions(headers, images)
+	if at == nil {
+		return []stack{{images: images}}
+	}
+	n := repeats(images, at)
+	for _, t := range []dcm.Tag{dcm.ConvolutionKernel, dcm.SliceThickness, dcm.ImageType, dcm.ContrastBolusAgent, dcm.StackID} {
+		groups := byTag(headers, images, t)
+		reconstruction := t == dcm.ConvolutionKernel || t == dcm.SliceThickness
+		if n > 1 && tells(groups, n, at) || n == 1 && reconstruction && sideBySide(groups, at) {
+			return each(headers, groups)
+		}
+	}
+	if n == 1 {
+		return []stack{{images: images}}
+	}
+	if n >= dynamicParts {
+		return []stack{{images: images, repeats: n}}
+	}
+	for _, t := range []dcm.Tag{dcm.TemporalPositionIdentifier, dcm.AcquisitionNumber} {
+		if groups := byTag(headers, images, t); tells(groups, n, at) {
+			return each(headers, groups)
+		}
+	}
+	if groups := inTime(headers, images, at); len(groups) == n {
+		return each(headers, groups)
+	}
+	return []stack{{images: images}}
+}
+
+func each(headers []*dcm.DataSet, groups [][]int) (out []stack) {
+	for _, g := range groups {
+		out = append(out, separate(headers, g)...)
+	}
+	return out
+}
+
+// positions are the distances of images along their normal, by place in headers; nil where one has none.
+func positions(headers []*dcm.DataSet, images []int) map[int]float64 {
+	at := make(map[int]float64, len(images))
+	var normal volume.Vec
+	for k, i := range images {
+		p, ok := placeOf(headers[i])
+		if !ok {
+			return nil
+		}
+		if k == 0 {
+			normal = p.normal()
+		}
+		at[i] = p.origin.Dot(normal)
+	}
+	return at
+}
+
+// repeats is the most images that lie at one place.
+func repeats(images []int, at map[int]float64) int {
+	sorted := slices.SortedFunc(slices.Values(images), func(a, b int) int { return cmp.Compare(at[a], at[b]) })
+	most, n := 1, 1
+	for k := 1; k < len(sorted); k++ {
+		if at[sorted[k]]-at[sorted[k-1]] < samePlaceMM {
+			n++
+		} else {
+			n = 1
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+// byTag groups images by the value of an attribute, in the order of first appearance.
+func byTag(headers []*dcm.DataSet, images []int, t dcm.Tag) [][]int {
+	var out [][]int
+	place := map[string]int{}
+	for _, i := range images {
+		key := fmt.Sprintf("%q", headers[i].Strings(t))
+		k, ok := place[key]
+		if !ok {
+			k = len(out)
+			place[key] = k
+			out = append(out, nil)
+		}
+		out[k] = append(out[k], i)
+	}
+	return out
+}
+
+// tells reports whether groups are readings of the same places: each has fewer images at one place than the n that all have
+// together. A scanner that counts every turn as an acquisition makes many groups that are no readings.
+func tells(groups [][]int, n int, at map[int]float64) bool {
+	if len(groups) < 2 || len(groups) > maxParts {
+		return false
+	}
+	largest, all := 0, 0
+	for _, g := range groups {
+		if repeats(g, at) >= n {
+			return false
+		}
+		largest, all = max(largest, len(g)), all+len(g)
+	}
+	return largest >= all/n/2
+}
+
+// sideBySide reports whether two groups cover the same part of the body with no place in common, as thin slices between
+// thick ones. One that goes on where another ends (thin slices through the base of the skull) belongs to it.
+func sideBySide(groups [][]int, at map[int]float64) bool {
+	if len(groups) > maxParts {
+		return false
+	}
+	for k, g := range groups {
+		for _, other := range groups[:k] {
+			lo, hi := span(g, at)
+			otherLo, otherHi := span(other, at)
+			shared := math.Min(hi, otherHi) - math.Max(lo, otherLo)
+			if min(len(g), len(other)) >= 5 && shared > math.Min(hi-lo, otherHi-otherLo)/2 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func span(images []int, at map[int]float64) (lo, hi float64) {
+	lo, hi = math.Inf(1), math.Inf(-1)
+	for _, i := range images {
+		lo, hi = math.Min(lo, at[i]), math.Max(hi, at[i])
+	}
+	return lo, hi
+}
+
+// inTime follows images in the order in which they were acquired; coming back to a place begins the next reading.
+func inTime(headers []*dcm.DataSet, images []int, at map[int]float64) [][]int {
+	when := func(i int) string {
+		h := headers[i]
+		return cmp.Or(h.String(dcm.AcquisitionDateTime), h.String(dcm.AcquisitionDate)+h.String(dcm.AcquisitionTime), h.String(dcm.ContentTime))
+	}
+	sorted := slices.SortedStableFunc(slices.Values(images), func(a, b int) int { return cmp.Compare(when(a), when(b)) })
+	if when(sorted[0]) == when(sorted[len(sorted)-1]) {
+		return nil
+	}
+	var out [][]int
+	var taken map[int]bool
+	for _, i := range sorted {
+		cell := int(math.Round(at[i] / samePlaceMM))
+		if len(out) == 0 || taken[cell] {
+			if len(out) == maxParts {
+				return nil
+			}
+			out, taken = append(out, nil), map[int]bool{}
+		}
+		out[len(out)-1], taken[cell] = append(out[len(out)-1], i), true
+	}
+	return out
+}

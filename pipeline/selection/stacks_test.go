@@ -1,0 +1,178 @@
+package selection
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"ichor/pipeline/finding"
+	"ichor/scp/dcm"
+)
+
+// TestStacks gives several readings of a head under one series UID; want are the sizes of the stacks, first those that
+// can be read, best first.
+func TestStacks(t *testing.T) {
+	head := text(dcm.BodyPartExamined, "HEAD")
+	one := text(dcm.SeriesInstanceUID, "a")
+	join := func(parts ...[]*dcm.DataSet) []*dcm.DataSet { return slices.Concat(parts...) }
+	at := func(minute int) func(int, *dcm.DataSet) {
+		return func(k int, d *dcm.DataSet) {
+			d.SetStrings(dcm.AcquisitionDate, "DA", "20260101")
+			d.SetStrings(dcm.AcquisitionTime, "TM", fmt.Sprintf("10%02d%02d", minute, k))
+		}
+	}
+	coronal := func(k int, d *dcm.DataSet) {
+		d.SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1)
+		d.SetDecimals(dcm.ImagePositionPatient, 0, 5*float64(k), 0)
+	}
+	for _, c := range []struct {
+		name    string
+		headers []*dcm.DataSet
+		read    []int
+		refused []string
+	}{
+		{"two kernels", join(series("x", 30, head, one, text(dcm.ConvolutionKernel, "BONE")), series("xx", 31, head, one, text(dcm.ConvolutionKernel, "SOFT"))),
+			[]int{31}, []string{finding.BoneKernelOnly}},
+		{"two acquisitions", join(series("x", 30, head, one, text(dcm.AcquisitionNumber, "1")), series("xx", 33, head, one, text(dcm.AcquisitionNumber, "2"))),
+			[]int{33, 30}, nil},
+		{"a rescan of some", join(series("x", 30, head, one, text(dcm.AcquisitionNumber, "1")), series("xx", 6, head, one, text(dcm.AcquisitionNumber, "2"))),
+			[]int{30}, []string{finding.TooFewSlices}},
+		{"two points in time", join(series("x", 30, head, one, text(dcm.TemporalPositionIdentifier, "1")),
+			series("xx", 30, head, one, text(dcm.TemporalPositionIdentifier, "2"))), []int{30, 30}, nil},
+		{"told by the time alone", join(series("x", 32, head, one, at(1)), series("xx", 30, head, one, at(5))), []int{32, 30}, nil},
+		{"each turn an acquisition, two kernels", join(
+			series("x", 30, head, one, text(dcm.ConvolutionKernel, "SOFT"), func(k int, d *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", fmt.Sprint(k)) }),
+			series("xx", 30, head, one, text(dcm.ConvolutionKernel, "BONE"), func(k int, d *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", fmt.Sprint(k)) })),
+			[]int{30}, []string{finding.BoneKernelOnly}},
+		{"each turn an acquisition", series("x", 30, head, func(k int, d *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", fmt.Sprint(k)) }), []int{30}, nil},
+		{"with and without agent", join(series("x", 30, head, one), series("xx", 32, head, one, text(dcm.ContrastBolusAgent, "IOHEXOL"))),
+			[]int{30}, []string{finding.Contrast}},
+		{"thick and thin between each other", join(series("x", 30, head, one, numbers(dcm.SliceThickness, 5)),
+			series("xx", 150, head, one, numbers(dcm.SliceThickness, 1), func(k int, d *dcm.DataSet) {
+				d.SetDecimals(dcm.ImagePositionPatient, 0, 0, 0.3+float64(k))
+			})), []int{30, 150}, nil},
+		{"thin through the base, thick above", join(series("x", 20, head, one, apart(2.5), numbers(dcm.SliceThickness, 2.5)),
+			series("xx", 20, head, one, numbers(dcm.SliceThickness, 5), func(k int, d *dcm.DataSet) {
+				d.SetDecimals(dcm.ImagePositionPatient, 0, 0, 50+5*float64(k))
+			})), []int{40}, nil},
+		{"original and derived", join(series("x", 150, head, one, apart(1)), series("xx", 30, head, one, text(dcm.ImageType, "DERIVED", "PRIMARY", "AXIAL"))),
+			[]int{150, 30}, nil},
+		{"axial and coronal", join(series("x", 30, head, one), series("xx", 40, head, one, coronal)), []int{30}, []string{finding.NotAxial}},
+		{"two matrices", join(series("x", 30, head, one), series("xx", 32, head, one, func(_ int, d *dcm.DataSet) {
+			d.SetInts(dcm.Rows, "US", 768)
+			d.SetInts(dcm.Columns, "US", 768)
+			d.SetDecimals(dcm.PixelSpacing, 0.33, 0.33)
+		})), []int{32, 30}, nil},
+		{"localizer, dose page and secondary capture", join(
+			series("x", 2, one, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "LOCALIZER"), coronal),
+			series("xx", 1, one, text(dcm.ImageType, "DERIVED", "SECONDARY", "SCREEN SAVE")),
+			series("xxx", 1, one, text(dcm.SOPClassUID, dcm.SecondaryCaptureImageStorage)), series("xxxx", 30, head, one)), []int{30}, nil},
+		{"two readings that nothing tells apart", join(series("x", 30, head, one), series("xx", 30, head, one)), nil, []string{finding.DuplicatePosition}},
+		{"a slice that does not say where it lies", join(series("x", 30, head, one), series("xx", 1, head, one, func(_ int, d *dcm.DataSet) {
+			d.Delete(dcm.ImagePositionPatient)
+		})), nil, []string{finding.MissingPosition}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := Choose(c.headers, Options{})
+			var read []int
+			for _, s := range got.Ranked {
+				read = append(read, len(s.Images))
+			}
+			var refused []string
+			for _, s := range got.Candidates {
+				if s.Code != "" {
+					refused = append(refused, s.Code)
+				}
+			}
+			if !slices.Equal(read, c.read) || !slices.Equal(refused, c.refused) {
+				t.Errorf("read %v, refused %v; want %v and %v\n%+v", read, refused, c.read, c.refused, got.Candidates)
+			}
+		})
+	}
+}
+
+// A stack says what it was taken from.
+func TestStacksExplain(t *testing.T) {
+	one := text(dcm.SeriesInstanceUID, "a")
+	got := Choose(slices.Concat(series("x", 2, one, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "LOCALIZER")),
+		series("xx", 30, one), series("xxx", 30, one, text(dcm.ConvolutionKernel, "BONE"))), Options{})
+	for _, want := range []string{"One of 2 stacks of slices in the series.", "2 other images of the series are left out: localizer images."} {
+		if len(got.Candidates) != 2 || !slices.Contains(got.Candidates[0].Reasons, want) {
+			t.Errorf("no %q in %+v", want, got.Candidates)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	for _, c := range []struct {
+		age, born, study string
+		years            float64
+		ok               bool
+	}{
+		{"060Y", "", "", 60, true},
+		{"018M", "", "", 1.5, true},
+		{"026W", "", "", 0.5, true},
+		{"000D", "", "", 0, true},
+		{"", "20000101", "20260101", 26, true},
+		{"017Y", "19000101", "20260101", 17, true}, // a birth date that was blotted out
+		{"000Y", "19600101", "20200101", 60, true}, // an age that was
+		{"000Y", "", "", 0, true},
+		{"", "", "20260101", 0, false},
+		{"", "18000101", "20260101", 0, false},
+		{"", "20270101", "20260101", 0, false},
+		{"999Y", "", "", 0, false},
+		{"60", "", "", 0, false},
+		{"abcY", "not a day", "20260101", 0, false},
+	} {
+		d := &dcm.DataSet{}
+		d.SetStrings(dcm.PatientAge, "AS", c.age)
+		d.SetStrings(dcm.PatientBirthDate, "DA", c.born)
+		d.SetStrings(dcm.StudyDate, "DA", c.study)
+		if years, ok := ageYears(d); ok != c.ok || ok && (years < c.years-0.01 || years > c.years+0.01) {
+			t.Errorf("%+v: %v %v", c, years, ok)
+		}
+	}
+}
+
+func TestAgeOfSeries(t *testing.T) {
+	for _, c := range []struct {
+		age      string
+		min      int
+		code     string
+		warnings int
+	}{{"018Y", 18, "", 0}, {"017Y", 18, finding.Child, 0}, {"017Y", 0, "", 0}, {"", 18, "", 1}, {"", 0, "", 0}} {
+		got := Choose(series("a", 30, text(dcm.PatientAge, c.age)), Options{MinAge: c.min})
+		code := ""
+		if got.Refusal != nil {
+			code = got.Refusal.Code
+		}
+		if code != c.code || code == "" && len(got.Ranked[0].Warnings) != c.warnings {
+			t.Errorf("%+v: %q %+v", c, code, got.Ranked)
+		}
+	}
+}
+
+func TestContrast(t *testing.T) {
+	for _, c := range []struct {
+		agent, series, protocol string
+		want                    contrast
+	}{
+		{"", "", "", plain}, {"NONE", "Head", "", plain}, {"IOHEXOL", "", "", enhanced},
+		{"IOHEXOL", "Head without contrast", "", doubtful}, {"", "CT HEAD W/O CONTRAST", "", plain}, {"", "Head NON-CON", "", plain},
+		{"", "Schädel ohne KM", "", plain}, {"", "Schädel KM", "", enhanced}, {"", "Head post contrast", "", enhanced},
+		{"", "Head 5.0", "Head w and w/o contrast", plain}, {"", "Head 5.0", "Stroke CTA", doubtful}, {"", "Head native", "Stroke CTA", plain},
+		{"", "CTA COW 0.6", "", angiography}, {"", "Pre CTA head", "", plain}, {"", "CTP 4D", "", perfusion}, {"", "Native perfusion", "", perfusion},
+	} {
+		d := &dcm.DataSet{}
+		d.SetStrings(dcm.ContrastBolusAgent, "LO", c.agent)
+		d.SetStrings(dcm.SeriesDescription, "LO", c.series)
+		d.SetStrings(dcm.ProtocolName, "LO", c.protocol)
+		if got, why := contrastOf(d); got != c.want || (got == plain) != (why == "") {
+			t.Errorf("%+v: %v %q", c, got, why)
+		}
+	}
+	d := series("a", 1, text(dcm.ContrastBolusAgent, "BARIUM"), text(dcm.ContrastBolusRoute, "ORAL"))[0]
+	if got, _ := contrastOf(d); got != plain {
+		t.Errorf("drunk: %v", got)
+	}
+}
