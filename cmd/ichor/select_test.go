@@ -1,0 +1,55 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/phantom"
+	"ichor/scp/dcm"
+)
+
+func TestSelect(t *testing.T) {
+	dir := t.TempDir()
+	s := phantom.Synthetic(phantom.Shape{})
+	uid := dcm.RandomUID()
+	write := func(name, kernel string) {
+		if err := s.Write(filepath.Join(dir, name), phantom.WriteOptions{StudyInstanceUID: uid, Edit: func(_ int, d *dcm.DataSet) {
+			d.SetStrings(dcm.ConvolutionKernel, "SH", kernel)
+			d.SetStrings(dcm.SeriesDescription, "LO", "Head "+name)
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("sharp", "BONE")
+	write("smooth", "STANDARD")
+	text := ok(t, "select", dir)
+	for _, want := range []string{"* chosen", "bone-kernel-only", `"Head smooth"`, "Soft-tissue kernel (STANDARD).", "5.00", finding.Disclaimer} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "ICHOR^SAMPLE") || strings.Contains(text, "ICHOR-SAMPLE") {
+		t.Errorf("names the patient:\n%s", text)
+	}
+	var got selected
+	if err := json.Unmarshal([]byte(ok(t, "select", dir, "--json")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Series == nil || got.Series.Slices != 32 || len(got.Candidates) != 2 || got.Candidates[0].Chosen || !got.Candidates[1].Chosen || got.Code != "" {
+		t.Errorf("%+v", got)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "smooth")); err != nil {
+		t.Fatal(err)
+	}
+	if text = ok(t, "select", dir); !strings.Contains(text, "refused (bone-kernel-only): ") {
+		t.Errorf("of a bone kernel alone:\n%s", text)
+	}
+	t.Setenv("ICHOR_ANALYSIS_BONE_KERNEL", "true")
+	if text = ok(t, "select", dir); !strings.Contains(text, "* chosen") || !strings.Contains(text, "warning: ") {
+		t.Errorf("of a bone kernel that is allowed:\n%s", text)
+	}
+}

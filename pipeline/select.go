@@ -1,0 +1,32 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/selection"
+)
+
+// Select chooses the series as Analyze does, up to the look for a head in its pixels, and needs no networks. The finding has
+// the candidates, and the series with its warnings or why there is none.
+func Select(ctx context.Context, study Study, d Decoder, o selection.Options) (finding.Finding, error) {
+	r := &Result{Finding: finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}}}
+	err := func() error {
+		in, err := readHeaders(ctx, study, r)
+		if err != nil {
+			return err
+		}
+		choice, err := choose(in, o, r)
+		if err != nil {
+			return err
+		}
+		_, err = build(ctx, in, choice, d, r)
+		return err
+	}()
+	if refusal := new(finding.Refusal); errors.As(err, &refusal) {
+		r.refuse(refusal)
+		err = nil
+	}
+	return r.Finding, err
+}
