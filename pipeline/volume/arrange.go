@@ -24,6 +24,7 @@ const (
 type Arrangement struct {
 	Grid     Grid
 	Order    []int    // Order[k] is the index of slice k in what was arranged
+	Doubles  [][2]int // k and the index of another image that claims to be slice k; Build compares their pixels
 	TiltDeg  float64  // angle between the normal and the axis of the positions: gantry tilt shears the stack by this
 	Warnings []string // sentences
 }
@@ -51,8 +52,17 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	}
 	n := a.Grid.Normal()
 	sort.SliceStable(a.Order, func(i, j int) bool { return origins[a.Order[i]].Dot(n) < origins[a.Order[j]].Dot(n) })
-	for _, i := range a.Order {
-		a.Grid.Origins = append(a.Grid.Origins, origins[i])
+	sorted := a.Order
+	a.Order = nil
+	for _, i := range sorted {
+		if k := len(a.Order) - 1; k >= 0 && origins[i].Sub(a.Grid.Origins[k]).Length() < samePlaceMM && sameNumber(headers[i], headers[a.Order[k]]) {
+			a.Doubles = append(a.Doubles, [2]int{k, i})
+			continue
+		}
+		a.Order, a.Grid.Origins = append(a.Order, i), append(a.Grid.Origins, origins[i])
+	}
+	if n := len(a.Doubles); n > 0 {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("%d of %d images came more than once under other identifiers; one of each was read.", n, len(headers)))
 	}
 	gaps := a.Grid.Gaps()
 	if err := a.checkGaps(gaps); err != nil {
@@ -60,7 +70,7 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	}
 	thickness, _ := headers[0].Float(dcm.SliceThickness)
 	a.Grid.SupportMM = Support(gaps, thickness)
-	axis := origins[a.Order[len(origins)-1]].Sub(origins[a.Order[0]])
+	axis := a.Grid.Origins[a.Grid.Slices()-1].Sub(a.Grid.Origins[0])
 	if l := axis.Length(); l > 0 {
 		a.TiltDeg = math.Acos(math.Min(axis.Dot(n)/l, 1)) * 180 / math.Pi
 	}
@@ -153,8 +163,7 @@ func (a *Arrangement) checkGaps(gaps []float64) error {
 	uneven := false
 	for k, g := range gaps {
 		if g < samePlaceMM {
-			return refuse(finding.DuplicatePosition, "Two slices of the series lie at the same position, so more than one reading of the head "+
-				"is in it; send them as separate series.")
+			return duplicate()
 		}
 		alone := (k == 0 || gaps[k-1] < g/1.5) && (k == len(gaps)-1 || gaps[k+1] < g/1.5)
 		switch {
@@ -173,6 +182,17 @@ func (a *Arrangement) checkGaps(gaps []float64) error {
 			slices.Min(gaps), slices.Max(gaps)))
 	}
 	return nil
+}
+
+// sameNumber reports whether two images at one place were numbered as one: copies of one slice, not two readings of it.
+func sameNumber(a, b *dcm.DataSet) bool {
+	n := a.String(dcm.InstanceNumber)
+	return n != "" && n == b.String(dcm.InstanceNumber)
+}
+
+func duplicate() error {
+	return refuse(finding.DuplicatePosition, "Two slices of the series lie at the same position, so more than one reading of the head "+
+		"is in it; send them as separate series.")
 }
 
 // Support gives each slice half the distance to either neighbour; an end slice reaches as far out as in. gaps are those of

@@ -229,7 +229,7 @@ func TestStored(t *testing.T) {
 		{"high bit 15", set(dcm.HighBit, 15), 1064 << 4, 40, ""},
 		{"slope", set(dcm.RescaleSlope, 0.5), 2129, 40, ""}, // 40.5 to even
 		{"padding below air", set(dcm.PixelRepresentation, 1, dcm.RescaleIntercept, 0.0, dcm.BitsStored, 16, dcm.HighBit, 15), 0xF830, AirHU, ""},
-		{"padding value", set(dcm.PixelPaddingValue, 2000), 2000, AirHU, ""},
+		{"padding value", set(dcm.PixelPaddingValue, 2000), 2000, AirHU, ""}, // a single pixel is its own border
 		{"padding range", set(dcm.PixelPaddingValue, 2000, dcm.PixelPaddingRangeLimit, 2100), 2050, AirHU, ""},
 		{"beside the padding range", set(dcm.PixelPaddingValue, 2000, dcm.PixelPaddingRangeLimit, 2100), 2101, 1077, ""},
 		{"signed padding read as unsigned", set(dcm.PixelRepresentation, 1, dcm.BitsStored, 16, dcm.HighBit, 15, dcm.PixelPaddingValue, 63536), 0xF830, AirHU, ""},
@@ -242,7 +242,7 @@ func TestStored(t *testing.T) {
 		{"modified HU", set(dcm.RescaleType, "HU_MOD"), 1064, 40, ""},
 		{"colour", set(dcm.SamplesPerPixel, 3), 0, 0, finding.Undecodable},
 		{"inverted", set(dcm.PhotometricInterpretation, "MONOCHROME1"), 0, 0, finding.Undecodable},
-		{"32 bits", set(dcm.BitsAllocated, 32), 0, 0, finding.Undecodable},
+		{"12 bits", set(dcm.BitsAllocated, 12), 0, 0, finding.Undecodable},
 		{"more stored than allocated", set(dcm.BitsStored, 17, dcm.HighBit, 16), 0, 0, finding.Undecodable},
 		{"negative high bit", set(dcm.HighBit, 3), 0, 0, finding.Undecodable},
 	} {

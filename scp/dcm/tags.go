@@ -246,6 +246,7 @@ const (
 	LossyImageCompressionRatio             Tag = 0x00282112
 	LossyImageCompressionMethod            Tag = 0x00282114
 	ModalityLUTSequence                    Tag = 0x00283000
+	ModalityLUTType                        Tag = 0x00283004
 	LUTDescriptor                          Tag = 0x00283002
 	LUTData                                Tag = 0x00283006
 	VOILUTSequence                         Tag = 0x00283010

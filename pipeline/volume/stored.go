@@ -1,0 +1,203 @@
+package volume
+
+import (
+	"encoding/binary"
+	"math"
+
+	"ichor/pipeline/finding"
+	"ichor/scp/dcm"
+)
+
+// tissueHU: padding up to here cannot be taken for anything that is looked for; above, a voxel of the head may have the
+// very value that stands for padding.
+const tissueHU = -200
+
+// Stored says how stored pixel values become Hounsfield units: Image Pixel module (PS3.3 §C.7.6.3), rescaling as in CT
+// Image (§C.8.2.1) or a Modality LUT in its place (§C.11.1), padding of General Equipment (§C.7.5.1.1.2).
+type Stored struct {
+	bytes              int // per pixel: 1, 2 or 4
+	columns            int
+	shift, bits        uint // of the stored value inside its cell
+	signed             bool
+	slope, intercept   float64
+	lut                []int16 // HU in place of slope and intercept, where there are any
+	lutFirst           int     // stored value of the first one
+	padded             bool
+	atBorder           bool // padding has the value of tissue, and is padding only where it reaches the border of the image
+	paddingLo, padding int  // stored values from the one to the other are padding
+}
+
+// StoredOf reads a header. The error is a *finding.Refusal.
+func StoredOf(h *dcm.DataSet) (Stored, error) {
+	integer := func(t dcm.Tag, absent int) int {
+		if n, ok := h.Int(t); ok {
+			return n
+		}
+		return absent
+	}
+	allocated := integer(dcm.BitsAllocated, 0)
+	bits := integer(dcm.BitsStored, allocated)
+	high := integer(dcm.HighBit, bits-1)
+	if allocated != 8 && allocated != 16 && allocated != 32 || bits < 1 || high >= allocated || high+1 < bits {
+		return Stored{}, refuse(finding.Undecodable, "Pixels of %d bits, %d of them used up to bit %d, are no CT pixels; "+
+			"send the original series.", allocated, bits, high)
+	}
+	if n := integer(dcm.SamplesPerPixel, 1); n != 1 {
+		return Stored{}, refuse(finding.Undecodable, "Pixels of %d samples are no CT pixels; send the original series.", n)
+	}
+	if p := h.String(dcm.PhotometricInterpretation); p != "" && p != "MONOCHROME2" {
+		return Stored{}, refuse(finding.Undecodable, "Pixels of kind %.20q are no CT pixels; MONOCHROME2 is read. Send the original series.", p)
+	}
+	if why := NotHounsfield(h); why != "" {
+		return Stored{}, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s; send the original series.", why)
+	}
+	s := Stored{bytes: allocated / 8, columns: integer(dcm.Columns, 1), shift: uint(high + 1 - bits), bits: uint(bits),
+		signed: integer(dcm.PixelRepresentation, 0) == 1}
+	var err error
+	if s.lut, s.lutFirst, err = modalityLUT(h); err != nil {
+		return Stored{}, err
+	}
+	if s.lut == nil {
+		var okSlope, okIntercept bool
+		s.slope, okSlope = h.Float(dcm.RescaleSlope)
+		s.intercept, okIntercept = h.Float(dcm.RescaleIntercept)
+		if !okSlope || !okIntercept || s.slope == 0 {
+			return Stored{}, refuse(finding.MissingCalibration, "The slices do not say how pixel values become Hounsfield units (Rescale Slope, "+
+				"Rescale Intercept); send the series again as it left the scanner.")
+		}
+	}
+	if p, ok := h.Int(dcm.PixelPaddingValue); ok {
+		s.padded = true
+		// The value may have been read as unsigned where pixels are signed, and the other way round.
+		s.padding = s.value(uint32(p) << s.shift)
+		s.paddingLo = s.padding
+		if lim, ok := h.Int(dcm.PixelPaddingRangeLimit); ok {
+			other := s.value(uint32(lim) << s.shift)
+			s.paddingLo, s.padding = min(s.padding, other), max(s.padding, other)
+		}
+		s.atBorder = s.hu(s.padding) > tissueHU || s.hu(s.paddingLo) > tissueHU
+	}
+	return s, nil
+}
+
+// value takes the stored value out of its cell: bits above High Bit are not part of it (PS3.5 §8.1.1).
+func (s *Stored) value(cell uint32) int {
+	v := int(cell>>s.shift) & (1<<s.bits - 1)
+	if s.signed && v >= 1<<(s.bits-1) {
+		v -= 1 << s.bits
+	}
+	return v
+}
+
+// modalityLUT reads the look-up table from stored values to Hounsfield units, nil where there is none (PS3.3 §C.11.1.1).
+// Its entries of 16 bits are taken as signed: what lies below water has no other place.
+func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
+	items := h.Sequence(dcm.ModalityLUTSequence)
+	if len(items) == 0 {
+		return nil, 0, nil
+	}
+	if kind := items[0].String(dcm.ModalityLUTType); kind != "HU" {
+		return nil, 0, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: a table turns them into %.16q; send the original series.", kind)
+	}
+	descriptor, _ := items[0].Floats(dcm.LUTDescriptor)
+	e, _ := items[0].Get(dcm.LUTData)
+	switch v := e.Value.(type) {
+	case []int64:
+		for _, x := range v {
+			lut = append(lut, int16(x))
+		}
+	case []byte:
+		for ; len(v) >= 2; v = v[2:] {
+			lut = append(lut, int16(binary.LittleEndian.Uint16(v)))
+		}
+	}
+	if len(descriptor) == 3 && descriptor[0] == 0 {
+		descriptor[0] = 1 << 16
+	}
+	if len(descriptor) != 3 || len(lut) == 0 || int(descriptor[0]) != len(lut) {
+		return nil, 0, refuse(finding.MissingCalibration, "The table that turns pixel values into Hounsfield units is damaged (Modality LUT Sequence); "+
+			"send the series again as it left the scanner.")
+	}
+	return lut, int(descriptor[1]), nil
+}
+
+// hu is the density of a stored value.
+func (s *Stored) hu(v int) int16 {
+	if s.lut != nil { // below the first and above the last entry these two go on
+		return max(s.lut[min(max(v-s.lutFirst, 0), len(s.lut)-1)], AirHU)
+	}
+	return int16(min(max(math.RoundToEven(float64(v)*s.slope+s.intercept), AirHU), math.MaxInt16))
+}
+
+// Decode fills dst with Hounsfield units. The error is a *finding.Refusal: raw is not as long as dst needs.
+func (s *Stored) Decode(raw []byte, dst []int16) error {
+	if want := len(dst) * s.bytes; len(raw) < want || len(raw) > want+1 { // one byte of padding: PS3.5 §8.1.1
+		return refuse(finding.Undecodable, "A slice holds %d bytes of pixels and needs %d; send the series again.", len(raw), want)
+	}
+	var border []bool
+	if s.padded && s.atBorder {
+		border = s.paddingAtBorder(raw, len(dst))
+	}
+	plain, offset := s.lut == nil && s.slope == 1 && s.intercept == math.Trunc(s.intercept) && math.Abs(s.intercept) < 1e6, 0
+	if plain { // of nearly all scanners
+		offset = int(s.intercept)
+	}
+	for i := range dst {
+		v := s.at(raw, i)
+		if s.padded && v >= s.paddingLo && v <= s.padding && (border == nil || border[i]) {
+			dst[i] = AirHU
+			continue
+		}
+		if plain {
+			dst[i] = int16(min(max(v+offset, AirHU), math.MaxInt16))
+			continue
+		}
+		dst[i] = s.hu(v)
+	}
+	return nil
+}
+
+// at is stored value i.
+func (s *Stored) at(raw []byte, i int) int {
+	switch s.bytes {
+	case 1:
+		return s.value(uint32(raw[i]))
+	case 2:
+		return s.value(uint32(binary.LittleEndian.Uint16(raw[2*i:])))
+	}
+	return s.value(binary.LittleEndian.Uint32(raw[4*i:]))
+}
+
+// paddingAtBorder marks the n pixels of padding that a path of padding joins to the border of the image.
+func (s *Stored) paddingAtBorder(raw []byte, n int) []bool {
+	out := make([]bool, n)
+	columns := min(max(s.columns, 1), n)
+	var stack []int
+	visit := func(i int) {
+		if i < 0 || i >= n || out[i] {
+			return
+		}
+		if v := s.at(raw, i); v >= s.paddingLo && v <= s.padding {
+			out[i] = true
+			stack = append(stack, i)
+		}
+	}
+	for i := range n {
+		if c := i % columns; c == 0 || c == columns-1 || i < columns || i >= n-columns {
+			visit(i)
+		}
+	}
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		visit(i - columns)
+		visit(i + columns)
+		if i%columns > 0 {
+			visit(i - 1)
+		}
+		if i%columns < columns-1 {
+			visit(i + 1)
+		}
+	}
+	return out
+}
