@@ -11,6 +11,7 @@ import (
 	"image/jpeg"
 
 	"ichor/scp/dcm"
+	"ichor/scp/dcm/codec/t81"
 )
 
 // decodeJPEGBaseline decodes a frame of sequential JPEG with 8 bits, which is lossy, by the standard library.
@@ -50,38 +51,27 @@ func decodeJPEGBaseline(_ context.Context, src []byte, im dcm.Image) ([]byte, er
 // sequential looks at the markers up to the first scan: the frame must be sequential Huffman JPEG of 8 bits, as large
 // as the image. Progressive frames are not of this transfer syntax, and each of their many scans costs a whole image.
 func sequential(src []byte, im dcm.Image) error {
-	if len(src) < 2 || src[0] != 0xFF || src[1] != 0xD8 {
-		return errors.New("no JPEG stream: it does not begin with SOI")
+	s, err := t81.Open(src)
+	if err != nil {
+		return err
 	}
-	for at := 2; at+4 <= len(src); {
-		marker := src[at+1]
-		if src[at] != 0xFF {
-			return fmt.Errorf("byte %02X where a JPEG marker should be", src[at])
-		}
-		if marker == 0xFF { // fill
-			at++
-			continue
-		}
-		segment := src[at+2:]
-		n := int(binary.BigEndian.Uint16(segment))
-		if n < 2 || n > len(segment) {
-			return fmt.Errorf("marker segment of %d bytes, %d left", n, len(segment))
-		}
+	for {
+		marker, b, err := s.Next()
 		switch {
-		case marker == 0xC0 || marker == 0xC1:
-			if n < 8 || segment[2] != 8 {
+		case err != nil:
+			return err
+		case marker == t81.SOF0 || marker == t81.SOF1:
+			if len(b) < 6 || b[0] != 8 { // chroma may have less resolution, so that this is no t81.Frame
 				return errors.New("JPEG frame of other than 8 bits")
 			}
-			height, width := int(binary.BigEndian.Uint16(segment[3:])), int(binary.BigEndian.Uint16(segment[5:]))
-			if height != im.Rows || width != im.Columns || int(segment[7]) != im.Samples {
+			height, width := int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
+			if height != im.Rows || width != im.Columns || int(b[5]) != im.Samples {
 				return fmt.Errorf("JPEG frame of %d x %d pixels with %d samples, the image has %d x %d with %d",
-					width, height, segment[7], im.Columns, im.Rows, im.Samples)
+					width, height, b[5], im.Columns, im.Rows, im.Samples)
 			}
 			return nil
-		case marker > 0xC1 && marker <= 0xCF && marker != 0xC4, marker == 0xDA:
+		case marker > t81.SOF1 && marker <= 0xCF && marker != t81.DHT, marker == t81.SOS:
 			return fmt.Errorf("marker FF%02X is not of sequential JPEG", marker)
 		}
-		at += 2 + n
 	}
-	return errors.New("JPEG stream ends too early")
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ichor/scp/dcm/codec/t81"
 )
 
 // writer makes lossless JPEG streams by T.81 Annex H, with codes of one length: an encoder that is simple enough to
@@ -55,20 +57,20 @@ func (s shape) codeBits() int {
 
 func encode(s shape, samples []uint16) []byte {
 	w := &writer{}
-	w.Write([]byte{0xFF, soi})
+	w.Write([]byte{0xFF, t81.SOI})
 	frame := []byte{byte(s.precision), byte(s.height >> 8), byte(s.height), byte(s.width >> 8), byte(s.width), byte(s.components)}
 	for c := range s.components {
 		frame = append(frame, byte(c+1), 0x11, 0)
 	}
-	w.segment(sof3, frame...)
+	w.segment(t81.SOF3, frame...)
 	table := make([]byte, 17, 34)
 	table[s.codeBits()] = 17 // categories 0 to 16
 	for c := range 17 {
 		table = append(table, byte(c))
 	}
-	w.segment(dht, table...)
+	w.segment(t81.DHT, table...)
 	if s.restart > 0 {
-		w.segment(dri, byte(s.restart*s.width>>8), byte(s.restart*s.width))
+		w.segment(t81.DRI, byte(s.restart*s.width>>8), byte(s.restart*s.width))
 	}
 	var scans [][]int
 	for c := range s.components {
@@ -82,10 +84,10 @@ func encode(s shape, samples []uint16) []byte {
 		for _, c := range scan {
 			header = append(header, byte(c+1), 0)
 		}
-		w.segment(sos, append(header, byte(s.predictor), 0, byte(s.shift))...)
+		w.segment(t81.SOS, append(header, byte(s.predictor), 0, byte(s.shift))...)
 		w.scan(s, samples, scan)
 	}
-	w.Write([]byte{0xFF, eoi})
+	w.Write([]byte{0xFF, t81.EOI})
 	return w.Bytes()
 }
 
@@ -94,7 +96,7 @@ func (w *writer) scan(s shape, samples []uint16, scan []int) {
 		top := y == 0
 		if s.restart > 0 && y > 0 && y%s.restart == 0 {
 			w.align()
-			w.Write([]byte{0xFF, rst0 + byte(y/s.restart-1)%8})
+			w.Write([]byte{0xFF, t81.RST0 + byte(y/s.restart-1)%8})
 			top = true
 		}
 		for x := range s.width {
@@ -194,24 +196,24 @@ func TestRefuses(t *testing.T) {
 	}{
 		{"empty", nil, "SOI"},
 		{"text", []byte("<html>"), "SOI"},
-		{"baseline", change(find(sof3)+1, 0xC0), "not of lossless"},
-		{"arithmetic", change(find(sof3)+1, 0xCB), "not of lossless"},
-		{"17 bits", change(find(sof3)+4, 17), "17 bits"},
-		{"other width", change(find(sof3)+8, 7), "the image has"},
-		{"other height", change(find(sof3)+6, 7), "the image has"},
-		{"components", change(find(sof3)+9, 2), "frame header"},
-		{"too many codes", change(find(dht)+5, 3), "codes"},
-		{"AC table", change(find(dht)+4, 0x10), "class 1"},
-		{"category 17", change(find(dht)+21+16, 17), "category 17"},
-		{"predictor 0", change(find(sos)+7, 0), "predictor 0"},
-		{"predictor 8", change(find(sos)+7, 8), "predictor 8"},
-		{"point transform", change(find(sos)+9, 12), "point transform 12"},
-		{"table not defined", change(find(sos)+6, 0x30), "table 3"},
-		{"component not there", change(find(sos)+5, 9), "component 9"},
-		{"restart inside a line", change(find(dri)+5, 7), "restart interval"},
-		{"restart missing", change(find(rst0)+1, rst0+1), "restart marker 0"},
-		{"no such code", change(find(sos)+10, 0xF0), "no such Huffman code"},
-		{"marker in the data", change(find(rst0), 0x12), "restart marker"},
+		{"baseline", change(find(t81.SOF3)+1, 0xC0), "not of lossless"},
+		{"arithmetic", change(find(t81.SOF3)+1, 0xCB), "not of lossless"},
+		{"17 bits", change(find(t81.SOF3)+4, 17), "17 bits"},
+		{"other width", change(find(t81.SOF3)+8, 7), "the image has"},
+		{"other height", change(find(t81.SOF3)+6, 7), "the image has"},
+		{"components", change(find(t81.SOF3)+9, 2), "frame header"},
+		{"too many codes", change(find(t81.DHT)+5, 3), "codes"},
+		{"AC table", change(find(t81.DHT)+4, 0x10), "class 1"},
+		{"category 17", change(find(t81.DHT)+21+16, 17), "category 17"},
+		{"predictor 0", change(find(t81.SOS)+7, 0), "predictor 0"},
+		{"predictor 8", change(find(t81.SOS)+7, 8), "predictor 8"},
+		{"point transform", change(find(t81.SOS)+9, 12), "point transform 12"},
+		{"table not defined", change(find(t81.SOS)+6, 0x30), "table 3"},
+		{"component not there", change(find(t81.SOS)+5, 9), "component 9"},
+		{"restart inside a line", change(find(t81.DRI)+5, 7), "restart interval"},
+		{"restart missing", change(find(t81.RST0)+1, t81.RST0+1), "restart marker 0"},
+		{"no such code", change(find(t81.SOS)+10, 0xF0), "no such Huffman code"},
+		{"marker in the data", change(find(t81.RST0), 0x12), "restart marker"},
 	} {
 		_, _, err := Decode(c.stream, s.width, s.height, s.components)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -3,30 +3,20 @@ package jpegll
 import (
 	"errors"
 	"fmt"
+
+	"ichor/scp/dcm/codec/t81"
 )
 
 // scan reads a scan header (T.81 §B.2.3) and decodes what follows it.
 func (d *decoder) scan(b []byte) error {
-	if d.ids == nil {
-		return errors.New("scan before the frame header")
+	header, err := d.scans.Read(b)
+	if err != nil {
+		return err
 	}
-	if len(b) < 4 || len(b) != 4+2*int(b[0]) || b[0] < 1 || int(b[0]) > d.components {
-		return fmt.Errorf("scan header of %d bytes", len(b))
-	}
-	n := int(b[0])
+	n := len(header.Components)
 	planes := make([]plane, n)
-	for i := range planes {
-		at := -1
-		for c, id := range d.ids {
-			if id == b[1+2*i] {
-				at = c
-			}
-		}
-		if at < 0 || d.seen[at] {
-			return fmt.Errorf("scan of component %d, which is decoded or not there", b[1+2*i])
-		}
-		d.seen[at] = true
-		place := b[2+2*i] >> 4
+	for i, component := range header.Components {
+		place := header.Tables[i] >> 4
 		if place > 3 || d.tables[place] == nil {
 			return fmt.Errorf("scan with Huffman table %d, which is not defined", place)
 		}
@@ -34,15 +24,15 @@ func (d *decoder) scan(b []byte) error {
 		if err != nil {
 			return err
 		}
-		planes[i] = plane{table: t, component: at}
+		planes[i] = plane{table: t, component: component}
 	}
-	predictor, shift := int(b[1+2*n]), int(b[3+2*n]&15)
-	if predictor < 1 || predictor > 7 || shift >= d.precision {
+	predictor, shift := int(header.Start), int(header.Transform&15)
+	if predictor < 1 || predictor > 7 || shift >= d.frame.Precision {
 		return fmt.Errorf("predictor %d with point transform %d", predictor, shift)
 	}
 	// Each sample takes a bit at least.
 	if d.width*d.height*n > 8*len(d.src) {
-		return fmt.Errorf("scan of %d bytes cannot hold %d samples: %w", len(d.src), d.width*d.height*n, errTruncated)
+		return fmt.Errorf("scan of %d bytes cannot hold %d samples: %w", len(d.src), d.width*d.height*n, t81.ErrTruncated)
 	}
 	if d.out == nil {
 		d.out = make([]uint16, d.width*d.height*d.components)
@@ -70,7 +60,7 @@ func (d *decoder) lines(planes []plane, predictor, shift int) (used int, err err
 		planes[i].above, planes[i].line = make([]uint16, d.width+1), make([]uint16, d.width+1)
 	}
 	in := &bits{src: d.src}
-	first := uint16(1) << (d.precision - shift - 1) // T.81 §H.1.2.1
+	first := uint16(1) << (d.frame.Precision - shift - 1) // T.81 §H.1.2.1
 	for y := range d.height {
 		top := y == 0
 		if interval > 0 && y > 0 && y%interval == 0 {
@@ -85,7 +75,7 @@ func (d *decoder) lines(planes []plane, predictor, shift int) (used int, err err
 			err = interleaved(planes, in, predictor, top, first)
 		}
 		if in.short() {
-			err = errTruncated
+			err = t81.ErrTruncated
 		}
 		if err != nil {
 			return 0, fmt.Errorf("line %d: %w", y+1, err)
@@ -203,9 +193,9 @@ func (p *plane) difference(in *bits) (uint16, error) {
 func (b *bits) restart(n int) error {
 	at := b.end()
 	if at+2 > len(b.src) {
-		return errTruncated
+		return t81.ErrTruncated
 	}
-	if m := b.src[at+1]; b.src[at] != 0xFF || m != rst0+byte(n%8) {
+	if m := b.src[at+1]; b.src[at] != 0xFF || m != t81.RST0+byte(n%8) {
 		return fmt.Errorf("bytes %02X%02X where restart marker %d should be", b.src[at], m, n%8)
 	}
 	*b = bits{src: b.src, pos: at + 2}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ichor/scp/dcm/codec/t81"
 )
 
 // The example of T.87 Annex H.3: 4 x 4 samples of 8 bits, lossless.
@@ -56,17 +58,17 @@ func TestRefuses(t *testing.T) {
 		{"JPEG", change(find(sof55)+1, 0xC3), "not of JPEG-LS"},
 		{"17 bits", change(find(sof55)+4, 17), "17 bits"},
 		{"other width", change(find(sof55)+8, 5), "the image has"},
-		{"two frames", before(sos, "fff7000b080004000401011100"), "second frame"},
-		{"mapping table", before(sos, "fff8000502010000"), "mapping table"},
-		{"restart interval", before(sos, "ffdd00040001"), "restart"},
-		{"colour transform", before(sos, "ffe800076d72667801"), "colour transform"},
-		{"maxval beyond the precision", before(sos, "fff8000d0101000003000700150040"), "up to 256"},
-		{"thresholds fall", before(sos, "fff8000d0100ff0009000700150040"), "thresholds"},
-		{"near", change(find(sos)+7, 128), "near 128"},
-		{"interleave", change(find(sos)+8, 1), "interleave mode 1"},
-		{"point transform", change(find(sos)+9, 1), "point transform 1"},
-		{"component not there", change(find(sos)+5, 2), "component 2"},
-		{"marker in the data", append(bytes.Clone(good[:find(sos)+16]), 0xFF, eoi), "too early"},
+		{"two frames", before(t81.SOS, "fff7000b080004000401011100"), "second frame"},
+		{"mapping table", before(t81.SOS, "fff8000502010000"), "mapping table"},
+		{"restart interval", before(t81.SOS, "ffdd00040001"), "restart"},
+		{"colour transform", before(t81.SOS, "ffe800076d72667801"), "colour transform"},
+		{"maxval beyond the precision", before(t81.SOS, "fff8000d0101000003000700150040"), "up to 256"},
+		{"thresholds fall", before(t81.SOS, "fff8000d0100ff0009000700150040"), "thresholds"},
+		{"near", change(find(t81.SOS)+7, 128), "near 128"},
+		{"interleave", change(find(t81.SOS)+8, 1), "interleave mode 1"},
+		{"point transform", change(find(t81.SOS)+9, 1), "point transform 1"},
+		{"component not there", change(find(t81.SOS)+5, 2), "component 2"},
+		{"marker in the data", append(bytes.Clone(good[:find(t81.SOS)+16]), 0xFF, t81.EOI), "too early"},
 		{"half", good[:len(good)/2+10], "too early"},
 	} {
 		_, _, err := Decode(c.stream, 4, 4, 1)

@@ -3,6 +3,8 @@ package jpegls
 import (
 	"errors"
 	"fmt"
+
+	"ichor/scp/dcm/codec/t81"
 )
 
 // context adapts the coding of samples in one kind of neighbourhood (T.87 §A.2.1): a is the sum of error magnitudes, b
@@ -82,7 +84,7 @@ func (s *scan) decode(out []uint16, which []int, height, components int, interle
 			}
 		}
 		if s.in.short() {
-			err = errTruncated
+			err = t81.ErrTruncated
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", y+1, err)

@@ -7,20 +7,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"ichor/scp/dcm/codec/t81"
 )
 
-// Markers of T.87 Table C.1 and T.81 Table B.1.
+// Markers of T.87 Table C.1, and one of T.81 Table B.1.
 const (
-	soi   = 0xD8
-	eoi   = 0xD9
-	sos   = 0xDA
-	dri   = 0xDD
 	app8  = 0xE8
 	sof55 = 0xF7
 	lse   = 0xF8
 )
-
-var errTruncated = errors.New("JPEG-LS stream ends too early")
 
 // Info is what the stream says of itself.
 type Info struct {
@@ -32,12 +28,12 @@ type Info struct {
 type presets struct{ maxval, t1, t2, t3, reset int }
 
 type decoder struct {
-	src []byte // what is not yet read
+	src t81.Stream // what is not yet read
 
 	width, height, components int // as the image says; the frame header must agree
 	info                      Info
-	ids                       []byte
-	seen                      []bool
+	frame                     t81.Frame
+	scans                     t81.Scans
 	presets                   presets
 
 	out []uint16 // samples of a pixel together
@@ -49,11 +45,12 @@ func Decode(src []byte, width, height, components int) ([]uint16, Info, error) {
 	if width < 1 || height < 1 || components < 1 {
 		return nil, Info{}, fmt.Errorf("image of %d x %d pixels with %d samples", width, height, components)
 	}
-	if len(src) < 2 || src[0] != 0xFF || src[1] != soi {
-		return nil, Info{}, errors.New("no JPEG-LS stream: it does not begin with SOI")
+	in, err := t81.Open(src)
+	if err != nil {
+		return nil, Info{}, err
 	}
-	d := &decoder{src: src[2:], width: width, height: height, components: components}
-	for !d.complete() { // some writers leave EOI out
+	d := &decoder{src: in, width: width, height: height, components: components}
+	for !d.scans.Complete() { // some writers leave EOI out
 		if err := d.next(); err != nil {
 			return nil, Info{}, err
 		}
@@ -61,29 +58,25 @@ func Decode(src []byte, width, height, components int) ([]uint16, Info, error) {
 	return d.out, d.info, nil
 }
 
-func (d *decoder) complete() bool {
-	for _, s := range d.seen {
-		if !s {
-			return false
-		}
-	}
-	return len(d.seen) > 0
-}
-
 // next takes a marker segment, and the scan behind it where it is a scan header.
 func (d *decoder) next() error {
-	marker, b, err := d.segment()
-	if err != nil {
-		return err
-	}
+	marker, b, err := d.src.Next()
 	switch {
+	case err != nil:
+		return err
+	case marker == t81.EOI:
+		return t81.ErrTruncated
+	case marker == sof55 && d.frame.Components != nil:
+		return errors.New("second frame header")
 	case marker == sof55:
-		return d.frame(b)
+		d.frame, err = t81.ReadFrame(b, d.width, d.height, d.components)
+		d.scans, d.info.Precision = d.frame.Scans(), d.frame.Precision
+		return err
 	case marker == lse:
 		return d.preset(b)
-	case marker == sos:
+	case marker == t81.SOS:
 		return d.scan(b)
-	case marker == dri:
+	case marker == t81.DRI:
 		for _, c := range b {
 			if c != 0 {
 				return errors.New("JPEG-LS with restart intervals, which is not read")
@@ -91,63 +84,9 @@ func (d *decoder) next() error {
 		}
 	case marker == app8 && len(b) == 5 && string(b[:4]) == "mrfx" && b[4] != 0:
 		return errors.New("JPEG-LS with a vendor's colour transform, which is not read")
-	case marker >= 0xC0 && marker <= 0xCF:
+	case marker <= 0xCF:
 		return fmt.Errorf("marker FF%02X is not of JPEG-LS", marker)
 	}
-	return nil
-}
-
-// segment takes the next marker, with fill bytes before it, and its parameters (T.81 §B.1.1).
-func (d *decoder) segment() (marker byte, b []byte, err error) {
-	if len(d.src) > 0 && d.src[0] != 0xFF {
-		return 0, nil, fmt.Errorf("byte %02X where a JPEG-LS marker should be", d.src[0])
-	}
-	for len(d.src) > 0 && d.src[0] == 0xFF {
-		d.src = d.src[1:]
-	}
-	if len(d.src) < 3 {
-		return 0, nil, errTruncated
-	}
-	if marker = d.src[0]; marker < 0xC0 || marker >= 0xD0 && marker <= eoi {
-		return 0, nil, fmt.Errorf("marker FF%02X out of place", marker)
-	}
-	n := int(binary.BigEndian.Uint16(d.src[1:]))
-	if n < 2 || n > len(d.src)-1 {
-		return 0, nil, fmt.Errorf("marker segment of %d bytes, %d left", n, len(d.src)-1)
-	}
-	b, d.src = d.src[3:1+n], d.src[1+n:]
-	return marker, b, nil
-}
-
-// frame reads the frame header (T.87 §C.2.2).
-func (d *decoder) frame(b []byte) error {
-	if d.ids != nil {
-		return errors.New("second frame header")
-	}
-	if len(b) < 6 || len(b) != 6+3*int(b[5]) {
-		return fmt.Errorf("frame header of %d bytes", len(b))
-	}
-	height, width := int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
-	if width != d.width || height != d.height || int(b[5]) != d.components {
-		return fmt.Errorf("JPEG-LS frame of %d x %d pixels with %d samples, the image has %d x %d with %d",
-			width, height, b[5], d.width, d.height, d.components)
-	}
-	if d.info.Precision = int(b[0]); d.info.Precision < 2 || d.info.Precision > 16 {
-		return fmt.Errorf("samples of %d bits", d.info.Precision)
-	}
-	ids := make([]byte, 0, d.components)
-	for c := b[6:]; len(c) > 0; c = c[3:] {
-		if d.components > 1 && c[1] != b[7] {
-			return errors.New("components of different resolution")
-		}
-		for _, id := range ids {
-			if id == c[0] {
-				return fmt.Errorf("two components with number %d", id)
-			}
-		}
-		ids = append(ids, c[0])
-	}
-	d.ids, d.seen = ids, make([]bool, d.components)
 	return nil
 }
 
@@ -163,30 +102,17 @@ func (d *decoder) preset(b []byte) error {
 
 // scan reads a scan header (T.87 §C.2.3) and decodes what follows it.
 func (d *decoder) scan(b []byte) error {
-	if d.ids == nil {
-		return errors.New("scan before the frame header")
+	header, err := d.scans.Read(b)
+	if err != nil {
+		return err
 	}
-	if len(b) < 4 || len(b) != 4+2*int(b[0]) || b[0] < 1 || int(b[0]) > d.components {
-		return fmt.Errorf("scan header of %d bytes", len(b))
-	}
-	n := int(b[0])
-	which := make([]int, n)
-	for i := range which {
-		at := -1
-		for c, id := range d.ids {
-			if id == b[1+2*i] {
-				at = c
-			}
-		}
-		if at < 0 || d.seen[at] {
-			return fmt.Errorf("scan of component %d, which is decoded or not there", b[1+2*i])
-		}
-		if b[2+2*i] != 0 {
+	n := len(header.Components)
+	for _, table := range header.Tables {
+		if table != 0 {
 			return errors.New("JPEG-LS with a mapping table, which is not read")
 		}
-		d.seen[at], which[i] = true, at
 	}
-	near, interleave, transform := int(b[1+2*n]), b[2+2*n], b[3+2*n]
+	near, interleave, transform := int(header.Start), header.End, header.Transform
 	if interleave > bySample || (interleave == byPlane) != (n == 1) || transform != 0 {
 		return fmt.Errorf("scan of %d components with interleave mode %d and point transform %d", n, interleave, transform)
 	}
@@ -199,7 +125,7 @@ func (d *decoder) scan(b []byte) error {
 		d.out = make([]uint16, d.width*d.height*d.components)
 	}
 	s := newScan(d.src, p, d.width, n)
-	if err := s.decode(d.out, which, d.height, d.components, interleave); err != nil {
+	if err := s.decode(d.out, header.Components, d.height, d.components, interleave); err != nil {
 		return err
 	}
 	d.src = d.src[s.in.end():]
