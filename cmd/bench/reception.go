@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -43,6 +44,9 @@ func (b *bench) nodes() []node {
 			_ = os.WriteFile(file, settings, 0o600) // Orthanc says so itself when the file is missing
 			return exec.Command("/usr/sbin/Orthanc", file)
 		}},
+		{"pynetdicom, with fsync", b.python, func(dir string, port, _ int) *exec.Cmd {
+			return exec.Command(b.python, "-c", pynetdicomScript, dir, strconv.Itoa(port))
+		}},
 	}
 	var there []node
 	for _, n := range all {
@@ -52,6 +56,26 @@ func (b *bench) nodes() []node {
 	}
 	return there
 }
+
+// pynetdicomScript stores what it receives as its documentation shows, and syncs file and folder before it answers.
+const pynetdicomScript = `
+import os, sys
+from pynetdicom import AE, StoragePresentationContexts, evt
+dir, port = sys.argv[1], int(sys.argv[2])
+folder = os.open(dir, os.O_RDONLY)
+def store(event):
+    with open(os.path.join(dir, event.request.AffectedSOPInstanceUID), "wb") as f:
+        f.write(event.encoded_dataset())
+        f.flush()
+        os.fsync(f.fileno())
+    os.fsync(folder)
+    return 0
+ae = AE("ICHOR")
+ae.maximum_pdu_size = 131072
+for c in StoragePresentationContexts:
+    ae.add_supported_context(c.abstract_syntax)
+ae.start_server(("127.0.0.1", port), evt_handlers=[(evt.EVT_C_STORE, store)])
+`
 
 // reception prints instances a second, from the first byte of the first storescu to the end of the last.
 func (b *bench) reception(ctx context.Context) error {
@@ -65,9 +89,12 @@ func (b *bench) reception(ctx context.Context) error {
 		associations int
 		env          []string
 	}{{"1 assoc.", 1, nil}, {"1 assoc., TCP_NODELAY", 1, []string{"TCP_NODELAY=1"}}, {"8 assoc.", 8, nil}}
-
+	objects, err := loadObjects(b.studies[:studies/2])
+	if err != nil {
+		return err
+	}
 	raw := make([]float64, 0, b.rounds)
-	rates := map[string][][]float64{}
+	results := map[string]*received{}
 	for range b.rounds {
 		rate, err := b.appendSync()
 		if err != nil {
@@ -75,38 +102,57 @@ func (b *bench) reception(ctx context.Context) error {
 		}
 		raw = append(raw, rate)
 		for _, n := range b.nodes() {
-			if rates[n.name] == nil {
-				rates[n.name] = make([][]float64, len(columns))
+			r := results[n.name]
+			if r == nil {
+				r = &received{rates: make([][]float64, len(columns))}
+				results[n.name] = r
 			}
 			for i, c := range columns {
-				rate, err := b.receive(ctx, n, c.associations, c.env)
+				rate, err := b.receive(ctx, n, c.env, func(ctx context.Context, port int) (int, error) { return b.storescu(ctx, port, c.associations, c.env) })
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", n.name, c.name, err)
 				}
-				rates[n.name][i] = append(rates[n.name][i], rate)
+				r.rates[i] = append(r.rates[i], rate)
 			}
+			rate, err := b.receive(ctx, n, []string{"TCP_NODELAY=1"}, func(ctx context.Context, port int) (int, error) {
+				return len(objects), r.time(ctx, port, objects)
+			})
+			if err != nil {
+				return fmt.Errorf("%s, from memory: %w", n.name, err)
+			}
+			r.memory = append(r.memory, rate)
 		}
 	}
-	fmt.Println("\nReception: instances/s of 0.5 MB from dcmtk storescu, median; ichor and Orthanc sync each to disk before they answer")
+	fmt.Println("\nReception: instances/s of 0.5 MB from dcmtk storescu, median; all but storescp sync each to disk before they answer.\n" +
+		"From memory: 1 association of a sender that has its objects ready; ms from the end of an object to its response")
 	t := table()
 	fmt.Fprint(t, "\t")
 	for _, c := range columns {
 		fmt.Fprintf(t, "%s\t", c.name)
 	}
-	fmt.Fprintln(t)
+	fmt.Fprintln(t, "from memory\tms median\tms p99\t")
 	for _, n := range b.nodes() {
+		r := results[n.name]
 		fmt.Fprintf(t, "%s\t", n.name)
 		for i := range columns {
-			fmt.Fprintf(t, "%.0f\t", median(rates[n.name][i]))
+			fmt.Fprintf(t, "%.0f\t", median(r.rates[i]))
 		}
-		fmt.Fprintln(t)
+		slices.Sort(r.ms)
+		fmt.Fprintf(t, "%.0f\t%.2f\t%.1f\t\n", median(r.memory), median(r.ms), r.ms[len(r.ms)*99/100])
 	}
-	fmt.Fprintf(t, "append + fdatasync of this disk\t%.0f\t\t\t\n", median(raw))
+	fmt.Fprintf(t, "append + fdatasync of this disk\t%.0f\t\t\t\t\t\t\n", median(raw))
 	return t.Flush()
 }
 
-// receive starts a node, sends over so many associations at once, and returns instances a second.
-func (b *bench) receive(ctx context.Context, n node, associations int, env []string) (float64, error) {
+// received is what one node did in all rounds.
+type received struct {
+	rates  [][]float64 // instances a second, by column
+	memory []float64   // the same, from memory
+	ms     []float64   // from the end of an object to its response
+}
+
+// receive starts a node, lets send send to it, and returns instances a second.
+func (b *bench) receive(ctx context.Context, n node, env []string, send func(ctx context.Context, port int) (sent int, err error)) (float64, error) {
 	dir, err := os.MkdirTemp(b.work, "node-")
 	if err != nil {
 		return 0, err
@@ -126,13 +172,20 @@ func (b *bench) receive(ctx context.Context, n node, associations int, env []str
 		return 0, err
 	}
 	defer stop()
-	g, ctx := errgroup.WithContext(ctx)
 	start := time.Now()
+	sent, err := send(ctx, port)
+	return float64(sent) / time.Since(start).Seconds(), err
+}
+
+// storescu sends over so many associations at once.
+func (b *bench) storescu(ctx context.Context, port, associations int, env []string) (sent int, err error) {
+	g, ctx := errgroup.WithContext(ctx)
 	for i := range associations {
 		folders := b.studies[i : i+1]
 		if associations == 1 {
 			folders = b.studies[:studies/2]
 		}
+		sent += 32 * len(folders)
 		args := append([]string{"-aec", "ICHOR", "+sd", "127.0.0.1", strconv.Itoa(port)}, folders...)
 		g.Go(func() error {
 			send := exec.CommandContext(ctx, "/usr/bin/storescu", args...)
@@ -143,12 +196,7 @@ func (b *bench) receive(ctx context.Context, n node, associations int, env []str
 			return nil
 		})
 	}
-	err = g.Wait()
-	sent := 32 * associations
-	if associations == 1 {
-		sent = 32 * studies / 2
-	}
-	return float64(sent) / time.Since(start).Seconds(), err
+	return sent, g.Wait()
 }
 
 // startNode runs cmd until stop, and returns when its port answers.
