@@ -27,7 +27,7 @@ func openSpool(t *testing.T, dir string) *spool.Spool {
 }
 
 // TestWrongUse runs the program as a user would get it wrong: one clear line on standard error, exit code 2 for wrong
-// usage and 1 for what cannot be done.
+// usage or configuration and 1 for what cannot be done.
 func TestWrongUse(t *testing.T) {
 	lib := library(t)
 	dir := t.TempDir()
@@ -77,8 +77,8 @@ func TestWrongUse(t *testing.T) {
 		{"no patience", []string{"echo", "127.0.0.1:1", "--timeout", "0s"}, 2, "--timeout"},
 		{"no cases asked for", []string{"status", "--limit", "0"}, 2, "--limit"},
 		{"echo without port", []string{"echo", "localhost"}, 2, "host:port"},
-		{"no configuration file", []string{"serve", "--config", filepath.Join(dir, "none.yaml")}, 1, "none.yaml"},
-		{"unknown key", []string{"serve", "--config", unknown}, 1, "lisen"},
+		{"no configuration file", []string{"serve", "--config", filepath.Join(dir, "none.yaml")}, 2, "none.yaml"},
+		{"unknown key", []string{"serve", "--config", unknown}, 2, "lisen"},
 		{"missing model", []string{"models", "verify", "--bundle", filepath.Join(dir, "none"), "--library", lib}, 1, "manifest.json"},
 		{"wrong digest", []string{"models", "verify", "--bundle", damaged, "--library", lib}, 1, "sha256"},
 		{"wrong tensor names", []string{"models", "verify", "--bundle", misnamed, "--library", lib}, 1, "output.name"},

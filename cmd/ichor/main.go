@@ -69,7 +69,7 @@ func oneLine(err error) string {
 	return strings.Join(lines, "; ")
 }
 
-// usageError is a command line that cannot be meant; exit code 2.
+// usageError is a command line or a configuration that cannot be meant; exit code 2, at which systemd does not try again.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }

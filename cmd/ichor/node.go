@@ -90,6 +90,9 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 			return nil, err
 		}
 	}
+	if err := n.forsake(); err != nil {
+		return nil, err
+	}
 	n.deliverer = n.newDeliverer()
 	n.reporter = n.newReporter()
 	if n.server, err = n.newServer(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"ichor/config"
 	"ichor/pipeline/queue"
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
@@ -180,5 +181,52 @@ func TestOrdersFromPages(t *testing.T) {
 		if got := ask(tt.change); got != tt.want {
 			t.Errorf("%s: HTTP %d, want %d", name, got, tt.want)
 		}
+	}
+}
+
+// TestDestinationRemoved: what waits for a destination that is taken out of the configuration is shown, and can be given
+// up, or sent when the destination is back.
+func TestDestinationRemoved(t *testing.T) {
+	pacs := startPACS(t)
+	c := toPACS(t, pacs)
+	c.Destinations = append(c.Destinations, config.Destination{Name: "old", Address: closedAddress(t), AETitle: "OLD"})
+	dir, _ := sampleStudy(t, "normal") // gives SC and SR
+	deliveries := func(n *node, s state.DeliveryState) int {
+		counts, err := n.store.Counts()
+		if err != nil {
+			t.Error(err)
+		}
+		return counts.Deliveries["old"][s]
+	}
+	t.Run("configured", func(t *testing.T) {
+		n := startNode(t, c)
+		send(t, n.dicom.Addr().String(), dir)
+		eventually(t, "two deliveries wait", func() bool { return deliveries(n, state.Pending) == 2 })
+	})
+	both := c.Destinations
+	c.Destinations = both[:1]
+	t.Run("removed", func(t *testing.T) {
+		n := startNode(t, c)
+		letters, err := n.DeadLetters(t.Context())
+		if err != nil || len(letters) != 2 || letters[0].Destination != "old" || !strings.Contains(letters[0].Remedy, "discard") {
+			t.Fatalf("%+v, %v", letters, err)
+		}
+		if code, out, errs := command(t, "status", "--http", n.httpAddr()); code != 0 || !strings.Contains(out, "2 were given up") {
+			t.Errorf("exit code %d\n%s%s", code, out, errs)
+		}
+		if count, err := n.Replay(t.Context(), web.Selection{}); count != 0 || err != nil {
+			t.Errorf("%d replayed to nobody, %v", count, err)
+		}
+		if count, err := n.Discard(t.Context(), web.Selection{IDs: []string{letters[0].ID}}); count != 1 || err != nil {
+			t.Errorf("%d discarded, %v", count, err)
+		}
+	})
+	c.Destinations = both
+	n := startNode(t, c)
+	if count, err := n.Replay(t.Context(), web.Selection{Destination: "old"}); count != 1 || err != nil {
+		t.Errorf("%d replayed, %v", count, err)
+	}
+	if deliveries(n, state.Pending) != 1 || deliveries(n, state.Discarded) != 1 {
+		t.Errorf("%d wait, %d discarded", deliveries(n, state.Pending), deliveries(n, state.Discarded))
 	}
 }

@@ -116,12 +116,49 @@ func (n *node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
 // deliveryID names a delivery without its UID.
 func deliveryID(d state.Delivery) string { return "d" + strconv.FormatUint(d.Number, 10) }
 
+// forsake makes dead letters of what waits for destinations that are no longer configured: nobody would ever send it,
+// and an operator is to see it.
+func (n *node) forsake() error {
+	counts, err := n.store.Counts()
+	if err != nil {
+		return err
+	}
+	for name := range counts.Deliveries {
+		if n.configured(name) {
+			continue
+		}
+		if err := n.store.WaiveCommitment(name, now()); err != nil {
+			return err
+		}
+		waiting, err := n.store.Due(name, now().AddDate(100, 0, 0), counts.Deliveries[name][state.Pending])
+		if err != nil {
+			return err
+		}
+		var given []state.Failure
+		for _, d := range waiting {
+			given = append(given, state.Failure{Key: d.DeliveryKey, Dead: true, Err: deliver.Unknown})
+		}
+		if err := n.store.MarkFailed(given, now()); err != nil {
+			return err
+		}
+		if len(given) > 0 {
+			n.log.Warn("deliveries wait for a destination that is no longer configured; 'ichor dead-letters' lists them", "dest", name, "objects", len(given))
+		}
+	}
+	return nil
+}
+
 // Replay makes deliveries pending again.
 func (n *node) Replay(_ context.Context, s web.Selection) (int, error) {
-	if s.Destination != "" && !slices.ContainsFunc(n.deliverer.Status(), func(d deliver.Status) bool { return d.Name == s.Destination }) {
+	if s.Destination != "" && !n.configured(s.Destination) {
 		return 0, fmt.Errorf("no destination %q in the configuration of the node: %w", s.Destination, state.ErrNotFound)
 	}
-	count, err := n.eachDead(s, func(key state.DeliveryKey) error { return n.store.Replay(key, now()) })
+	count, err := n.eachDead(s, func(key state.DeliveryKey) error {
+		if !n.configured(key.Destination) {
+			return fmt.Errorf("%s: %w", deliver.Unknown, state.ErrTransition)
+		}
+		return n.store.Replay(key, now())
+	})
 	n.deliverer.Wake()
 	return count, err
 }

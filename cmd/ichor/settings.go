@@ -32,7 +32,7 @@ func withSettings(cmd *cobra.Command, keys map[string]string) *settings {
 	return s
 }
 
-// load reads the configuration with the flags that were given on top.
+// load reads the configuration with the flags that were given on top. Whatever is wrong with it is a usageError.
 func (s *settings) load() (config.Config, error) {
 	overrides := map[string]any{}
 	for flag, key := range s.keys {
@@ -40,7 +40,11 @@ func (s *settings) load() (config.Config, error) {
 			overrides[key] = f.Value.String()
 		}
 	}
-	return config.Load(s.file, overrides)
+	c, err := config.Load(s.file, overrides)
+	if err != nil {
+		return c, usageError(oneLine(err))
+	}
+	return c, nil
 }
 
 // engineFlags are the settings of a command that runs networks.

@@ -60,7 +60,15 @@ func newStatus() *cobra.Command {
 		if asJSON {
 			return printJSON(w, cases)
 		}
-		return printCases(w, cases)
+		if err := printCases(w, cases); err != nil {
+			return err
+		}
+		var letters []web.DeadLetter
+		if err := get("http://"+c.HTTP.Listen+"/api/v1/dead-letters", c.HTTP.Token, &letters); err != nil || len(letters) == 0 {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "\n%d were given up: 'ichor dead-letters' lists them\n", len(letters))
+		return err
 	}
 	return cmd
 }

@@ -2,6 +2,9 @@ package deliver
 
 import "strings"
 
+// Unknown is the reason of a delivery that was given up because its destination is gone.
+const Unknown = "the destination is no longer in the configuration"
+
 // Remedy says what helps a delivery that was given up, by the words that were kept of its last attempt. The words are
 // ours and those of standards: what a destination adds is not looked at.
 func Remedy(lastError string) string {
@@ -15,6 +18,8 @@ func Remedy(lastError string) string {
 	}
 	const then = ", then run 'ichor replay'"
 	switch {
+	case has(Unknown):
+		return "put the destination back into the configuration" + then + ", or give it up with 'ichor dead-letters discard'"
 	case has("status 0122H", "status 0118H", "presentation context"):
 		return "set the destination up to store this SOP class" + then
 	case has("status 0124H"):
