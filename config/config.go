@@ -26,6 +26,7 @@ type Config struct {
 	Delivery        Delivery      `mapstructure:"delivery" doc:"How results are sent."`
 	Assembly        Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
 	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
+	Reporting       Reporting     `mapstructure:"reporting" doc:"What the result objects look like."`
 	Queue           Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
 	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are removed this long after the last result was delivered."`
 	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies that came to no end: analysis failed, results with the dead letters or for a destination that is not configured any more."`
@@ -88,6 +89,8 @@ type Destination struct {
 	CA           string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file of the authorities that sign the certificate of url; empty: those of the system."`
 	Associations int    `mapstructure:"associations" sample:"1" doc:"At a time, 1 to 16."`
 	Commitment   bool   `mapstructure:"commitment" sample:"false" doc:"Ask for Storage Commitment; what it does not commit to is sent again. It must know our title, host and port."`
+	Segmentation string `mapstructure:"segmentation" sample:"binary" doc:"binary, which every viewer knows, or labelmap (Label Map Segmentation Storage) for a destination that takes it; without the cavity, which would overlap."`
+	Deflate      bool   `mapstructure:"deflate" sample:"false" doc:"Offer segmentations in Deflated Explicit VR Little Endian as well, used where it accepts that: some tens of times smaller."`
 	Username     string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`
 	Passcode     string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
 }

@@ -5,10 +5,16 @@ import (
 	"net/url"
 )
 
+// LabelMap is the value of Destination.Segmentation for label maps.
+const LabelMap = "labelmap"
+
 // validate wants a DICOM peer or a DICOMweb service, and nothing that only the other has.
 func (d *Destination) validate(key string) error {
 	if d.Associations < 0 || d.Associations > 16 {
 		return fmt.Errorf("%s.associations %d: write 1 to 16", key, d.Associations)
+	}
+	if d.Segmentation != "" && d.Segmentation != "binary" && d.Segmentation != LabelMap {
+		return fmt.Errorf("%s.segmentation %q: write binary or labelmap", key, d.Segmentation)
 	}
 	if d.URL != "" {
 		return d.validateURL(key)
@@ -33,6 +39,8 @@ func (d *Destination) validateURL(key string) error {
 		return fmt.Errorf("%s: give either url, or address and ae_title with what belongs to them", key)
 	case d.Commitment:
 		return fmt.Errorf("%s.commitment: STOW-RS has no Storage Commitment; set it to false", key)
+	case d.Deflate:
+		return fmt.Errorf("%s.deflate: STOW-RS has no negotiation of transfer syntaxes; set it to false", key)
 	case d.TokenFile != "" && d.PasswordFile != "":
 		return fmt.Errorf("%s: give either token_file or password_file", key)
 	case u.Scheme == "http" && (d.CA != "" || d.ServerName != ""):

@@ -38,6 +38,9 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s.passcode: a passcode needs a username", key)
 		}
 	}
+	if err := c.Reporting.validate(); err != nil {
+		return err
+	}
 	if c.HTTP.Listen != "" {
 		if !hostPort(c.HTTP.Listen) {
 			return fmt.Errorf("http.listen %q: write host:port, or leave it empty for none", c.HTTP.Listen)

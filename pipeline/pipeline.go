@@ -87,7 +87,7 @@ func New(o Options) *Analyzer {
 func (a *Analyzer) Analyze(ctx context.Context, study Study) (*Result, error) {
 	r := &Result{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
-		Bundle:   bundleOf(a.o.Bundle),
+		Bundle: bundleOf(a.o.Bundle), Parameters: parameters(a.o.Bundle, a.o.Selection),
 		TimingMS: map[string]int64{},
 	}}
 	err := a.analyze(ctx, study, r)

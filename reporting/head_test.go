@@ -66,9 +66,10 @@ func head(rows, columns, slices int, s stored, bleed []ball) reporting.Report {
 		SeriesInstanceUID: "1.2.826.0.1.3680043.10.1", FrameOfReferenceUID: "1.2.826.0.1.3680043.10.2"}
 	labels, cavity := volume.NewMask(&g), volume.NewMask(&g)
 	f := finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer,
-		Bundle:  finding.Bundle{Name: "ichor-synthetic", Version: "0.1.0", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Caution: "Trained on synthetic heads only."},
-		Series:  &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: slices, SpacingMM: [3]float64{g.SpacingMM[0], g.SpacingMM[1], s.gaps[0]}},
-		Volumes: &finding.Volumes{}}
+		Bundle:     finding.Bundle{Name: "ichor-synthetic", Version: "0.1.0", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Caution: "Trained on synthetic heads only."},
+		Series:     &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: slices, SpacingMM: [3]float64{g.SpacingMM[0], g.SpacingMM[1], s.gaps[0]}},
+		Parameters: map[string]string{"bleed_threshold": "0.35", "precision": "float32"},
+		Volumes:    &finding.Volumes{}}
 	lesion := map[finding.Subtype]*finding.Lesion{}
 	for k := range slices {
 		v.Sources = append(v.Sources, volume.Source{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: dcm.DeriveUID("test head", string(rune('a'+k)))})

@@ -1,9 +1,12 @@
 // Package reporting turns one finding into the objects that a PACS keeps: a Segmentation (reporting/seg), a Secondary
 // Capture series (reporting/sc) and a structured report (reporting/sr). Write makes all of them; deliver sends them.
 //
-//	analyzed, hemorrhage      SEG  SC  SR
+//	analyzed, hemorrhage      SEG  SC  SR  overlay
 //	analyzed, no hemorrhage        SC  SR
 //	refused                            SR, saying why
+//
+// A label map (Options.LabelMap) is a second SEG, with a second SR that refers to it: a destination gets the one pair or
+// the other, as Object.Form says.
 //
 // Nothing here depends on anything but its input: the clock is an option, UIDs are derived from the source series, its
 // images and the bundle digest. The same report under the same clock gives the same bytes.
@@ -11,7 +14,6 @@ package reporting
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"image"
@@ -40,22 +42,21 @@ type Report struct {
 	Header  *dcm.DataSet   // of one image of the analysed series, or of any object of a refused study
 }
 
-// SeriesNumbers are the numbers of our three series; a fixed high block keeps them last in a worklist.
-type SeriesNumbers struct{ SEG, SC, SR int }
-
-// DefaultSeriesNumbers are used where Options leaves them zero.
-func DefaultSeriesNumbers() SeriesNumbers { return SeriesNumbers{SEG: 9001, SC: 9002, SR: 9003} }
-
 // Options are the choices of a site.
 type Options struct {
-	Clock         func() time.Time // content date and time; time.Now if nil
-	SeriesNumbers SeriesNumbers
-	Version       string // of ichor, for Software Versions
-	DeviceSerial  string // Device Serial Number; the beginning of the bundle digest if empty
-	Generation    int    // see iod.Case
+	Clock        func() time.Time // content date and time; time.Now if nil
+	Version      string           // of ichor, for Software Versions
+	DeviceSerial string           // Device Serial Number; the beginning of the bundle digest if empty
+	Generation   int              // see iod.Case
+
+	Looks         iod.Looks       // labels, codes and colours of the segments, where they are not the default
+	Names         iod.SeriesNames // numbers and descriptions of our series, where they are not the default
+	CavitySegment bool            // the segmentation has the intracranial cavity, too, and so is there without hemorrhage
+	LabelMap      bool            // SEG and SR are written once more, with a label map
+	NoOverlay     bool            // the overlay series is left out
 }
 
-// Kind says which of the three objects one is.
+// Kind says what an object is.
 type Kind string
 
 const (
@@ -64,16 +65,29 @@ const (
 	SR  Kind = "SR"
 )
 
+// Form says which destinations an object is for.
+type Form string
+
+const (
+	Any      Form = ""
+	Binary   Form = "binary"
+	LabelMap Form = "labelmap"
+)
+
 // Object is one DICOM object, ready to be written to a file or sent.
 type Object struct {
 	Kind              Kind
-	Name              string // file name relative to an output folder: seg.dcm, sc/1.dcm, sr.dcm
+	Form              Form
+	Name              string // file name relative to an output folder: seg.dcm, sc/1.dcm, sr.dcm, overlay/001.dcm
 	SOPClassUID       string
 	SOPInstanceUID    string
 	SeriesInstanceUID string
 	TransferSyntaxUID string // Explicit VR Little Endian
 	Bytes             []byte // Part 10
 }
+
+// For reports whether the object is for a destination of form f.
+func (o Object) For(f Form) bool { return o.Form == Any || o.Form == f }
 
 // Write makes the objects of r, in the order in which they should be sent: an object comes after all it refers to.
 // Errors are ErrReport, the context's, or those of the writer.
@@ -82,23 +96,13 @@ func Write(ctx context.Context, r Report, o Options) ([]Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := o.SeriesNumbers.orDefault()
-	var out []Object
-	add := func(kind Kind, name string, d *dcm.DataSet) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		obj, err := encode(kind, name, d)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		out = append(out, obj)
-		return nil
+	w := &writer{ctx: ctx}
+	form := Any
+	if c.Segmented() && o.LabelMap {
+		form = Binary
 	}
-	if len(c.Segments()) > 0 {
-		if err := add(SEG, "seg.dcm", seg.DataSet(c, n.SEG)); err != nil {
-			return nil, err
-		}
+	if c.Segmented() {
+		w.add(SEG, form, "seg.dcm", seg.DataSet(c))
 	}
 	if c.Finding.Status == finding.Analyzed {
 		pages, err := sc.Pages(ctx, c)
@@ -106,15 +110,54 @@ func Write(ctx context.Context, r Report, o Options) ([]Object, error) {
 			return nil, fmt.Errorf("secondary capture: %w", err)
 		}
 		for i, p := range pages {
-			if err := add(SC, fmt.Sprintf("sc/%d.dcm", i+1), sc.DataSet(c, n.SC, i+1, p)); err != nil {
-				return nil, err
-			}
+			w.add(SC, Any, fmt.Sprintf("sc/%d.dcm", i+1), sc.DataSet(c, i+1, p))
 		}
 	}
-	if err := add(SR, "sr.dcm", sr.DataSet(c, n.SR)); err != nil {
-		return nil, err
+	w.add(SR, form, "sr.dcm", sr.DataSet(c))
+	if form == Binary {
+		c := c.AsLabelMap()
+		if c.Segmented() {
+			w.add(SEG, LabelMap, "seg-labelmap.dcm", seg.DataSet(c))
+		}
+		w.add(SR, LabelMap, "sr-labelmap.dcm", sr.DataSet(c))
 	}
-	return out, nil
+	if len(c.Segments()) > 0 && !o.NoOverlay {
+		n := 0
+		for p, err := range sc.Overlay(ctx, c) {
+			if err != nil {
+				return nil, fmt.Errorf("overlay: %w", err)
+			}
+			n++
+			w.add(SC, Any, fmt.Sprintf("overlay/%03d.dcm", n), sc.DataSet(c, n, p))
+		}
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return w.objects, nil
+}
+
+// writer encodes objects, until the first error.
+type writer struct {
+	ctx     context.Context
+	objects []Object
+	err     error
+}
+
+func (w *writer) add(kind Kind, form Form, name string, d *dcm.DataSet) {
+	if w.err == nil {
+		w.err = w.ctx.Err()
+	}
+	if w.err != nil {
+		return
+	}
+	o, err := encode(kind, name, d)
+	if err != nil {
+		w.err = fmt.Errorf("%s: %w", name, err)
+		return
+	}
+	o.Form = form
+	w.objects = append(w.objects, o)
 }
 
 // Overlay draws the summary page of an analysed study, the first image of the SC series, for people.
@@ -144,12 +187,8 @@ func newCase(r Report, o Options) (*iod.Case, error) {
 		clock = time.Now
 	}
 	return iod.New(iod.Case{Finding: r.Finding, Volume: r.Volume, Labels: r.Labels, Cavity: r.Cavity, Header: r.Header,
-		Time: clock(), Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation})
-}
-
-func (n SeriesNumbers) orDefault() SeriesNumbers {
-	d := DefaultSeriesNumbers()
-	return SeriesNumbers{SEG: cmp.Or(n.SEG, d.SEG), SC: cmp.Or(n.SC, d.SC), SR: cmp.Or(n.SR, d.SR)}
+		Time: clock(), Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation,
+		Looks: o.Looks, Names: o.Names, CavitySegment: o.CavitySegment})
 }
 
 func encode(kind Kind, name string, d *dcm.DataSet) (Object, error) {

@@ -27,7 +27,7 @@ func newAnalyze() *cobra.Command {
 		Use:   "analyze DIR --out DIR",
 		Short: "Analyse the DICOM files of a folder, without a network",
 		Long: "analyze reads the DICOM files below DIR, chooses the head CT series, and writes seg.dcm, sc/*.dcm, sr.dcm,\n" +
-			"overlay.png and finding.json: what a node would send to the PACS. A study that cannot be read\n" +
+			"overlay/*.dcm, overlay.png and finding.json: what a node would send to the PACS. A study that cannot be read\n" +
 			"is a result too: sr.dcm and finding.json say why, and the exit code is 0.\n\n" + finding.Disclaimer,
 		Example: "  ichor analyze study/ --out results/\n  ichor analyze study/ --out results/ --json",
 		Args:    cobra.ExactArgs(1),
@@ -51,7 +51,7 @@ func newAnalyze() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := writeResults(cmd.Context(), out, result, objects); err != nil {
+		if err := writeResults(cmd.Context(), out, result, objects, reportingOptions(c)); err != nil {
 			return err
 		}
 		if asJSON {
@@ -94,14 +94,14 @@ func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*p
 	if err := errors.Join(err, e.Close()); err != nil {
 		return nil, nil, err
 	}
-	objects, err := reporting.Write(ctx, report(result), reporting.Options{Version: version})
+	objects, err := reporting.Write(ctx, report(result), reportingOptions(c))
 	return result, objects, err
 }
 
 // writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
 // that stayed would look like one of this study.
-func writeResults(ctx context.Context, out string, result *pipeline.Result, objects []reporting.Object) error {
-	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "overlay.png", "finding.json"} {
+func writeResults(ctx context.Context, out string, result *pipeline.Result, objects []reporting.Object, o reporting.Options) error {
+	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "seg-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
 		if err := removeFiles(out, name); err != nil {
 			return err
 		}
@@ -109,16 +109,16 @@ func writeResults(ctx context.Context, out string, result *pipeline.Result, obje
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("results folder: %w; choose one that this user may write with --out", err)
 	}
-	for _, o := range objects {
-		path := filepath.Join(out, o.Name)
+	for _, object := range objects {
+		path := filepath.Join(out, object.Name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, o.Bytes, 0o644); err != nil {
+		if err := os.WriteFile(path, object.Bytes, 0o644); err != nil {
 			return err
 		}
 	}
-	if err := writeOverlay(ctx, filepath.Join(out, "overlay.png"), result); err != nil {
+	if err := writeOverlay(ctx, filepath.Join(out, "overlay.png"), result, o); err != nil {
 		return err
 	}
 	f, err := os.Create(filepath.Join(out, "finding.json"))

@@ -194,24 +194,28 @@ func (n *node) delivered(ctx context.Context, id state.CaseID, beat func()) (sta
 	}
 }
 
-// show names the received objects and turns the first secondary capture into a PNG.
+// show names the received objects, of a series the first, and turns the first secondary capture into a PNG.
 func (d demo) show(objects []receiver.Object) error {
 	kinds := map[string]string{
 		dcm.SegmentationStorage: "SEG", dcm.SecondaryCaptureImageStorage: "SC", dcm.Comprehensive3DSRStorage: "SR",
 	}
-	drawn := false
+	count := map[string]int{}
 	for _, o := range objects {
-		fmt.Fprintf(d.w, "%-7s %s\n", kinds[o.SOPClassUID], o.Path)
-		if o.SOPClassUID == dcm.SecondaryCaptureImageStorage && !drawn {
+		kind := kinds[o.SOPClassUID]
+		count[kind]++
+		if count[kind] > 1 {
+			continue
+		}
+		fmt.Fprintf(d.w, "%-7s %s\n", kind, o.Path)
+		if kind == "SC" {
 			path := filepath.Join(d.out, "summary.png")
 			if err := captureToPNG(o.Path, path); err != nil {
 				return err
 			}
-			drawn = true
 			fmt.Fprintf(d.w, "%-7s %s\n", "PNG", path)
 		}
 	}
-	fmt.Fprintln(d.w)
+	fmt.Fprintf(d.w, "%-7s %d more secondary captures: key slices, and every slice with the overlay\n\n", "", count["SC"]-1)
 	return nil
 }
 

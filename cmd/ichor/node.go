@@ -149,7 +149,7 @@ func (n *node) newDeliverer() *deliver.Deliverer {
 	for _, d := range n.config.Destinations {
 		destinations = append(destinations, deliver.Destination{
 			Name: d.Name, Address: d.Address, CalledAE: d.AETitle, CallingAE: n.config.DICOM.AETitle, URL: d.URL,
-			Associations: d.Associations, Commitment: d.Commitment,
+			Associations: d.Associations, Commitment: d.Commitment, Deflate: d.Deflate,
 		})
 	}
 	c := n.config.Delivery

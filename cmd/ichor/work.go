@@ -131,7 +131,7 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	objects, err := reporting.Write(ctx, report(result), reporting.Options{Version: version})
+	objects, err := reporting.Write(ctx, report(result), reportingOptions(n.config))
 	if err != nil {
 		return finding.Finding{}, err
 	}
@@ -175,6 +175,9 @@ func (n *node) saveResults(id state.CaseID, objects []reporting.Object, p state.
 			return nil, fmt.Errorf("result: %w", err)
 		}
 		for _, d := range n.config.Destinations {
+			if !o.For(formOf(d)) {
+				continue
+			}
 			deliveries = append(deliveries, state.Delivery{
 				DeliveryKey: state.DeliveryKey{SOPInstanceUID: o.SOPInstanceUID, Destination: d.Name},
 				Kind:        string(o.Kind), SOPClassUID: o.SOPClassUID, TransferSyntaxUID: o.TransferSyntaxUID,
@@ -230,7 +233,7 @@ func report(r *pipeline.Result) reporting.Report {
 }
 
 // writeOverlay writes the summary picture for people, where there is one.
-func writeOverlay(ctx context.Context, path string, r *pipeline.Result) error {
+func writeOverlay(ctx context.Context, path string, r *pipeline.Result, o reporting.Options) error {
 	if r.Finding.Status == finding.Refused {
 		return nil
 	}
@@ -238,5 +241,5 @@ func writeOverlay(ctx context.Context, path string, r *pipeline.Result) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(reporting.WritePNG(ctx, f, report(r), reporting.Options{Version: version}), f.Close())
+	return errors.Join(reporting.WritePNG(ctx, f, report(r), o), f.Close())
 }

@@ -65,13 +65,17 @@ const (
 
 // Finding is the result of one analysis of one study.
 type Finding struct {
-	Status     Status           `json:"status"`
-	Code       string           `json:"code,omitempty"`   // refusals: a stable word, see selection
-	Reason     string           `json:"reason,omitempty"` // refusals: a sentence for the operator
-	Disclaimer string           `json:"disclaimer"`
-	Study      Study            `json:"study"`
-	Series     *Series          `json:"series,omitempty"`
-	Bundle     Bundle           `json:"bundle"`
+	Status     Status  `json:"status"`
+	Code       string  `json:"code,omitempty"`   // refusals: a stable word, see selection
+	Reason     string  `json:"reason,omitempty"` // refusals: a sentence for the operator
+	Disclaimer string  `json:"disclaimer"`
+	Study      Study   `json:"study"`
+	Series     *Series `json:"series,omitempty"`
+	Bundle     Bundle  `json:"bundle"`
+
+	// Parameters are the settings that the result depends on, by name: thresholds, precision, limits of the selection.
+	Parameters map[string]string `json:"parameters,omitempty"`
+
 	Volumes    *Volumes         `json:"volumes_ml,omitempty"`
 	Range      *Range           `json:"volumes_range_ml,omitempty"`
 	CavityML   float64          `json:"cavity_ml,omitempty"`

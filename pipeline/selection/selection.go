@@ -24,7 +24,8 @@ type Options struct {
 	BoneKernel    bool    // the same for one with a sharp kernel
 }
 
-func (o Options) orDefault() Options {
+// WithDefaults fills in what is left zero.
+func (o Options) WithDefaults() Options {
 	o.MinSlices, o.MinCoverageMM = cmp.Or(o.MinSlices, 10), cmp.Or(o.MinCoverageMM, 80)
 	o.MaxAngleDeg, o.MaxVoxels = cmp.Or(o.MaxAngleDeg, 35), cmp.Or(o.MaxVoxels, 200e6)
 	return o
@@ -48,7 +49,7 @@ type Choice struct {
 // Choose looks at the headers of all objects of a study. An object without SeriesInstanceUID belongs to a series of its
 // own name, the empty one.
 func Choose(headers []*dcm.DataSet, o Options) Choice {
-	o = o.orDefault()
+	o = o.WithDefaults()
 	var out Choice
 	var refusals []staged
 	for _, images := range bySeries(headers) {

@@ -49,6 +49,8 @@ type Destination struct {
 	ReportWait time.Duration
 	CommitWait time.Duration
 
+	Deflate bool // segmentations are offered in Deflated Explicit VR Little Endian as well, which is preferred then
+
 	ConnectTimeout  time.Duration // 0: the default of dimse
 	ResponseTimeout time.Duration // 0: the default of dimse
 }

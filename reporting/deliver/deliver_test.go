@@ -288,28 +288,44 @@ func TestStateThatCannotBeWritten(t *testing.T) {
 }
 
 func TestContexts(t *testing.T) {
-	seg := state.Delivery{SOPClassUID: dcm.SegmentationStorage, TransferSyntaxUID: dcm.DeflatedExplicitVRLittleEndian}
+	seg := state.Delivery{SOPClassUID: dcm.SegmentationStorage, TransferSyntaxUID: dcm.ExplicitVRLittleEndian}
 	sr := state.Delivery{SOPClassUID: dcm.Comprehensive3DSRStorage, TransferSyntaxUID: dcm.ExplicitVRLittleEndian}
-	var got []string
-	for _, c := range contexts([]state.Delivery{seg, sr, seg, sr}) {
-		if len(c.TransferSyntaxes) != 1 || int(c.ID) != 2*len(got)+1 {
-			t.Errorf("%+v", c)
-		}
-		got = append(got, c.AbstractSyntax+" "+c.TransferSyntaxes[0])
-	}
-	want := []string{
-		dcm.SegmentationStorage + " " + dcm.DeflatedExplicitVRLittleEndian,
+	deflated := dcm.SegmentationStorage + " " + dcm.DeflatedExplicitVRLittleEndian
+	plain := []string{
 		dcm.SegmentationStorage + " " + dcm.ExplicitVRLittleEndian,
 		dcm.SegmentationStorage + " " + dcm.ImplicitVRLittleEndian,
 		dcm.Comprehensive3DSRStorage + " " + dcm.ExplicitVRLittleEndian,
 		dcm.Comprehensive3DSRStorage + " " + dcm.ImplicitVRLittleEndian,
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-	a := &association{n: &node{}}
-	if ts, err := choose(a, seg); ts != dcm.ExplicitVRLittleEndian || err != nil {
-		t.Errorf("chose %s, %v", ts, err)
+	for _, test := range []struct {
+		deflate  bool
+		want     []string
+		accepted []string
+		refused  int
+		chosen   string
+	}{
+		{false, plain, []string{dcm.ImplicitVRLittleEndian, dcm.ExplicitVRLittleEndian}, 0, dcm.ExplicitVRLittleEndian},
+		{true, append([]string{deflated}, plain...), []string{dcm.ImplicitVRLittleEndian, dcm.ExplicitVRLittleEndian}, 0, dcm.ExplicitVRLittleEndian},
+		{true, append([]string{deflated}, plain...), []string{dcm.ExplicitVRLittleEndian, dcm.DeflatedExplicitVRLittleEndian}, 0, dcm.DeflatedExplicitVRLittleEndian},
+		{true, append([]string{deflated}, plain...), []string{dcm.ExplicitVRLittleEndian, dcm.DeflatedExplicitVRLittleEndian}, 1, dcm.ExplicitVRLittleEndian},
+	} {
+		l := &line{dest: Destination{Deflate: test.deflate}}
+		var got []string
+		for _, c := range l.contexts([]state.Delivery{seg, sr, seg, sr}) {
+			if len(c.TransferSyntaxes) != 1 || int(c.ID) != 2*len(got)+1 {
+				t.Errorf("%+v", c)
+			}
+			got = append(got, c.AbstractSyntax+" "+c.TransferSyntaxes[0])
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("deflate %v: %q", test.deflate, got)
+		}
+		a := &association{n: &node{accepted: func(string) []string { return test.accepted }}}
+		d := seg
+		d.Refused = test.refused
+		if ts, err := l.choose(a, d); ts != test.chosen || err != nil {
+			t.Errorf("deflate %v, accepted %q: chose %s, %v", test.deflate, test.accepted, ts, err)
+		}
 	}
 }
 

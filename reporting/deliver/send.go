@@ -20,7 +20,7 @@ var errNoContext = errors.New("presentation context not accepted; set the destin
 
 // attempt opens one association, sends a batch over it, and asks for commitment.
 func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
-	offer, heard := contexts(batch), false
+	offer, heard := l.contexts(batch), false
 	if l.dest.Commitment {
 		offer = append(offer, ul.ProposedContext{ID: byte(2*len(offer) + 1), AbstractSyntax: dcm.StorageCommitmentPushModel, TransferSyntaxes: informationSyntaxes})
 	}
@@ -98,7 +98,7 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 	if now, err := l.opts.State.Delivery(d.DeliveryKey); err == nil && now.State != state.Pending {
 		return proceed // superseded while the others were sent
 	}
-	transferSyntax, err := choose(peer, d)
+	transferSyntax, err := l.choose(peer, d)
 	if err != nil {
 		l.refused(d, err, refused, 0)
 		return proceed
@@ -193,22 +193,25 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// syntaxes lists the transfer syntaxes an object may be sent in, the best first: as its file is, then those that a
-// destination must know one of (PS3.5 §10.1).
-func syntaxes(d state.Delivery) []string {
+// syntaxes lists the transfer syntaxes an object may be sent in, the best first: a segmentation deflated, where that is
+// asked for; as its file is; then those that a destination must know one of (PS3.5 §10.1).
+func (l *line) syntaxes(d state.Delivery) []string {
 	list := []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}
 	if ts := d.TransferSyntaxUID; ts != "" && ts != list[0] {
 		list = append([]string{ts}, slices.DeleteFunc(list, func(s string) bool { return s == ts })...)
+	}
+	if l.dest.Deflate && (d.SOPClassUID == dcm.SegmentationStorage || d.SOPClassUID == dcm.LabelMapSegmentationStorage) {
+		list = append([]string{dcm.DeflatedExplicitVRLittleEndian}, list...)
 	}
 	return list
 }
 
 // contexts proposes each SOP class of a batch once for each transfer syntax: of several in one context the acceptor
 // would choose, and many choose Implicit VR.
-func contexts(batch []state.Delivery) []ul.ProposedContext {
+func (l *line) contexts(batch []state.Delivery) []ul.ProposedContext {
 	var list []ul.ProposedContext
 	for _, d := range batch {
-		for _, ts := range syntaxes(d) {
+		for _, ts := range l.syntaxes(d) {
 			known := slices.ContainsFunc(list, func(c ul.ProposedContext) bool {
 				return c.AbstractSyntax == d.SOPClassUID && c.TransferSyntaxes[0] == ts
 			})
@@ -222,9 +225,9 @@ func contexts(batch []state.Delivery) []ul.ProposedContext {
 
 // choose returns the best transfer syntax that the peer accepted for an object; for one that it refused, the next best:
 // it may have accepted what it cannot read.
-func choose(peer Peer, d state.Delivery) (string, error) {
+func (l *line) choose(peer Peer, d state.Delivery) (string, error) {
 	accepted := peer.Accepted(d.SOPClassUID)
-	usable := slices.DeleteFunc(syntaxes(d), func(ts string) bool { return !slices.Contains(accepted, ts) })
+	usable := slices.DeleteFunc(l.syntaxes(d), func(ts string) bool { return !slices.Contains(accepted, ts) })
 	if len(usable) == 0 {
 		return "", fmt.Errorf("%s: %w", dcm.UIDName(d.SOPClassUID), errNoContext)
 	}

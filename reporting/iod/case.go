@@ -35,6 +35,12 @@ type Case struct {
 	// its UID.
 	Generation int
 
+	Looks    Looks       // of segments, where they are not the default
+	Names    SeriesNames // of our series, where they are not the default
+	LabelMap bool        // the segmentation is a label map, and the report refers to that one
+
+	CavitySegment bool // the segmentation has the cavity, too, unless it is a label map, in which segments cannot overlap
+
 	study  string
 	series []string // what UIDs are derived from that stay when images are added
 	key    []string // what all others are derived from
@@ -83,6 +89,13 @@ func (c *Case) generation(key []string) []string {
 		key = append(key, "generation", strconv.Itoa(c.Generation))
 	}
 	return key
+}
+
+// AsLabelMap is the same case with its segmentation as a label map.
+func (c *Case) AsLabelMap() *Case {
+	m := *c
+	m.LabelMap = true
+	return &m
 }
 
 func (c *Case) fits() error {
@@ -136,12 +149,28 @@ func (c *Case) DeviceUID() string {
 	return dcm.DeriveUID("ichor", "device", c.Serial, c.Finding.Bundle.Digest)
 }
 
-// TrackingUID and TrackingID name the same hemorrhage in SEG and SR (PS3.3 §C.8.20.2, PS3.16 TID 1411).
-func (c *Case) TrackingUID(s finding.Subtype) string { return c.LastingUID("tracking", s.String()) }
-func (c *Case) TrackingID(s finding.Subtype) string  { return "ichor " + s.String() }
+// Tracking names one thing in SEG and SR (PS3.3 §C.8.20.2, PS3.16 TID 4108), lasting: a hemorrhage stays the same when more
+// slices of it arrive.
+func (c *Case) Tracking(what string) (id, uid string) {
+	return "ichor " + what, c.LastingUID("tracking", what)
+}
 
 // Segments lists the subtypes that have voxels, in value order: segment n of the SEG is element n-1.
 func (c *Case) Segments() []finding.Subtype { return c.segments }
+
+// CavityNumber is the number of the segment of the intracranial cavity, behind those of the subtypes, where there is one.
+func (c *Case) CavityNumber() (number int, ok bool) {
+	return len(c.segments) + 1, c.CavitySegment && !c.LabelMap && c.Finding.CavityML > 0 && c.Cavity != nil
+}
+
+// IntracranialCavity is what is tracked beside the subtypes.
+const IntracranialCavity = "intracranial cavity"
+
+// Segmented reports whether there is a segmentation at all.
+func (c *Case) Segmented() bool {
+	_, cavity := c.CavityNumber()
+	return cavity || len(c.segments) > 0
+}
 
 // OnSlice reports whether a subtype has voxels on slice k.
 func (c *Case) OnSlice(s finding.Subtype, k int) bool { return c.present[k][s] }

@@ -1,9 +1,6 @@
 package iod
 
-import (
-	"ichor/pipeline/finding"
-	"ichor/scp/dcm"
-)
+import "ichor/scp/dcm"
 
 // Code is a coded concept (PS3.3 §8.8).
 type Code struct{ Value, Scheme, Meaning string }
@@ -17,13 +14,11 @@ func (c Code) Item() *dcm.DataSet {
 	return d
 }
 
-// The one table of codes: all that SEG, SC and SR say in codes (PS3.16 §D and context groups). Read-only.
-//
-// The subtypes share one type code, Hemorrhage, which is the only hemorrhage of CID 7151 and CID 7159; what tells them
-// apart is the anatomy (FindingSite), the label and the tracking identifier. SNOMED CT has finer concepts, but public
-// sources disagree on those for intraventricular and epidural hemorrhage.
+// The one table of codes: all that SEG, SC and SR say in codes (PS3.16 §D and context groups), but for what a site
+// says otherwise in Looks. Read-only.
 var (
 	MorphologicallyAbnormalStructure = Code{"49755003", "SCT", "Morphologically Abnormal Structure"} // CID 7150
+	AnatomicalStructure              = Code{"123037004", "SCT", "Anatomical Structure"}              // CID 7150
 	Hemorrhage                       = Code{"50960005", "SCT", "Hemorrhage"}                         // CID 7151
 	IntracranialHemorrhage           = Code{"1386000", "SCT", "Intracranial hemorrhage"}
 	Brain                            = Code{"12738006", "SCT", "Brain"}
@@ -71,24 +66,10 @@ var (
 	SourceSeries             = Code{"121232", "DCM", "Source series for segmentation"}
 	AlgorithmName            = Code{"111001", "DCM", "Algorithm Name"}
 	AlgorithmVersion         = Code{"111003", "DCM", "Algorithm Version"}
+	AlgorithmParameters      = Code{"111002", "DCM", "Algorithm Parameters"}
 	Comment                  = Code{"121106", "DCM", "Comment"}
 	ProcessingSummary        = Code{"111017", "DCM", "CAD Processing and Findings Summary"}
 	SucceededWithoutFindings = Code{"111241", "DCM", "All algorithms succeeded; without findings"} // CID 6047
 	SucceededWithFindings    = Code{"111242", "DCM", "All algorithms succeeded; with findings"}
 	NoneSucceededNoFindings  = Code{"111245", "DCM", "No algorithms succeeded; without findings"}
 )
-
-// Site is where a subtype lies (PS3.16 CID 7151, 7153).
-func Site(s finding.Subtype) Code {
-	switch s {
-	case finding.IVH:
-		return BrainVentricle
-	case finding.SAH:
-		return SubarachnoidSpace
-	case finding.SDH, finding.EDH:
-		return DuraMater
-	case finding.ICH:
-		return CranialCavity
-	}
-	return Brain
-}

@@ -38,13 +38,13 @@ func TestValidTime(t *testing.T) {
 // The palette comes back from CIELab as viewers compute it, and no two subtypes look alike.
 func TestPalette(t *testing.T) {
 	for i, s := range finding.Subtypes {
-		c := Color(s)
+		c := DefaultLook(s.String()).Color
 		if back := fromCIELab(CIELab(c)); distance(back, c) > 2 {
 			t.Errorf("%s: %v comes back as %v", s, c, back)
 		}
 		for _, o := range finding.Subtypes[:i] {
-			if distance(c, Color(o)) < 60 {
-				t.Errorf("%s and %s are %.0f apart", s, o, distance(c, Color(o)))
+			if distance(c, DefaultLook(o.String()).Color) < 60 {
+				t.Errorf("%s and %s are %.0f apart", s, o, distance(c, DefaultLook(o.String()).Color))
 			}
 		}
 	}

@@ -6,12 +6,8 @@ import (
 	"time"
 	"unicode"
 
-	"ichor/pipeline/finding"
 	"ichor/scp/dcm"
 )
-
-// Manufacturer is ours, in every object.
-const Manufacturer = "ichor"
 
 // Patient fills the Patient module (PS3.3 §C.7.1.1) from the source header. Identifiers and the name are copied as they
 // stand; a date, time or code string that its VR forbids is left empty rather than passed on.
@@ -51,68 +47,18 @@ func (c *Case) Study(d *dcm.DataSet) {
 	}
 }
 
-// Series fills the General Series module (PS3.3 §C.7.3.1). Modality is also the word in the description. An SR has its
-// own series module without Body Part Examined (PS3.3 §C.17.1) and passes image = false.
-func (c *Case) Series(d *dcm.DataSet, modality, word string, number int, image bool) {
-	d.SetStrings(dcm.Modality, "CS", modality)
-	d.SetStrings(dcm.SeriesInstanceUID, "UI", c.SeriesUID(word))
-	d.SetStrings(dcm.SeriesNumber, "IS", fmt.Sprint(number))
-	now := c.now()
-	d.SetStrings(dcm.SeriesDate, "DA", now.Format("20060102"))
-	d.SetStrings(dcm.SeriesTime, "TM", now.Format("150405"))
-	d.SetStrings(dcm.SeriesDescription, "LO", c.SeriesDescription(word))
-	if image {
-		d.SetStrings(dcm.BodyPartExamined, "CS", "HEAD")
-	} else {
-		d.SetSequence(dcm.ReferencedPerformedProcedureStepSequence)
-	}
-}
-
-// SeriesUID and InstanceUID name the series of one kind of object, and its n-th instance. An updated result has other
-// instances in the same series.
-func (c *Case) SeriesUID(word string) string          { return c.LastingUID(word, "series") }
-func (c *Case) InstanceUID(word string, n int) string { return c.UID(word, "instance", fmt.Sprint(n)) }
-
-// SeriesDescription tells a reader in a hanging list what this is, from what, and what it is not.
-func (c *Case) SeriesDescription(word string) string {
-	return Text(fmt.Sprintf("AI ICH %s %s %s RUO", word, c.Finding.Bundle.Name, c.Finding.Bundle.Version), 64)
-}
-
-// Equipment fills the General and Enhanced General Equipment modules (PS3.3 §C.7.5.1, §C.7.5.2) and names the networks
-// as contributing equipment (§C.12.1). No institution is named: the images already say where they were made.
-func (c *Case) Equipment(d *dcm.DataSet) {
-	b := c.Finding.Bundle
-	d.SetStrings(dcm.Manufacturer, "LO", Manufacturer)
-	d.SetStrings(dcm.ManufacturerModelName, "LO", c.Model())
-	d.SetStrings(dcm.DeviceSerialNumber, "LO", c.Serial)
-	d.SetStrings(dcm.SoftwareVersions, "LO", c.Version, b.Name+" "+b.Version)
-
-	e := &dcm.DataSet{}
-	e.SetSequence(dcm.PurposeOfReferenceCodeSequence, ProcessingEquipment.Item())
-	e.SetStrings(dcm.Manufacturer, "LO", Manufacturer)
-	e.SetStrings(dcm.ManufacturerModelName, "LO", b.Name)
-	e.SetStrings(dcm.SoftwareVersions, "LO", b.Version)
-	if digest := Text(b.Digest, 64); digest != "" {
-		e.SetStrings(dcm.DeviceSerialNumber, "LO", digest)
-	}
-	e.SetStrings(dcm.ContributionDateTime, "DT", c.now().Format("20060102150405-0700"))
-	e.SetStrings(dcm.ContributionDescription, "ST", fmt.Sprintf("Model bundle %s version %s, sha256 of its manifest %s. %s",
-		b.Name, b.Version, b.Digest, finding.Disclaimer))
-	d.SetSequence(dcm.ContributingEquipmentSequence, e)
-}
-
-// Model is the model name of the device.
-func (c *Case) Model() string { return "ichor intracranial hemorrhage" }
-
-// FrameOfReference fills the module of that name (PS3.3 §C.7.4.1) with the frame of the source; a source without one gets
-// one of its own, derived.
+// FrameOfReference fills the module of that name (PS3.3 §C.7.4.1).
 func (c *Case) FrameOfReference(d *dcm.DataSet) {
-	uid := c.Volume.FrameOfReferenceUID
-	if !dcm.PlausibleUID(uid) {
-		uid = c.LastingUID("frame of reference")
-	}
-	d.SetStrings(dcm.FrameOfReferenceUID, "UI", uid)
+	d.SetStrings(dcm.FrameOfReferenceUID, "UI", c.FrameOfReferenceUID())
 	c.copyText(d, dcm.PositionReferenceIndicator, "LO")
+}
+
+// FrameOfReferenceUID is that of the source; a source without one gets one of its own, derived.
+func (c *Case) FrameOfReferenceUID() string {
+	if uid := c.Volume.FrameOfReferenceUID; dcm.PlausibleUID(uid) {
+		return uid
+	}
+	return c.LastingUID("frame of reference")
 }
 
 // SOPCommon fills the SOP Common module (PS3.3 §C.12.1) and the content date, time and instance number that all three

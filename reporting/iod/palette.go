@@ -3,29 +3,7 @@ package iod
 import (
 	"image/color"
 	"math"
-
-	"ichor/pipeline/finding"
 )
-
-// Color is the colour of a subtype everywhere: on the SC pages, in the SEG, on the dashboard. The five are those of
-// Okabe and Ito that differ for readers with any colour vision and stand out from grey.
-func Color(s finding.Subtype) color.RGBA {
-	switch s {
-	case finding.IPH:
-		return color.RGBA{230, 85, 13, 255} // vermilion
-	case finding.IVH:
-		return color.RGBA{86, 180, 233, 255} // sky blue
-	case finding.SAH:
-		return color.RGBA{240, 228, 66, 255} // yellow
-	case finding.SDH:
-		return color.RGBA{0, 178, 130, 255} // bluish green
-	case finding.EDH:
-		return color.RGBA{214, 110, 178, 255} // reddish purple
-	case finding.ICH:
-		return color.RGBA{230, 159, 0, 255} // orange
-	}
-	return color.RGBA{190, 190, 190, 255}
-}
 
 // CIELab is c as Recommended Display CIELab Value: L* from 0..100 and a*, b* from -128..127 scaled to 0..65535
 // (PS3.3 §C.10.7.1.1). The white point is that of sRGB, D65, which the viewers assume when they turn it back.

@@ -8,15 +8,10 @@ const maxKeySlices = 6
 // keySlices chooses the slices to show, feet to head: through the extent of the hemorrhage in even parts, of each part
 // the slice with the largest area. Without hemorrhage it takes even steps through the cavity.
 func keySlices(c *iod.Case) []int {
-	area := make([]int, c.Volume.Slices())
+	areas := make([]int, c.Volume.Slices())
 	var bleeding []int
-	for k := range area {
-		for _, l := range c.Labels.Slice(k) {
-			if l != 0 {
-				area[k]++
-			}
-		}
-		if area[k] > 0 {
+	for k := range areas {
+		if areas[k] = area(c, k); areas[k] > 0 {
 			bleeding = append(bleeding, k)
 		}
 	}
@@ -29,7 +24,7 @@ func keySlices(c *iod.Case) []int {
 		part := bleeding[i*len(bleeding)/n : (i+1)*len(bleeding)/n]
 		out[i] = part[0]
 		for _, k := range part {
-			if area[k] > area[out[i]] {
+			if areas[k] > areas[out[i]] {
 				out[i] = k
 			}
 		}
@@ -66,4 +61,15 @@ func representative(c *iod.Case) []int {
 		out[i] = first + (2*i+1)*(last-first+1)/(2*n)
 	}
 	return out
+}
+
+// area is how many pixels of slice k are hemorrhage.
+func area(c *iod.Case, k int) int {
+	n := 0
+	for _, l := range c.Labels.Slice(k) {
+		if l != 0 {
+			n++
+		}
+	}
+	return n
 }

@@ -1,5 +1,6 @@
 // Package sc writes the Secondary Capture series (PS3.3 §A.8) for viewers that show nothing else: a summary page, then
-// each key slice on a page of its own. What a page says stands in its pixels; no patient name or date is among them.
+// each key slice on a page of its own; and beside them the overlay, the slices one by one to scroll through. What a page
+// says stands in its pixels; no patient name or date is among them.
 package sc
 
 import (
@@ -12,8 +13,11 @@ import (
 	"ichor/scp/dcm"
 )
 
-// word names the objects in derived UIDs and in the series description.
-const word = "SC"
+// What names the objects of each series in derived UIDs and in the series description.
+const (
+	pages   = "SC"
+	overlay = "overlay"
+)
 
 // Page is one image of the series.
 type Page struct {
@@ -22,6 +26,9 @@ type Page struct {
 	Note   string // Image Comments
 
 	Orientation []string // patient directions of a row and a column; none where the page is more than one slice
+
+	series string
+	plane  *plane // of an overlay
 }
 
 // Pages draws all pages of c: the summary, then one a key slice where there is hemorrhage.
@@ -31,7 +38,7 @@ func Pages(ctx context.Context, c *iod.Case) ([]Page, error) {
 		return nil, err
 	}
 	keys := keySlices(c)
-	out := []Page{{Image: summary, Slices: keys, Note: "Summary. " + finding.Disclaimer}}
+	out := []Page{{series: pages, Image: summary, Slices: keys, Note: "Summary. " + finding.Disclaimer}}
 	if len(c.Segments()) == 0 {
 		return out, nil
 	}
@@ -44,7 +51,7 @@ func Pages(ctx context.Context, c *iod.Case) ([]Page, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Page{Image: img, Slices: []int{k}, Orientation: []string{direction(v.right), direction(v.down)},
+		out = append(out, Page{series: pages, Image: img, Slices: []int{k}, Orientation: []string{direction(v.right), direction(v.down)},
 			Note: fmt.Sprintf("Slice %s. %s", sliceName(c, k), finding.Disclaimer)})
 	}
 	return out, nil
@@ -63,7 +70,7 @@ func slicePage(c *iod.Case, v *view, k int) (*image.RGBA, error) {
 	y := r.Min.Y + 80
 	for _, s := range c.Segments() {
 		if c.OnSlice(s, k) {
-			p.fill(image.Rect(margin, y-14, margin+16, y+2), iod.Color(s))
+			p.fill(image.Rect(margin, y-14, margin+16, y+2), c.Look(s).Color)
 			p.left(margin+26, y, style{18, true}, textColor(), s.String())
 			y += 28
 		}
@@ -73,13 +80,16 @@ func slicePage(c *iod.Case, v *view, k int) (*image.RGBA, error) {
 }
 
 // DataSet makes the image object of page p, instance number n of the series.
-func DataSet(c *iod.Case, seriesNumber, n int, p Page) *dcm.DataSet {
+func DataSet(c *iod.Case, n int, p Page) *dcm.DataSet {
 	d := &dcm.DataSet{}
 	c.Patient(d)
 	c.Study(d)
-	c.Series(d, "OT", word, seriesNumber, true)
+	c.Series(d, "OT", p.series, true)
+	if p.plane != nil {
+		p.plane.fill(d, c)
+	}
 	c.Equipment(d)
-	c.SOPCommon(d, dcm.SecondaryCaptureImageStorage, word, n)
+	c.SOPCommon(d, dcm.SecondaryCaptureImageStorage, p.series, n)
 	c.CommonInstanceReference(d)
 
 	// SC Equipment (PS3.3 §C.8.6.1)
@@ -93,7 +103,8 @@ func DataSet(c *iod.Case, seriesNumber, n int, p Page) *dcm.DataSet {
 	d.SetStrings(dcm.ImageType, "CS", "DERIVED", "SECONDARY")
 	d.SetStrings(dcm.BurnedInAnnotation, "CS", "YES")
 	d.SetStrings(dcm.ImageComments, "LT", p.Note)
-	d.SetStrings(dcm.DerivationDescription, "ST", "Slices with hemorrhage marked by a neural network. "+finding.Disclaimer)
+	d.SetStrings(dcm.DerivationDescription, "ST", iod.Text("Slices with hemorrhage marked by a neural network. "+finding.Disclaimer+
+		" "+c.Bundle()+" "+c.Settings(), 1024))
 	c.Lossy(d)
 	var sources []*dcm.DataSet
 	for _, k := range p.Slices {

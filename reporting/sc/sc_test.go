@@ -88,7 +88,7 @@ func TestOrientation(t *testing.T) {
 			img := image.NewRGBA(image.Rect(0, 0, side, side))
 			v.draw(img, img.Rect, 0, 2)
 			for s, w := range where {
-				at, ok := centre(img, iod.Color(s))
+				at, ok := centre(img, c.Look(s).Color)
 				if !ok || sign(at.X-side/2) != w.X || sign(at.Y-side/2) != w.Y {
 					t.Errorf("%s drawn at %v, want direction %v", s, at, w)
 				}

@@ -150,7 +150,7 @@ func table(p *canvas, c *iod.Case, y int) int {
 		if c.Finding.Volumes.Of(s) == 0 {
 			col = quietColor()
 		}
-		p.fill(image.Rect(margin, y-15, margin+16, y+1), iod.Color(s))
+		p.fill(image.Rect(margin, y-15, margin+16, y+1), c.Look(s).Color)
 		p.left(margin+26, y, row, col, name)
 		p.right(volumeEdge, y, row, col, milliliters(c.Finding.Volumes.Of(s)))
 		p.right(panelRight, y, row, col, fmt.Sprint(count[s]))
@@ -180,7 +180,7 @@ func caption(p *canvas, c *iod.Case, r image.Rectangle, k int) {
 	x, s := r.Max.X, style{13, true}
 	for _, t := range slices.Backward(finding.Kinds[:]) {
 		if c.OnSlice(t, k) {
-			p.right(x, r.Max.Y+19, s, iod.Color(t), t.String())
+			p.right(x, r.Max.Y+19, s, c.Look(t).Color, t.String())
 			x -= p.width(s, t.String()) + 6
 		}
 	}

@@ -117,13 +117,17 @@ func direction(d volume.Vec) string {
 	return [...]string{"R", "A", "F"}[axis]
 }
 
+// place says how what is worth showing fits w by h pixels: mm a pixel, and the screen point of the corner.
+func (v *view) place(w, h int) (scale, x0, y0 float64) {
+	scale = max(v.crop.w/float64(w), v.crop.h/float64(h))
+	return scale, v.crop.x + v.crop.w/2 - scale*float64(w)/2, v.crop.y + v.crop.h/2 - scale*float64(h)/2
+}
+
 // draw renders slice k with its labels into r of dst: grey by the display window, subtypes tinted and outlined.
 func (v *view) draw(dst *image.RGBA, r image.Rectangle, k, outline int) {
 	g := &v.c.Volume.Grid
 	w, h := r.Dx(), r.Dy()
-	scale := max(v.crop.w/float64(w), v.crop.h/float64(h)) // mm a screen pixel
-	x0 := v.crop.x + v.crop.w/2 - scale*float64(w)/2
-	y0 := v.crop.y + v.crop.h/2 - scale*float64(h)/2
+	scale, x0, y0 := v.place(w, h)
 	hu, labels := v.c.Volume.Slice(k), v.c.Labels.Slice(k)
 
 	label := make([]uint8, w*h)
@@ -152,7 +156,7 @@ func (v *view) draw(dst *image.RGBA, r image.Rectangle, k, outline int) {
 				tint = 1
 			}
 			at := dst.PixOffset(r.Min.X+x, r.Min.Y+y)
-			c := iod.Color(finding.Subtype(l))
+			c := v.c.Look(finding.Subtype(l)).Color
 			for i, p := range [3]uint8{c.R, c.G, c.B} {
 				dst.Pix[at+i] = uint8(math.Round(tint*float64(p) + (1-tint)*float64(dst.Pix[at+i])))
 			}

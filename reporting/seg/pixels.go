@@ -1,37 +1,41 @@
 package seg
 
-import (
-	"slices"
+import "ichor/reporting/iod"
 
-	"ichor/reporting/iod"
-)
-
-// pixels packs the frames: one bit a pixel, least significant first, without padding between frames, so that a frame
+// bits packs the frames: one bit a pixel, least significant first, without padding between frames, so that a frame
 // may begin in the middle of a byte (PS3.5 §8.1.1, §A.4). The writer pads the end to an even length.
-func pixels(c *iod.Case, frames []Frame) []byte {
+func bits(c *iod.Case, frames []frame) []byte {
 	n := c.Volume.Rows * c.Volume.Columns
 	b := make([]byte, (len(frames)*n+7)/8)
 	for i, f := range frames {
-		pack(b, i*n, c.Labels.Slice(f.Slice), uint8(f.Subtype))
+		if f.segment.on[f.slice] {
+			pack(b, i*n, f.segment.mask.Slice(f.slice), f.segment.value)
+		}
 	}
 	return b
 }
 
-// pack sets bit first+j of b for each j with labels[j] == value.
-func pack(b []byte, first int, labels []uint8, value uint8) {
-	for j, l := range labels {
-		if l == value {
+// pack sets bit first+j of b for each j where voxels[j] is value, or anything but 0 where value is 0.
+func pack(b []byte, first int, voxels []uint8, value uint8) {
+	for j, v := range voxels {
+		if v != 0 && (value == 0 || v == value) {
 			bit := first + j
 			b[bit/8] |= 1 << (bit % 8)
 		}
 	}
 }
 
-// median is the middle value, the upper one of two.
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return 0
+// numbers are the frames of a label map: a byte a pixel, the number of its segment or 0.
+func numbers(c *iod.Case, segments []segment, frames []frame) []byte {
+	var number [256]uint8 // by label value
+	for _, s := range segments {
+		number[s.value] = uint8(s.number)
 	}
-	s := slices.Sorted(slices.Values(v))
-	return s[len(s)/2]
+	b := make([]byte, 0, len(frames)*c.Volume.Rows*c.Volume.Columns)
+	for _, f := range frames {
+		for _, label := range c.Labels.Slice(f.slice) {
+			b = append(b, number[label])
+		}
+	}
+	return b
 }

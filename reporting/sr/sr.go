@@ -24,12 +24,12 @@ import (
 const word = "SR"
 
 // DataSet makes the report of c.
-func DataSet(c *iod.Case, seriesNumber int) *dcm.DataSet {
+func DataSet(c *iod.Case) *dcm.DataSet {
 	d := container("", iod.ImagingMeasurementReport, content(c)...)
 	template(d, "1500")
 	c.Patient(d)
 	c.Study(d)
-	c.Series(d, "SR", word, seriesNumber, false)
+	c.Series(d, "SR", word, false)
 	c.Equipment(d)
 	c.SOPCommon(d, dcm.Comprehensive3DSRStorage, word, 1)
 	document(d, c)
@@ -47,7 +47,7 @@ func document(d *dcm.DataSet, c *iod.Case) {
 	} else if r, ok := refusedObject(c); ok {
 		evidence = append(evidence, r)
 	}
-	if len(c.Segments()) > 0 {
+	if c.Segmented() {
 		evidence = append(evidence, seg.Reference(c))
 	}
 	if len(evidence) > 0 {
@@ -102,41 +102,58 @@ func imageLibrary(c *iod.Case) *dcm.DataSet {
 func measurements(c *iod.Case) []*dcm.DataSet {
 	var out []*dcm.DataSet
 	for i, s := range c.Segments() {
-		out = append(out, roi(c, s, i+1))
+		look := c.Look(s)
+		out = append(out, roi(c, region{s.String(), look.Type, look.Region, look.Label + " (" + s.String() + ")",
+			c.Finding.Volumes.Of(s)}, i+1))
 	}
-	v := c.Finding.Volumes
-	out = append(out, whole(c, "all hemorrhage", iod.IntracranialHemorrhage, iod.Brain, v.Total))
+	out = append(out, whole(c, region{"all hemorrhage", iod.IntracranialHemorrhage, iod.Brain, "", c.Finding.Volumes.Total}))
 	if c.Cavity != nil {
-		out = append(out, whole(c, "intracranial cavity", iod.CranialCavity, iod.Head, c.Finding.CavityML))
+		look := c.CavityLook()
+		cavity := region{iod.IntracranialCavity, look.Type, look.Region, "", c.Finding.CavityML}
+		if number, ok := c.CavityNumber(); ok {
+			out = append(out, roi(c, cavity, number))
+		} else {
+			out = append(out, whole(c, cavity))
+		}
 	}
 	return out
 }
 
-// roi is the measurement group of one subtype: its segment and its volume (TID 1411).
-func roi(c *iod.Case, s finding.Subtype, number int) *dcm.DataSet {
-	segment := seg.Reference(c).Instances[0].Item()
-	segment.SetInts(dcm.ReferencedSegmentNumber, "US", int64(number))
-	return template(container(contains, iod.MeasurementGroup,
-		textItem(hasObsContext, iod.TrackingIdentifier, c.TrackingID(s)),
-		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, c.TrackingUID(s)),
-		codeItem(contains, iod.Finding, iod.Hemorrhage),
-		codeItem(hasConceptMod, iod.FindingSite, iod.Site(s)),
-		imageItem(iod.ReferencedSegment, segment),
-		uidItem(contains, iod.SourceSeries, c.Volume.SeriesInstanceUID),
-		numItem(iod.Volume, milliliters(c.Finding.Volumes.Of(s)), iod.Milliliter),
-		textItem(contains, iod.Comment, s.Name()+" ("+s.String()+")"),
-	), "1411")
+// region is something that has a volume.
+type region struct {
+	what        string // as it is tracked
+	found, site iod.Code
+	comment     string
+	volumeML    float64
 }
 
-// whole is a volume that no segment stands for (TID 1501).
-func whole(c *iod.Case, what string, found, site iod.Code, volumeML float64) *dcm.DataSet {
-	return template(container(contains, iod.MeasurementGroup,
-		textItem(hasObsContext, iod.TrackingIdentifier, "ichor "+what),
-		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, c.LastingUID("tracking", what)),
-		codeItem(contains, iod.Finding, found),
-		codeItem(hasConceptMod, iod.FindingSite, site),
-		numItem(iod.Volume, milliliters(volumeML), iod.Milliliter),
-	), "1501")
+// roi is the measurement group of a segment: its number in the SEG and its volume (TID 1411).
+func roi(c *iod.Case, r region, number int) *dcm.DataSet {
+	segment := seg.Reference(c).Instances[0].Item()
+	segment.SetInts(dcm.ReferencedSegmentNumber, "US", int64(number))
+	return group(c, r, "1411",
+		imageItem(iod.ReferencedSegment, segment),
+		uidItem(contains, iod.SourceSeries, c.Volume.SeriesInstanceUID))
+}
+
+// whole is the measurement group of a volume that no segment stands for (TID 1501).
+func whole(c *iod.Case, r region) *dcm.DataSet { return group(c, r, "1501") }
+
+func group(c *iod.Case, r region, id string, references ...*dcm.DataSet) *dcm.DataSet {
+	tracking, uid := c.Tracking(r.what)
+	items := []*dcm.DataSet{
+		textItem(hasObsContext, iod.TrackingIdentifier, tracking),
+		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, uid),
+		codeItem(contains, iod.Finding, r.found),
+		codeItem(hasConceptMod, iod.FindingSite, r.site),
+	}
+	items = append(items, algorithm(c)...)
+	items = append(items, references...)
+	items = append(items, numItem(iod.Volume, milliliters(r.volumeML), iod.Milliliter))
+	if r.comment != "" {
+		items = append(items, textItem(contains, iod.Comment, r.comment))
+	}
+	return template(container(contains, iod.MeasurementGroup, items...), id)
 }
 
 // evaluations say in words and codes what the measurements mean.
@@ -167,7 +184,11 @@ func evaluations(c *iod.Case) []*dcm.DataSet {
 	for _, w := range f.Warnings {
 		out = append(out, textItem(contains, iod.Comment, "Warning: "+iod.Text(w, 1000)))
 	}
-	return append(out, textItem(contains, iod.AlgorithmName, f.Bundle.Name), textItem(contains, iod.AlgorithmVersion, f.Bundle.Version))
+	out = append(out, textItem(contains, iod.AlgorithmName, f.Bundle.Name), textItem(contains, iod.AlgorithmVersion, f.Bundle.Version))
+	if p := c.AlgorithmParameters(); p != "" {
+		out = append(out, textItem(contains, iod.AlgorithmParameters, p))
+	}
+	return out
 }
 
 func orNone(s string) string {

@@ -1,5 +1,5 @@
-"""Reads seg.dcm, sc/*.dcm and sr.dcm of each folder with pydicom and highdicom and compares them with truth.json and
-labels.raw, which the test wrote from its own memory. Ends with an assertion error on the first difference."""
+"""Reads the objects of each folder with pydicom and highdicom and compares them with truth.json,
+labels.raw and cavity.raw, which the test wrote from its own memory. Ends with an assertion error on the first difference."""
 
 import json
 import sys
@@ -13,28 +13,71 @@ import pydicom
 def check_seg(folder, truth, labels):
     path = folder / "seg.dcm"
     present = [i for i in range(1, 6) if (labels == i).any()]
-    if not present:
+    wanted = [labels == i for i in present]
+    if truth["cavity"]:
+        wanted.append(np.fromfile(folder / "cavity.raw", np.uint8).reshape(labels.shape) != 0)
+    if not wanted:
         assert not path.exists()
         return None
     seg = hd.seg.segread(path)
     assert seg.SegmentationType == "BINARY" and seg.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
-    assert seg.FrameOfReferenceUID == truth["frame_of_reference"]
-    assert list(seg.segment_numbers) == list(range(1, len(present) + 1))
-    assert seg.NumberOfFrames == sum((labels == i).any(axis=(1, 2)).sum() for i in present)
-    referenced = seg.ReferencedSeriesSequence[0]
-    assert referenced.SeriesInstanceUID == truth["series"]
-    assert [r.ReferencedSOPInstanceUID for r in referenced.ReferencedInstanceSequence] == truth["sources"]
+    check_source(seg, truth)
+    assert list(seg.segment_numbers) == list(range(1, len(wanted) + 1))
+    frames = [(g.SegmentIdentificationSequence[0].ReferencedSegmentNumber, tuple(g.PlanePositionSequence[0].ImagePositionPatient))
+              for g in seg.PerFrameFunctionalGroupsSequence]
+    assert len(set(frames)) == len(frames) == seg.NumberOfFrames, "two frames of one segment on one slice"
+    filled = sum(m.any(axis=(1, 2)).sum() for m in wanted)
+    size = seg.Rows * seg.Columns
+    pixels = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    assert filled <= len(frames) < filled + 16 and sum(f.any() for f in pixels) == filled
+    if len(frames) > filled or size % 16 == 0:  # what a viewer takes it for: as cornerstone3D's adapter tells the layouts apart
+        n = len(seg.PixelData)
+        assert n != len(frames) * size and n == (len(frames) * size + 7) // 8
+        assert size % 8 == 0 or n != len(frames) * ((size + 7) // 8)
     masks = seg.get_pixels_by_source_instance(truth["sources"], assert_missing_frames_are_empty=True)
-    assert masks.shape == labels.shape + (len(present),), masks.shape
-    for n, value in enumerate(present):
-        assert (masks[..., n] == (labels == value)).all(), f"segment {n + 1} is not subtype {value}"
+    assert masks.shape == labels.shape + (len(wanted),), masks.shape
+    for n, mask in enumerate(wanted):
+        assert (masks[..., n] == mask).all(), f"segment {n + 1} differs"
     for n, value in enumerate(present):
         name = truth["subtypes"][value - 1]
         d = seg.get_segment_description(n + 1)
         assert d.tracking_id == "ichor " + name and d.segmented_property_type.value == "50960005"
+        algorithm = d.SegmentationAlgorithmIdentificationSequence[0]
+        assert truth["digest"] in algorithm.AlgorithmParameters and "precision=float32" in algorithm.AlgorithmParameters
         where = centroid(seg, n + 1)
         assert np.linalg.norm(where - truth["centres"][name]) < 8, f"{name} at {where}, not {truth['centres'][name]}"
+    if truth["cavity"]:
+        d = seg.get_segment_description(len(wanted))
+        assert d.segmented_property_type.value == "1101003" and d.tracking_id == "ichor intracranial cavity"
+    deflated = pydicom.dcmread(folder / "seg-deflated.dcm")
+    assert deflated.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99" and (deflated.pixel_array == seg.pixel_array).all()
+    check_label_map(folder, truth, labels, present)
     return seg
+
+
+def check_label_map(folder, truth, labels, present):
+    """The same as a label map: each voxel has the number of its segment, and no item describes the background."""
+    path = folder / "seg-labelmap.dcm"
+    assert path.exists() == bool(truth["labelmap"] and present)
+    if not path.exists():
+        return
+    seg = hd.seg.segread(path)
+    assert seg.SegmentationType == "LABELMAP" and seg.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.7"
+    check_source(seg, truth)
+    assert [s.SegmentNumber for s in seg.SegmentSequence] == list(range(1, len(present) + 1)) and seg.PixelPaddingValue == 0
+    masks = seg.get_pixels_by_source_instance(truth["sources"], combine_segments=True, assert_missing_frames_are_empty=True)
+    numbers = np.zeros_like(labels)
+    for n, value in enumerate(present):
+        numbers[labels == value] = n + 1
+    assert (masks == numbers).all(), "the label map differs"
+    check_sr(folder, "sr-labelmap.dcm", truth, seg)
+
+
+def check_source(seg, truth):
+    assert seg.FrameOfReferenceUID == truth["frame_of_reference"]
+    referenced = seg.ReferencedSeriesSequence[0]
+    assert referenced.SeriesInstanceUID == truth["series"]
+    assert [r.ReferencedSOPInstanceUID for r in referenced.ReferencedInstanceSequence] == truth["sources"]
 
 
 def centroid(seg, number):
@@ -52,8 +95,8 @@ def centroid(seg, number):
     return np.concatenate(points).mean(axis=0)
 
 
-def check_sr(folder, truth, seg):
-    sr = hd.sr.srread(folder / "sr.dcm")
+def check_sr(folder, name, truth, seg):
+    sr = hd.sr.srread(folder / name)
     assert sr.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34" and sr.VerificationFlag == "UNVERIFIED"
     words = [e.value for e in sr.iterall() if e.keyword == "TextValue"]
     assert truth["disclaimer"] in words
@@ -67,7 +110,7 @@ def check_sr(folder, truth, seg):
     assert len(groups) == (len(seg.SegmentSequence) if seg else 0)
     for n, group in enumerate(groups):
         item = seg.SegmentSequence[n]
-        name = item.TrackingID.split()[-1]
+        name = item.TrackingID.removeprefix("ichor ")
         assert group.tracking_uid == item.TrackingUID and group.tracking_identifier == item.TrackingID
         reference = group.referenced_segment
         assert reference.referenced_sop_instance_uid == seg.SOPInstanceUID
@@ -75,17 +118,57 @@ def check_sr(folder, truth, seg):
         assert group.finding_sites[0].value == item.AnatomicRegionSequence[0]
         (volume,) = group.get_measurements(name=hd.sr.CodedConcept("118565006", "SCT", "Volume"))
         assert volume.unit.value == "mL" and abs(volume.value - truth["volumes"][name]) < 0.001
+        parameters = [i.TextValue for i in group[0].ContentSequence if i.name.value == "111002"]
+        assert len(parameters) == 1 and truth["digest"] in parameters[0] and "bleed_threshold=0.35" in parameters[0]
     others = sr.content.get_image_measurement_groups()
     total = [g for g in others if g.tracking_identifier == "ichor all hemorrhage"]
     assert len(total) == 1 and abs(total[0].get_measurements()[0].value - truth["volumes"]["total"]) < 0.001
 
 
 def check_sc(folder, truth):
-    for path in sorted((folder / "sc").glob("*.dcm")):
+    paths = sorted(folder.glob("sc/*.dcm")) + sorted(folder.glob("overlay/*.dcm"))
+    for path in paths:
         d = pydicom.dcmread(path)
         assert d.BurnedInAnnotation == "YES" and d.PhotometricInterpretation == "RGB"
         assert d.pixel_array.shape == (d.Rows, d.Columns, 3) and d.pixel_array.std() > 20
         assert all(r.ReferencedSOPInstanceUID in truth["sources"] for r in d.SourceImageSequence)
+        assert truth["digest"] in d.DerivationDescription and truth["digest"] == d.ContributingEquipmentSequence[0].DeviceSerialNumber
+
+
+def check_overlay(folder, truth, seg):
+    """A voxel of a segment, put into the picture by the position and scale that the picture states, has its colour."""
+    colours = {"IPH": (230, 85, 13), "IVH": (86, 180, 233), "SAH": (240, 228, 66), "SDH": (0, 178, 130), "EDH": (214, 110, 178)}
+    paths = sorted(folder.glob("overlay/*.dcm"))
+    assert bool(paths) == any(i.TrackingID[6:] in colours for i in (seg.SegmentSequence if seg else []))
+    seen = 0
+    for path in paths:
+        d = pydicom.dcmread(path)
+        assert d.FrameOfReferenceUID == truth["frame_of_reference"]
+        origin, spacing = np.array(d.ImagePositionPatient, float), float(d.PixelSpacing[0])
+        right, down = np.array(d.ImageOrientationPatient[:3], float), np.array(d.ImageOrientationPatient[3:], float)
+        assert right[0] > 0.5 and down[1] > 0.5, "not as a radiologist looks at it"
+        (source,) = d.SourceImageSequence
+        for frame, group in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence):
+            if group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID != source.ReferencedSOPInstanceUID:
+                continue
+            item = seg.SegmentSequence[group.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1]
+            name = item.TrackingID[6:]
+            rows, columns = np.nonzero(frame)
+            shared = seg.SharedFunctionalGroupsSequence[0]
+            o = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+            s = [float(v) for v in shared.PixelMeasuresSequence[0].PixelSpacing]
+            if name not in colours or len(rows) * s[0] * s[1] < 30:
+                continue
+            i = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+            corner = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+            away = corner + columns[i] * s[1] * o[:3] + rows[i] * s[0] * o[3:] - origin
+            assert abs(np.cross(right, down) @ away) < 0.01, "in another plane"
+            x, y = round(away @ right / spacing), round(away @ down / spacing)
+            tinted = d.pixel_array[y, x].astype(float)
+            grey = (tinted - 0.4 * np.array(colours[name])) / 0.6  # what was there before: the same in all three channels
+            assert np.ptp(grey) < 4, f"{path.name}: {name} at {x}, {y} is {tinted}"
+            seen += 1
+    assert seen > 0 or not paths
 
 
 def check(folder):
@@ -95,7 +178,9 @@ def check(folder):
         labels = np.fromfile(folder / "labels.raw", np.uint8).reshape(-1, truth["rows"], truth["columns"])
         seg = check_seg(folder, truth, labels)
         check_sc(folder, truth)
-    check_sr(folder, truth, seg)
+        if seg:
+            check_overlay(folder, truth, seg)
+    check_sr(folder, "sr.dcm", truth, seg)
 
 
 for argument in sys.argv[1:]:

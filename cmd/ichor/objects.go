@@ -1,0 +1,46 @@
+package main
+
+import (
+	"slices"
+
+	"ichor/config"
+	"ichor/reporting"
+	"ichor/reporting/iod"
+)
+
+// reportingOptions are the choices of the site for result objects.
+func reportingOptions(c config.Config) reporting.Options {
+	s := c.Reporting.Series
+	o := reporting.Options{
+		Version:       version,
+		Looks:         iod.Looks{},
+		CavitySegment: c.Reporting.CavitySegment,
+		NoOverlay:     !c.Reporting.OverlaySeries,
+		LabelMap:      slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return formOf(d) == reporting.LabelMap }),
+		Names: iod.SeriesNames{
+			"SEG":     {Number: s.SEGNumber, Description: s.SEGDescription},
+			"SC":      {Number: s.SCNumber, Description: s.SCDescription},
+			"SR":      {Number: s.SRNumber, Description: s.SRDescription},
+			"overlay": {Number: s.OverlayNumber, Description: s.OverlayDescription},
+		},
+	}
+	for i := range c.Reporting.Segments {
+		g := &c.Reporting.Segments[i]
+		rgb, _ := g.RGB()
+		o.Looks[g.Subtype] = iod.Look{
+			Label:  g.Label,
+			Type:   iod.Code{Value: g.CodeValue, Scheme: g.CodeScheme, Meaning: g.CodeMeaning},
+			Region: iod.Code{Value: g.RegionValue, Scheme: g.RegionScheme, Meaning: g.RegionMeaning},
+			Color:  rgb,
+		}
+	}
+	return o
+}
+
+// formOf is the kind of segmentation that a destination wants.
+func formOf(d config.Destination) reporting.Form {
+	if d.Segmentation == config.LabelMap {
+		return reporting.LabelMap
+	}
+	return reporting.Binary
+}

@@ -1,0 +1,34 @@
+package pipeline
+
+import (
+	"fmt"
+	"strconv"
+
+	"ichor/models/bundle"
+	"ichor/pipeline/selection"
+)
+
+// parameters names the settings that a finding depends on beside the study: what the bundle asks for, the precision it was
+// computed in, and the limits of the selection. They go into every object, so that a result can be repeated.
+func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	o = o.WithDefaults()
+	bleeds := b.Network(bundle.Bleed)
+	return map[string]string{
+		"precision":                 string(bleeds.Precision()),
+		"cavity_tissue_threshold":   number(b.Network(bundle.CavityTissue).Threshold),
+		"cavity_bone_threshold":     number(b.Network(bundle.CavityBone).Threshold),
+		"bleed_threshold":           number(bleeds.Threshold),
+		"bleed_window_hu":           fmt.Sprintf("%s..%s", number(bleeds.Input.WindowHU[0]), number(bleeds.Input.WindowHU[1])),
+		"bleed_min_component_ml":    number(bleeds.Post.MinComponentML),
+		"bleed_opening_mm":          number(bleeds.Post.OpeningMM),
+		"bleed_rim_mm":              number(bleeds.Post.RimMM),
+		"subtype_per":               bleeds.Post.SubtypePer,
+		"selection_min_age":         strconv.Itoa(o.MinAge),
+		"selection_contrast":        strconv.FormatBool(o.Contrast),
+		"selection_bone_kernel":     strconv.FormatBool(o.BoneKernel),
+		"selection_min_slices":      strconv.Itoa(o.MinSlices),
+		"selection_min_coverage_mm": number(o.MinCoverageMM),
+		"selection_max_angle_deg":   number(o.MaxAngleDeg),
+	}
+}
