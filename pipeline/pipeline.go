@@ -16,6 +16,7 @@ import (
 	"ichor/pipeline/cavity"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/measure"
+	"ichor/pipeline/quality"
 	"ichor/pipeline/selection"
 	"ichor/pipeline/subtype"
 	"ichor/pipeline/volume"
@@ -126,6 +127,11 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *Result) error {
 	if err := r.checkCavity(); err != nil {
 		return err
 	}
+	warnings, err := step(ctx, a, r, "quality", func() ([]string, error) { return quality.Check(r.Volume, r.Cavity) })
+	if err != nil {
+		return err
+	}
+	r.Finding.Warnings = append(r.Finding.Warnings, warnings...)
 	marks, err := step(ctx, a, r, "bleed", func() (*bleed.Marks, error) {
 		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Batch)
 	})

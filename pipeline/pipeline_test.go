@@ -175,7 +175,7 @@ func TestAnalyze(t *testing.T) {
 		}
 	}
 	near(t, "diameter", f.Lesions[0].MaxDiameterMM, 40, 0.08)
-	for _, stage := range []string{"read", "selection", "volume", "cavity", "bleed", "measure"} {
+	for _, stage := range []string{"read", "selection", "volume", "cavity", "quality", "bleed", "measure"} {
 		if _, ok := f.TimingMS[stage]; !ok {
 			t.Errorf("no time for %s", stage)
 		}

@@ -1,0 +1,214 @@
+// Package quality looks at the pixels of a head for what makes a result doubtful: streaks of metal, streaks of movement, and
+// a head that was displaced between slices. It warns first, and refuses only where most of the head is spoilt.
+package quality
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+)
+
+const (
+	metalHU     = 2900 // above bone and teeth; scanners of 12 bits end at 3071
+	metalMM2    = 10.0 // in one slice
+	darkHU      = -30  // below brain and fluid in it, in the mean of a neighbourhood
+	brightHU    = 110  // above clotted blood
+	streakShare = 0.01 // of the inside of the skull that is too dark, and as much that is too bright, in a slice with metal
+	moveShare   = 0.02 // the same in a slice without
+	meanMM      = 3.0  // side of the neighbourhood: noise is gone, streaks stay
+	leastCM2    = 20.0 // of the inside of the skull; smaller slices are not judged
+	wholeCM2    = 60.0 // of slices that tell where the head lies
+	tissueHU    = -300 // above air
+	stepMM      = 4.0  // displacement between two slices
+	coarseMM    = 7.5  // slices further apart than this lie too far from one another to tell
+	spoilt      = 0.5  // of the slices that were judged: beyond use
+)
+
+// Check measures v inside cavity, the mask of what the skull encloses. Warnings name slices, counted from 1 at the feet. The
+// error is a *finding.Refusal with code Metal or Motion.
+func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error) {
+	var judged int
+	var metal, moved []int
+	for k := range v.Slices() {
+		inside := cavity.Slice(k)
+		if area(v, inside) < leastCM2 {
+			continue
+		}
+		judged++
+		dark, bright := extremes(v, k, inside)
+		switch worst := math.Min(dark, bright); {
+		case worst >= streakShare && hasMetal(v, k):
+			metal = append(metal, k)
+		case worst >= moveShare:
+			moved = append(moved, k)
+		}
+	}
+	if beyond(metal, judged) {
+		return nil, &finding.Refusal{Code: finding.Metal, Reason: fmt.Sprintf("Streaks of metal run through %d of %d slices of the head; read the study without ichor.",
+			len(metal), judged)}
+	}
+	if beyond(moved, judged) {
+		return nil, &finding.Refusal{Code: finding.Motion, Reason: fmt.Sprintf("Streaks, as of movement, run through %d of %d slices of the head; "+
+			"scan again, or read the study without ichor.", len(moved), judged)}
+	}
+	if len(metal) > 0 {
+		warnings = append(warnings, fmt.Sprintf("Streaks of metal on %s: bleeds there can be missed or invented.", names(metal)))
+	}
+	if len(moved) > 0 {
+		warnings = append(warnings, fmt.Sprintf("Streaks, as of movement, on %s: bleeds there can be missed or invented.", names(moved)))
+	}
+	steps, pairs := displaced(v, cavity)
+	if beyond(steps, pairs) {
+		return nil, &finding.Refusal{Code: finding.Motion, Reason: fmt.Sprintf("The head moved between %d of %d neighbouring slices; scan again, or read the study without ichor.",
+			len(steps), pairs)}
+	}
+	if len(steps) > 0 {
+		warnings = append(warnings, fmt.Sprintf("The head seems to have moved by %.0f mm or more after %s: bleeds there can be cut in two or counted twice.",
+			stepMM, names(steps)))
+	}
+	return warnings, nil
+}
+
+func beyond(bad []int, of int) bool { return len(bad) >= 3 && float64(len(bad)) > spoilt*float64(of) }
+
+// area is that of a slice of the mask in cm2.
+func area(v *volume.Volume, inside []uint8) float64 {
+	n := 0
+	for _, m := range inside {
+		if m != 0 {
+			n++
+		}
+	}
+	return float64(n) * v.SpacingMM[0] * v.SpacingMM[1] / 100
+}
+
+func hasMetal(v *volume.Volume, k int) bool {
+	n := 0
+	for _, hu := range v.Slice(k) {
+		if hu >= metalHU {
+			n++
+		}
+	}
+	return float64(n)*v.SpacingMM[0]*v.SpacingMM[1] >= metalMM2
+}
+
+// extremes are the shares of neighbourhoods wholly inside that are too dark and too bright on the mean for what is there.
+func extremes(v *volume.Volume, k int, inside []uint8) (dark, bright float64) {
+	h, w := max(1, int(math.Round(meanMM/v.SpacingMM[0]))), max(1, int(math.Round(meanMM/v.SpacingMM[1])))
+	hu := v.Slice(k)
+	all, low, high := 0, 0, 0
+	for r := 0; r+h <= v.Rows; r += h {
+	next:
+		for c := 0; c+w <= v.Columns; c += w {
+			sum := 0
+			for y := r; y < r+h; y++ {
+				for x := c; x < c+w; x++ {
+					if inside[y*v.Columns+x] == 0 {
+						continue next
+					}
+					sum += int(hu[y*v.Columns+x])
+				}
+			}
+			all++
+			switch mean := sum / (h * w); {
+			case mean < darkHU:
+				low++
+			case mean > brightHU:
+				high++
+			}
+		}
+	}
+	if all == 0 {
+		return 0, 0
+	}
+	return float64(low) / float64(all), float64(high) / float64(all)
+}
+
+// displaced lists the slices after which the head goes on elsewhere: the middle of what the skull encloses moves on evenly
+// from slice to slice, and a step that its neighbours on either side do not make is a movement, if the outline of the head
+// makes it, too. pairs is how many steps were judged.
+func displaced(v *volume.Volume, cavity *volume.Mask) (after []int, pairs int) {
+	inner, outer := make([]volume.Vec, v.Slices()), make([]volume.Vec, v.Slices())
+	cm2 := make([]float64, v.Slices())
+	for k := range inner {
+		hu, inside := v.Slice(k), cavity.Slice(k)
+		if cm2[k] = area(v, inside); cm2[k] >= wholeCM2 {
+			inner[k] = middle(v, k, func(i int) bool { return inside[i] != 0 })
+			outer[k] = middle(v, k, func(i int) bool { return hu[i] > tissueHU })
+		}
+	}
+	for k := 1; k+2 < len(inner); k++ {
+		if least := slices.Min(cm2[k-1 : k+3]); least < wholeCM2 || slices.Max(cm2[k-1:k+3]) > 1.3*least {
+			continue
+		}
+		in, ok := uneven(v, inner, k)
+		if !ok {
+			continue
+		}
+		pairs++
+		if in >= stepMM {
+			if out, ok := uneven(v, outer, k); ok && out >= stepMM/2 {
+				after = append(after, k)
+			}
+		}
+	}
+	return after, pairs
+}
+
+// middle is the centre of the pixels of a slice for which of holds.
+func middle(v *volume.Volume, k int, of func(i int) bool) volume.Vec {
+	rows, columns, n := 0.0, 0.0, 0.0
+	for i := range v.Rows * v.Columns {
+		if of(i) {
+			rows, columns, n = rows+float64(i/v.Columns), columns+float64(i%v.Columns), n+1
+		}
+	}
+	return v.Point(k, rows/math.Max(n, 1), columns/math.Max(n, 1))
+}
+
+// uneven is by how many mm the step from slice k to the next differs, within the plane, from the mean of the steps before and
+// after it. ok is false where slices lie too far apart to tell; 0 where the step is smaller than one beside it.
+func uneven(v *volume.Volume, at []volume.Vec, k int) (mm float64, ok bool) {
+	n := v.Normal()
+	var step [3]volume.Vec // before, this, after; per mm along the normal
+	var gap [3]float64
+	for i := range step {
+		d := at[k+i].Sub(at[k+i-1])
+		if gap[i] = d.Dot(n); gap[i] <= 0 || gap[i] > coarseMM {
+			return 0, false
+		}
+		step[i] = d.Sub(n.Scale(gap[i])).Scale(1 / gap[i])
+	}
+	if length := 1.05 * step[1].Length(); length < step[0].Length() || length < step[2].Length() {
+		return 0, true
+	}
+	return step[1].Sub(step[0].Add(step[2]).Scale(0.5)).Length() * gap[1], true
+}
+
+// names lists slices in words, as "slices 5 to 9 and 12".
+func names(k []int) string {
+	var parts []string
+	for i := 0; i < len(k); {
+		j := i
+		for j+1 < len(k) && k[j+1] == k[j]+1 {
+			j++
+		}
+		if part := fmt.Sprint(k[i] + 1); j == i {
+			parts = append(parts, part)
+		} else {
+			parts = append(parts, fmt.Sprintf("%s to %d", part, k[j]+1))
+		}
+		i = j + 1
+	}
+	if len(k) == 1 {
+		return "slice " + parts[0]
+	}
+	if last := len(parts) - 1; last > 0 {
+		return "slices " + strings.Join(parts[:last], ", ") + " and " + parts[last]
+	}
+	return "slices " + parts[0]
+}
