@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass, field
@@ -80,7 +79,7 @@ def bring(wish: Wish, out: Path) -> Path:
         folder.mkdir()
         entries = {n["role"]: n for n in others["networks"]}
         for role in ROLES:
-            entries[role] = network(wish, folder) if role == wish.role else copied(wish.others, entries.get(role), role, folder)
+            entries[role] = network(wish, folder) if role == wish.role else manifest.copied(wish.others, entries.get(role), role, folder)
         manifest.write(folder, {
             "schema": 1, "name": wish.name, "version": wish.version, "licence": wish.licence, "intended_use": manifest.INTENDED_USE,
             "description": wish.description or f"{wish.role} network brought by a user; the others from {others['name']} {others['version']}",
@@ -224,25 +223,6 @@ def unet_of(path: Path, saved) -> UNet:
     except (KeyError, RuntimeError, IndexError, ZeroDivisionError) as err:
         raise DataError(path, f"not the weights of ich.unet.UNet ({' '.join(str(err).split())[:120]})", "give TorchScript or ONNX") from None
     return net
-
-
-def copied(bundle: Path, entry: dict | None, role: str, folder: Path) -> dict:
-    """A network of another bundle with all its files, checked against their digests."""
-    if entry is None:
-        raise DataError(bundle, f"no network {role}", "give a whole bundle with --cavity-from")
-    files = [(entry["file"], entry["sha256"])]
-    files += [(entry["reference"][k], entry["reference"][f"{k}_sha256"]) for k in ("input", "output")]
-    if q := entry.get("int8"):
-        files += [(q["file"], q["sha256"]), (q["reference"]["output"], q["reference"]["output_sha256"])]
-    for name, digest in files:
-        source, target = Path(bundle) / name, folder / name
-        if not source.is_file() or manifest.sha256(source) != digest:
-            raise DataError(source, "missing or not what its manifest says", "copy the bundle again")
-        if not target.resolve().is_relative_to(folder.resolve()):
-            raise DataError(source, "lies outside its bundle", "give a bundle that `ichor models verify` accepts")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    return entry
 
 
 def record(wish: Wish, others: dict) -> dict:

@@ -14,9 +14,9 @@ class Settings:
 
     role: str = "bleed"
     window_hu: tuple[float, float] = (-50.0, 150.0)  # paper 2.3.1; cavity nets: 2.3.3
-    size: int = 160  # 240 mm at 1.5 mm: holds any head; divisible by 16 for the four poolings
-    train_size: int = 128  # crop seen in training, 192 mm: the net is convolutional, air around the head teaches nothing
-    pixel_mm: float = 1.5  # thin subdurals are 3 mm; half of that keeps them, finer costs too much without a GPU
+    size: int = 208  # 250 mm at 1.2 mm: holds any head; divisible by 16 for the four poolings
+    train_size: int = 128  # crop of 154 mm seen in training: the net is convolutional, air around the head teaches nothing
+    pixel_mm: float = 1.2  # at 1.5 mm a subdural of 2 mm is one pixel of bone, blood and brain; finer needs a GPU
     neighbours: int = 1  # one slice either side tells a calcification or a rim from blood
     slab_mm: float = 5.0  # thin slices are averaged to what the net was trained on (3 to 6 mm)
     base_width: int = 16  # the paper's 32 needs a GPU; halving it cost little on phantoms
@@ -28,9 +28,10 @@ class Settings:
     warmup: int = 100  # steps
     clip_norm: float = 1.0
     ema: float = 0.995  # averaged weights, about 200 steps: false rims swing from step to step; 0.998 lags behind
-    amp: bool = True  # bfloat16 on CPUs that have it: 1.6 times faster
+    amp: bool = True  # bfloat16 on CPUs that have it: 1.6 times faster; elsewhere it is emulated, ten times slower, and not used
     rim: bool = True  # a bright rim along bone as augmentation
     positive_share: float = 0.6  # of slices with blood in a batch; the rest teach restraint
+    subtype_share: tuple[float, ...] = (1.0, 1.0, 2.0, 2.5, 1.0)  # how often slices of a subtype are drawn: thin layers learn last
     seed: int = 20261123
 
     @property
@@ -64,7 +65,7 @@ def settings_for(role: str, **changes) -> Settings:
     else:
         low, high = {"cavity-tissue": (0.0, 600.0), "cavity-bone": (150.0, 650.0)}[role]
         base = dict(role=role, window_hu=(low, high), neighbours=0, base_width=8, outputs=("cavity",))
-        base |= dict(visits=8_000, positive_share=0.0, train_size=160)
+        base |= dict(visits=8_000, positive_share=0.0, size=160, train_size=160, pixel_mm=1.5)
     return Settings(**{**base, **changes})
 
 

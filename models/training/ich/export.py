@@ -122,17 +122,25 @@ def _slim(rows: list) -> list:
     return [{k: v for k, v in r.items() if k not in BULKY} if isinstance(r, dict) else r for r in rows]
 
 
-def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None = None, post: Post = Post()) -> Path:
-    """The whole bundle from <runs>/<role>.pt, with the learning curves beside them; returns the manifest's path."""
+def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None = None, post: Post = Post(),
+           others: Path | None = None) -> Path:
+    """The whole bundle from <runs>/<role>.pt, with the learning curves beside them; returns the manifest's path. Networks
+    without a checkpoint come unchanged from the bundle `others`."""
     out, runs = Path(out), Path(runs)
     measured = metrics_of(metrics)
+    trained = [role for role in ROLES if (runs / f"{role}.pt").is_file()]
+    older = manifest.read(others) if others else None
     for role in ROLES:
-        if not (runs / f"{role}.pt").is_file():
-            raise DataError(runs / f"{role}.pt", "missing", f"train it: python -m ich train --role {role} --out {runs}")
+        if role not in trained and older is None:
+            raise DataError(runs / f"{role}.pt", "missing", f"train it: python -m ich train --role {role} --out {runs}, or take it from a bundle with --others-from")
     out.mkdir(parents=True, exist_ok=True)
     entries, settings, phantoms = [], {}, 0
     heads = reference_heads()
     for role in ROLES:
+        if role not in trained:
+            entries.append(manifest.copied(others, manifest.network(older, role), role, out))
+            settings[role] = older["training"]["settings"].get(role, {})
+            continue
         entry, cfg, counts = network_entry(runs / f"{role}.pt", out, post, heads)
         entries.append(entry)
         settings[role] = {**cfg.as_dict(), "visits_done": counts["visits"], "phantoms": counts["phantoms"]}
@@ -144,7 +152,7 @@ def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None =
         "intended_use": manifest.INTENDED_USE, "description": DESCRIPTION,
         "training": {
             "data": f"synthetic heads: {phantoms} random phantoms rendered as CT, two stretches of seven slices each; no patient data",
-            "seed": settings["bleed"]["seed"], "commit": manifest.commit_of(Path(__file__).parent), "settings": settings,
+            "seed": settings["bleed"].get("seed", 0), "commit": manifest.commit_of(Path(__file__).parent), "settings": settings,
             "metrics": measured, "limits": LIMITS,
         },
         "networks": entries,

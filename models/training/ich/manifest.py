@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -63,6 +64,25 @@ def commit_of(folder: Path) -> str:
     except FileNotFoundError:
         return "unknown"
     return run.stdout.strip() or "unknown"
+
+
+def copied(bundle: Path, entry: dict | None, role: str, folder: Path) -> dict:
+    """A network of another bundle with all its files, checked against their digests."""
+    if entry is None:
+        raise DataError(bundle, f"no network {role}", "give a whole bundle")
+    files = [(entry["file"], entry["sha256"])]
+    files += [(entry["reference"][k], entry["reference"][f"{k}_sha256"]) for k in ("input", "output")]
+    if q := entry.get("int8"):
+        files += [(q["file"], q["sha256"]), (q["reference"]["output"], q["reference"]["output_sha256"])]
+    for name, digest in files:
+        source, target = Path(bundle) / name, folder / name
+        if not source.is_file() or sha256(source) != digest:
+            raise DataError(source, "missing or not what its manifest says", "copy the bundle again")
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise DataError(source, "lies outside its bundle", "give a bundle that `ichor models verify` accepts")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return entry
 
 
 def store(bundle: Path, name: str, data: np.ndarray) -> tuple[str, str]:

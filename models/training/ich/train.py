@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from .config import Settings, settings_from
-from .data import HELD_OUT, Cache, augment
+from .data import HELD_OUT, Cache, augment, sample
 from .losses import bleed_loss, cavity_loss
 from .unet import UNet, logits_of
 from .warm import load_onnx, settle
@@ -39,9 +39,15 @@ def rate(step: int, steps: int, cfg: Settings) -> float:
     return cfg.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+def _bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16; torch emulates it on all others."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 def train_step(net, ema, x, y, loss_fn, opt, cfg: Settings, decay: float) -> float:
     """One optimiser step; moves the averaged weights along. Returns the loss."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=cfg.amp):
+    with torch.autocast("cpu", torch.bfloat16, enabled=cfg.amp and _bfloat16()):
         logits = net(x)
     loss = loss_fn(logits.float(), y)
     opt.zero_grad(set_to_none=True)
@@ -89,10 +95,12 @@ class HeldOut:
             raise SystemExit(f"{folder}: no phantoms; run `python -m ich phantom --out {folder} --seeds {HELD_OUT} {HELD_OUT + 60}`")
         n, pool = cfg.neighbours, sorted(cache.bleeding + cache.other)
         picks = [pool[i] for i in np.linspace(0, len(pool) - 1, min(VALIDATE_SLICES, len(pool))).astype(int)]
-        edge = (cache.images[0].shape[-1] - cfg.size) // 2
-        inner = np.s_[..., edge : edge + cfg.size, edge : edge + cfg.size]
-        self.x = torch.from_numpy(np.stack([cache.images[i][s - n : s + n + 1] for i, s in picks])[inner].copy())
-        self.y = torch.from_numpy(np.stack([cache.labels[i][s] for i, s in picks])[inner].copy())
+        x = torch.from_numpy(np.stack([cache.images[i][s - n : s + n + 1] for i, s in picks]))
+        y = torch.from_numpy(np.stack([cache.labels[i][s] for i, s in picks]))
+        straight = torch.eye(2, 3).expand(1, 2, 3)
+        each = [sample(a[None].float(), b[None], straight, cfg.size, cfg.pixel_mm) for a, b in zip(x, y)]
+        self.x = torch.cat([a.round().byte() for a, _ in each])
+        self.y = torch.cat([b for _, b in each]).byte()
         self.cfg = cfg
 
     def dice(self, net: UNet) -> list[float]:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from ich import export as exporting
+from ich.bring import reference_stretches
 from ich.config import Post, settings_for
-from ich.data import Cache, augment, write_phantoms
+from ich.data import MARGIN_SIZE, PIXEL_MM, Cache, augment, sample, write_phantoms
+from ich.datasets.volume import DataError
 from ich.evaluate import Scan, apply_post, clean_cavity
 from ich.phantom import sample as sampling
 from ich.train import load_net, rate, train
@@ -62,6 +64,37 @@ def test_augmentation_keeps_labels_and_range(cache):
     assert (y > 0).float().mean() > 0.02
 
 
+def test_any_pixel_is_sampled_from_the_cached_grid():
+    """A ramp in mm, read on finer or coarser pixels and elsewhere, is still that ramp."""
+    mm = (torch.arange(MARGIN_SIZE) - (MARGIN_SIZE - 1) / 2) * PIXEL_MM
+    x = mm.expand(1, 1, MARGIN_SIZE, MARGIN_SIZE)
+    y = (mm > 0).long().expand(1, MARGIN_SIZE, MARGIN_SIZE)
+    theta = torch.tensor([[[1.0, 0, 20], [0, 1, 0]]])  # 20 mm to the right
+    for size, pixel in ((96, 1.0), (64, 1.5), (80, 1.2)):
+        image, label = sample(x, y, theta, size, pixel)
+        want = (torch.arange(size) - (size - 1) / 2) * pixel + 20
+        assert torch.allclose(image[0, 0, 5], want, atol=1e-3) and torch.equal(label[0, 5], (want > 0).long())
+    edge = (MARGIN_SIZE - 96) // 2
+    straight, _ = sample(x, y, torch.eye(2, 3)[None], 96, PIXEL_MM)
+    assert torch.allclose(straight[0, 0, 0], mm[edge : edge + 96], atol=1e-3)
+
+
+def test_cache_of_another_grid_is_refused(tmp_path):
+    np.save(tmp_path / "p0.npy", np.zeros((14, 4, 192, 192), np.uint8))
+    with pytest.raises(DataError, match="p0.npy: not slices of 288 pixels of 1 mm; rendered by another version"):
+        Cache(tmp_path, settings_for("bleed")).refresh()
+
+
+def test_shares_of_subtypes_are_drawn(cache):
+    c = Cache(cache, settings_for("bleed", batch=200, positive_share=1.0, subtype_share=(0.0, 0.0, 0.0, 1.0, 0.0)))
+    c.refresh()
+    c.bleeding, c.by_subtype = [(0, 1)], [[(0, 2)], [], [], [(1, 3)], []]
+    c.images = [np.full((14, 4, 4), i, np.uint8) for i in range(2)]
+    c.labels = [np.full((14, 4, 4), i) for i in range(2)]
+    _, y = c.batch(np.random.default_rng(1))
+    assert 0.5 < y.float().mean() < 0.7  # 60 % of them even by subtype, here subdurals alone; the others of any kind
+
+
 def test_rate_warms_up_and_decays():
     cfg = settings_for("bleed")
     assert rate(0, 1000, cfg) < rate(99, 1000, cfg) == cfg.lr > rate(600, 1000, cfg) > rate(999, 1000, cfg) > 0
@@ -86,6 +119,23 @@ def test_bundle_reproduces_torch(runs, tmp_path, monkeypatch):
         assert np.abs(session.run([n["output"]["name"]], {n["input"]["name"]: x})[0] - y).max() < ref["tolerance"]
         one = session.run(None, {n["input"]["name"]: x[:1]})[0]  # any batch
         assert one.shape[0] == 1 and np.abs(one - y[:1]).max() < ref["tolerance"]
+
+
+def test_export_keeps_networks_of_a_bundle(runs, tmp_path, monkeypatch):
+    """Only the bleed network was trained anew; the others stay to the byte."""
+    monkeypatch.setattr(exporting, "reference_heads", reference_stretches)
+    exporting.export(runs, tmp_path / "first")
+    only = tmp_path / "runs"
+    only.mkdir()
+    (only / "bleed.pt").write_bytes((runs / "bleed.pt").read_bytes())
+    with pytest.raises(DataError, match="cavity-tissue.pt: missing; train it: .* --others-from"):
+        exporting.export(only, tmp_path / "none")
+    a, b = (json.loads(path.read_text()) for path in (tmp_path / "first" / "manifest.json",
+                                                      exporting.export(only, tmp_path / "second", "0.2.0", others=tmp_path / "first")))
+    assert [n["role"] for n in b["networks"]] == [n["role"] for n in a["networks"]] and b["networks"][:2] == a["networks"][:2]
+    assert b["training"]["settings"] == a["training"]["settings"]
+    for n in b["networks"]:
+        assert hashlib.sha256((tmp_path / "second" / n["file"]).read_bytes()).hexdigest() == n["sha256"]
 
 
 def test_sample_round_trip(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ich.data import MARGIN_SIZE, encode
+from ich.data import MARGIN_SIZE, PIXEL_MM, encode
 from ich.phantom.bleeds import SUBTYPES
 from ich.phantom.fields import noise, weighted_threshold, Grid
 from ich.phantom.study import Plan, generate
@@ -49,7 +49,7 @@ def test_network_grid_keeps_volume(bleeding):
     assert grid.shape == (len(bleeding.hu), 4, MARGIN_SIZE, MARGIN_SIZE)
     spacing = bleeding.positions[1] - bleeding.positions[0]
     for k, name in ((2, "IPH"), (6, "EDH")):
-        assert (grid[:, 3] == k).sum() * 1.5**2 * spacing / 1000 == pytest.approx(bleeding.truth_ml()[name], rel=0.08)
+        assert (grid[:, 3] == k).sum() * PIXEL_MM**2 * spacing / 1000 == pytest.approx(bleeding.truth_ml()[name], rel=0.08)
 
 
 def test_weighted_threshold_encloses_the_volume(rng):

@@ -170,7 +170,7 @@ def test_local_contrastive_begins_with_the_global_encoder(tmp_path, capsys):
     ("empty set", ("reproduce", "--data", "{empty}"), "{empty}: no known data set; give the unzipped folder of one of "),
     ("no hemorrhage", ("segment", "--data", "{normal}"), "{normal}: no slice has hemorrhage; check the masks with `ich data check`"),
     ("no hemorrhage in the study", ("reproduce", "--data", "{normal}", "--methods", "mixed"), "{normal}: no slice has hemorrhage;"),
-    ("nothing to classify", ("pretrain", "--task", "binary", "--data", "{normal}"), "{slices}: the pretext set has no slice labels, which binary learns from; give RSNA"),
+    ("nothing to classify", ("pretrain", "--task", "binary", "--data", "{normal}"), "{normal}: the pretext set has no slice labels, which binary learns from; give RSNA"),
     ("no cavity", ("reproduce", "--data", "{hssayeni}", "--methods", "mixed,mixed-icm"), "{hssayeni}: no set has cavity masks, which the ICM rows need; add Seg-CQ500"),
     ("no pretext set", ("reproduce", "--data", "{heads}", "--methods", "binary"), "{heads}: no pretext set among the folders; give RSNA too, or --pretext DIR"),
     ("no segmentation set", ("reproduce", "--data", "{rsna}"), "{rsna}: no segmentation set among the folders; give Hssayeni, Seg-CQ500"),
@@ -180,8 +180,7 @@ def test_local_contrastive_begins_with_the_global_encoder(tmp_path, capsys):
     ("no data at full scale", ("reproduce", "--scale", "paper"), "--data: missing; give the folders of the data sets, or --scale small for synthetic heads"),
 ])
 def test_errors_are_one_line(name, args, line, tmp_path, capsys):
-    places = {"empty": tmp_path / "empty", "normal": tmp_path / "normal", "heads": tmp_path / "heads", "hssayeni": tmp_path / "h", "rsna": tmp_path / "r",
-              "slices": tmp_path / "out" / "slices"}
+    places = {"empty": tmp_path / "empty", "normal": tmp_path / "normal", "heads": tmp_path / "heads", "hssayeni": tmp_path / "h", "rsna": tmp_path / "r"}
     places["empty"].mkdir()
     make = {"normal": lambda p: heads(p, 2, ((),)), "heads": heads, "hssayeni": hssayeni, "rsna": rsna}
     for k, build in make.items():

@@ -16,6 +16,7 @@ def add(sub) -> None:
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--version", default="0.1.0")
     p.add_argument("--metrics", type=Path, help="JSON of evaluate; goes into manifest and card")
+    p.add_argument("--others-from", type=Path, help="bundle whose networks stay as they are where there is no checkpoint")
     p.set_defaults(run=_export)
 
     p = sub.add_parser("quantize", help="add int8 networks to a bundle and measure what they change")
@@ -68,7 +69,7 @@ def _add_bundle(sub) -> None:
 def _export(args) -> None:
     from ..export import export
 
-    print(export(args.runs, args.out, args.version, args.metrics))
+    print(export(args.runs, args.out, args.version, args.metrics, others=args.others_from))
 
 
 def _quantize(args) -> int:

@@ -91,9 +91,9 @@ def _pretrain(args) -> int:
     fields = {"context-restoration": "restoration", "global-contrastive": "global_contrastive", "local-contrastive": "local_contrastive"}
     field = fields.get(args.task, "classification")
     study = replace(study, **{field: replace(getattr(study, field), **changes)})
-    data = Source(detect(args.data), args.data, args.out / "slices", study.size).slices(study.pretext.window, True)
+    source = Source(detect(args.data), args.data, args.out / "slices", study.size)
     encoder = load(args.encoder)["net"] if args.encoder else None
-    pretrain(args.task, data, study, args.out, args.seed, machine(args.device, args.workers), True, encoder)
+    pretrain(args.task, source, study, args.out, args.seed, machine(args.device, args.workers), True, encoder)
     print(args.out / "net.pt")
     return 0
 

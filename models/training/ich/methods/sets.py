@@ -69,13 +69,13 @@ def labelled(source: Source, window: tuple[float, float], progress: bool = False
     return Labelled(source, data, usable, bleeding, ich)
 
 
-def check_labels(data: Slices, method: str) -> None:
+def check_labels(source: Source, data: Slices, method: str) -> None:
     """Raises DataError when a weakly-supervised pretext has no labels to learn from."""
     labels = data.store.labels
     column = labels[:, 0] if method == "binary" else labels[:, 1:]
     if not (labels[:, 0] != UNKNOWN).any() or not (column == 1).any():
         what = "slice labels" if method == "binary" else "subtype labels of slices"
-        raise DataError(data.folder.parent, f"the pretext set has no {what}, which {method} learns from", "give RSNA, or leave the method out with --methods")
+        raise DataError(source.folder, f"the pretext set has no {what}, which {method} learns from", "give RSNA, or leave the method out with --methods")
 
 
 def sources(folders: list[Path], pretext: Path | None, stores: Path, size: int) -> tuple[list[Source], Source | None]:

@@ -56,11 +56,12 @@ def pretext_task(method: str, study: Study, labels: np.ndarray, encoder: dict | 
     return classification.task(method, study.classification, study.network, labels)
 
 
-def pretrain(method: str, data: Slices, study: Study, out: Path, seed: int, on: Machine, progress: bool, encoder: dict | None = None) -> None:
+def pretrain(method: str, source: Source, study: Study, out: Path, seed: int, on: Machine, progress: bool, encoder: dict | None = None) -> None:
     """Trains a pretext on the balanced slices of a set, but for those held out, whose embedding is written (Figure 5)."""
+    data = source.slices(study.pretext.window, progress)
     store = data.store
     if method not in ("context-restoration", "global-contrastive", "local-contrastive"):
-        check_labels(data, method)
+        check_labels(source, data, method)
     rows = balanced(store.labels, seed)
     groups = np.array([v.group for v in store.volumes])[store.volume[rows]]
     train, held = hold_out(rows, groups, min(study.pretext.validation, len(rows) // 4), seed)
@@ -75,7 +76,7 @@ def pretrain(method: str, data: Slices, study: Study, out: Path, seed: int, on: 
 
 def run_pretext(c: Context, method: str, seed: int) -> None:
     encoder = load(pretext_dir(c, "global-contrastive", seed) / "net.pt")["net"] if method == "local-contrastive" else None
-    pretrain(method, c.pretext.slices(c.study.pretext.window), c.study, pretext_dir(c, method, seed), seed, c.on, c.progress, encoder)
+    pretrain(method, c.pretext, c.study, pretext_dir(c, method, seed), seed, c.on, c.progress, encoder)
 
 
 def segment(base: str, part: Labelled, study: Study, rows: np.ndarray, test: np.ndarray | None, out: Path, key: tuple, seed: int, on: Machine,
