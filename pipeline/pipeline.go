@@ -162,7 +162,7 @@ func (r *Result) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.N
 	}
 	v := measure.Volumes(r.Labels, g)
 	r.Finding.Volumes, r.Finding.Range = &v, spread.Finding()
-	r.Finding.Lesions = measure.Lesions(r.Labels, g)
+	r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g)
 	return nil
 }
 

@@ -80,8 +80,7 @@ type Finding struct {
 	Range      *Range           `json:"volumes_range_ml,omitempty"`
 	CavityML   float64          `json:"cavity_ml,omitempty"`
 	Lesions    []Lesion         `json:"lesions,omitempty"`
-	Midline    *Midline         `json:"midline_shift,omitempty"` // nil where it cannot be measured
-	Prior      *Prior           `json:"prior,omitempty"`         // nil where the node has no earlier finding of the patient
+	Prior      *Prior           `json:"prior,omitempty"` // nil where the node has no earlier finding of the patient
 	TimingMS   map[string]int64 `json:"timing_ms,omitempty"`
 	Warnings   []string         `json:"warnings,omitempty"`
 	Candidates []Candidate      `json:"candidates,omitempty"`
@@ -169,13 +168,6 @@ type Lesion struct {
 type Range struct {
 	Low  Volumes `json:"low"`
 	High Volumes `json:"high"`
-}
-
-// Midline is the shift of what lies in the middle of the brain against the line between the ends of the falx.
-type Midline struct {
-	MM     float64 `json:"mm"`
-	Toward string  `json:"toward"` // left or right: the patient's
-	Slice  int     `json:"slice"`  // on which it was measured, counted from 0 at the feet
 }
 
 // Prior is the newest earlier finding of the same patient that this node has.

@@ -153,7 +153,8 @@ func TestEllipsoid(t *testing.T) {
 		{"pixels not square", turned(61, 161, [2]float64{0.8, 0.3}, volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, 0, even(40, 1)...)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			all := Lesions(paint(c.g, finding.IPH, half), c.g)
+			m := paint(c.g, finding.IPH, half)
+			all := Lesions(m, m, c.g)
 			if len(all) != 1 {
 				t.Fatalf("%d lesions", len(all))
 			}

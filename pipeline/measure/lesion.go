@@ -12,9 +12,11 @@ import (
 // alone.
 const MinLesionML = 0.1
 
-// Lesions lists the connected parts (26 neighbours) of each subtype from MinLesionML on, the largest first.
-func Lesions(labels *volume.Mask, g *volume.Grid) []finding.Lesion {
+// Lesions lists the connected parts (26 neighbours) of each subtype from MinLesionML on, the largest first. The cavity
+// gives them their position in words.
+func Lesions(labels, cavity *volume.Mask, g *volume.Grid) []finding.Lesion {
 	var out []finding.Lesion
+	var head *skull
 	for _, s := range finding.Kinds {
 		c := volume.ComponentsOf(labels, volume.Corners, uint8(s))
 		ml := c.VolumesML(g)
@@ -28,7 +30,12 @@ func Lesions(labels *volume.Mask, g *volume.Grid) []finding.Lesion {
 			if len(runs[i]) == 0 {
 				continue
 			}
-			out = append(out, lesion(s, ml[i], runs[i], g))
+			if head == nil {
+				head = landmarks(cavity, g)
+			}
+			l := lesion(s, ml[i], runs[i], g)
+			l.Position = head.position(s, runs[i], g)
+			out = append(out, l)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b finding.Lesion) int { return cmp.Compare(b.VolumeML, a.VolumeML) })

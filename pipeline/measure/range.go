@@ -10,6 +10,10 @@ import (
 // Range gathers how far the volumes may be off: the least and the most of what all label volumes that are added say, each
 // give or take the partial volume of its surface. The first one is that of the volumes themselves, the others come from
 // the threshold moved down and up, so low <= volume <= high holds for every subtype and the total.
+//
+// It is no confidence interval: what the networks overlook is not in it. On 38 synthetic heads with hemorrhage, or
+// something taken for it, it held the true total in 25, and in 25 of the 34 in which anything was found; where it did not, a
+// bleed, or much of one, was mostly missed. Of the volumes of single subtypes it held 45 of 100.
 type Range struct {
 	low, high finding.Volumes
 	any       bool

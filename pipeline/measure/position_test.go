@@ -1,0 +1,109 @@
+package measure
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+)
+
+// vault is the cavity of an average head in head coordinates: a dome above the floor, which lies 32 mm deeper behind than
+// in front.
+func vault(h volume.Vec) bool {
+	floor := -45.0
+	if h[1] < 0 {
+		floor = -5
+	}
+	return math.Hypot(math.Hypot(h[0]/66, h[1]/84), (h[2]-18)/77) <= 1 && h[2] > floor
+}
+
+// headGrid is a stack whose rows and columns run along the given directions; turned by pitch, in radians, is the head.
+func headGrid(alongRow, alongColumn volume.Vec) *volume.Grid {
+	return turned(74, 74, [2]float64{3, 3}, alongRow, alongColumn, 0, even(36, 5)...)
+}
+
+// draw fills cavity and a ball in head coordinates, chin up by pitch radians.
+func draw(g *volume.Grid, pitch float64, s finding.Subtype, at volume.Vec, radius float64) (labels, cavity *volume.Mask) {
+	labels, cavity = volume.NewMask(g), volume.NewMask(g)
+	sin, cos := math.Sincos(pitch)
+	for k := range g.Slices() {
+		for i := range g.Rows * g.Columns {
+			p := g.Point(k, float64(i/g.Columns), float64(i%g.Columns))
+			p[2] -= 18
+			h := volume.Vec{p[0], p[1]*cos - p[2]*sin, p[1]*sin + p[2]*cos + 18}
+			if !vault(h) {
+				continue
+			}
+			cavity.Slice(k)[i] = 1
+			if h.Sub(at).Length() <= radius {
+				labels.Slice(k)[i] = uint8(s)
+			}
+		}
+	}
+	return labels, cavity
+}
+
+func TestPosition(t *testing.T) {
+	head := volume.Vec{1, 0, 0}
+	for _, c := range []struct {
+		name   string
+		s      finding.Subtype
+		at     volume.Vec
+		radius float64
+		pitch  float64
+		want   string
+	}{
+		{"left frontal", finding.IPH, volume.Vec{30, -50, 45}, 10, 0, "left frontal, supratentorial"},
+		{"right frontal", finding.IPH, volume.Vec{-30, -50, 45}, 10, 0, "right frontal, supratentorial"},
+		{"chin up", finding.IPH, volume.Vec{30, -50, 45}, 10, 0.2, "left frontal, supratentorial"},
+		{"chin down", finding.IPH, volume.Vec{-30, 30, 68}, 10, -0.2, "right parietal, supratentorial"},
+		{"deep", finding.IPH, volume.Vec{19, -3, 20}, 10, 0, "left basal ganglia or thalamus, supratentorial"},
+		{"cerebellum", finding.IPH, volume.Vec{-25, 45, -28}, 10, 0, "right posterior fossa, infratentorial"},
+		{"temporal", finding.IPH, volume.Vec{45, -4, -7}, 9, 0, "left temporal, supratentorial"},
+		{"over the brain", finding.SDH, volume.Vec{-52, -40, 50}, 14, 0, "over the right frontal convexity, supratentorial"},
+		{"blood over the brain is not in the nuclei", finding.SAH, volume.Vec{20, -6, 24}, 9, 0, "left, supratentorial"},
+		{"ventricles", finding.IVH, volume.Vec{0, 10, 30}, 8, 0, "ventricles, midline"},
+		{"between two regions", finding.IPH, volume.Vec{30, 10, 62}, 8, 0, "left, supratentorial"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for view, axes := range map[string][2]volume.Vec{
+				"supine": {head, {0, 1, 0}}, "mirrored": {head.Scale(-1), {0, 1, 0}}, "prone": {head.Scale(-1), {0, -1, 0}}, "lying on the side": {{0, 1, 0}, head},
+			} {
+				if view != "supine" && !strings.HasSuffix(c.name, "frontal") {
+					continue
+				}
+				g := headGrid(axes[0], axes[1])
+				labels, cavity := draw(g, c.pitch, c.s, c.at, c.radius)
+				got := Lesions(labels, cavity, g)
+				if len(got) != 1 || got[0].Position != c.want {
+					t.Errorf("%s: %q, want %q", view, got[0].Position, c.want)
+				}
+			}
+		})
+	}
+}
+
+// A scan that leaves out the top or the floor, or shows hardly any cavity, tells the side and no more.
+func TestPositionOfAPart(t *testing.T) {
+	g := headGrid(volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0})
+	labels, cavity := draw(g, 0, finding.IPH, volume.Vec{30, -50, 45}, 10)
+	for name, cut := range map[string][2]int{"no top": {0, 30}, "no floor": {18, 37}} {
+		part := *g
+		part.Origins, part.SupportMM = g.Origins[cut[0]:cut[1]], g.SupportMM[cut[0]:cut[1]]
+		n := g.Rows * g.Columns
+		of := func(m *volume.Mask) *volume.Mask {
+			return &volume.Mask{Rows: m.Rows, Columns: m.Columns, Voxels: m.Voxels[cut[0]*n : cut[1]*n]}
+		}
+		got := Lesions(of(labels), of(cavity), &part)
+		if len(got) != 1 || got[0].Position != "left" {
+			t.Errorf("%s: %+v, want the side alone", name, got)
+		}
+	}
+	for _, l := range Lesions(labels, volume.NewMask(g), g) {
+		if strings.ContainsAny(l.Position, ",") {
+			t.Errorf("no cavity, yet %q", l.Position)
+		}
+	}
+}
