@@ -182,6 +182,9 @@ func (n *node) drop(k kept, before time.Time, why string) {
 	if err == nil {
 		err = os.RemoveAll(filepath.Join(n.results, string(k.c.ID)))
 	}
+	if err == nil {
+		err = n.store.ForgetPatient(k.c.ID)
+	}
 	if err == nil && k.standing == givenUp {
 		err = n.forget(k.c.ID)
 	}

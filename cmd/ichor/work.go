@@ -131,6 +131,10 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 	if err != nil {
 		return finding.Finding{}, err
 	}
+	exam := examOf(result)
+	if result.Finding.Prior, err = n.store.Prior(job.CaseID, exam, result.Finding); err != nil {
+		return finding.Finding{}, err
+	}
 	objects, err := reporting.Write(ctx, report(result), reportingOptions(n.config))
 	if err != nil {
 		return finding.Finding{}, err
@@ -139,7 +143,15 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	return result.Finding, n.store.Finish(job.CaseID, job.Revision, state.Result{Finding: result.Finding, Deliveries: deliveries}, now())
+	return result.Finding, n.store.Finish(job.CaseID, job.Revision, state.Result{Finding: result.Finding, Exam: exam, Deliveries: deliveries}, now())
+}
+
+// examOf says who was scanned and when, where an image could be read.
+func examOf(r *pipeline.Result) state.Exam {
+	if r.Header == nil {
+		return state.Exam{}
+	}
+	return state.ExamOf(r.Header)
 }
 
 // spooled is one received object as the analysis reads it.

@@ -198,6 +198,7 @@ type Result struct {
 	Finding    finding.Finding
 	Identity   string     // of its objects as a whole, see Outcome
 	Deliveries []Delivery // each object for each destination
+	Exam       Exam       // who was scanned and when: later studies of the same patient are compared with this one
 	Reject     Reject     // nil: no destination is told of what it has of former revisions
 }
 
@@ -244,6 +245,9 @@ func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
 			}
 		}
 		if err := putOutcome(tx, c, r.Finding, r.Identity, r.Deliveries, now); err != nil {
+			return err
+		}
+		if err := putExam(tx, id, r.Exam, r.Finding.Status); err != nil {
 			return err
 		}
 		return advance(tx, &c, to, now, r.Finding.Reason)

@@ -12,6 +12,8 @@
 //	promises    AE title, Transaction UID -> Promise (Storage Commitment that peers asked us for)
 //	outcomes    case, revision -> Outcome
 //	late        number -> key of a delivery (an index: stored though superseded, rejection note not made yet)
+//	patients    keyed digest of the patient, case -> when scanned (an index: findings of one patient; names nobody)
+//	exams       case -> its key in patients
 //	dead        number -> key of a delivery (an index: dead letters in order)
 //	counts      phase, or destination and delivery state -> number
 //
@@ -63,13 +65,16 @@ var (
 	bucketCounts     = []byte("counts")
 	bucketOutcomes   = []byte("outcomes")
 	bucketLate       = []byte("late")
+	bucketPatients   = []byte("patients")
+	bucketExams      = []byte("exams")
 
 	bucketUncommitted  = []byte("uncommitted")
 	bucketTransactions = []byte("transactions")
 	bucketPromises     = []byte("promises")
 
 	buckets = [][]byte{bucketMeta, bucketCases, bucketNewest, bucketHistory, bucketDeliveries, bucketResults,
-		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises, bucketOutcomes, bucketLate}
+		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises, bucketOutcomes, bucketLate,
+		bucketPatients, bucketExams}
 	keyVersion = []byte("version")
 )
 
