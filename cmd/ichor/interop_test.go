@@ -1,12 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,15 +15,19 @@ import (
 	"ichor/config"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/state"
+	"ichor/scp/scptest"
 )
 
 // TestStorescuToOrthanc is the whole way between foreign peers: dcmtk storescu sends, Orthanc is the destination and
 // holds one SEG, one SC series and one SR afterwards. Every object it holds is checked by dciodvfy and read back.
 func TestStorescuToOrthanc(t *testing.T) {
 	storescu := peer(t, "storescu", "dcmtk")
-	orthanc := startOrthanc(t)
+	orthanc := scptest.StartOrthanc(t, map[string]any{
+		"DicomCheckCalledAet": true, "DicomAlwaysAllowStore": false, "DicomCheckModalityHost": true,
+		"DicomModalities": map[string]any{"ichor": []any{"ICHOR", "127.0.0.1", 11112}},
+	})
 	c := testConfig(t)
-	c.Destinations = []config.Destination{{Name: "orthanc", Address: orthanc.dicom, AETitle: "ORTHANC"}}
+	c.Destinations = []config.Destination{{Name: "orthanc", Address: orthanc.DICOM, AETitle: "ORTHANC"}}
 	n := startNode(t, c)
 	dir, sample := sampleStudy(t, "mixed")
 	host, port, err := net.SplitHostPort(n.dicom.Addr().String())
@@ -44,10 +45,10 @@ func TestStorescuToOrthanc(t *testing.T) {
 	if _, err := n.delivered(within(t, 2*time.Minute), state.IDOf(files[0].StudyInstanceUID), func() {}); err != nil {
 		t.Fatal(err)
 	}
-	if got := orthanc.series(t); !slices.Equal(got, []string{"OT", "SEG", "SR"}) { // secondary captures are OT
+	if got := seriesOf(t, orthanc); !slices.Equal(got, []string{"OT", "SEG", "SR"}) { // secondary captures are OT
 		t.Errorf("Orthanc holds series of %v", got)
 	}
-	received := orthanc.download(t)
+	received := download(t, orthanc)
 	for _, path := range received {
 		validate(t, path)
 	}
@@ -73,87 +74,11 @@ func validate(t *testing.T, path string) {
 	}
 }
 
-// orthancNode is a running Orthanc.
-type orthancNode struct{ dicom, http string }
-
-// startOrthanc runs Orthanc until the test ends. It always listens on all interfaces; it admits requests of this
-// machine alone.
-func startOrthanc(t *testing.T) orthancNode {
-	t.Helper()
-	program := peer(t, "Orthanc", "orthanc")
-	dir := t.TempDir()
-	node := orthancNode{dicom: freeAddress(t), http: freeAddress(t)}
-	settings := map[string]any{
-		"Name": "ichor-test", "DicomAet": "ORTHANC", "DicomPort": portOf(t, node.dicom), "HttpPort": portOf(t, node.http),
-		"StorageDirectory": filepath.Join(dir, "storage"), "IndexDirectory": filepath.Join(dir, "index"),
-		"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomCheckCalledAet": true,
-		"DicomAlwaysAllowStore": false, "DicomCheckModalityHost": true,
-		"DicomModalities": map[string]any{"ichor": []any{"ICHOR", "127.0.0.1", 11112}},
-		"Plugins":         []string{},
-	}
-	raw, err := json.Marshal(settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "orthanc.json")
-	if err := os.WriteFile(file, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	cmd := exec.Command(program, file)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Orthanc said:\n%s", log.String())
-		}
-	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		answer, err := http.Get("http://" + node.http + "/system")
-		if err == nil {
-			answer.Body.Close()
-			return node
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("Orthanc does not answer: %v", err)
-		}
-	}
-}
-
-func portOf(t *testing.T, address string) int {
-	t.Helper()
-	a, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.Port
-}
-
-func (o orthancNode) get(t *testing.T, path string) []byte {
-	t.Helper()
-	answer, err := http.Get("http://" + o.http + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("Orthanc %s: %s, %v", path, answer.Status, err)
-	}
-	return raw
-}
-
-// series returns the modalities of the series that Orthanc holds, sorted.
-func (o orthancNode) series(t *testing.T) []string {
+// seriesOf returns the modalities of the series that Orthanc holds, sorted.
+func seriesOf(t *testing.T, o *scptest.Orthanc) []string {
 	t.Helper()
 	var all []struct{ MainDicomTags struct{ Modality string } }
-	if err := json.Unmarshal(o.get(t, "/series?expand"), &all); err != nil {
-		t.Fatal(err)
-	}
+	o.JSON("/series?expand", nil, &all)
 	var modalities []string
 	for _, s := range all {
 		modalities = append(modalities, s.MainDicomTags.Modality)
@@ -163,19 +88,17 @@ func (o orthancNode) series(t *testing.T) []string {
 }
 
 // download fetches every object as Orthanc keeps it.
-func (o orthancNode) download(t *testing.T) []string {
+func download(t *testing.T, o *scptest.Orthanc) []string {
 	t.Helper()
 	var ids []string
-	if err := json.Unmarshal(o.get(t, "/instances"), &ids); err != nil {
-		t.Fatal(err)
-	}
+	o.JSON("/instances", nil, &ids)
 	if len(ids) < 3 {
 		t.Fatalf("Orthanc holds %d objects", len(ids))
 	}
 	var paths []string
 	for i, id := range ids {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.dcm", i))
-		if err := os.WriteFile(path, o.get(t, "/instances/"+id+"/file"), 0o644); err != nil {
+		if err := os.WriteFile(path, o.Get("/instances/"+id+"/file"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		paths = append(paths, path)

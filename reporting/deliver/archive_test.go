@@ -4,11 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +21,7 @@ import (
 	"ichor/scp"
 	"ichor/scp/commitment"
 	"ichor/scp/dimse"
+	"ichor/scp/scptest"
 	"ichor/scp/spool"
 )
 
@@ -218,108 +216,37 @@ func TestPynetdicomCommits(t *testing.T) {
 	}
 }
 
-// orthanc runs Orthanc, which knows a node of ours, until the test ends. It listens on all interfaces and admits
-// requests of this machine alone.
-func orthanc(t *testing.T, ours int, plugins ...string) (dicom, web string) {
-	t.Helper()
-	program := "/usr/sbin/Orthanc"
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("Orthanc not found: install the Debian package orthanc")
-	}
-	dir := t.TempDir()
-	a, b := listen(t), listen(t)
-	dicom, web = a.Addr().String(), b.Addr().String()
-	settings := map[string]any{
-		"DicomAet": "ORTHANC", "DicomPort": a.Addr().(*net.TCPAddr).Port, "HttpPort": b.Addr().(*net.TCPAddr).Port,
-		"StorageDirectory": filepath.Join(dir, "storage"), "IndexDirectory": filepath.Join(dir, "index"),
-		"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": append([]string{}, plugins...),
+// orthanc runs Orthanc, which knows a node of ours, until the test ends.
+func orthanc(t *testing.T, ours int, plugins ...string) *scptest.Orthanc {
+	return scptest.StartOrthanc(t, map[string]any{
+		"Plugins":         append([]string{}, plugins...),
 		"DicomModalities": map[string]any{"ichor": map[string]any{"AET": "ICHOR", "Host": "127.0.0.1", "Port": ours, "AllowStorageCommitment": true}},
-	}
-	raw, err := json.Marshal(settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "orthanc.json")
-	if err := os.WriteFile(file, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a.Close()
-	b.Close()
-	var log strings.Builder
-	cmd := exec.Command(program, file)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Orthanc said:\n%s", log.String())
-		}
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		answer, err := http.Get("http://" + web + "/system")
-		if err == nil {
-			answer.Body.Close()
-			return dicom, web
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("Orthanc does not answer: %v", err)
-		}
-	}
-}
-
-// rest asks Orthanc, and posts a body where there is one.
-func rest(t *testing.T, address string, body, into any) {
-	t.Helper()
-	var answer *http.Response
-	var err error
-	if body == nil {
-		answer, err = http.Get("http://" + address)
-	} else {
-		raw, merr := json.Marshal(body)
-		if merr != nil {
-			t.Fatal(merr)
-		}
-		answer, err = http.Post("http://"+address, "application/json", bytes.NewReader(raw))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode == http.StatusOK {
-		err = json.Unmarshal(text, into)
-	}
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s %s %v", address, answer.Status, text, err)
-	}
 }
 
 // TestOrthanc has Orthanc commit to what it got from us, and asks us to commit to what we got from it.
 func TestOrthanc(t *testing.T) {
 	ln := listen(t)
-	dicom, web := orthanc(t, ln.Addr().(*net.TCPAddr).Port)
-	s := newSite(t, dicom, ln)
-	s.deliver(Destination{Name: "PACS", Address: dicom, CalledAE: "ORTHANC", CallingAE: "ICHOR", Commitment: true, ReportWait: time.Millisecond}, 4, state.Committed)
+	archive := orthanc(t, ln.Addr().(*net.TCPAddr).Port)
+	s := newSite(t, archive.DICOM, ln)
+	s.deliver(Destination{Name: "PACS", Address: archive.DICOM, CalledAE: "ORTHANC", CallingAE: "ICHOR", Commitment: true, ReportWait: time.Millisecond}, 4, state.Committed)
 
 	var ids []string
-	rest(t, web+"/instances", nil, &ids)
+	archive.JSON("/instances", nil, &ids)
 	if len(ids) != 4 {
 		t.Fatalf("%d instances there", len(ids))
 	}
 	var sent any
-	rest(t, web+"/modalities/ichor/store", ids, &sent)
+	archive.JSON("/modalities/ichor/store", ids, &sent)
 	type instance struct{ SOPClassUID, SOPInstanceUID string }
 	ask := func(list []instance) (status string, failures int) {
 		var asked struct{ Path string }
-		rest(t, web+"/modalities/ichor/storage-commitment", map[string]any{"DicomInstances": list}, &asked)
+		archive.JSON("/modalities/ichor/storage-commitment", map[string]any{"DicomInstances": list}, &asked)
 		var r struct {
 			Status   string
 			Failures []any
 		}
-		s.within("Orthanc has the report", func() bool { rest(t, web+asked.Path, nil, &r); return r.Status != "Pending" })
+		s.within("Orthanc has the report", func() bool { archive.JSON(asked.Path, nil, &r); return r.Status != "Pending" })
 		return r.Status, len(r.Failures)
 	}
 	all, err := s.store.Deliveries(state.IDOf("1.2.3"))
@@ -346,17 +273,17 @@ func TestOrthancSTOW(t *testing.T) {
 		t.Skip("the DICOMweb plug-in of Orthanc not found: install the Debian package orthanc-dicomweb")
 	}
 	ln := listen(t)
-	_, web := orthanc(t, ln.Addr().(*net.TCPAddr).Port, plugin)
+	archive := orthanc(t, ln.Addr().(*net.TCPAddr).Port, plugin)
 	s := newSite(t, "", ln)
-	s.deliver(Destination{Name: "WEB", URL: "http://" + web + "/dicom-web"}, 5, state.Stored)
+	s.deliver(Destination{Name: "WEB", URL: "http://" + archive.HTTP + "/dicom-web"}, 5, state.Stored)
 	var ids []string
-	rest(t, web+"/instances", nil, &ids)
+	archive.JSON("/instances", nil, &ids)
 	if len(ids) != 5 {
 		t.Errorf("%d instances there", len(ids))
 	}
 	for _, id := range ids {
 		var tags map[string]any
-		rest(t, web+"/instances/"+id+"/simplified-tags", nil, &tags)
+		archive.JSON("/instances/"+id+"/simplified-tags", nil, &tags)
 		if fmt.Sprint(tags["PatientName"]) != "Prüf^Änne" {
 			t.Errorf("name %q", tags["PatientName"])
 		}

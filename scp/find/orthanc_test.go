@@ -2,60 +2,25 @@ package find
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
+	"ichor/scp/scptest"
 	"ichor/scp/ul"
 )
 
 // TestOrthanc counts the objects that Orthanc has of a study, and asks for one that it does not have.
 func TestOrthanc(t *testing.T) {
-	const program = "/usr/sbin/Orthanc"
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("Orthanc not found: install the Debian package orthanc")
-	}
-	dir := t.TempDir()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	settings, err := json.Marshal(map[string]any{
-		"DicomAet": "ORTHANC", "DicomPort": ln.Addr().(*net.TCPAddr).Port, "HttpServerEnabled": false,
-		"StorageDirectory": filepath.Join(dir, "storage"), "IndexDirectory": filepath.Join(dir, "index"), "Plugins": []string{},
+	archive := scptest.StartOrthanc(t, map[string]any{
 		"DicomModalities": map[string]any{"ichor": []any{"ICHOR", "127.0.0.1", 1}}, "DicomCheckModalityHost": true,
 	})
+	o := dimse.ConnectOptions{Address: archive.DICOM, CallingAE: "ICHOR", CalledAE: "ORTHANC", Contexts: []ul.ProposedContext{
+		{AbstractSyntax: dcm.CTImageStorage, TransferSyntaxes: []string{dcm.ExplicitVRLittleEndian}}}}
+	scu, err := dimse.Connect(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "orthanc.json")
-	if err := os.WriteFile(file, settings, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	cmd := exec.Command(program, file)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }() // its folder is the test's
-	o := dimse.ConnectOptions{Address: address, CallingAE: "ICHOR", CalledAE: "ORTHANC", Contexts: []ul.ProposedContext{
-		{AbstractSyntax: dcm.CTImageStorage, TransferSyntaxes: []string{dcm.ExplicitVRLittleEndian}}}}
-	var scu *dimse.SCU
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if scu, err = dimse.Connect(t.Context(), o); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("Orthanc does not answer: %v", err)
-		}
 	}
 	for i := range 5 {
 		d := &dcm.DataSet{}
