@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -16,49 +17,71 @@ func newSample() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sample --out DIR [--study NAME]",
 		Short: "Write a synthetic sample study with known volumes",
-		Long: "sample writes the CT files of a synthetic head with fresh UIDs, and truth.json with the millilitres that are in it.\n\n" +
+		Long: "sample writes the files of a synthetic study with fresh UIDs, and truth.json with the millilitres that are in it, the series that\n" +
+			"is to be read and how its analysis is to end. The set shows what reaches a node: heads tilted, thin, feet first, with several\n" +
+			"series, and studies that are to be refused.\n\n" +
 			finding.Disclaimer,
-		Example: "  ichor sample --list\n  ichor sample --out study/ --study mixed",
+		Example: "  ichor sample --list\n  ichor sample --out study/ --study mixed\n  ichor sample --out studies/ --study all",
 		Args:    cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` for the study")
-	cmd.Flags().StringVar(&name, "study", "mixed", "`NAME` of the study, see --list")
+	cmd.Flags().StringVar(&name, "study", "mixed", "`NAME` of the study, see --list; all writes each to a folder of its name")
 	cmd.Flags().BoolVar(&list, "list", false, "list the studies, one a line, name first")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := phantom.Samples()
+		if err != nil {
+			return err
+		}
 		if list {
-			return listSamples(cmd, asJSON)
+			return listSamples(cmd, all, asJSON)
 		}
 		if out == "" {
 			return usageError("say where the study goes: --out FOLDER; or --list")
 		}
-		study, err := phantom.Load(name)
+		if name == "all" {
+			return writeSamples(cmd, all, out)
+		}
+		sample, err := phantom.FindSample(name)
 		if err != nil {
 			return err
 		}
-		if err := study.Write(out, phantom.WriteOptions{}); err != nil {
+		files, err := sample.Write(out, phantom.WriteOptions{})
+		if err != nil {
 			return err
 		}
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), study.Info)
+			return printJSON(cmd.OutOrStdout(), sample)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d files and truth.json in %s\n", name, len(study.PositionsMM), out)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d files and truth.json in %s\n", name, files, out)
 		return nil
 	}
 	return cmd
 }
 
-func listSamples(cmd *cobra.Command, asJSON bool) error {
-	infos, err := phantom.List()
-	if err != nil {
-		return err
+func writeSamples(cmd *cobra.Command, all []phantom.Sample, out string) error {
+	bar := progress(len(all), "writing samples")
+	for _, s := range all {
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		if _, err := s.Write(filepath.Join(out, s.Name), phantom.WriteOptions{}); err != nil {
+			return err
+		}
+		bar.Add(1)
 	}
+	bar.Finish()
+	fmt.Fprintf(cmd.OutOrStdout(), "%d studies in %s\n", len(all), out)
+	return nil
+}
+
+func listSamples(cmd *cobra.Command, all []phantom.Sample, asJSON bool) error {
 	if asJSON {
-		return printJSON(cmd.OutOrStdout(), infos)
+		return printJSON(cmd.OutOrStdout(), all)
 	}
 	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	for _, i := range infos {
-		fmt.Fprintf(t, "%s\t%.1f mL\t%s\n", i.Name, i.TruthML.Total, i.Description)
+	for _, s := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", s.Name, s.Expected, s.Description)
 	}
 	return t.Flush()
 }

@@ -27,7 +27,9 @@ type WriteOptions struct {
 type Truth struct {
 	Info
 	StudyInstanceUID  string `json:"study_instance_uid"`
-	SeriesInstanceUID string `json:"series_instance_uid"`
+	SeriesInstanceUID string `json:"series_instance_uid,omitempty"` // of the series that is to be read
+
+	Expected *Expected `json:"expected,omitempty"` // of the sample set
 }
 
 // Write writes one CT file a slice (CT0001.dcm, ...) and truth.json to dir, which is made where it is missing. All UIDs are

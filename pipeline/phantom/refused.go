@@ -1,0 +1,128 @@
+package phantom
+
+import (
+	"math"
+	"slices"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+	"ichor/scp/dcm"
+)
+
+// refused are the samples that are not to be analysed, small ones where the pixels do not matter.
+func refused() []Sample {
+	no := func(name, code, description string, make func(*writing) error) Sample {
+		return Sample{name, description, Expected{finding.Refused, code}, make}
+	}
+	small := func(edit func(k int, d *dcm.DataSet)) func(*writing) error {
+		return func(w *writing) error {
+			w.series(Synthetic(Shape{Balls: []Ball{{finding.IPH, volume.Vec{-25, 10, 0}, 14}}}), edit)
+			return nil
+		}
+	}
+	body := func(edit func(k int, d *dcm.DataSet)) func(*writing) error {
+		return func(w *writing) error {
+			w.series(chest(), edit)
+			return nil
+		}
+	}
+	return []Sample{
+		no("contrast", finding.Contrast, "A head after contrast agent, and no series without it.",
+			small(text(dcm.ContrastBolusAgent, "LO", "IOHEXOL 350"))),
+		no("bone-kernel", finding.BoneKernelOnly, "A head in bone kernel alone.", small(text(dcm.ConvolutionKernel, "SH", "BONE"))),
+		no("child", finding.Child, "The head of a child of four.", small(func(_ int, d *dcm.DataSet) {
+			d.SetStrings(dcm.PatientAge, "AS", "004Y")
+			d.Delete(dcm.PatientBirthDate)
+		})),
+		no("chest", finding.NoHeadCT, "A chest that says so.", body(func(_ int, d *dcm.DataSet) {
+			d.SetStrings(dcm.BodyPartExamined, "CS", "CHEST")
+			d.SetStrings(dcm.SeriesDescription, "LO", "Chest 5.0")
+			d.SetStrings(dcm.ProtocolName, "LO", "Chest routine")
+			d.SetStrings(dcm.StudyDescription, "LO", "CT CHEST (SYNTHETIC)")
+		})),
+		no("chest-unnamed", finding.NoHeadCT, "A chest in a series that says nothing.", body(func(_ int, d *dcm.DataSet) {
+			for _, t := range []dcm.Tag{dcm.BodyPartExamined, dcm.SeriesDescription, dcm.ProtocolName, dcm.StudyDescription} {
+				d.Delete(t)
+			}
+		})),
+		no("chest-as-head", finding.NoHeadCT, "A chest that was filed as a head by mistake.", body(nil)),
+		no("missing-slices", finding.Incomplete, "A head without four slices in a row.", func(w *writing) error {
+			if err := small(nil)(w); err != nil {
+				return err
+			}
+			w.files = slices.Delete(w.files, 14, 18)
+			return nil
+		}),
+		no("damaged", finding.Undecodable, "A head, one file of it cut off on the way.", func(w *writing) error {
+			if err := small(nil)(w); err != nil {
+				return err
+			}
+			w.files[20].cut = true
+			return nil
+		}),
+		no("short", finding.TooFewSlices, "Eight slices of a head.", func(w *writing) error {
+			if err := small(nil)(w); err != nil {
+				return err
+			}
+			w.files = w.files[12:20]
+			return nil
+		}),
+		no("coronal", finding.NotAxial, "A head acquired in coronal slices.", func(w *writing) error {
+			w.series(Synthetic(Shape{}).coronal(), nil)
+			return nil
+		}),
+		no("localizer", finding.NotOriginal, "Localizer images alone.", func(w *writing) error {
+			w.series(Synthetic(Shape{}).coronal().only(12, 13), text(dcm.ImageType, "CS", "ORIGINAL", "PRIMARY", "LOCALIZER"))
+			return nil
+		}),
+		no("uncalibrated", finding.MissingCalibration, "A head whose pixels do not say what they are in Hounsfield units.", small(func(_ int, d *dcm.DataSet) {
+			d.Delete(dcm.RescaleSlope)
+			d.Delete(dcm.RescaleIntercept)
+			d.Delete(dcm.RescaleType)
+		})),
+		no("perfusion-map", finding.NotHounsfield, "A map of blood flow with Modality CT.", small(func(_ int, d *dcm.DataSet) {
+			d.SetStrings(dcm.ImageType, "CS", "DERIVED", "PRIMARY", "AXIAL", "CBF")
+			d.SetStrings(dcm.RescaleType, "LO", "ML/100ML/MIN")
+		})),
+	}
+}
+
+// chest is a trunk with lungs, ribs, heart and spine, in slices of 8 mm.
+func chest() *Study {
+	const side, mm, step = 128, 3.2, 8.0
+	s := &Study{Info: Info{Name: "chest", Description: "Trunk with lungs, ribs, heart and spine."}, Rows: side, Columns: side,
+		PixelSpacingMM: [2]float64{mm, mm}, SliceThicknessMM: step, Orientation: [6]float64{1, 0, 0, 0, 1, 0}, AgeYears: 60, Sex: "O", KVP: 120}
+	for k := range 36 {
+		s.PositionsMM = append(s.PositionsMM, volume.Vec{-mm * (side - 1) / 2, -mm * (side - 1) / 2, step * float64(k)})
+	}
+	g := s.Grid()
+	for k := range g.Slices() {
+		for r := range side {
+			for c := range side {
+				s.HU = append(s.HU, trunk(g.Point(k, float64(r), float64(c))))
+			}
+		}
+	}
+	s.Labels = make([]uint8, len(s.HU))
+	return s
+}
+
+// trunk is the density at p in HU; z runs from 0 at the lowest slice.
+func trunk(p volume.Vec) int16 {
+	within := func(x, y, rx, ry float64) float64 { return math.Hypot((p[0]-x)/rx, (p[1]-y)/ry) }
+	wall := within(0, 0, 160, 105)
+	rib := math.Mod(p[2]+0.5*p[1], 26) < 9
+	switch {
+	case wall > 1:
+		return -1000
+	case within(0, 78, 16, 18) < 1, within(0, -84, 14, 6) < 1, rib && wall > 0.86 && wall < 0.93: // vertebra, sternum, ribs
+		return 450
+	case within(22, -22, 46, 38) < 1 && p[2] < 150: // heart
+		return 45
+	case within(-72, 4, 55, 72) < 1, within(72, 4, 55, 72) < 1:
+		return -850
+	case wall > 0.93:
+		return -90
+	}
+	return 45
+}
