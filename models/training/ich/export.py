@@ -27,7 +27,7 @@ LIMITS = [
     "A bright rim inside the skull from beam hardening can be taken for a thin subdural or epidural hematoma.",
     "Bleeds below 1 mL are not reported; subdural layers thinner than 2 mm are missed; subarachnoid blood is drawn too small.",
     "Subtypes are less certain than the total.",
-    "Brain between an old infarct and a ventricle was taken for 1.7 mL of blood on one of two real heads; the cavity leaks into ethmoid cells there.",
+    "Version 0.2.0 took brain between an old infarct and a ventricle for 1.8 mL of blood on a second real head, where the cavity leaks into ethmoid cells. This version was measured on one real head only; its cavity networks are the same.",
     "Adults, axial, non-contrast, 1 to 6 mm slices; after craniotomy or with metal the result is unreliable.",
 ]
 PER_HEAD = ("phantoms",)  # rows of evaluate.json that the manifest leaves out: hundreds of heads, summed up beside them
