@@ -11,11 +11,15 @@ LOCK    := models/training/requirements.lock
 VENV     = $(CACHE)/venv-$(firstword $(shell sha256sum $(LOCK)))
 LIBRARY := bin/lib/libonnxruntime.so.1.24.4
 
-# Foreign peers and validators for the interop tests: Debian packages.
-PEERS := dcmtk orthanc orthanc-dicomweb dicom3tools libgdcm-tools libopenjp2-tools
-TOOLS := storescu:dcmtk Orthanc:orthanc /usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb dciodvfy:dicom3tools gdcmconv:libgdcm-tools opj_decompress:libopenjp2-tools
+# Foreign peers and validators for the interop tests, each with its Debian package.
+TOOLS := storescu:dcmtk Orthanc:orthanc /usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb dciodvfy:dicom3tools \
+  gdcmconv:libgdcm-tools opj_decompress:libopenjp2-tools chromium:chromium npm:npm
 
-.PHONY: help build demo test test-go test-python bench install uninstall venv peers clean
+# The page that the browser test shows our objects in.
+PAGE   := $(addprefix reporting/viewertest/,.npmrc package.json package-lock.json index.html viewer.js vite.config.js)
+VIEWER  = $(CACHE)/viewer-$(firstword $(shell cat $(PAGE) | sha256sum))
+
+.PHONY: help build demo test test-go test-python bench install uninstall venv peers viewer clean
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -46,10 +50,12 @@ test: test-go test-python ## run all tests, with everything they need
 RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./reporting/deliver/... ./reporting/web ./models/onnx ./cmd/ichor
 test-go: export ICHOR_PYTHON = $(VENV)/bin/python
 test-go: export ICHOR_ONNXRUNTIME = $(abspath $(LIBRARY))
-test-go: $(LIBRARY) peers venv ## run the tests of the node, with the foreign peers
+test-go: export ICHOR_VIEWER = $(VIEWER)/dist
+test-go: $(LIBRARY) peers venv viewer ## run the tests of the node, with the foreign peers; screenshots are kept below out
+	@mkdir -p out
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m $(RACE)
-	$(GO) test -timeout 20m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))")
+	$(GO) test -timeout 20m -artifacts -outputdir $(abspath out) $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))")
 
 test-python: venv ## run the tests of the training code
 	cd models/training && PYTHONPATH=. $(VENV)/bin/python -m pytest -q tests
@@ -78,10 +84,14 @@ pip:
 	  export DEBIAN_FRONTEND=noninteractive; $(SUDO) apt-get update -q >/dev/null; \
 	  $(SUDO) apt-get install -y -q --no-install-recommends python3-pip python3-venv >/dev/null; }
 
-peers: ## install the DICOM peers that the interop tests run against
-	@for t in $(TOOLS); do [ -e $${t%%:*} ] || PATH="$$PATH:/usr/sbin" command -v $${t%%:*} >/dev/null || missing=1; done; \
-	if [ -n "$${missing:-}" ]; then echo "installing $(PEERS)"; export DEBIAN_FRONTEND=noninteractive; \
-	  $(SUDO) apt-get update -q >/dev/null; $(SUDO) apt-get install -y -q --no-install-recommends $(PEERS) >/dev/null; fi
+peers: ## install the DICOM peers and the browser that the interop tests run against
+	@missing=; for t in $(TOOLS); do [ -e $${t%%:*} ] || PATH="$$PATH:/usr/sbin" command -v $${t%%:*} >/dev/null || missing+=" $${t##*:}"; done; \
+	if [ -n "$$missing" ]; then echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	  $(SUDO) apt-get update -q >/dev/null; $(SUDO) apt-get install -y -q --no-install-recommends $$missing >/dev/null; fi
+
+viewer: peers ## build the page of the browser test
+	@test -e $(VIEWER)/complete || { echo "building the viewer of the browser test (once for these sources)"; rm -rf $(VIEWER); mkdir -p $(VIEWER); \
+	  cp $(PAGE) $(VIEWER); cd $(VIEWER); npm ci --silent; npx vite build; rm -rf node_modules; touch complete; }
 
 # What a package would do; DESTDIR stages it. The build belongs to whoever calls make; only what is put in place needs root.
 PREFIX  ?= /usr/local
