@@ -34,6 +34,8 @@ type Case struct {
 	// Generation is how often a result made of the very same was rejected before; what is rejected never comes back under
 	// its UID.
 	Generation int
+	// Predecessors are the reports of a former result, which this one takes the place of.
+	Predecessors []SeriesReferences
 
 	Looks    Looks       // of segments, where they are not the default
 	Names    SeriesNames // of our series, where they are not the default

@@ -72,4 +72,7 @@ var (
 	SucceededWithoutFindings = Code{"111241", "DCM", "All algorithms succeeded; without findings"} // CID 6047
 	SucceededWithFindings    = Code{"111242", "DCM", "All algorithms succeeded; with findings"}
 	NoneSucceededNoFindings  = Code{"111245", "DCM", "No algorithms succeeded; without findings"}
+	OfInterest               = Code{"113000", "DCM", "Of Interest"} // CID 7010
+	RejectedForQuality       = Code{"113001", "DCM", "Rejected for Quality Reasons"}
+	KeyObjectDescription     = Code{"113012", "DCM", "Key Object Description"}
 )

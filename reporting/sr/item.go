@@ -70,6 +70,23 @@ func container(relationship string, name iod.Code, children ...*dcm.DataSet) *dc
 	return d
 }
 
+// Root starts a document: its title, the template that it follows, its content.
+func Root(title iod.Code, templateID string, content ...*dcm.DataSet) *dcm.DataSet {
+	return template(container("", title, content...), templateID)
+}
+
+// Text is a sentence of a document.
+func Text(name iod.Code, value string) *dcm.DataSet { return textItem(contains, name, value) }
+
+// Refer points at an object of a document that is an image, or is none (PS3.3 §C.18.3, §C.18.4).
+func Refer(reference *dcm.DataSet, image bool) *dcm.DataSet {
+	d := imageItem(iod.Code{}, reference)
+	if !image {
+		d.SetStrings(dcm.ValueType, "CS", "COMPOSITE")
+	}
+	return d
+}
+
 // template says which template of the DICOM Content Mapping Resource a container follows (PS3.3 §C.18.8).
 func template(d *dcm.DataSet, id string) *dcm.DataSet {
 	t := &dcm.DataSet{}

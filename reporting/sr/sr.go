@@ -25,8 +25,7 @@ const word = "SR"
 
 // DataSet makes the report of c.
 func DataSet(c *iod.Case) *dcm.DataSet {
-	d := container("", iod.ImagingMeasurementReport, content(c)...)
-	template(d, "1500")
+	d := Root(iod.ImagingMeasurementReport, "1500", content(c)...)
 	c.Patient(d)
 	c.Study(d)
 	c.Series(d, "SR", word, false)
@@ -50,6 +49,9 @@ func document(d *dcm.DataSet, c *iod.Case) {
 	if c.Segmented() {
 		evidence = append(evidence, seg.Reference(c))
 	}
+	if len(c.Predecessors) > 0 {
+		d.SetSequence(dcm.PredecessorDocumentsSequence, c.Evidence(c.Predecessors...))
+	}
 	if len(evidence) > 0 {
 		d.SetSequence(dcm.CurrentRequestedProcedureEvidenceSequence, c.Evidence(evidence...))
 	}
@@ -71,7 +73,16 @@ func content(c *iod.Case) []*dcm.DataSet {
 	if c.Volume == nil {
 		procedure = iod.ImagingProcedure // a refused study may be anything
 	}
-	out := []*dcm.DataSet{
+	out := append(Observer(c), codeItem(hasConceptMod, iod.ProcedureReported, procedure))
+	if c.Volume != nil {
+		out = append(out, imageLibrary(c), container(contains, iod.ImagingMeasurements, measurements(c)...))
+	}
+	return append(out, container(contains, iod.QualitativeEvaluations, evaluations(c)...))
+}
+
+// Observer says in which language a document is written, and by which device.
+func Observer(c *iod.Case) []*dcm.DataSet {
+	return []*dcm.DataSet{
 		codeItem(hasConceptMod, iod.Language, iod.English),    // TID 1204
 		codeItem(hasObsContext, iod.ObserverType, iod.Device), // TID 1002, 1004
 		uidItem(hasObsContext, iod.DeviceObserverUID, c.DeviceUID()),
@@ -79,12 +90,7 @@ func content(c *iod.Case) []*dcm.DataSet {
 		textItem(hasObsContext, iod.DeviceObserverMaker, iod.Manufacturer),
 		textItem(hasObsContext, iod.DeviceObserverModel, c.Model()),
 		textItem(hasObsContext, iod.DeviceObserverSerial, c.Serial),
-		codeItem(hasConceptMod, iod.ProcedureReported, procedure),
 	}
-	if c.Volume != nil {
-		out = append(out, imageLibrary(c), container(contains, iod.ImagingMeasurements, measurements(c)...))
-	}
-	return append(out, container(contains, iod.QualitativeEvaluations, evaluations(c)...))
 }
 
 // imageLibrary lists the analysed images (TID 1600).
