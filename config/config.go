@@ -25,8 +25,8 @@ type Config struct {
 	Destinations    []Destination `mapstructure:"destinations" doc:"Nodes that get the results, by DICOM or DICOMweb. Each has a queue of its own."`
 	Delivery        Delivery      `mapstructure:"delivery" doc:"How results are sent."`
 	Assembly        Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
-	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
 	Reporting       Reporting     `mapstructure:"reporting" doc:"What the result objects look like."`
+	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
 	Queue           Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
 	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are removed this long after the last result was delivered."`
 	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies that came to no end: analysis failed, results with the dead letters or for a destination that is not configured any more."`
@@ -78,21 +78,22 @@ type Peer struct {
 
 // Destination is a node that gets results: a DICOM peer by address and title, or a DICOMweb service by URL.
 type Destination struct {
-	Name         string `mapstructure:"name" sample:"pacs" doc:"Name in logs and in status."`
-	Address      string `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port"`
-	AETitle      string `mapstructure:"ae_title" sample:"PACS1" doc:"Its application entity title."`
-	TLS          bool   `mapstructure:"tls" sample:"false" doc:"Call it over TLS, with the files under dicom.tls."`
-	ServerName   string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Name in its certificate; empty: the host of its address."`
-	URL          string `mapstructure:"url" sample:"https://pacs.example.org/dicom-web" doc:"Of a DICOMweb service, to store by STOW-RS, in place of address, ae_title and tls."`
-	TokenFile    string `mapstructure:"token_file" sample:"/etc/ichor/pacs.token" doc:"File with a bearer token for url."`
-	PasswordFile string `mapstructure:"password_file" sample:"/etc/ichor/pacs.password" doc:"File with user:password for url."`
-	CA           string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file of the authorities that sign the certificate of url; empty: those of the system."`
-	Associations int    `mapstructure:"associations" sample:"1" doc:"At a time, 1 to 16."`
-	Commitment   bool   `mapstructure:"commitment" sample:"false" doc:"Ask for Storage Commitment; what it does not commit to is sent again. It must know our title, host and port."`
-	Segmentation string `mapstructure:"segmentation" sample:"binary" doc:"binary, which every viewer knows, or labelmap (Label Map Segmentation Storage) for a destination that takes it; without the cavity, which would overlap."`
-	Deflate      bool   `mapstructure:"deflate" sample:"false" doc:"Offer segmentations in Deflated Explicit VR Little Endian as well, used where it accepts that: some tens of times smaller."`
-	Username     string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`
-	Passcode     string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
+	Name          string `mapstructure:"name" sample:"pacs" doc:"Name in logs and in status."`
+	Address       string `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port"`
+	AETitle       string `mapstructure:"ae_title" sample:"PACS1" doc:"Its application entity title."`
+	TLS           bool   `mapstructure:"tls" sample:"false" doc:"Call it over TLS, with the files under dicom.tls."`
+	ServerName    string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Name in its certificate; empty: the host of its address."`
+	URL           string `mapstructure:"url" sample:"https://pacs.example.org/dicom-web" doc:"Of a DICOMweb service, to store by STOW-RS, in place of address, ae_title and tls."`
+	TokenFile     string `mapstructure:"token_file" sample:"/etc/ichor/pacs.token" doc:"File with a bearer token for url."`
+	PasswordFile  string `mapstructure:"password_file" sample:"/etc/ichor/pacs.password" doc:"File with user:password for url."`
+	CA            string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file of the authorities that sign the certificate of url; empty: those of the system."`
+	Associations  int    `mapstructure:"associations" sample:"1" doc:"At a time, 1 to 16."`
+	Commitment    bool   `mapstructure:"commitment" sample:"false" doc:"Ask for Storage Commitment; what it does not commit to is sent again. It must know our title, host and port."`
+	Segmentation  string `mapstructure:"segmentation" sample:"binary" doc:"binary, which every viewer knows, or labelmap (Label Map Segmentation Storage) for a destination that takes it; without the cavity, which would overlap."`
+	RejectionNote bool   `mapstructure:"rejection_note" sample:"false" doc:"When a newer result takes the place of one that it has: send a Key Object Selection that rejects the former objects (IHE RAD IOCM), before the new ones. For an archive that hides what is rejected."`
+	Deflate       bool   `mapstructure:"deflate" sample:"false" doc:"Offer segmentations in Deflated Explicit VR Little Endian as well, used where it accepts that: some tens of times smaller."`
+	Username      string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`
+	Passcode      string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
 }
 
 // Delivery is how results are sent.

@@ -13,6 +13,7 @@ import (
 // Reporting is what the result objects look like.
 type Reporting struct {
 	CavitySegment bool      `mapstructure:"cavity_segment" default:"false" doc:"The segmentation has the intracranial cavity as its last segment, too. Each study that is analysed has a segmentation then, hemorrhage or not."`
+	KeyObjects    bool      `mapstructure:"key_objects" default:"true" doc:"Where hemorrhage is found: a Key Object Selection that points at the slices to look at first."`
 	OverlaySeries bool      `mapstructure:"overlay_series" default:"true" doc:"Where hemorrhage is found: a series to scroll through, slice by slice with the overlay burnt in, for viewers that do not show segmentations. About the size of the CT, at most 96 images."`
 	Series        Series    `mapstructure:"series" doc:"Number and description of our series. {model} and {version} stand for those of the networks; RUO or 'research use only' must be in it."`
 	Segments      []Segment `mapstructure:"segments" doc:"Label, codes and colour of segments, where they are to be others than the defaults. What is left out stays."`

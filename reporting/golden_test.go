@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ichor/reporting"
+	"ichor/reporting/iod"
 	"ichor/scp/dcm"
 )
 
@@ -19,7 +20,11 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 // TestGolden compares the objects with text dumps that a reviewer can read. Clock and source UIDs are fixed.
 func TestGolden(t *testing.T) {
 	for name, r := range map[string]reporting.Report{"hemorrhage": small(bleeds()), "none": small(nil), "refused": refused()} {
-		for _, o := range write(t, r, golden()) {
+		objects := write(t, r, golden())
+		if name == "hemorrhage" {
+			objects = append(objects, rejection(t, objects))
+		}
+		for _, o := range objects {
 			if !distinct(o) {
 				continue
 			}
@@ -56,6 +61,21 @@ func golden() reporting.Options {
 // distinct leaves out the pages that differ from another one by the slice alone.
 func distinct(o reporting.Object) bool {
 	return o.Kind != reporting.SC || o.Name == "sc/1.dcm" || o.Name == "sc/2.dcm" || o.Name == "overlay/004.dcm"
+}
+
+// rejection is the note that a result was rejected.
+func rejection(t *testing.T, objects []reporting.Object) reporting.Object {
+	t.Helper()
+	var rejected []iod.SeriesReferences
+	for _, o := range objects {
+		rejected = append(rejected, iod.SeriesReferences{SeriesInstanceUID: o.SeriesInstanceUID,
+			Instances: []iod.Reference{{SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID}}})
+	}
+	o, err := reporting.Rejection(header(), small(nil).Finding.Bundle, rejected, 2, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 func dump(w *strings.Builder, d *dcm.DataSet, depth int) {

@@ -47,7 +47,8 @@ func peerCases() map[string]peerCase {
 // save writes the objects of r, and for a reader to compare with, what they ought to say.
 func save(t *testing.T, dir string, r peerCase) {
 	t.Helper()
-	for _, o := range write(t, r.Report, r.options) {
+	objects := write(t, r.Report, r.options)
+	for _, o := range append(objects, rejection(t, objects)) {
 		if pages := []string{"overlay/006.dcm", "overlay/009.dcm", "overlay/012.dcm"}; !distinct(o) && !slices.Contains(pages, o.Name) {
 			continue
 		}
@@ -121,7 +122,7 @@ func TestPeers(t *testing.T) {
 		if err != nil {
 			t.Skip("dciodvfy is not installed (Debian package dicom3tools)")
 		}
-		allowed := []string{"Segmentation", "SCImage", "Comprehensive3DSR"}
+		allowed := []string{"Segmentation", "SCImage", "Comprehensive3DSR", "KeyObjectSelectionDocument"}
 		extended := []string{ // a Standard Extended SOP Class, as we mean it: see sc/overlay.go
 			"Warning - Attribute is not present in standard DICOM IOD - (0x0020,0x0032) DS Image Position (Patient)",
 			"Warning - Attribute is not present in standard DICOM IOD - (0x0020,0x0037) DS Image Orientation (Patient)",

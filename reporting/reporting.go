@@ -1,12 +1,15 @@
 // Package reporting turns one finding into the objects that a PACS keeps: a Segmentation (reporting/seg), a Secondary
 // Capture series (reporting/sc) and a structured report (reporting/sr). Write makes all of them; deliver sends them.
 //
-//	analyzed, hemorrhage      SEG  SC  SR  overlay
+//	analyzed, hemorrhage      SEG  SC  SR  KO  overlay
 //	analyzed, no hemorrhage        SC  SR
 //	refused                            SR, saying why
 //
 // A label map (Options.LabelMap) is a second SEG, with a second SR that refers to it: a destination gets the one pair or
 // the other, as Object.Form says.
+//
+// A result that takes the place of another refers to its report; Rejection writes the note (reporting/ko) that names what
+// destinations have of it.
 //
 // Nothing here depends on anything but its input: the clock is an option, UIDs are derived from the source series, its
 // images and the bundle digest. The same report under the same clock gives the same bytes.
@@ -24,6 +27,7 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting/iod"
+	"ichor/reporting/ko"
 	"ichor/reporting/sc"
 	"ichor/reporting/seg"
 	"ichor/reporting/sr"
@@ -54,6 +58,9 @@ type Options struct {
 	CavitySegment bool            // the segmentation has the intracranial cavity, too, and so is there without hemorrhage
 	LabelMap      bool            // SEG and SR are written once more, with a label map
 	NoOverlay     bool            // the overlay series is left out
+	NoKeyObjects  bool            // the note of the key slices is left out
+
+	Predecessors []iod.SeriesReferences // the reports of the result that this one takes the place of
 }
 
 // Kind says what an object is.
@@ -63,6 +70,7 @@ const (
 	SEG Kind = "SEG"
 	SC  Kind = "SC"
 	SR  Kind = "SR"
+	KO  Kind = "KO"
 )
 
 // Form says which destinations an object is for.
@@ -114,12 +122,19 @@ func Write(ctx context.Context, r Report, o Options) ([]Object, error) {
 		}
 	}
 	w.add(SR, form, "sr.dcm", sr.DataSet(c))
+	keys := len(c.Segments()) > 0 && !o.NoKeyObjects
+	if keys {
+		w.add(KO, form, "ko.dcm", ko.KeySlices(c))
+	}
 	if form == Binary {
 		c := c.AsLabelMap()
 		if c.Segmented() {
 			w.add(SEG, LabelMap, "seg-labelmap.dcm", seg.DataSet(c))
 		}
 		w.add(SR, LabelMap, "sr-labelmap.dcm", sr.DataSet(c))
+		if keys {
+			w.add(KO, LabelMap, "ko-labelmap.dcm", ko.KeySlices(c))
+		}
 	}
 	if len(c.Segments()) > 0 && !o.NoOverlay {
 		n := 0
@@ -160,6 +175,26 @@ func (w *writer) add(kind Kind, form Form, name string, d *dcm.DataSet) {
 	w.objects = append(w.objects, o)
 }
 
+// Identity names the objects that Write makes as a whole: it is the same where their instances are.
+func Identity(r Report, o Options) (string, error) {
+	c, err := newCase(r, o)
+	if err != nil {
+		return "", err
+	}
+	return c.UID("result"), nil
+}
+
+// Rejection makes the note that objects of a former result were rejected. header is that of any object of the study,
+// number that of the note in its series.
+func Rejection(header *dcm.DataSet, b finding.Bundle, rejected []iod.SeriesReferences, number int, o Options) (Object, error) {
+	// A note is about no images, as the report of a study that was refused.
+	c, err := newCase(Report{Header: header, Finding: finding.Finding{Status: finding.Refused, Bundle: b}}, o)
+	if err != nil {
+		return Object{}, err
+	}
+	return encode(KO, "rejection.dcm", ko.Rejection(c, rejected, number))
+}
+
 // Overlay draws the summary page of an analysed study, the first image of the SC series, for people.
 func Overlay(ctx context.Context, r Report, o Options) (image.Image, error) {
 	c, err := newCase(r, o)
@@ -187,7 +222,7 @@ func newCase(r Report, o Options) (*iod.Case, error) {
 		clock = time.Now
 	}
 	return iod.New(iod.Case{Finding: r.Finding, Volume: r.Volume, Labels: r.Labels, Cavity: r.Cavity, Header: r.Header,
-		Time: clock(), Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation,
+		Time: clock(), Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation, Predecessors: o.Predecessors,
 		Looks: o.Looks, Names: o.Names, CavitySegment: o.CavitySegment})
 }
 

@@ -46,8 +46,8 @@ func TestWriteWhich(t *testing.T) {
 		report reporting.Report
 		want   []string
 	}{
-		"hemorrhage":    {small(bleeds()), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SC sc/3.dcm", "SC sc/4.dcm", "SC sc/5.dcm", "SR sr.dcm"}},
-		"one small one": {small([]ball{{volume.Vec{20, 0, 0}, 5, finding.EDH, 70}}), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SR sr.dcm"}},
+		"hemorrhage":    {small(bleeds()), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SC sc/3.dcm", "SC sc/4.dcm", "SC sc/5.dcm", "SR sr.dcm", "KO ko.dcm"}},
+		"one small one": {small([]ball{{volume.Vec{20, 0, 0}, 5, finding.EDH, 70}}), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SR sr.dcm", "KO ko.dcm"}},
 		"none":          {small(nil), []string{"SC sc/1.dcm", "SR sr.dcm"}},
 		"refused":       {refused(), []string{"SR sr.dcm"}},
 	} {
@@ -64,7 +64,7 @@ func TestWriteWhich(t *testing.T) {
 				for tag, want := range map[dcm.Tag]string{dcm.SOPClassUID: o.SOPClassUID, dcm.SOPInstanceUID: o.SOPInstanceUID,
 					dcm.SeriesInstanceUID: o.SeriesInstanceUID, dcm.StudyInstanceUID: "1.2.826.0.1.3680043.10",
 					dcm.PatientName: "Äpfel^Jürgen=山田^太郎", dcm.AccessionNumber: "A-4711",
-					dcm.SeriesNumber: map[reporting.Kind]string{reporting.SEG: "9001", reporting.SC: "9002", reporting.SR: "9003"}[o.Kind]} {
+					dcm.SeriesNumber: map[reporting.Kind]string{reporting.SEG: "9001", reporting.SC: "9002", reporting.SR: "9003", reporting.KO: "9005"}[o.Kind]} {
 					if d.String(tag) != want {
 						t.Errorf("%s: %s is %q, want %q", o.Name, tag, d.String(tag), want)
 					}
@@ -163,7 +163,7 @@ func TestWriteOldUIDs(t *testing.T) {
 		if o.Kind == reporting.SEG && d.String(dcm.FrameOfReferenceUID) != "1.2.03.3" {
 			t.Errorf("frame of reference %s", d.String(dcm.FrameOfReferenceUID))
 		}
-		if o.Kind != reporting.SC && !bytes.Contains(o.Bytes, []byte("1.2.03.4.003")) {
+		if o.Kind != reporting.SC && !bytes.Contains(o.Bytes, []byte("1.2.03.4.00")) {
 			t.Errorf("%s does not refer to its source", o.Name)
 		}
 	}

@@ -180,7 +180,7 @@ func rejectionTable() string {
 
 func resultTable() string {
 	var rows [][]string
-	for _, uid := range []string{dcm.SegmentationStorage, dcm.LabelMapSegmentationStorage, dcm.SecondaryCaptureImageStorage, dcm.Comprehensive3DSRStorage} {
+	for _, uid := range []string{dcm.SegmentationStorage, dcm.LabelMapSegmentationStorage, dcm.SecondaryCaptureImageStorage, dcm.Comprehensive3DSRStorage, dcm.KeyObjectSelectionDocumentStorage} {
 		rows = append(rows, []string{dcm.UIDName(uid), "`" + uid + "`", names([]string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian})})
 	}
 	return markdown("SOP class sent|UID|Transfer syntaxes, one a presentation context", rows)

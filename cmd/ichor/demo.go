@@ -198,6 +198,7 @@ func (n *node) delivered(ctx context.Context, id state.CaseID, beat func()) (sta
 func (d demo) show(objects []receiver.Object) error {
 	kinds := map[string]string{
 		dcm.SegmentationStorage: "SEG", dcm.SecondaryCaptureImageStorage: "SC", dcm.Comprehensive3DSRStorage: "SR",
+		dcm.KeyObjectSelectionDocumentStorage: "KO",
 	}
 	count := map[string]int{}
 	for _, o := range objects {

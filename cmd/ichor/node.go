@@ -39,6 +39,7 @@ type node struct {
 	engine      *engine
 	results     string // folder of the objects to deliver
 	deliverer   *deliver.Deliverer
+	late        chan struct{} // something was delivered that may have been superseded on its way
 	reporter    *scp.Reporter // of Storage Commitment
 	asked       chan string   // studies whose senders are to be asked how many objects they have
 	http        net.Listener
@@ -46,7 +47,7 @@ type node struct {
 
 // newNode builds every part in flow order and takes up what a former run left. On error nothing stays open.
 func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, err error) {
-	n := &node{config: c, log: log, results: filepath.Join(c.State, "results"), asked: make(chan string, askedQueue)}
+	n := &node{config: c, log: log, results: filepath.Join(c.State, "results"), asked: make(chan string, askedQueue), late: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -155,7 +156,7 @@ func (n *node) newDeliverer() *deliver.Deliverer {
 	c := n.config.Delivery
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
-		Dial: n.dial,
+		Dial: n.dial, Events: n.sent,
 	})
 }
 

@@ -15,6 +15,7 @@ func reportingOptions(c config.Config) reporting.Options {
 		Version:       version,
 		Looks:         iod.Looks{},
 		CavitySegment: c.Reporting.CavitySegment,
+		NoKeyObjects:  !c.Reporting.KeyObjects,
 		NoOverlay:     !c.Reporting.OverlaySeries,
 		LabelMap:      slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return formOf(d) == reporting.LabelMap }),
 		Names: iod.SeriesNames{

@@ -64,6 +64,7 @@ func (n *node) run(ctx context.Context) error {
 	g.Go(func() error { return n.assembler.Run(ctx) })
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
+	g.Go(func() error { return n.rejectLate(ctx) })
 	g.Go(func() error { return n.reporter.Run(ctx) })
 	g.Go(func() error { return n.count(ctx) })
 	g.Go(func() error { return n.sweep(ctx) })

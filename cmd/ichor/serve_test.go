@@ -62,7 +62,7 @@ func TestStudyToPACS(t *testing.T) {
 			checkVolumes(t, *c.Finding.Volumes, study.TruthML)
 			want := 2 // SC and SR
 			if c.Finding.Volumes.Total > 0 {
-				want = 3
+				want = 4 // and SEG and KO
 			}
 			if kinds := countKinds(pacs.Objects()); len(kinds) != want {
 				t.Errorf("the PACS holds %v", kinds)

@@ -142,6 +142,11 @@ func printDetail(w io.Writer, d web.Detail) error {
 	for _, x := range d.Deliveries {
 		fmt.Fprintf(t, "%s\t%s to %s: %s\t%s\n", x.Updated.Local().Format(time.DateTime), x.Kind, x.Destination, x.State, x.LastError)
 	}
+	for _, r := range d.Results {
+		if r.ReplacedBy > 0 {
+			fmt.Fprintf(t, "%s\tresult of revision %d replaced by %d\t%s\n", r.At.Local().Format(time.DateTime), r.Revision, r.ReplacedBy, r.Why)
+		}
+	}
 	if err := t.Flush(); err != nil || d.Finding == nil {
 		return err
 	}

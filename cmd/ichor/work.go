@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"ichor/config"
 	"ichor/pipeline"
 	"ichor/pipeline/assembly"
 	"ichor/pipeline/finding"
@@ -135,15 +136,34 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 	if result.Finding.Prior, err = n.store.Prior(job.CaseID, exam, result.Finding); err != nil {
 		return finding.Finding{}, err
 	}
-	objects, err := reporting.Write(ctx, report(result), reportingOptions(n.config))
+	present, all, err := n.former(job.CaseID)
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	deliveries, err := n.saveResults(job.CaseID, objects, priority(result.Finding))
+	if have := len(study.Objects); present != nil && have < present.Objects {
+		return finding.Finding{}, fmt.Errorf("%d of the %d objects that the former result was made from are here, the others were removed (retention): %w",
+			have, present.Objects, errGone)
+	}
+	r, o := report(result), reportingOptions(n.config)
+	identity, err := identify(r, &o, present, all)
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	return result.Finding, n.store.Finish(job.CaseID, job.Revision, state.Result{Finding: result.Finding, Exam: exam, Deliveries: deliveries}, now())
+	if present != nil && present.Identity != identity {
+		if err := n.supersedes(&r, &o, job.CaseID, len(study.Objects), present); err != nil {
+			return finding.Finding{}, err
+		}
+	}
+	objects, err := reporting.Write(ctx, r, o)
+	if err != nil {
+		return finding.Finding{}, err
+	}
+	deliveries, err := n.saveResults(job.CaseID, objects, priority(r.Finding), n.config.Destinations...)
+	if err != nil {
+		return finding.Finding{}, err
+	}
+	return r.Finding, n.store.Finish(job.CaseID, job.Revision, state.Result{Finding: r.Finding, Exam: exam, Identity: identity, Deliveries: deliveries,
+		Reject: n.reject(job.CaseID, job.Revision, r.Header, r.Finding.Bundle)}, now())
 }
 
 // examOf says who was scanned and when, where an image could be read.
@@ -174,7 +194,7 @@ func priority(f finding.Finding) state.Priority {
 }
 
 // saveResults makes the objects durable and returns one delivery for each object and destination.
-func (n *node) saveResults(id state.CaseID, objects []reporting.Object, p state.Priority) ([]state.Delivery, error) {
+func (n *node) saveResults(id state.CaseID, objects []reporting.Object, p state.Priority, destinations ...config.Destination) ([]state.Delivery, error) {
 	dir := filepath.Join(n.results, string(id))
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
@@ -186,13 +206,13 @@ func (n *node) saveResults(id state.CaseID, objects []reporting.Object, p state.
 		if err != nil {
 			return nil, fmt.Errorf("result: %w", err)
 		}
-		for _, d := range n.config.Destinations {
+		for _, d := range destinations {
 			if !o.For(formOf(d)) {
 				continue
 			}
 			deliveries = append(deliveries, state.Delivery{
 				DeliveryKey: state.DeliveryKey{SOPInstanceUID: o.SOPInstanceUID, Destination: d.Name},
-				Kind:        string(o.Kind), SOPClassUID: o.SOPClassUID, TransferSyntaxUID: o.TransferSyntaxUID,
+				Kind:        string(o.Kind), SOPClassUID: o.SOPClassUID, SeriesInstanceUID: o.SeriesInstanceUID, TransferSyntaxUID: o.TransferSyntaxUID,
 				Path: path, Size: size, Priority: p, Commitment: d.Commitment,
 			})
 		}

@@ -22,7 +22,7 @@ func TestResultsAreNotReplaced(t *testing.T) {
 	n := &node{results: t.TempDir(), config: config.Config{Destinations: []config.Destination{{Name: "pacs"}}}}
 	var first state.Delivery
 	for _, text := range []string{"report", "report with a warning"} {
-		deliveries, err := n.saveResults("0123456789abcdef", []reporting.Object{{SOPInstanceUID: "2.25.1", Bytes: []byte(text)}}, state.Routine)
+		deliveries, err := n.saveResults("0123456789abcdef", []reporting.Object{{SOPInstanceUID: "2.25.1", Bytes: []byte(text)}}, state.Routine, n.config.Destinations...)
 		if err != nil || len(deliveries) != 1 {
 			t.Fatal(deliveries, err)
 		}

@@ -30,6 +30,10 @@ func DefaultSeriesName(word string) SeriesName {
 		n.Number = 9003
 	case "overlay":
 		n.Number = 9004
+	case "KEY":
+		n.Number = 9005
+	case "REJECTION":
+		n.Number = 9006
 	}
 	return n
 }

@@ -1,13 +1,12 @@
 // Package ko writes Key Object Selection Documents (PS3.3 §A.35.4, content after PS3.16 TID 2010): a note that points at
 // objects and says why.
 //
-//	Of Interest                   the slices to look at first, and their frames of the segmentation
+//	Of Interest                   the slices to look at first, and the segmentation
 //	Rejected for Quality Reasons  objects of a former result; a newer one took their place (IHE RAD IOCM)
 package ko
 
 import (
 	"slices"
-	"strconv"
 
 	"ichor/pipeline/finding"
 	"ichor/reporting/iod"
@@ -73,7 +72,7 @@ func areaOf(c *iod.Case, s finding.Subtype, k int) (n int) {
 }
 
 // KeySlices makes the note that points at the key slices of c, which has hemorrhage.
-func KeySlices(c *iod.Case, seriesNumber int) *dcm.DataSet {
+func KeySlices(c *iod.Case) *dcm.DataSet {
 	keys := Keys(c)
 	images := iod.SeriesReferences{SeriesInstanceUID: c.Volume.SeriesInstanceUID}
 	var items []*dcm.DataSet
@@ -85,37 +84,29 @@ func KeySlices(c *iod.Case, seriesNumber int) *dcm.DataSet {
 		}
 	}
 	overlay := seg.Reference(c)
-	var frames []string
-	for i, f := range seg.Frames(c) {
-		if slices.Contains(keys, f.Slice) {
-			frames = append(frames, strconv.Itoa(i+1))
-		}
-	}
-	segmentation := overlay.Instances[0].Item()
-	segmentation.SetStrings(dcm.ReferencedFrameNumber, "IS", frames...)
-	items = append(items, sr.Refer(segmentation, true))
+	items = append(items, sr.Refer(overlay.Instances[0].Item(), true))
 
-	d := document(c, iod.OfInterest, "Slices on which hemorrhage is largest, and its segmentation there. "+finding.Disclaimer,
+	d := document(c, iod.OfInterest, "Slices on which hemorrhage is largest, and its segmentation. "+finding.Disclaimer,
 		[]iod.SeriesReferences{images, overlay}, items)
-	c.Series(d, "KO", keyWord, seriesNumber, false)
+	c.Series(d, "KO", keyWord, false)
 	c.SOPCommon(d, dcm.KeyObjectSelectionDocumentStorage, keyWord, 1)
 	return d
 }
 
 // Rejection makes the note that the objects of a former result were rejected. c is about the study alone; number is that
 // of the note in its series.
-func Rejection(c *iod.Case, rejected []iod.SeriesReferences, seriesNumber, number int) *dcm.DataSet {
+func Rejection(c *iod.Case, rejected []iod.SeriesReferences, number int) *dcm.DataSet {
 	name := []string{noteWord, "instance"}
 	var items []*dcm.DataSet
 	for _, s := range rejected {
 		for _, r := range s.Instances {
-			items = append(items, sr.Refer(r.Item(), r.SOPClassUID == dcm.SegmentationStorage || r.SOPClassUID == dcm.SecondaryCaptureImageStorage))
+			items = append(items, sr.Refer(r.Item(), r.SOPClassUID == dcm.SegmentationStorage || r.SOPClassUID == dcm.LabelMapSegmentationStorage || r.SOPClassUID == dcm.SecondaryCaptureImageStorage))
 			name = append(name, r.SOPInstanceUID)
 		}
 	}
 	d := document(c, iod.RejectedForQuality, "A newer result of ichor takes the place of these objects, which were made when the study was not "+
 		"complete, or as it was read before. "+finding.Disclaimer, rejected, items)
-	c.Series(d, "KO", noteWord, seriesNumber, false)
+	c.Series(d, "KO", noteWord, false)
 	c.SOPCommon(d, dcm.KeyObjectSelectionDocumentStorage, noteWord, number)
 	d.SetStrings(dcm.SOPInstanceUID, "UI", c.LastingUID(name...)) // it is what it names
 	return d

@@ -171,6 +171,24 @@ def check_overlay(folder, truth, seg):
     assert seen > 0 or not paths
 
 
+def check_ko(folder, truth, seg):
+    note = hd.ko.KeyObjectSelectionDocument.from_dataset(pydicom.dcmread(folder / "rejection.dcm"))
+    assert note.Modality == "KO" and note.ConceptNameCodeSequence[0].CodeValue == "113001"
+    for name in ["seg.dcm", "sr.dcm", "sc/1.dcm", "ko.dcm"]:
+        if (folder / name).exists():
+            d = pydicom.dcmread(folder / name)
+            assert note.resolve_reference(d.SOPInstanceUID) == (d.StudyInstanceUID, d.SeriesInstanceUID, d.SOPInstanceUID)
+    if not (folder / "ko.dcm").exists():
+        return
+    key = hd.ko.KeyObjectSelectionDocument.from_dataset(pydicom.dcmread(folder / "ko.dcm"))
+    assert key.ConceptNameCodeSequence[0].CodeValue == "113000"
+    named = {i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in key.ContentSequence if "ReferencedSOPSequence" in i}
+    slices = named - {seg.SOPInstanceUID}
+    assert seg.SOPInstanceUID in named and slices and slices <= set(truth["sources"])
+    for uid in slices:
+        assert key.resolve_reference(uid)[1] == truth["series"]
+
+
 def check(folder):
     truth = json.loads((folder / "truth.json").read_text())
     seg = None
@@ -181,6 +199,7 @@ def check(folder):
         if seg:
             check_overlay(folder, truth, seg)
     check_sr(folder, "sr.dcm", truth, seg)
+    check_ko(folder, truth, seg)
 
 
 for argument in sys.argv[1:]:

@@ -31,6 +31,7 @@ type Cases interface {
 	Cases(limit int) ([]state.Case, error)
 	Deliveries(id state.CaseID) ([]state.Delivery, error)
 	History(id state.CaseID) ([]state.Event, error)
+	Outcomes(id state.CaseID) ([]state.Outcome, error)
 }
 
 // Options configure the handler.
@@ -46,6 +47,7 @@ type Detail struct {
 	state.Case
 	Deliveries []state.Delivery `json:"deliveries"`
 	History    []state.Event    `json:"history"`
+	Results    []state.Outcome  `json:"results"` // of its revisions, the last is the present one
 }
 
 // New returns the handler.
@@ -120,6 +122,9 @@ func (o Options) detail(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if d.History, err = o.Cases.History(id); err != nil {
+		return nil, err
+	}
+	if d.Results, err = o.Cases.Outcomes(id); err != nil {
 		return nil, err
 	}
 	return d, nil

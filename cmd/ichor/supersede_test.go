@@ -1,0 +1,136 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ichor/pipeline/state"
+	"ichor/scp/dcm"
+	"ichor/scp/receiver"
+)
+
+// TestLateSlices sends a part of a study, and when its result is delivered the rest; the node is killed on the way to the
+// second result. The PACS gets one rejection note, which names all of the first result, and then the second in the same
+// series.
+func TestLateSlices(t *testing.T) {
+	pacs := startPACS(t)
+	p := newProcess(t, pacs)
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.Replace(string(text), "ae_title: PACS}", "ae_title: PACS, rejection_note: true}", 1))
+	if err := os.WriteFile(p.config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, _ := sampleStudy(t, "mixed")
+	files, _, err := findDICOM(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, early := state.IDOf(files[0].StudyInstanceUID), len(files)-8
+	p.start()
+	sendAll := func(files []dicomFile) {
+		t.Helper()
+		if left := sendAcknowledged(t, p.address, files, map[string]bool{}); len(left) > 0 {
+			t.Fatalf("%d objects not taken", len(left))
+		}
+	}
+	sendAll(files[:early])
+	p.wait(id, early)
+	former := pacs.Objects()
+	sendAll(files[early:])
+	for _, after := range []time.Duration{500 * time.Millisecond, 3 * time.Second} { // quiet period, analysis or delivery
+		time.Sleep(after)
+		p.kill()
+		<-p.ended
+		p.start()
+	}
+	p.wait(id, len(files))
+	sendAll(files) // the very same again
+	time.Sleep(4 * time.Second)
+
+	all := pacs.Objects()
+	present := all[len(former):]
+	notes := slices.DeleteFunc(slices.Clone(present), func(o receiver.Object) bool { return title(t, o) != "113001" })
+	if len(notes) != 1 || present[0].SOPInstanceUID != notes[0].SOPInstanceUID {
+		t.Fatalf("%d rejection notes, then %v", len(notes), countKinds(present))
+	}
+	series := countSeries(t, former)
+	present = present[1:]
+	if len(present) < 4 {
+		t.Errorf("the second result is %v", countKinds(present))
+	}
+	for uid := range countSeries(t, present) {
+		if series[uid] == 0 {
+			t.Errorf("the second result begins series %s", uid)
+		}
+	}
+	var named, want []string
+	for _, item := range header(t, notes[0]).Sequence(dcm.ContentSequence) {
+		for _, r := range item.Sequence(dcm.ReferencedSOPSequence) {
+			named = append(named, r.String(dcm.ReferencedSOPInstanceUID))
+		}
+	}
+	for _, o := range former {
+		want = append(want, o.SOPInstanceUID)
+	}
+	slices.Sort(named)
+	slices.Sort(want)
+	if !slices.Equal(named, want) {
+		t.Errorf("the note names %v, the PACS had %v", named, want)
+	}
+	for _, o := range all {
+		if o.Count > 2 { // a kill between its answer and our record of it sends one again
+			t.Errorf("%s was sent %d times", dcm.UIDName(o.SOPClassUID), o.Count)
+		}
+		if o.SOPClassUID != dcm.Comprehensive3DSRStorage || slices.Contains(want, o.SOPInstanceUID) {
+			continue
+		}
+		replaced := header(t, o).Sequence(dcm.PredecessorDocumentsSequence)
+		if len(replaced) != 1 || !slices.Contains(want, replaced[0].Sequence(dcm.ReferencedSeriesSequence)[0].Sequence(dcm.ReferencedSOPSequence)[0].String(dcm.ReferencedSOPInstanceUID)) {
+			t.Errorf("the new report names %d former ones", len(replaced))
+		}
+	}
+	p.kill()
+	<-p.ended
+	s, err := state.Open(p.state + "/state.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	results, err := s.Outcomes(id)
+	if err != nil || len(results) != 2 || results[0].ReplacedBy != results[1].Revision || results[0].Objects != early || results[1].Objects != len(files) {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
+func header(t *testing.T, o receiver.Object) *dcm.DataSet {
+	t.Helper()
+	d, err := headerOf(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// title is the code of the title of a key object document.
+func title(t *testing.T, o receiver.Object) string {
+	t.Helper()
+	if o.SOPClassUID != dcm.KeyObjectSelectionDocumentStorage {
+		return ""
+	}
+	return header(t, o).Sequence(dcm.ConceptNameCodeSequence)[0].String(dcm.CodeValue)
+}
+
+func countSeries(t *testing.T, objects []receiver.Object) map[string]int {
+	t.Helper()
+	n := map[string]int{}
+	for _, o := range objects {
+		n[header(t, o).String(dcm.SeriesInstanceUID)]++
+	}
+	return n
+}
