@@ -3,8 +3,11 @@
 // C-STORE carries no end of study, so completeness is an inference, and how it was made is handed on with the study:
 //
 //	count 35   as many objects are here as a peer, asked twice, has of the study
-//	quiet 5s   nothing came for the quiet period, and no association is open that has sent objects of the study
-//	limit 10m  objects kept coming, or a sender kept its association open, for too long
+//	quiet 5s   nothing came for the quiet period, and no association is open whose last object was of the study
+//	idle 15s   such an association is open, and sends nothing
+//	limit 10m  objects kept coming for too long
+//
+// Where a peer told of more objects than came, it says so as well: quiet 5s, 30 of 35.
 //
 // A study that receives more objects after it was complete begins anew. An Assembler holds nothing that must survive
 // a restart: spool and state know which studies are unfinished, and Resume takes them up again.
@@ -23,6 +26,7 @@ import (
 type Options struct {
 	Quiet time.Duration // silence after which a study is complete; default 5 s
 	Limit time.Duration // longest time from the first object; default 10 min
+	Idle  time.Duration // silence after which an open association holds a study no longer; default 3 Quiet, at least that
 
 	// Begin is called for the first object of a study since it was last complete. May be nil.
 	Begin func(study string)
@@ -48,15 +52,15 @@ type Assembler struct {
 
 	mu      sync.Mutex
 	studies map[string]*gathering
-	assocs  map[uint64]map[string]bool // open associations and the studies they have sent objects of
-	begun   []string                   // studies whose Begin is still to be called
+	assocs  map[uint64]string // open associations and the study each is sending: that of its last object
+	begun   []string          // studies whose Begin is still to be called
 }
 
 // gathering is a study that is not complete yet.
 type gathering struct {
 	first, last time.Time
 	objects     int
-	open        int // associations still open that have sent objects of it
+	open        int // associations still open whose last object was of it
 
 	expected int  // as many as a peer has; 0: not known
 	look     int  // objects at which as many may be here
@@ -69,7 +73,7 @@ type Pending struct {
 	Study       string
 	Objects     int // since it began
 	First, Last time.Time
-	Open        int // associations still open that have sent objects of it
+	Open        int // associations still open whose last object was of it
 }
 
 // New returns an Assembler; Run makes it work.
@@ -80,6 +84,10 @@ func New(opts Options) *Assembler {
 	if opts.Limit <= 0 {
 		opts.Limit = defaultLimit
 	}
+	if opts.Idle <= 0 {
+		opts.Idle = 3 * opts.Quiet
+	}
+	opts.Idle = max(opts.Idle, opts.Quiet)
 	if opts.Begin == nil {
 		opts.Begin = func(string) {}
 	}
@@ -93,7 +101,7 @@ func New(opts Options) *Assembler {
 		opts:    opts,
 		wake:    make(chan struct{}, 1),
 		studies: map[string]*gathering{},
-		assocs:  map[uint64]map[string]bool{},
+		assocs:  map[uint64]string{},
 	}
 }
 
@@ -101,7 +109,7 @@ func New(opts Options) *Assembler {
 func (a *Assembler) Opened(assoc uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.assocs[assoc] = map[string]bool{}
+	a.assocs[assoc] = ""
 }
 
 // received notes an object of a study. One that was there already (not fresh) is a sign that the sender is not done
@@ -123,8 +131,9 @@ func (a *Assembler) received(assoc uint64, study string, fresh bool) {
 			a.nudge()
 		}
 	}
-	if sent, open := a.assocs[assoc]; open && !sent[study] {
-		sent[study] = true
+	if before, open := a.assocs[assoc]; open && before != study {
+		a.let(before)
+		a.assocs[assoc] = study
 		g.open++
 	}
 }
@@ -148,13 +157,17 @@ func (a *Assembler) Expect(study string, objects int) {
 func (a *Assembler) Closed(assoc uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for study := range a.assocs[assoc] {
-		if g := a.studies[study]; g != nil {
-			g.open--
-		}
-	}
+	a.let(a.assocs[assoc])
 	delete(a.assocs, assoc)
 	a.nudge()
+}
+
+// let has an association hold a study no longer: it ended, or went on to another.
+func (a *Assembler) let(study string) {
+	if g := a.studies[study]; g != nil {
+		g.open--
+		a.nudge()
+	}
 }
 
 // Resume takes up a study of which objects instances are in the spool and which was not complete when the process
@@ -174,8 +187,10 @@ func (a *Assembler) begin(study string) *gathering {
 	a.studies[study] = g
 	a.begun = append(a.begun, study)
 	// An association that sent objects of the study before it was last complete counts once more when it sends again.
-	for _, sent := range a.assocs {
-		delete(sent, study)
+	for assoc, sending := range a.assocs {
+		if sending == study {
+			a.assocs[assoc] = ""
+		}
 	}
 	a.nudge()
 	return g
@@ -242,6 +257,9 @@ func (a *Assembler) take(now time.Time) (begun, reached []string, done []complet
 			continue
 		}
 		delete(a.studies, study)
+		if g.expected > 0 && !g.counted {
+			how += ", " + strconv.Itoa(a.opts.Objects(study)) + " of " + strconv.Itoa(g.expected)
+		}
 		done = append(done, completed{study, how, g.first})
 	}
 	slices.SortFunc(done, func(x, y completed) int {
@@ -266,10 +284,14 @@ func (a *Assembler) all(study string, g *gathering) bool {
 // deadline returns when the study is complete if nothing else happens, and by which rule.
 func (g *gathering) deadline(o Options) (time.Time, string) {
 	limit, quiet := g.first.Add(o.Limit), g.last.Add(o.Quiet)
-	if g.open > 0 || limit.Before(quiet) {
+	how := "quiet " + short(o.Quiet)
+	if g.open > 0 {
+		quiet, how = g.last.Add(o.Idle), "idle "+short(o.Idle)
+	}
+	if limit.Before(quiet) {
 		return limit, "limit " + short(o.Limit)
 	}
-	return quiet, "quiet " + short(o.Quiet)
+	return quiet, how
 }
 
 // short writes 10m0s as 10m and 1h0m0s as 1h.

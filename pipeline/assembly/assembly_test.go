@@ -52,13 +52,42 @@ func TestComplete(t *testing.T) {
 			r.Closed(1)
 			r.sleep(20 * time.Second)
 		}, []string{"0s begin A", "9s A quiet 5s"}},
-		{"an open association that sent of it holds it", func(r *rig) {
+		{"an open association that sends it holds it", func(r *rig) {
 			r.Opened(1)
 			r.received(1, "A", true)
-			r.sleep(30 * time.Second)
+			r.sleep(12 * time.Second)
+			r.received(1, "A", true)
+			r.sleep(10 * time.Second)
 			r.Closed(1)
 			r.sleep(time.Second)
-		}, []string{"0s begin A", "30s A quiet 5s"}},
+		}, []string{"0s begin A", "22s A quiet 5s"}},
+		{"an open association that sends nothing holds it for a while", func(r *rig) {
+			r.Opened(1)
+			r.received(1, "A", true)
+			r.sleep(50 * time.Second)
+			r.Closed(1)
+			r.sleep(time.Second)
+		}, []string{"0s begin A", "15s A idle 15s"}},
+		{"an association that went on to another study holds the first no longer", func(r *rig) {
+			r.Opened(1)
+			r.received(1, "A", true)
+			r.sleep(2 * time.Second)
+			for range 6 {
+				r.received(1, "B", true)
+				r.sleep(2 * time.Second)
+			}
+			r.Closed(1)
+			r.sleep(10 * time.Second)
+		}, []string{"0s begin A", "2s begin B", "5s A quiet 5s", "17s B quiet 5s"}},
+		{"and comes back to it", func(r *rig) {
+			r.Opened(1)
+			r.received(1, "A", true)
+			r.received(1, "B", true)
+			r.received(1, "A", true)
+			r.sleep(10 * time.Second)
+			r.Closed(1)
+			r.sleep(time.Second)
+		}, []string{"0s begin A", "0s begin B", "5s B quiet 5s", "10s A quiet 5s"}},
 		{"an open association that sent of another does not", func(r *rig) {
 			r.Opened(1)
 			r.Opened(2)
@@ -79,13 +108,15 @@ func TestComplete(t *testing.T) {
 			r.Closed(2)
 			r.sleep(time.Second)
 		}, []string{"0s begin A", "10s A quiet 5s"}},
-		{"the limit ends a study whose association stays open", func(r *rig) {
+		{"the limit ends a study whose association goes on and on", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
-			r.sleep(2 * time.Minute)
+			for range 7 {
+				r.received(1, "A", true)
+				r.sleep(10 * time.Second)
+			}
 			r.Closed(1)
 			r.sleep(time.Minute)
-		}, []string{"0s begin A", "1m0s A limit 1m"}},
+		}, []string{"0s begin A", "1m0s A limit 1m", "1m0s begin A", "1m10s A quiet 5s"}},
 		{"the limit ends a study that never falls silent", func(r *rig) {
 			for range 20 {
 				r.received(1, "A", true)
@@ -93,7 +124,7 @@ func TestComplete(t *testing.T) {
 			}
 			r.sleep(10 * time.Second)
 		}, []string{"0s begin A", "1m0s A limit 1m", "1m0s begin A", "1m21s A quiet 5s"}},
-		{"after the limit the same association counts again", func(r *rig) {
+		{"after completion the same association counts again", func(r *rig) {
 			r.Opened(1)
 			r.received(1, "A", true)
 			r.sleep(70 * time.Second)
@@ -101,7 +132,7 @@ func TestComplete(t *testing.T) {
 			r.sleep(10 * time.Second)
 			r.Closed(1)
 			r.sleep(10 * time.Second)
-		}, []string{"0s begin A", "1m0s A limit 1m", "1m10s begin A", "1m20s A quiet 5s"}},
+		}, []string{"0s begin A", "15s A idle 15s", "1m10s begin A", "1m20s A quiet 5s"}},
 		{"objects after completion begin anew", func(r *rig) {
 			r.received(1, "A", true)
 			r.sleep(6 * time.Second)
@@ -195,7 +226,9 @@ func TestRandom(t *testing.T) {
 						t.Errorf("seed %d: %s quiet with %d senders, %v after the last object", seed, study, len(m.senders), time.Since(m.last))
 					case how == "limit 1m" && time.Since(m.first) != limit:
 						t.Errorf("seed %d: %s limit after %v", seed, study, time.Since(m.first))
-					case how != "quiet 5s" && how != "limit 1m":
+					case how == "idle 15s" && (len(m.senders) == 0 || time.Since(m.last) != 15*time.Second):
+						t.Errorf("seed %d: %s idle with %d senders, %v after the last object", seed, study, len(m.senders), time.Since(m.last))
+					case how != "quiet 5s" && how != "limit 1m" && how != "idle 15s":
 						t.Errorf("seed %d: %s complete by %q", seed, study, how)
 					}
 					m.gathering = false
@@ -230,6 +263,9 @@ func TestRandom(t *testing.T) {
 					if m.gathering {
 						m.last = time.Now()
 						if open[assoc] {
+							for _, other := range studies {
+								delete(other.senders, assoc)
+							}
 							m.senders[assoc] = true
 						}
 					}

@@ -100,7 +100,7 @@ func TestCount(t *testing.T) {
 			c.Closed(1)
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			c.check(t, 1, "quiet 30s")
+			c.check(t, 1, "quiet 30s, 4 of 5")
 		},
 		"not told again": func(t *testing.T, c *counting) {
 			c.objects(5)
@@ -108,7 +108,7 @@ func TestCount(t *testing.T) {
 			c.Closed(1)
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			c.check(t, 2, "quiet 30s")
+			c.check(t, 2, "quiet 30s, 5 of 5")
 		},
 		"more than told": func(t *testing.T, c *counting) {
 			c.objects(3)
