@@ -29,6 +29,10 @@ type Series struct {
 	SRDescription      string `mapstructure:"sr_description" default:"AI ICH SR {model} {version} RUO" doc:"At most 64 characters."`
 	OverlayNumber      int    `mapstructure:"overlay_number" default:"9004" doc:"Of the series to scroll through."`
 	OverlayDescription string `mapstructure:"overlay_description" default:"AI ICH overlay {model} {version} RUO" doc:"At most 64 characters."`
+	KeyNumber          int    `mapstructure:"key_number" default:"9005" doc:"Of the note that points at the key slices."`
+	KeyDescription     string `mapstructure:"key_description" default:"AI ICH KEY {model} {version} RUO" doc:"At most 64 characters."`
+	NoteNumber         int    `mapstructure:"rejection_number" default:"9006" doc:"Of the note that names objects which a newer result replaced."`
+	NoteDescription    string `mapstructure:"rejection_description" default:"AI ICH REJECTION {model} {version} RUO" doc:"At most 64 characters."`
 }
 
 // Segment is how one kind of segment appears.
@@ -55,6 +59,7 @@ func (r *Reporting) validate() error {
 	}{
 		{"seg", r.Series.SEGDescription, r.Series.SEGNumber}, {"sc", r.Series.SCDescription, r.Series.SCNumber},
 		{"sr", r.Series.SRDescription, r.Series.SRNumber}, {"overlay", r.Series.OverlayDescription, r.Series.OverlayNumber},
+		{"key", r.Series.KeyDescription, r.Series.KeyNumber}, {"rejection", r.Series.NoteDescription, r.Series.NoteNumber},
 	} {
 		key := "reporting.series." + s.key
 		if s.number < 1 || s.number > 99999999 {

@@ -22,14 +22,15 @@ func TestWriteSite(t *testing.T) {
 		"IVH": {Label: "Ventrikelblutung", Type: iod.Code{Value: "X1", Scheme: "99SITE", Meaning: "Intraventricular"}, Color: purple},
 		"SAH": {Region: iod.Code{Value: "X2", Scheme: "99SITE", Meaning: "Cisterns"}},
 	}
-	o.Names = iod.SeriesNames{"SEG": {Number: 77, Description: "ICH {version} RUO"}, "overlay": {Number: 78}}
+	o.Names = iod.SeriesNames{"SEG": {Number: 77, Description: "ICH {version} RUO"}, "overlay": {Number: 78}, "KEY": {Number: 79}}
 	seen := map[string]bool{}
 	for _, obj := range write(t, small(bleeds()), o) {
 		d := read(t, obj)
 		name, _, _ := strings.Cut(strings.TrimSuffix(obj.Name, ".dcm"), "/")
 		seen[name] = true
 		want := map[string]string{"seg": "77 ICH 0.1.0 RUO", "sc": "9002 AI ICH SC ichor-synthetic 0.1.0 RUO",
-			"sr": "9003 AI ICH SR ichor-synthetic 0.1.0 RUO", "overlay": "78 AI ICH overlay ichor-synthetic 0.1.0 RUO"}[name]
+			"sr": "9003 AI ICH SR ichor-synthetic 0.1.0 RUO", "overlay": "78 AI ICH overlay ichor-synthetic 0.1.0 RUO",
+			"ko": "79 AI ICH KEY ichor-synthetic 0.1.0 RUO"}[name]
 		if got := d.String(dcm.SeriesNumber) + " " + d.String(dcm.SeriesDescription); got != want {
 			t.Errorf("%s is series %q, want %q", obj.Name, got, want)
 		}
@@ -57,7 +58,7 @@ func TestWriteSite(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 4 {
+	if len(seen) != 5 {
 		t.Errorf("objects %v", seen)
 	}
 }
@@ -82,11 +83,11 @@ func TestWriteForms(t *testing.T) {
 				t.Errorf("%s does not refer to the segmentation it comes with", o.Name)
 			}
 		}
-		if len(uids) != 2 {
+		if len(uids) != 3 {
 			t.Errorf("%s: %d series", form, len(uids))
 		}
 	}
-	if names[reporting.Binary] != "seg.dcm sr.dcm " || names[reporting.LabelMap] != "seg-labelmap.dcm sr-labelmap.dcm " {
+	if names[reporting.Binary] != "seg.dcm sr.dcm ko.dcm " || names[reporting.LabelMap] != "seg-labelmap.dcm sr-labelmap.dcm ko-labelmap.dcm " {
 		t.Errorf("%q", names)
 	}
 	for _, o := range write(t, small(nil), func() reporting.Options { o := options(); o.LabelMap = true; return o }()) {

@@ -23,6 +23,7 @@ func reportingOptions(c config.Config) reporting.Options {
 			"SC":      {Number: s.SCNumber, Description: s.SCDescription},
 			"SR":      {Number: s.SRNumber, Description: s.SRDescription},
 			"overlay": {Number: s.OverlayNumber, Description: s.OverlayDescription},
+			"KEY":     {Number: s.KeyNumber, Description: s.KeyDescription}, "REJECTION": {Number: s.NoteNumber, Description: s.NoteDescription},
 		},
 	}
 	for i := range c.Reporting.Segments {
