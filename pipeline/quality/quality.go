@@ -171,7 +171,8 @@ func middle(v *volume.Volume, k int, of func(i int) bool) volume.Vec {
 }
 
 // uneven is by how many mm the step from slice k to the next differs, within the plane, from the mean of the steps before and
-// after it. ok is false where slices lie too far apart to tell; 0 where the step is smaller than one beside it.
+// after it. ok is false where slices lie too far apart to tell, or so unevenly that the noise of a short step is
+// stretched over a long one; 0 where the step is smaller than one beside it.
 func uneven(v *volume.Volume, at []volume.Vec, k int) (mm float64, ok bool) {
 	n := v.Normal()
 	var step [3]volume.Vec // before, this, after; per mm along the normal
@@ -182,6 +183,9 @@ func uneven(v *volume.Volume, at []volume.Vec, k int) (mm float64, ok bool) {
 			return 0, false
 		}
 		step[i] = d.Sub(n.Scale(gap[i])).Scale(1 / gap[i])
+	}
+	if slices.Max(gap[:]) > 1.5*slices.Min(gap[:]) {
+		return 0, false
 	}
 	if length := 1.05 * step[1].Length(); length < step[0].Length() || length < step[2].Length() {
 		return 0, true

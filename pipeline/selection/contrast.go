@@ -22,6 +22,9 @@ const (
 // is often one for all its series, the plain one too, so its name alone does not say that agent was given.
 func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 	series, protocol, agent := words(h, dcm.SeriesDescription), words(h, dcm.ProtocolName), agentOf(h)
+	if h.String(dcm.SOPClassUID) != dcm.CTImageStorage { // a multi-frame object is called Enhanced without any agent
+		series = slices.DeleteFunc(series, func(w string) bool { return w == "ENHANCED" })
+	}
 	denied := which(series, plainWords)
 	switch {
 	case which(series, perfusionWords) != "":
