@@ -24,7 +24,7 @@ const (
 	wholeCM2    = 60.0 // of slices that tell where the head lies
 	tissueHU    = -300 // above air
 	stepMM      = 4.0  // displacement between two slices
-	coarseMM    = 7.5  // slices further apart than this lie too far from one another to tell
+	coarseMM    = 6.0  // slices further apart than this lie too far from one another to tell
 	spoilt      = 0.5  // of the slices that were judged: beyond use
 )
 
