@@ -88,7 +88,8 @@ func head(rows, columns, slices int, s stored, bleed []ball) reporting.Report {
 							f.Volumes.Set(b.what, f.Volumes.Of(b.what)+g.VoxelML(k))
 							f.Volumes.Total += g.VoxelML(k)
 							if lesion[b.what] == nil {
-								lesion[b.what] = &finding.Lesion{Subtype: b.what, Slices: [2]int{k, k}, CentroidMM: b.at, MaxDiameterMM: 2 * b.radius}
+								lesion[b.what] = &finding.Lesion{Subtype: b.what, Slices: [2]int{k, k}, CentroidMM: b.at, MaxDiameterMM: 2 * b.radius,
+									WidthMM: 1.5 * b.radius, ABC2ML: 1.5 * b.radius * b.radius * b.radius * 2 / 1000}
 							}
 							lesion[b.what].Slices[1] = k
 						}
@@ -103,6 +104,16 @@ func head(rows, columns, slices int, s stored, bleed []ball) reporting.Report {
 			l.VolumeML = f.Volumes.Of(s)
 			f.Lesions = append(f.Lesions, *l)
 		}
+	}
+	if len(f.Lesions) > 0 {
+		f.Lesions[0].Position = "left basal ganglia or thalamus, supratentorial"
+		f.Range = &finding.Range{}
+		for k := finding.None; k <= finding.EDH; k++ {
+			f.Range.Low.Set(k, 0.8*f.Volumes.Of(k))
+			f.Range.High.Set(k, 1.25*f.Volumes.Of(k))
+		}
+		f.Prior = &finding.Prior{StudyInstanceUID: "1.2.826.0.1.3680043.11", Hours: 6.5, Volumes: finding.Volumes{Total: 20, IPH: 20},
+			ChangeML: f.Volumes.Total - 20, ChangePercent: 5 * (f.Volumes.Total - 20), Caution: "Its slices are 5.0 mm apart, these 2.5 mm."}
 	}
 	return reporting.Report{Finding: f, Volume: v, Labels: labels, Cavity: cavity, Header: header()}
 }

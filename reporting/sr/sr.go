@@ -8,7 +8,8 @@
 //	│   ├── Measurement Group    one a subtype: segment, source series, volume   (TID 1411)
 //	│   ├── Measurement Group    total volume of all subtypes                    (TID 1501)
 //	│   └── Measurement Group    volume of the intracranial cavity               (TID 1501)
-//	└── Qualitative Evaluations  present or absent, or why the study was refused, warnings, the disclaimer
+//	└── Qualitative Evaluations  present or absent, lesions, range, change since the prior; or why the study
+//	                             was refused; warnings, the disclaimer
 package sr
 
 import (
@@ -22,6 +23,9 @@ import (
 
 // word names the object in derived UIDs and in the series description.
 const word = "SR"
+
+// mostLesions are described one by one; crumbs beyond them would bury what matters.
+const mostLesions = 20
 
 // DataSet makes the report of c.
 func DataSet(c *iod.Case) *dcm.DataSet {
@@ -185,7 +189,16 @@ func evaluations(c *iod.Case) []*dcm.DataSet {
 			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithFindings),
 			codeItem(contains, iod.IntracranialHemorrhage, iod.Present),
 			textItem(contains, iod.Comment, "Hemorrhage found: "+strconv.Itoa(len(f.Lesions))+" connected lesion(s), "+
-				milliliters(f.Volumes.Total)+" mL in total."))
+				iod.Milliliters(f.Volumes.Total)+" mL in total."))
+		if f.Range != nil {
+			out = append(out, textItem(contains, iod.Comment, iod.Bounds(*f.Range)))
+		}
+		for _, l := range iod.Lesions(f.Lesions, mostLesions) {
+			out = append(out, textItem(contains, iod.Comment, l))
+		}
+	}
+	if f.Prior != nil {
+		out = append(out, textItem(contains, iod.Comment, iod.Change(*f.Prior)))
 	}
 	for _, w := range f.Warnings {
 		out = append(out, textItem(contains, iod.Comment, "Warning: "+iod.Text(w, 1000)))

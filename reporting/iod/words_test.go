@@ -1,0 +1,62 @@
+package iod
+
+import (
+	"slices"
+	"testing"
+
+	"ichor/pipeline/finding"
+)
+
+func TestLesions(t *testing.T) {
+	all := []finding.Lesion{
+		{Subtype: finding.SAH, VolumeML: 0.02, Slices: [2]int{7, 7}, MaxDiameterMM: 3.4},
+		{Subtype: finding.IPH, VolumeML: 20.55, Slices: [2]int{2, 8}, MaxDiameterMM: 40.4, WidthMM: 29.6, ABC2ML: 19.7, Position: "left frontal\n"},
+		{Subtype: finding.SDH, VolumeML: 5, Slices: [2]int{0, 1}},
+		{Subtype: finding.EDH, VolumeML: 1.5},
+	}
+	first := all[0]
+	for most, want := range map[int][]string{
+		9: {"IPH 20.6 mL, 40 x 30 mm, ABC/2 19.7 mL, slices 3 to 9, left frontal (approximate).", "SDH 5.0 mL, slices 1 to 2.",
+			"EDH 1.5 mL, slice 1.", "SAH <0.1 mL, 3 mm across, slice 8."},
+		2: {"IPH 20.6 mL, 40 x 30 mm, ABC/2 19.7 mL, slices 3 to 9, left frontal (approximate).", "SDH 5.0 mL, slices 1 to 2.",
+			"Lesions not listed, each no larger than these: 2, together 1.5 mL."},
+	} {
+		if got := Lesions(all, most); !slices.Equal(got, want) {
+			t.Errorf("at most %d: %q\nwant %q", most, got, want)
+		}
+	}
+	if all[0] != first {
+		t.Error("the lesions of the finding were sorted in place")
+	}
+	if got := Lesions(nil, 3); got != nil {
+		t.Errorf("of no lesion %q", got)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	r := finding.Range{Low: finding.Volumes{Total: 3, IPH: 3}, High: finding.Volumes{Total: 6.04, IPH: 6.04}}
+	if got, want := Bounds(r), "The total may lie between 3.0 and 6.0 mL by threshold and partial volume; not a confidence interval."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	r.High.SAH = 0.3
+	if got, want := Bounds(r), "The total may lie between 3.0 and 6.0 mL by threshold and partial volume (IPH 3.0 to 6.0, SAH 0.0 to 0.3); not a confidence interval."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestChange(t *testing.T) {
+	for _, c := range []struct {
+		prior finding.Prior
+		want  string
+	}{
+		{finding.Prior{Hours: 6.5, Volumes: finding.Volumes{Total: 20}, ChangeML: 6, ChangePercent: 30}, "Prior finding of 6.5 hours before: total 20.0 mL; change +6.0 mL (+30 %)."},
+		{finding.Prior{Hours: 72, Volumes: finding.Volumes{Total: 20}, ChangeML: -20, ChangePercent: -100, Caution: "Other networks."},
+			"Prior finding of 3 days before: total 20.0 mL; change -20.0 mL (-100 %). Other networks."},
+		{finding.Prior{Hours: 47.9, ChangeML: 2}, "Prior finding of 47.9 hours before: total 0.0 mL; change +2.0 mL."},
+		{finding.Prior{Hours: 1, Volumes: finding.Volumes{Total: 20}, ChangeML: -0.01, ChangePercent: -0.05}, "Prior finding of 1.0 hours before: total 20.0 mL; change +0.0 mL (+0 %)."},
+	} {
+		if got := Change(c.prior); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
