@@ -15,6 +15,7 @@ type Reporting struct {
 	CavitySegment bool      `mapstructure:"cavity_segment" default:"false" doc:"The segmentation has the intracranial cavity as its last segment, too. Each study that is analysed has a segmentation then, hemorrhage or not."`
 	KeyObjects    bool      `mapstructure:"key_objects" default:"true" doc:"Where hemorrhage is found: a Key Object Selection that points at the slices to look at first."`
 	OverlaySeries bool      `mapstructure:"overlay_series" default:"true" doc:"Where hemorrhage is found: a series to scroll through, slice by slice with the overlay burnt in, for viewers that do not show segmentations. About the size of the CT, at most 96 images."`
+	Refusals      string    `mapstructure:"refusals" default:"ct" doc:"Which studies that are not analysed get a report that says why: ct (all but those that plainly hold no CT, as ultrasound sent along), all, or none. The finding is kept in any case."`
 	Series        Series    `mapstructure:"series" doc:"Number and description of our series. {model} and {version} stand for those of the networks; RUO or 'research use only' must be in it."`
 	Segments      []Segment `mapstructure:"segments" doc:"Label, codes and colour of segments, where they are to be others than the defaults. What is left out stays."`
 }
@@ -48,10 +49,20 @@ type Segment struct {
 	Color         string `mapstructure:"color" sample:"\"#56B4E9\"" doc:"Red, green and blue, in quotes: in the segmentation and on the pages."`
 }
 
+// Values of Reporting.Refusals.
+const (
+	RefusalsCT   = "ct"
+	RefusalsAll  = "all"
+	RefusalsNone = "none"
+)
+
 // subtypes are the kinds of segments.
 func subtypes() []string { return []string{"IPH", "IVH", "SAH", "SDH", "EDH", "ICH", "cavity"} }
 
 func (r *Reporting) validate() error {
+	if !slices.Contains([]string{RefusalsCT, RefusalsAll, RefusalsNone}, r.Refusals) {
+		return fmt.Errorf("reporting.refusals %q: write ct, all or none", r.Refusals)
+	}
 	numbers := map[int]string{}
 	for _, s := range []struct {
 		key, description string

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"ichor/config"
+	"ichor/pipeline/finding"
 	"ichor/reporting"
 	"ichor/reporting/iod"
 )
@@ -37,6 +38,21 @@ func reportingOptions(c config.Config) reporting.Options {
 		}
 	}
 	return o
+}
+
+// isReported reports whether the site wants objects of a finding. A study whose files are all damaged may be a CT.
+func isReported(f finding.Finding, refusals string) bool {
+	if f.Status != finding.Refused {
+		return true
+	}
+	switch refusals {
+	case config.RefusalsAll:
+		return true
+	case config.RefusalsNone:
+		return false
+	}
+	isCT := func(c finding.Candidate) bool { return c.Modality == "CT" }
+	return len(f.Candidates) == 0 || slices.ContainsFunc(f.Candidates, isCT)
 }
 
 // formOf is the kind of segmentation that a destination wants.

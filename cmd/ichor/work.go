@@ -154,9 +154,11 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 			return finding.Finding{}, err
 		}
 	}
-	objects, err := reporting.Write(ctx, r, o)
-	if err != nil {
-		return finding.Finding{}, err
+	var objects []reporting.Object
+	if isReported(r.Finding, n.config.Reporting.Refusals) {
+		if objects, err = reporting.Write(ctx, r, o); err != nil {
+			return finding.Finding{}, err
+		}
 	}
 	deliveries, err := n.saveResults(job.CaseID, objects, priority(r.Finding), n.config.Destinations...)
 	if err != nil {
