@@ -12,7 +12,7 @@ import (
 	"ichor/reporting/iod"
 )
 
-// Layout of the summary page, pixels.
+// Layout of the summary page, pixels. Where there are measures to say in words, the page is higher by their lines.
 const (
 	pageWidth   = 1280
 	pageHeight  = 960
@@ -37,9 +37,16 @@ func warningColor() color.Color    { return color.RGBA{255, 190, 60, 255} }
 
 // Summary draws the first page: what was found on the left, key slices on the right.
 func Summary(ctx context.Context, c *iod.Case) (*image.RGBA, error) {
-	p := newCanvas(pageWidth, pageHeight, backgroundColor())
+	lines, err := measureLines(c)
+	if err != nil {
+		return nil, err
+	}
+	p := newCanvas(pageWidth, pageHeight+measureSpan*len(lines), backgroundColor())
 	head(p, c, "Intracranial hemorrhage: automated analysis")
 	panel(p, c)
+	for i, l := range lines {
+		p.left(tileLeft, pageHeight-footHeight+4+measureSpan*i, measureStyle(), textColor(), l)
+	}
 	v := newView(c)
 	for i, k := range keySlices(c) {
 		if err := ctx.Err(); err != nil {
@@ -83,21 +90,21 @@ func panel(p *canvas, c *iod.Case) {
 	} else {
 		p.left(margin, y, style{17, false}, quietColor(), "Total volume")
 		y += 56
-		total := milliliters(c.Finding.Volumes.Total)
+		total := iod.Milliliters(c.Finding.Volumes.Total)
 		p.left(margin, y, style{58, true}, textColor(), total)
 		p.left(margin+p.width(style{58, true}, total)+10, y, style{26, false}, textColor(), "mL")
 		y += 38
 	}
 	y = table(p, c, y)
 	section := func(title string, col color.Color, lines ...string) {
-		if y > pageHeight-footHeight-60 {
+		if y > p.Rect.Dy()-footHeight-60 {
 			return
 		}
 		p.left(margin, y, style{15, true}, quietColor(), strings.ToUpper(title))
 		y += 24
 		for _, l := range lines {
 			for _, w := range p.wrap(style{17, false}, panelRight-margin, 3, l) {
-				if y > pageHeight-footHeight-14 {
+				if y > p.Rect.Dy()-footHeight-14 {
 					return
 				}
 				p.left(margin, y, style{17, false}, col, w)
@@ -108,10 +115,6 @@ func panel(p *canvas, c *iod.Case) {
 	}
 	if len(c.Finding.Warnings) > 0 {
 		section("Warnings", warningColor(), c.Finding.Warnings...)
-	}
-	if l, ok := largest(c.Finding.Lesions); ok {
-		section("Largest lesion", textColor(),
-			fmt.Sprintf("%s, %s mL, %.0f mm across", l.Subtype, milliliters(l.VolumeML), l.MaxDiameterMM))
 	}
 	if c.Finding.CavityML > 0 {
 		section("Intracranial cavity", textColor(), fmt.Sprintf("%.0f mL", c.Finding.CavityML))
@@ -152,7 +155,7 @@ func table(p *canvas, c *iod.Case, y int) int {
 		}
 		p.fill(image.Rect(margin, y-15, margin+16, y+1), c.Look(s).Color)
 		p.left(margin+26, y, row, col, name)
-		p.right(volumeEdge, y, row, col, milliliters(c.Finding.Volumes.Of(s)))
+		p.right(volumeEdge, y, row, col, iod.Milliliters(c.Finding.Volumes.Of(s)))
 		p.right(panelRight, y, row, col, fmt.Sprint(count[s]))
 		y += 29
 	}
@@ -160,7 +163,7 @@ func table(p *canvas, c *iod.Case, y int) int {
 	line()
 	bold := style{19, true}
 	p.left(margin, y, bold, textColor(), "Total")
-	p.right(volumeEdge, y, bold, textColor(), milliliters(c.Finding.Volumes.Total))
+	p.right(volumeEdge, y, bold, textColor(), iod.Milliliters(c.Finding.Volumes.Total))
 	p.right(panelRight, y, bold, textColor(), fmt.Sprint(len(c.Finding.Lesions)))
 	return y + 42
 }
@@ -188,24 +191,6 @@ func caption(p *canvas, c *iod.Case, r image.Rectangle, k int) {
 
 func sliceName(c *iod.Case, k int) string {
 	return fmt.Sprintf("%d of %d, z %.1f mm", k+1, c.Volume.Slices(), c.Volume.Origins[k][2])
-}
-
-func largest(lesions []finding.Lesion) (finding.Lesion, bool) {
-	var out finding.Lesion
-	for _, l := range lesions {
-		if l.VolumeML > out.VolumeML {
-			out = l
-		}
-	}
-	return out, out.VolumeML > 0
-}
-
-// milliliters writes a volume for the eye.
-func milliliters(v float64) string {
-	if v > 0 && v < 0.05 {
-		return "<0.1"
-	}
-	return fmt.Sprintf("%.1f", v)
 }
 
 func shortDigest(d string) string { return d[:min(len(d), 16)] }

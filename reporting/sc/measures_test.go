@@ -1,0 +1,88 @@
+package sc
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+	"ichor/reporting/iod"
+)
+
+// wordy is a finding with more to say than there ever is.
+func wordy(t *testing.T) *iod.Case {
+	t.Helper()
+	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, 32, 32, 12, map[finding.Subtype]volume.Vec{finding.SAH: {0, 0, 5}, finding.IPH: {20, 20, 10}})
+	f := &c.Finding
+	f.Range = &finding.Range{}
+	for k := finding.None; k <= finding.EDH; k++ {
+		f.Volumes.Set(k, 111.1)
+		f.Range.Low.Set(k, 100.1)
+		f.Range.High.Set(k, 122.2)
+	}
+	for i := range 9 {
+		f.Lesions = append(f.Lesions, finding.Lesion{Subtype: finding.SAH, VolumeML: 100 + float64(i), Slices: [2]int{100, 288}, MaxDiameterMM: 111, WidthMM: 111,
+			ABC2ML: 222.2, Position: "both sides, frontal, temporal, parietal and occipital, basal ganglia or thalamus, supratentorial"})
+	}
+	f.Prior = &finding.Prior{Hours: 46.5, Volumes: finding.Volumes{Total: 100}, ChangeML: 11.1, ChangePercent: 11.1,
+		Caution: "The earlier study was read by other networks (ichor-synthetic 0.3.0). Its slices are 5.0 mm apart, these 2.5 mm. The time of day is not known of both."}
+	return c
+}
+
+// The page says the range, the three largest lesions, how many more there are, and the change, in lines that fit, below the
+// key slices, above the disclaimer and beside the column of text.
+func TestMeasureLines(t *testing.T) {
+	c := wordy(t)
+	lines, err := measureLines(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(lines, " ")
+	f := c.Finding
+	want := append(append([]string{iod.Bounds(*f.Range)}, iod.Lesions(f.Lesions, 3)...), iod.Change(*f.Prior))
+	if all != strings.Join(want, " ") {
+		t.Errorf("said  %s\nwant  %s", all, strings.Join(want, " "))
+	}
+	page, err := Summary(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Finding.Range, c.Finding.Lesions, c.Finding.Prior = nil, nil, nil
+	plain, err := Summary(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := page.Rect.Dy()-plain.Rect.Dy(), measureSpan*len(lines); got != want || plain.Rect.Dy() != pageHeight {
+		t.Errorf("page of %d and %d rows for %d lines", page.Rect.Dy(), plain.Rect.Dy(), len(lines))
+	}
+	for y := headHeight; y < pageHeight-footHeight; y++ {
+		for x := tileLeft; x < pageWidth; x++ {
+			if at := plain.RGBAAt(x, y); at != page.RGBAAt(x, y) && at != backgroundColor() {
+				t.Fatalf("the words are written over a slice or its caption at %d, %d", x, y)
+			}
+		}
+	}
+	// In the gutters left and right of the words and just above the disclaimer there is nothing.
+	below := page.Rect.Dy() - footHeight
+	for y := pageHeight - footHeight - 12; y < below; y++ {
+		for x := panelRight + 1; x < pageWidth; x++ {
+			gutter := x < tileLeft-1 || x > pageWidth-margin || y >= below-3
+			if gutter && page.RGBAAt(x, y) != backgroundColor() {
+				t.Fatalf("something at %d, %d that does not fit", x, y)
+			}
+		}
+	}
+}
+
+// A hemorrhage that is gone leaves the change; a range without a hemorrhage is not shown.
+func TestMeasureLinesGone(t *testing.T) {
+	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, 8, 8, 2, nil)
+	c.Finding.Range = &finding.Range{High: finding.Volumes{Total: 0.2}}
+	c.Finding.Prior = &finding.Prior{Hours: 72, Volumes: finding.Volumes{Total: 4}, ChangeML: -4, ChangePercent: -100}
+	lines, err := measureLines(c)
+	if want := []string{"Prior finding of 3 days before: total 4.0 mL; change -4.0 mL (-100 %)."}; err != nil || !slices.Equal(lines, want) {
+		t.Errorf("%q, error %v", lines, err)
+	}
+}
