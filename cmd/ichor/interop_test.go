@@ -45,7 +45,7 @@ func TestStorescuToOrthanc(t *testing.T) {
 	if _, err := n.delivered(within(t, 2*time.Minute), state.IDOf(files[0].StudyInstanceUID), func() {}); err != nil {
 		t.Fatal(err)
 	}
-	if got := seriesOf(t, orthanc); !slices.Equal(got, []string{"OT", "OT", "SEG", "SR"}) { // secondary captures and the overlay are OT
+	if got := seriesOf(t, orthanc); !slices.Equal(got, []string{"KO", "OT", "OT", "SEG", "SR"}) { // secondary captures and the overlay are OT
 		t.Errorf("Orthanc holds series of %v", got)
 	}
 	received := download(t, orthanc)

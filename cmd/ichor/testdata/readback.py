@@ -23,14 +23,15 @@ ours = np.fromfile(ours_path, np.uint8).reshape(shape)
 truth = np.fromfile(truth_path, np.uint8).reshape(shape)
 voxel_ml = float(ct[0].PixelSpacing[0]) * float(ct[0].PixelSpacing[1]) * 5.0 / 1000
 
-received = {"SEG": [], "SC": [], "SR": []}
+received = {"SEG": [], "SC": [], "SR": [], "KO": []}
 for path in objects:
     d = pydicom.dcmread(path)
-    kind = {"1.2.840.10008.5.1.4.1.1.66.4": "SEG", "1.2.840.10008.5.1.4.1.1.7": "SC", "1.2.840.10008.5.1.4.1.1.88.34": "SR"}
+    kind = {"1.2.840.10008.5.1.4.1.1.66.4": "SEG", "1.2.840.10008.5.1.4.1.1.7": "SC", "1.2.840.10008.5.1.4.1.1.88.34": "SR",
+            "1.2.840.10008.5.1.4.1.1.88.59": "KO"}
     received[kind[d.SOPClassUID]].append(path)
     assert d.PatientName == ct[0].PatientName and d.PatientID == ct[0].PatientID, "patient"
     assert d.StudyInstanceUID == ct[0].StudyInstanceUID, "study"
-(seg_path,), (sr_path,) = received["SEG"], received["SR"]
+(seg_path,), (sr_path,), (ko_path,) = received["SEG"], received["SR"], received["KO"]
 
 seg = hd.seg.segread(seg_path)
 assert seg.FrameOfReferenceUID == ct[0].FrameOfReferenceUID, "frame of reference"
@@ -52,6 +53,13 @@ found, blood = masks > 0, truth > 0
 hit, mirrored = (found & blood).sum(), (found & blood[:, :, ::-1]).sum()
 assert hit > 0.6 * found.sum(), f"{hit} of {found.sum()} voxels lie on blood"
 assert mirrored < 0.5 * hit, f"left and right: {hit} voxels on blood, {mirrored} mirrored"
+
+note = pydicom.dcmread(ko_path)
+assert note.ConceptNameCodeSequence[0].CodeValue == "113000", "title of the key object note"
+named = {i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in note.ContentSequence if i.ValueType == "IMAGE"}
+keys = named & set(index)
+assert named == keys | {seg.SOPInstanceUID}, "the key object note points at images of the CT and the segmentation"
+assert keys and all(ours[index[k]].any() for k in keys), "key slices have hemorrhage"
 
 sr = hd.sr.srread(sr_path)
 groups = sr.content.get_volumetric_roi_measurement_groups()
