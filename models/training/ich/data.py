@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from .config import Settings
 from .datasets.volume import DataError
-from .phantom.study import Phantom, generate
+from .phantom.study import Phantom, generate, one_thread
 from .window import Resampler, window
 
 WINDOWS = {"cavity-tissue": (0.0, 600.0), "cavity-bone": (150.0, 650.0), "bleed": (-50.0, 150.0)}
@@ -39,6 +39,7 @@ def encode(p: Phantom, size: int = MARGIN_SIZE, pixel_mm: float = PIXEL_MM) -> n
     return out
 
 
+@one_thread
 def write_phantoms(folder: Path, seeds: range, without: tuple[str, ...] = ()) -> None:
     """Render phantoms that are not there yet; a file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)

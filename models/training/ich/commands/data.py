@@ -91,10 +91,6 @@ def _lines(r, quick: bool) -> list[str]:
 
 
 def _synthetic(args) -> int:
-    import os
-
-    for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(k, "1")
     from tqdm import tqdm
 
     from ..datasets import synthetic

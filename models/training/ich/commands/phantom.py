@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
@@ -23,8 +22,6 @@ def add(sub) -> None:
 
 
 def _phantom(args) -> None:
-    for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(k, "1")
     from ..data import write_phantoms
 
     write_phantoms(args.out, range(*args.seeds), tuple(args.without))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..phantom.study import Plan, generate
+from ..phantom.study import Plan, generate, one_thread
 from ..window import Resampler
 from .about import About
 from .volume import AIR_HU, SUBTYPES, DataError, Scan, Volume, labels_of, types_of
@@ -44,6 +44,7 @@ class Settings:
     normal: float = 0.25  # share of heads without blood
 
 
+@one_thread
 def render(seed: int, settings: Settings) -> Scan:
     """One head from its seed alone."""
     plan = Plan.draw(np.random.default_rng((seed, 1)), settings.normal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .anatomy import build, draw_traits, fill
 from .bleeds import SUBTYPES, Lesion, distractors, draw_ml, place_fluid, place_solid
@@ -14,6 +15,10 @@ from .surgery import alter
 
 # How often each subtype is drawn; the extra-axial ones more often, because nets learn them last.
 FREQUENCY = {"IPH": 0.2, "IVH": 0.17, "SAH": 0.2, "SDH": 0.24, "EDH": 0.19}
+
+
+# Products of matrices are summed in another order on another number of threads: a head must come from its seed alone.
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ def top_of(head) -> float:
     return float(head.grid.low[0] + head.grid.step * rows[-1])
 
 
+@one_thread
 def generate(seed: int, plan: Plan | None = None, slices: int | None = None, runs: int | None = None,
              without: tuple[str, ...] = (), widen: float = 0.0) -> Phantom | list[Phantom]:
     """A phantom from its seed alone.
