@@ -14,15 +14,15 @@ class Settings:
 
     role: str = "bleed"
     window_hu: tuple[float, float] = (-50.0, 150.0)  # paper 2.3.1; cavity nets: 2.3.3
-    size: int = 208  # 250 mm at 1.2 mm: holds any head; divisible by 16 for the four poolings
-    train_size: int = 128  # crop of 154 mm seen in training: the net is convolutional, air around the head teaches nothing
-    pixel_mm: float = 1.2  # at 1.5 mm a subdural of 2 mm is one pixel of bone, blood and brain; finer needs a GPU
+    size: int = 256  # 256 mm at 1 mm: holds any head; divisible by 16 for the four poolings
+    train_size: int = 160  # crop of 160 mm seen in training: the net is convolutional, air around the head teaches nothing
+    pixel_mm: float = 1.0  # at 1.5 mm a subdural of 2 mm is one pixel of bone, blood and brain
     neighbours: int = 1  # one slice either side tells a calcification or a rim from blood
     slab_mm: float = 5.0  # thin slices are averaged to what the net was trained on (3 to 6 mm)
     base_width: int = 16  # the paper's 32 needs a GPU; halving it cost little on phantoms
     outputs: tuple[str, ...] = ("any", *SUBTYPES)
     batch: int = 16
-    visits: int = 64_000  # training slices seen, the measure of effort that does not depend on epochs
+    visits: int = 200_000  # training slices seen, the measure of effort that does not depend on epochs
     lr: float = 2e-3  # AdamW with cosine decay: learns in a tenth of the steps of the paper's Adam 1e-3
     weight_decay: float = 1e-4
     warmup: int = 100  # steps

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ich.losses import batch_dice, bleed_loss, cavity_loss, dice
+from ich.losses import present_dice, bleed_loss, cavity_loss, dice
 
 
 def image(*values):
@@ -20,11 +20,19 @@ def test_dice_by_hand(name, p, t, want):
     assert dice(image(*p), image(*t)).item() == pytest.approx(want, abs=1e-6)
 
 
-def test_batch_dice_ignores_absent_classes():
+def test_dice_of_a_batch_ignores_absent_classes():
     p, t = torch.zeros(1, 2, 1, 4), torch.zeros(1, 2, 1, 4)
     p[0, 0, 0, :2] = t[0, 0, 0, :2] = 1
     p[0, 1] = 0.9  # of a class that does not occur: for the cross-entropy to punish
-    assert batch_dice(p, t).item() == pytest.approx(0.0, abs=1e-6)
+    assert present_dice(p, t).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_dice_by_slice_weighs_a_thin_layer_as_much_as_a_hematoma():
+    p, t = torch.zeros(3, 1, 1, 100), torch.zeros(3, 1, 1, 100)
+    p[0, 0, 0, :99] = t[0, 0, 0, :99] = 1  # found whole
+    t[1, 0, 0, :3] = 1  # overlooked; the third slice has nothing to find
+    assert present_dice(p, t).item() == pytest.approx(1 - 199 / 202, abs=1e-6)
+    assert present_dice(p, t, axes=(2, 3)).item() == pytest.approx(1 - (1 + 1 / 4) / 2, abs=1e-6)
 
 
 def test_cavity_loss_of_indifference():
