@@ -53,7 +53,7 @@ class Reader:
             path = Path(runs) / f"{role}.pt"
             if path.exists():
                 net, cfg, counts[role] = load_net(path)
-                nets[role] = (_torch_run(net, role), cfg)
+                nets[role] = (_torch_run(net, cfg), cfg)
         if not nets:
             raise DataError(runs, "no checkpoints", f"give the folder that `ich train --out` wrote ({ROLES[0]}.pt, ...)")
         return cls(nets, post, counts)
@@ -119,12 +119,12 @@ def _onnx_run(bundle: Path, entry: dict, threads: int) -> Run:
     return lambda x: session.run([take], {give: x})[0]
 
 
-def _torch_run(net, role: str) -> Run:
+def _torch_run(net, cfg: Settings) -> Run:
     import torch
 
     from .unet import Probabilities
 
-    model = Probabilities(net, role).eval().to(memory_format=torch.channels_last)
+    model = Probabilities(net, cfg.role, cfg.mirrored).eval().to(memory_format=torch.channels_last)
 
     def run(x: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -53,13 +53,21 @@ class UNet(nn.Module):
 
 
 class Probabilities(nn.Module):
-    """What is exported: sigmoid for the cavity; for the bleed, any (sigmoid) and the five subtypes of a softmax with background."""
+    """What is exported: sigmoid for the cavity; for the bleed, any (sigmoid) and the five subtypes of a softmax with background.
+    Mirrored: the mean of what the net says of the head and of its mirror image, in the graph itself, so that whoever runs it
+    need not know."""
 
-    def __init__(self, net: UNet, role: str):
+    def __init__(self, net: UNet, role: str, mirrored: bool = False):
         super().__init__()
-        self.net, self.bleed = net, role == "bleed"
+        self.net, self.bleed, self.mirrored = net, role == "bleed", mirrored
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.mirrored:
+            return self._of(x)
+        straight, mirror = self._of(torch.cat([x, x.flip(3)])).unflatten(0, (2, -1))
+        return (straight + mirror.flip(3)) / 2
+
+    def _of(self, x: torch.Tensor) -> torch.Tensor:
         logits = self.net(x)
         if not self.bleed:
             return torch.sigmoid(logits)

@@ -59,7 +59,8 @@ def test_augmentation_keeps_labels_and_range(cache):
     c = Cache(cache, cfg)
     assert c.refresh() == 2
     x, y = augment(*c.batch(np.random.default_rng(0)), cfg, torch.Generator().manual_seed(1))
-    assert x.shape == (4, 3, 128, 128) and y.shape == (4, 128, 128)
+    n = cfg.train_size
+    assert x.shape == (4, 3, n, n) and y.shape == (4, n, n)
     assert x.min() >= 0 and x.max() <= 1 and set(y.unique().tolist()) <= set(range(7))
     assert (y > 0).float().mean() > 0.02
 
