@@ -43,7 +43,7 @@ def log_rows(method: str, datasets: list[str], seeds: int, folds: int, epochs: i
         if method in PRETEXTS:
             for k in range(10):
                 loss = 0.3 + 0.5 * 0.7**k + rng.normal(0, 0.01)
-                rows.append({"epoch": k + 1, "phase": method, "loss": loss, "lr": 1e-3 * 0.96**k, "seconds": 3.0, "val_loss": loss + 0.05, "seed": s})
+                rows.append({"epoch": k + 1, "phase": "pretext", "loss": loss, "lr": 1e-3 * 0.96**k, "seconds": 3.0, "val_loss": loss + 0.05, "seed": s})
         for d in datasets:
             for f in range(folds):
                 for k in range(epochs):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ich.__main__ import main
 from ich.datasets.volume import DataError
-from ich.paper import METHODS, PAPER_TABLE3
+from ich.paper import METHODS, PAPER_TABLE3, PRETEXTS
 from ich.report import experiment, figures, findings, look, stats, table, write
 from ich.report.experiment import Part
 from ich.report.metrics import dice, precision, recall
@@ -195,9 +195,18 @@ def test_unknown_method_comes_last(tmp_path):
 def test_training_that_had_not_ended(tmp_path):
     e = made(tmp_path, [row("mixed", "1", 5, 1, 2)])
     e.logs = {"mixed": [{"epoch": k, "phase": "segmentation", "loss": 1 - 0.02 * k} for k in range(20)],
-              "binary": [{"epoch": k, "phase": "binary", "loss": 1 / (k + 1)} for k in range(20)],  # a pretext, not asked about
+              "binary": [{"epoch": k, "phase": "pretext", "loss": 1 / (k + 1)} for k in range(20)],  # a pretext, not asked about
               "ich-only": [{"epoch": k, "phase": "segmentation", "loss": 0.3} for k in range(20)]}
     assert findings.still_learning(e) == {"mixed": pytest.approx(0.08 / 0.71, abs=0.01)}
+
+
+def test_a_pretext_has_curves_of_its_own(read, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "_curves", lambda logs, lines, path, shared: drawn.update({path.stem: logs}))
+    figures.learning_curves(read, tmp_path)
+    segmented, pretexts = drawn["learning-synthetic"], drawn["learning-pretexts"]
+    assert set(pretexts) == set(PRETEXTS) and {r["phase"] for rows in segmented.values() for r in rows} == {"segmentation"}
+    assert all("val_loss" in r and "fold" not in r for rows in pretexts.values() for r in rows)
 
 
 def test_nets_that_found_nothing(tmp_path):

@@ -80,6 +80,7 @@ def test_the_ten_methods_on_seg_cq500_and_rsna(tmp_path, capsys, unreported):
         phases = {r["phase"] for r in table(out / m / "log.csv")}
         assert phases == {"segmentation"} | ({"pretext"} if m in paper.PRETEXTS else set())
         assert (out / m / "embedding.npz").exists() == (m in paper.PRETEXTS)
+    assert {f.name for f in (out / "figures").glob("learning-*")} == {"learning-seg-cq500.png", "learning-pretexts.png"}
     with np.load(out / "binary" / "embedding.npz") as z:
         assert z["vectors"].shape[1] == 32 and len(z["vectors"]) == len(z["bleeding"]) == len(z["types"]) > 0 and np.isfinite(z["vectors"]).all()
     facts = json.loads((out / "methods.json").read_text())

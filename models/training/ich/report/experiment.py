@@ -18,6 +18,7 @@ from .metrics import METRIC, Mean, mean_of
 
 COLUMNS = ("dataset", "method", "seed", "fold", "volume", "bleeding", "types", "voxel_ml", "tp", "fp", "fn", "truth_ml", "found_ml")
 DATASETS = {"hssayeni": "Hssayeni et al.", "seg-cq500": "Seg-CQ500", "synthetic": "Synthetic heads", "instance": "INSTANCE 2022", "bhsd": "BHSD"}
+PRETEXT = "pretext"  # phase of a pretext's rows in a log
 RERUN = "run `ich reproduce` again, which makes it anew"
 
 
@@ -186,6 +187,11 @@ def _read_json(path: Path) -> dict:
     if not isinstance(about, dict):
         raise DataError(path, "not a JSON object", RERUN)
     return about
+
+
+def pretext_rows(log: list[dict]) -> tuple[list[dict], list[dict]]:
+    """A method's log as that of its pretext and that of the segmentation after it."""
+    return [r for r in log if r["phase"] == PRETEXT], [r for r in log if r["phase"] != PRETEXT]
 
 
 def _read_log(path: Path) -> list[dict]:

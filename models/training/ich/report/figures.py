@@ -9,7 +9,7 @@ import numpy as np
 from ..config import SUBTYPES
 from ..paper import METRICS, PRETEXTS
 from . import look
-from .experiment import Experiment, Part
+from .experiment import Experiment, Part, pretext_rows
 from .metrics import NAMES
 from .stats import Pair, find
 
@@ -148,13 +148,13 @@ def embeddings(e: Experiment, path: Path) -> Path | None:
 
 def learning_curves(e: Experiment, folder: Path) -> list[Path]:
     """Segmentation: loss and Dice of the test fold, a panel a method. Pretexts: loss on training and on held-out slices."""
-    out = []
+    out, parts = [], {m: pretext_rows(log) for m, log in e.logs.items()}
     for dataset in e.datasets():
-        logs = {m: [r for r in e.logs.get(m, ()) if r["phase"] not in PRETEXTS and r.get("dataset", dataset) == dataset]
+        logs = {m: [r for r in parts.get(m, ((), ()))[1] if r.get("dataset", dataset) == dataset]
                 for m in e.methods(dataset) if not m.endswith("-icm")}  # the cavity mask changes no training
         lines = (("loss", look.BLUE, "training loss"), ("val_dice", look.ORANGE, "Dice of all voxels of the test fold"))
         out.append(_curves({m: rows for m, rows in logs.items() if rows}, lines, folder / f"learning-{dataset}.png", True))
-    pretexts = {m: [r for r in e.logs.get(m, ()) if r["phase"] == m] for m in PRETEXTS}
+    pretexts = {m: parts[m][0] for m in PRETEXTS if m in parts}
     lines = (("loss", look.BLUE, "loss on training slices"), ("val_loss", look.ORANGE, "loss on held-out slices"))
     out.append(_curves({m: rows for m, rows in pretexts.items() if rows}, lines, folder / "learning-pretexts.png", False))
     return [path for path in out if path]
@@ -170,6 +170,7 @@ def _curves(logs: dict[str, list[dict]], lines, path: Path, shared: bool) -> Pat
         for ax, (m, log) in zip(axes.flat, logs.items()):
             ax.set_title(look.short(m))
             ax.grid(axis="y")
+            ax.xaxis.get_major_locator().set_params(integer=True)
             for key, colour, _ in lines:
                 runs: dict[tuple, dict[float, float]] = {}
                 for r in log:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..paper import METRICS, PAPER_TABLE3, SELF_SUPERVISED, WEAKLY_SUPERVISED
 from . import stats
-from .experiment import Experiment, Part
+from .experiment import Experiment, Part, pretext_rows
 from .metrics import NAMES
 
 MULTI_LABEL = ("multilabel-ce", "multilabel-dl")
@@ -138,9 +138,8 @@ def still_learning(e: Experiment) -> dict[str, float]:
         if m.endswith("-icm"):  # the same nets as without the cavity mask
             continue
         runs: dict[tuple, list[float]] = {}
-        for r in log:
-            if r["phase"] != m:  # its pretext
-                runs.setdefault((r.get("dataset"), r.get("seed"), r.get("fold")), []).append(r["loss"])
+        for r in pretext_rows(log)[1]:
+            runs.setdefault((r.get("dataset"), r.get("seed"), r.get("fold")), []).append(r["loss"])
         falls = []
         for losses in runs.values():
             k = len(losses) // 5
