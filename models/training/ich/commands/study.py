@@ -40,7 +40,7 @@ def add(sub) -> None:
 
 def _machine(p) -> None:
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    p.add_argument("--device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1")
     p.add_argument("--workers", type=int, help="processes that read slices (default: 0 on a CPU, up to 8 on a GPU)")
 
 

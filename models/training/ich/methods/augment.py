@@ -1,7 +1,8 @@
 """Augmentation of a batch (2.3.2; views of the contrastive tasks 2.6.1), on whatever device the batch is.
 
 The geometric steps are composed into one affine map a slice, so that slice and mask are interpolated once and alike. All
-random numbers come from the generator that is handed in, on the CPU: a GPU run draws the same ones.
+random numbers come from the generator that is handed in, on the CPU: a GPU run draws the same ones. All of it is in float32:
+the coordinates of an autocast grid would be pixels off.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ def augment(x: torch.Tensor, mask: torch.Tensor | None, a: Augmentation, gen: to
     """x (B, 1, H, W) in [0, 1], bilinear; mask (B, 1, H, W) bool or None, nearest. Outside the slice both are 0."""
     if a == NO_AUGMENTATION:
         return x, mask
-    grid = F.affine_grid(affine(len(x), a, gen).to(x.device), list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    if mask is not None:
-        mask = F.grid_sample(mask.to(x.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False) > 0.5
-    return intensity(x, a, gen), mask
+    with torch.autocast(x.device.type, enabled=False):
+        grid = F.affine_grid(affine(len(x), a, gen).to(x.device), list(x.shape), align_corners=False)
+        x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        if mask is not None:
+            mask = F.grid_sample(mask.to(x.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False) > 0.5
+        return intensity(x, a, gen), mask
 
 
 def affine(n: int, a: Augmentation, gen: torch.Generator) -> torch.Tensor:

@@ -39,10 +39,12 @@ def info_nce(a: torch.Tensor, b: torch.Tensor, temperature: float) -> torch.Tens
     """Each of the 2 N vectors a, b (..., N, D) is to be nearest to its partner by cosine, among the 2 N - 1 others.
 
     Mean over the vectors, where Eq. 6 and 7 sum: with Adam the factor does not matter. Leading axes are sets of their own:
-    the local loss compares the regions of a slice with each other, not with other slices.
+    the local loss compares the regions of a slice with each other, not with other slices. Cosines are float32 under autocast
+    too: divided by the temperature, those of bfloat16 would be off by 0.04.
     """
     z = F.normalize(torch.cat([a, b], -2), dim=-1)
-    similarity = z @ z.transpose(-1, -2) / temperature
+    with torch.autocast(z.device.type, enabled=False):
+        similarity = z @ z.transpose(-1, -2) / temperature
     n = a.shape[-2]
     itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
     similarity = similarity.masked_fill(itself, -torch.inf)

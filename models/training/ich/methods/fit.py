@@ -37,7 +37,7 @@ class Machine:
     workers: int = 0  # processes that read slices
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device, self.dtype or torch.bfloat16, enabled=self.dtype is not None)
+        return torch.autocast(torch.device(self.device).type, self.dtype or torch.bfloat16, enabled=self.dtype is not None)
 
 
 def machine(device: str = "auto", workers: int | None = None) -> Machine:
@@ -46,7 +46,13 @@ def machine(device: str = "auto", workers: int | None = None) -> Machine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         return Machine("cpu", None, workers or 0)
-    return Machine(device, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16,
+    name, _, number = device.partition(":")
+    if name != "cuda" or (":" in device and not number.isdigit()):
+        raise DataError("--device", f"{device} is not known", "give auto, cpu, cuda, or cuda:1 for the second GPU")
+    if int(number or 0) >= (count := torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        raise DataError("--device", f"{device} is not there, PyTorch sees {count} GPU{'s' * (count != 1)}", "leave it out, or give cpu")
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Machine(device, torch.bfloat16 if bf16 else torch.float16,
                    min(8, os.cpu_count() or 1) if workers is None else workers)
 
 

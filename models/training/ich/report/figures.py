@@ -170,7 +170,7 @@ def _curves(logs: dict[str, list[dict]], lines, path: Path, shared: bool) -> Pat
         for ax, (m, log) in zip(axes.flat, logs.items()):
             ax.set_title(look.short(m))
             ax.grid(axis="y")
-            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             for key, colour, _ in lines:
                 runs: dict[tuple, dict[float, float]] = {}
                 for r in log:
@@ -182,7 +182,8 @@ def _curves(logs: dict[str, list[dict]], lines, path: Path, shared: bool) -> Pat
                 ax.plot(epochs, [np.mean([run[k] for run in runs.values()]) for k in epochs], color=colour, linewidth=1.5,
                         marker="o" if len(epochs) < 12 else None, markersize=2.5)
             if not shared:
-                ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+                low, high = min(0.0, ax.get_ylim()[0]), ax.get_ylim()[1]
+                ax.set_ylim(low, high + 0.05 * (high - low))
         if shared:
             axes[0, 0].set_ylim(bottom=0)
         look.hide(list(axes.flat)[len(logs) :])
