@@ -21,6 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as err:
         from .datasets.volume import DataError  # imports what reads files: only when there is something to tell
 
+        if isinstance(err, OSError) and err.filename is not None:  # what a user gave: a folder that is a file, no rights, a full disk
+            err = DataError(err.filename, err.strerror or type(err).__name__, "give another path, or make room and rights for it")
         if not isinstance(err, DataError):
             raise
         print(err, file=sys.stderr)

@@ -8,6 +8,7 @@ than the network's so that turning and shifting uncovers no black corners; a net
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def encode(p: Phantom, size: int = MARGIN_SIZE, pixel_mm: float = PIXEL_MM) -> n
 
 
 @one_thread
-def write_phantoms(folder: Path, seeds: range, without: tuple[str, ...] = ()) -> None:
+def write_phantoms(folder: Path, seeds: Iterable[int], without: tuple[str, ...] = ()) -> None:
     """Render phantoms that are not there yet; a file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:

@@ -1,8 +1,8 @@
 """Measures three networks, from checkpoints or from a bundle, on held-out heads, the sample studies, real heads and painted ones.
 
-    <out>/evaluate.json   generator, summary, judged, clinical, scans, painted, samples, phantoms
+    <out>/evaluate.json   generator, summary, judged, clinical, scans, painted, samples, calcified, phantoms
     <out>/found/          what was found in each scan
-    <out>/worst/, <out>/real/, <out>/painted/, <out>/samples/   pictures: image, truth, found
+    <out>/worst/, <out>/real/, <out>/painted/, <out>/samples/, <out>/calcified/   pictures: image, truth, found
     <out>/clinical/       agreement in mL, lesions found by size, uncertainty, calibration
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import heads, judge
+from . import calcified, heads, judge
 from .measure import dice, measure
 from .reader import Reader, apply_post, clean_cavity, prepare
 from .report.clinical import HeadResult, clinical, head_row
@@ -60,6 +60,7 @@ class Wanted:
     samples: Path | None = None
     scans: tuple[Path, ...] = field(default=())
     painted: int = 0  # paintings of each scan
+    calcified: int = 0  # heads without blood, with large calcifications
     cache: Path | None = None  # of rendered heads and paintings
 
 
@@ -67,15 +68,15 @@ def evaluate(source: Source, wanted: Wanted, out: Path, processes: int = 2, prog
     """Measures, prints and writes everything."""
     out = Path(out)
     cache = Path(wanted.cache) if wanted.cache else out / "heads"
+    reader = reader_of(source)  # a wrong folder shows at once, not in a worker, and leaves nothing behind
     version = heads.version_of(cache)
-    reader = reader_of(source)  # a wrong folder shows at once, not in a worker
     rows = _measure_all(source, jobs_of(wanted), wanted.widen, cache, out, processes, progress)
     heads_seen = [row.pop(CLINICAL) for row in judge.of_kind(rows, "phantom")]
     agreed = clinical(heads_seen) if heads_seen else None
     result = {"networks": reader.counts, "generator": {"heads": version, "now": heads.generator_version(), "widen": wanted.widen},
               "summary": judge.summary(rows), "judged": judge.judged(rows),
               "clinical": agreed}
-    for key, kind in (("scans", "scan"), ("painted", "painted"), ("samples", "sample"), ("phantoms", "phantom")):
+    for key, kind in (("scans", "scan"), ("painted", "painted"), ("samples", "sample"), ("calcified", calcified.KIND), ("phantoms", "phantom")):
         result[key] = judge.of_kind(rows, kind)
     result = rounded(result)
     (out / "evaluate.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -94,12 +95,15 @@ def jobs_of(wanted: Wanted) -> list[Job]:
     jobs = [Job("scan", path=Path(p)) for p in wanted.scans]
     jobs += [Job("sample", path=p) for p in sorted(Path(wanted.samples).glob("*.zip"))] if wanted.samples else []
     jobs += [Job("painted", i, Path(p)) for p in wanted.scans for i in range(wanted.painted)]
+    jobs += [Job(calcified.KIND, i) for i in range(wanted.calcified)]
     return jobs + [Job("phantom", i) for i in range(wanted.phantoms)]
 
 
 def scan_of(job: Job, source: Source, widen: float, cache: Path) -> Scan:
     if job.kind == "phantom":
         return heads.held_out(job.at, widen, cache)
+    if job.kind == calcified.KIND:
+        return calcified.held_out(job.at, widen, cache)
     if job.kind == "sample":
         return read_sample(job.path)
     if job.kind == "painted":
@@ -131,6 +135,8 @@ def _one(source: Source, job: Job, widen: float, cache: Path, out: Path) -> dict
     (out / "found").mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out / "found" / f"{scan.kind}-{scan.name}.npz", found=reading.label)
     row = measure(scan, reading.cavity, reading.label)
+    if isinstance(scan, calcified.Calcified):
+        row["calcifications"] = calcified.called(scan, reading.label)
     if scan.kind == "phantom":
         row[CLINICAL] = head_row(HeadResult(scan.name, scan.label, reading.label, scan.slice_ml(), reading.any))
     return row
@@ -161,7 +167,7 @@ def _pictures(rows: list[dict], source: Source, wanted: Wanted, cache: Path, out
     from .montage import compare, save
 
     worst = set(judge.worst(rows, WORST))
-    folder = {"scan": "real", "painted": "painted", "sample": "samples", "phantom": "worst"}
+    folder = {"scan": "real", "painted": "painted", "sample": "samples", calcified.KIND: "calcified", "phantom": "worst"}
     for job, row in zip(jobs_of(wanted), rows):
         if job.kind != "phantom" or row["name"] in worst:
             scan = scan_of(job, source, wanted.widen, cache)
@@ -180,7 +186,7 @@ def rounded(x):
 
 def text(result: dict) -> str:
     """A line per scan that is not a phantom, then the judged figures."""
-    lines = [line(r) for key in ("scans", "samples", "painted", "phantoms") for r in result[key]]
+    lines = [line(r) for key in ("scans", "samples", "painted", "calcified", "phantoms") for r in result[key]]
     for j in result["judged"]:
         mark = "met   " if j["met"] else "MISSED"
         lines.append(f"{mark} {j['what']:45s} {j['value']:7.3f}  target {j['target']:8s} n {j['n']:3d}  {j['detail']}")

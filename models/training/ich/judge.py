@@ -37,12 +37,18 @@ def judged(rows: list[dict]) -> list[dict]:
     normal = [r["false_ml"] for r in heads if r["truth_ml"]["total"] == 0]
     add("normal heads below 0.5 mL false", [v < 0.5 for v in normal], 0.95,
         detail=f"95th percentile {np.percentile(normal, 95):.2f} mL" if normal else "")
+    dense = of_kind(rows, "calcified")
+    spared = [not c["called"] for r in dense for c in r["calcifications"]]
+    add("calcifications not called a bleed", spared, 0.95,
+        detail=f"{len(dense)} heads, most {max(r['false_ml'] for r in dense):.2f} mL false" if dense else "")
     real = of_kind(rows, "scan")
     add("real heads, most false mL", [r["false_ml"] for r in real], 1.0, False, max)
     add("real heads, most mL of rim", [r["rim_ml"] for r in real], 0.5, False, max)
     painted = of_kind(rows, "painted")
+    every = [b["called"] == b["subtype"] for r in painted for b in r["bleeds"] if b["truth_ml"] > 0]
     add("painted, any Dice over 5 mL", [r["dice"]["any"] for r in painted if r["truth_ml"]["total"] > LARGE_ML], 0.8)
-    add("painted, right subtype over 5 mL", [b["called"] == b["subtype"] for b in large(painted)], 0.8)
+    add("painted, right subtype over 5 mL", [b["called"] == b["subtype"] for b in large(painted)], 0.8,
+        detail=f"{np.mean(every):.2f} of {len(every)} of any size" if every else "")
     return lines
 
 

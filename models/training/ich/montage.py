@@ -71,4 +71,4 @@ def _slices_to_show(labels: list[np.ndarray], count: int) -> list[int]:
 
 def save(path: Path, picture: np.ndarray) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(picture).save(path, "PNG")

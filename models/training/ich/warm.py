@@ -15,27 +15,31 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from .datasets.volume import DataError
 from .unet import UNet
 
 
-class WarmStartError(ValueError):
+class WarmStartError(DataError):
     """The file does not fit the network; one line, what and what to do."""
 
 
 def load_onnx(net: UNet, path: Path) -> None:
     """Weights of an exported U-Net into `net`, whose normalisations become the identity."""
-    graph = onnx.load(str(path)).graph
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as err:  # protobuf and onnx raise many kinds
+        raise WarmStartError(path, f"not an ONNX file ({type(err).__name__})", "give a network of a bundle, such as bleed.onnx") from None
     values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     nodes = [n for n in graph.node if n.op_type in ("Conv", "ConvTranspose")]
     layers = _in_order(net)
     if len(nodes) != len(layers):
-        raise WarmStartError(f"{path}: {len(nodes)} convolutions, the network has {len(layers)}; give a bundle exported by this program")
+        raise WarmStartError(path, f"{len(nodes)} convolutions, the network has {len(layers)}", "give a bundle exported by this program")
     with torch.no_grad():
         for node, layer in zip(nodes, layers):
             for name, target in zip(node.input[1:], (layer.weight, layer.bias)):
                 value = torch.from_numpy(np.array(values[name], np.float32))
                 if value.shape != target.shape:
-                    raise WarmStartError(f"{path}: {name} is {tuple(value.shape)}, not {tuple(target.shape)}; give the bundle's base width and channels")
+                    raise WarmStartError(path, f"{name} is {tuple(value.shape)}, not {tuple(target.shape)}", "give the bundle's base width and channels")
                 target.copy_(value)
         for bn in _norms(net):
             bn.weight.fill_(1.0)

@@ -241,7 +241,7 @@ def test_each_pretext_learns_and_transfers_what_the_paper_says(name, expected, g
 
 
 def test_transfer_refuses_another_width():
-    with pytest.raises(ValueError, match="same base and factor"):
+    with pytest.raises(DataError, match="base and factor"):
         transfer(unet(paper.Network(base=4), 0).state_dict(), unet(SMALL, 0))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import natural, positive
+
 EXAMPLE = """examples:
   python -m ich bundle --net net.onnx --name ours --data "CQ500, 491 heads" --window -50 150 --pixel-mm 0.9 --size 256 --out ours
   python -m ich bundle --net net.pt --arch unet --name paper --data "Hssayeni, fold 3" --activation sigmoid --out paper
@@ -21,7 +23,7 @@ def add(sub) -> None:
 
     p = sub.add_parser("quantize", help="add int8 networks to a bundle and measure what they change")
     p.add_argument("--bundle", type=Path, required=True)
-    p.add_argument("--heads", type=int, default=12, help="held-out synthetic heads to measure on")
+    p.add_argument("--heads", type=positive, default=12, help="held-out synthetic heads to measure on")
     p.add_argument("--cache", type=Path, help="keeps rendered heads; that of evaluate will do")
     p.set_defaults(run=_quantize)
 
@@ -45,8 +47,8 @@ def _add_bundle(sub) -> None:
     p.add_argument("--role", default="bleed", choices=("bleed", "cavity-tissue", "cavity-bone"))
     p.add_argument("--window", type=float, nargs=2, default=(-50.0, 150.0), metavar=("LOW", "HIGH"), help="HU that become 0 and 1 (default -50 150)")
     p.add_argument("--pixel-mm", type=float, default=0.0, help="pixel of the network, mm; 0 (default): the whole image is resized")
-    p.add_argument("--size", type=int, default=256, help="pixels a side, a multiple of 16 (default 256)")
-    p.add_argument("--neighbours", type=int, default=0, help="slices either side that are input channels too (default 0)")
+    p.add_argument("--size", type=positive, default=256, help="pixels a side, a multiple of 16 (default 256)")
+    p.add_argument("--neighbours", type=natural, default=0, help="slices either side that are input channels too (default 0)")
     p.add_argument("--slab-mm", type=float, default=0.0, help="thin slices are averaged to this thickness; 0 (default): slices as they are")
     p.add_argument("--channels", default=None, help="what the outputs are, in order: any, background, IPH, IVH, SAH, SDH, EDH (default: any)")
     p.add_argument("--activation", default="none", choices=("none", "sigmoid", "softmax"), help="what turns the outputs into probabilities")
@@ -74,11 +76,7 @@ def _export(args) -> None:
 
 def _quantize(args) -> int:
     import os
-    import sys
 
-    if args.heads < 1:
-        print("--heads must be 1 or more", file=sys.stderr)
-        return 2
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from ..quantize import quantize
 

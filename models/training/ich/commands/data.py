@@ -5,30 +5,32 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from . import natural, positive
+
 
 def add(sub) -> None:
     p = sub.add_parser("data", help="data sets: list, check, make synthetic ones")
     parts = p.add_subparsers(dest="part", required=True, metavar="PART")
     p = parts.add_parser("list", help="the sets, where they come from, their licences, what they are for")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for programs")
     p.set_defaults(run=_list)
     p = parts.add_parser("check", help="read a folder and say what is missing or wrong; exit code 1 when it cannot be used",
                          epilog="example: python -m ich data check ~/data/Seg-CQ500")
     p.add_argument("folder", type=Path)
     p.add_argument("--set", dest="name", help="name of the set, when the folder holds several")
     p.add_argument("--quick", action="store_true", help="list the volumes without reading their voxels")
-    p.add_argument("--workers", type=int, default=1, help="processes that read")
+    p.add_argument("--workers", type=positive, default=1, help="processes that read")
     p.add_argument("--cache", type=Path, help="folder for the index of RSNA and the subtypes of BHSD (default: the user's cache)")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for programs")
     p.set_defaults(run=_check)
     p = parts.add_parser("synthetic", help="render synthetic heads as a data set; run again to continue")
-    p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--count", type=int, default=24)
-    p.add_argument("--first-seed", type=int, help="heads of different seeds are different")
-    p.add_argument("--size", type=int, default=256, help="pixels a side")
-    p.add_argument("--slices", type=int, default=0, help="only so many consecutive slices, at the blood where there is any; 0: the whole head")
+    p.add_argument("--out", type=Path, required=True, help="folder")
+    p.add_argument("--count", type=positive, default=24, help="heads (default 24)")
+    p.add_argument("--first-seed", type=natural, help="heads of different seeds are different")
+    p.add_argument("--size", type=positive, default=256, help="pixels a side (default 256)")
+    p.add_argument("--slices", type=natural, default=0, help="only so many consecutive slices, at the blood where there is any; 0: the whole head")
     p.add_argument("--normal", type=float, default=0.25, help="share of heads without blood")
-    p.add_argument("--workers", type=int, default=1, help="processes that render")
+    p.add_argument("--workers", type=positive, default=1, help="processes that render")
     p.set_defaults(run=_synthetic)
 
 
@@ -95,8 +97,8 @@ def _synthetic(args) -> int:
 
     from ..datasets import synthetic
 
-    if args.count < 1 or not 16 <= args.size <= 1024 or args.slices < 0 or not 0 <= args.normal <= 1:
-        print("--count must be 1 or more, --size 16 to 1024, --slices 0 or more, --normal 0 to 1", file=sys.stderr)
+    if not 16 <= args.size <= 1024 or not 0 <= args.normal <= 1:
+        print("--size must be 16 to 1024, --normal 0 to 1", file=sys.stderr)
         return 2
     first = synthetic.FIRST_SEED if args.first_seed is None else args.first_seed
     settings = synthetic.Settings(args.count, first, args.size, args.slices, args.normal)

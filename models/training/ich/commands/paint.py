@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from . import natural, positive
+
 
 def add(sub) -> None:
     p = sub.add_parser("paint", help="paint hemorrhages into real normal heads, for training or evaluation",
@@ -12,8 +14,8 @@ def add(sub) -> None:
     p.add_argument("--scan", type=Path, action="append", required=True, help="normal head: series folder or NIfTI; may repeat")
     p.add_argument("--out", type=Path, help="folder for <scan>-<seed>.npz (hu, label, spacing, positions) and .png")
     p.add_argument("--cache", type=Path, help="training cache to add to")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--count", type=int, default=1, help="paintings of each scan, from --seed on")
+    p.add_argument("--seed", type=natural, default=0, help="of the first painting (default 0)")
+    p.add_argument("--count", type=positive, default=1, help="paintings of each scan, from --seed on")
     p.add_argument("--type", choices=("IPH", "IVH", "SAH", "SDH", "EDH"), help="paint this subtype; without it, a random one or two")
     p.add_argument("--ml", type=float, help="millilitres of --type")
     p.add_argument("--bundle", type=Path, help="bundle whose cavity networks find the cavity; without it, what bone encloses")

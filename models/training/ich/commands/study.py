@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from . import natural, positive
+
 TASKS = ("context-restoration", "global-contrastive", "local-contrastive", "binary", "multilabel-ce", "multilabel-dl")
 
 
@@ -15,8 +17,8 @@ def add(sub) -> None:
     p.add_argument("--pretext", type=Path, metavar="DIR", help="the pretext set, when it is not RSNA or CQ500")
     p.add_argument("--scale", choices=("paper", "small", "tiny"), default="paper", help="small: within an hour on two cores; tiny: a minute, for tests")
     p.add_argument("--methods", help="comma-separated rows of Table 3 (default: all ten)")
-    p.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat everything with N seeds")
-    p.add_argument("--processes", type=int, help="steps at a time (default: one on a GPU, else one a core)")
+    p.add_argument("--seeds", type=positive, default=1, metavar="N", help="repeat everything with N seeds")
+    p.add_argument("--processes", type=positive, help="steps at a time (default: one on a GPU, else one a core)")
     _machine(p)
     p.set_defaults(run=_reproduce)
 
@@ -33,7 +35,7 @@ def add(sub) -> None:
     p.add_argument("--data", type=Path, required=True, metavar="DIR")
     p.add_argument("--init", type=Path, metavar="NET", help="net.pt of a pretext")
     p.add_argument("--slices", choices=("mixed", "ich-only"), default="mixed", help="training slices without hemorrhage too, or not")
-    p.add_argument("--folds", type=int, help="folds of the cross-validation (default: the paper's; 0: one net on all volumes, not measured)")
+    p.add_argument("--folds", type=natural, help="folds of the cross-validation (default: the paper's; 0: one net on all volumes, not measured)")
     _single(p)
     p.set_defaults(run=_segment)
 
@@ -41,14 +43,14 @@ def add(sub) -> None:
 def _machine(p) -> None:
     p.add_argument("--out", type=Path, required=True, metavar="DIR")
     p.add_argument("--device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1")
-    p.add_argument("--workers", type=int, help="processes that read slices (default: 0 on a CPU, up to 8 on a GPU)")
+    p.add_argument("--workers", type=natural, help="processes that read slices (default: 0 on a CPU, up to 8 on a GPU)")
 
 
 def _single(p) -> None:
     p.add_argument("--scale", choices=("paper", "small", "tiny"), default="paper", help="settings: the paper's, or reduced ones")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--epochs", type=int)
-    p.add_argument("--batch", type=int)
+    p.add_argument("--seed", type=natural, default=0, help="of weights, order, folds and augmentation (default 0)")
+    p.add_argument("--epochs", type=positive, help="in the place of the scale's")
+    p.add_argument("--batch", type=positive, help="slices, in the place of the scale's")
     _machine(p)
 
 
@@ -63,8 +65,6 @@ def _reproduce(args) -> int:
     methods = tuple(dict.fromkeys((args.methods or ",".join(METHODS)).replace(" ", "").split(",")))
     if not set(methods) <= set(METHODS):
         return _usage(f"--methods {args.methods}: choose of {', '.join(METHODS)}")
-    if args.seeds < 1:
-        return _usage(f"--seeds {args.seeds}: 1 or more")
     on = machine(args.device, args.workers)
     processes = args.processes or (1 if on.device != "cpu" else min(os.cpu_count() or 1, 8))
     ordered = tuple(m for m in METHODS if m in methods)
@@ -80,7 +80,7 @@ def _pretrain(args) -> int:
     from dataclasses import replace
 
     from ..datasets import detect
-    from ..methods.fit import load, machine
+    from ..methods.fit import machine, weights
     from ..methods.scales import SCALES
     from ..methods.sets import Source
     from ..methods.steps import pretrain
@@ -92,7 +92,7 @@ def _pretrain(args) -> int:
     field = fields.get(args.task, "classification")
     study = replace(study, **{field: replace(getattr(study, field), **changes)})
     source = Source(detect(args.data), args.data, args.out / "slices", study.size)
-    encoder = load(args.encoder)["net"] if args.encoder else None
+    encoder = weights(args.encoder) if args.encoder else None
     pretrain(args.task, source, study, args.out, args.seed, machine(args.device, args.workers), True, encoder)
     print(args.out / "net.pt")
     return 0
@@ -102,7 +102,7 @@ def _segment(args) -> int:
     from dataclasses import replace
 
     from ..datasets import detect
-    from ..methods.fit import load, machine
+    from ..methods.fit import machine, weights
     from ..methods.scales import SCALES
     from ..methods.sets import Source, labelled
     from ..methods.steps import cross_validate, segment
@@ -112,7 +112,7 @@ def _segment(args) -> int:
     if args.folds:
         changes["folds"] = args.folds
     study = replace(study, segmentation={part.name: replace(study.segmentation_of(part.name), **changes)})
-    init = load(args.init)["net"] if args.init else None
+    init = weights(args.init) if args.init else None
     if args.folds == 0:
         segment(args.slices, part, study, part.data.rows_of(part.usable), None, args.out, ("all", 0), args.seed, on, True, init)
         print(args.out / "net.pt")

@@ -181,7 +181,16 @@ def load(path: Path) -> dict:
     except FileNotFoundError:
         raise DataError(path, "no such file", "give the net.pt of a finished run") from None
     except Exception as err:  # torch, pickle and zipfile raise many kinds on damaged files
-        raise DataError(path, f"not weights of a run ({type(err).__name__})", "delete it and run again") from None
+        raise DataError(path, f"not weights of a run ({type(err).__name__})", "give the net.pt of a finished run, or delete the file and run again") from None
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """Weights of a finished run, by name. Raises DataError when the file holds none."""
+    state = load(path)
+    net = state.get("net") if isinstance(state, dict) else None
+    if not isinstance(net, dict) or not all(isinstance(v, torch.Tensor) for v in net.values()):
+        raise DataError(path, "holds no weights of a network", "give the net.pt that `ich pretrain --out` wrote")
+    return net
 
 
 class whole:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from ..datasets.volume import DataError
 from ..paper import Network
 from ..unet import UNet
 
@@ -81,12 +82,14 @@ class PartialUNet(nn.Module):
 def transfer(source: dict[str, torch.Tensor], net: nn.Module) -> list[str]:
     """Copies all that both have by name (2.6; heads have no namesake) and freezes nothing. Returns the names.
 
-    Raises ValueError when a shape differs: the two were not made with the same width or factor.
+    Raises DataError when a shape differs, for the two were not made with the same width or factor, and when nothing is shared.
     """
     target = net.state_dict()
     names = [k for k in target if k in source]
+    if source and not names:
+        raise DataError("pretrained net", "has no layer of the U-Net 2D", "give the net.pt that `ich pretrain --out` wrote")
     for k in names:
         if source[k].shape != target[k].shape:
-            raise ValueError(f"{k} is {tuple(source[k].shape)} in the pretrained net and {tuple(target[k].shape)} here; use the same base and factor")
+            raise DataError("pretrained net", f"{k} is {tuple(source[k].shape)} there and {tuple(target[k].shape)} here", "use the same --scale, base and factor")
     net.load_state_dict({k: source[k] for k in names}, strict=False)
     return names

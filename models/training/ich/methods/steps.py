@@ -10,7 +10,7 @@ import torch
 
 from ..paper import PRETEXTS, Study
 from . import cavity, classification, contrastive, restoration, segmentation
-from .fit import Machine, Task, fit, load, mean_loss, whole
+from .fit import Machine, Task, fit, mean_loss, weights, whole
 from .folds import folds
 from .score import embedding, fold_dice, volume_rows, write_rows
 from .sets import Labelled, Source, check_labels, labelled
@@ -75,7 +75,7 @@ def pretrain(method: str, source: Source, study: Study, out: Path, seed: int, on
 
 
 def run_pretext(c: Context, method: str, seed: int) -> None:
-    encoder = load(pretext_dir(c, "global-contrastive", seed) / "net.pt")["net"] if method == "local-contrastive" else None
+    encoder = weights(pretext_dir(c, "global-contrastive", seed) / "net.pt") if method == "local-contrastive" else None
     pretrain(method, c.pretext, c.study, pretext_dir(c, method, seed), seed, c.on, c.progress, encoder)
 
 
@@ -96,7 +96,7 @@ def run_fold(c: Context, dataset: str, base: str, seed: int, fold: int, icm: boo
     """One net on one fold, and its rows of volumes.csv; with icm also those within the cavity, in a file of another name."""
     part = labelled(c.source(dataset), c.study.window)
     out = fold_dir(c, dataset, base, seed, fold)
-    init = load(pretext_dir(c, base, seed) / "net.pt")["net"] if base in PRETEXTS else None
+    init = weights(pretext_dir(c, base, seed) / "net.pt") if base in PRETEXTS else None
     mask = np.load(cavity_file(c, dataset), mmap_mode="r") if icm else None
     rows = one_fold(base, part, c.study, fold, out, seed, c.on, c.progress, init, mask)
     write_rows(out / ("volumes-icm.csv" if icm else "volumes.csv"), rows)
@@ -146,7 +146,7 @@ def run_mask(c: Context, dataset: str) -> None:
         for name in ("tissue", "bone"):
             cfg = getattr(c.study, name)
             net = cavity.task(name, cfg, c.study.network).net
-            net.load_state_dict(load(c.out / "runs" / "cavity" / name / "net.pt")["net"])
+            net.load_state_dict(weights(c.out / "runs" / "cavity" / name / "net.pt"))
             nets.append(net.to(c.on.device).eval())
             windows.append(source.slices(cfg.window, only=store.volumes))
         mask = cavity.union(nets, windows, c.on)
