@@ -20,6 +20,7 @@ from .datasets.volume import DataError
 from .phantom.bleeds import EXTREMES_ML, RANGES_ML, Lesion, place_fluid, place_solid
 from .phantom.fields import noise
 from .phantom.scanner import VISIBLE_HU, occupancy
+from .phantom.study import one_thread
 from .room import Room, enter, with_liquor, with_ventricles
 from .scan import Bleed, Scan
 
@@ -56,6 +57,7 @@ def wish(rng: np.random.Generator, subtype: str, ml: float | None = None) -> Wis
     return Wish(subtype, drawn if ml is None else ml, float(rng.uniform(*ACUTE)))
 
 
+@one_thread
 def paint(room: Room, wishes: tuple[Wish, ...], seed: int) -> Scan:
     """The scan with its hemorrhages and label. Raises DataError when there is no place for one in this head.
 

@@ -35,7 +35,7 @@ def test_every_row_leaves_out_what_it_says(done):
     drawn = {name: settings(TINY, c, 0).rim for name, c in CHANGES.items()}
     assert drawn == {"all": True, "no-hardening": True, "no-rim": True, "no-drawn-rim": False, "none": False}
     for row_ in result["rows"].values():
-        assert row_["normal"] == 1 and 0 <= row_["dice_any"] <= 1 and row_["normal_false_ml"] >= row_["normal_rim_ml"] >= 0
+        assert row_["normal"] == 1 and 0 <= row_["dice_any"] <= 1 and row_["normal_raw_ml"] >= row_["normal_false_ml"] >= row_["normal_rim_ml"] >= 0
     lines = (out / "ablation.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {c.title}" for c in CHANGES.values()]
 
@@ -53,10 +53,11 @@ def test_run_again_does_only_what_is_missing(done):
 
 def test_repeats_begin_from_other_seeds_and_are_averaged():
     assert len({settings(TINY, CHANGES["all"], k).seed for k in range(3)}) == 3
-    normal, sick = row(false=1.0) | {"blood": False}, row(truth={"IPH": 9.0}, dice={"any": 0.5}) | {"blood": True}
-    real = row("scan", false=4.0) | {"blood": False, "name": "site"}
+    raw = {"raw_ml": 8.0, "raw_rim_ml": 5.0}
+    normal, sick = row(false=1.0) | raw | {"blood": False}, row(truth={"IPH": 9.0}, dice={"any": 0.5}) | raw | {"blood": True}
+    real = row("scan", false=4.0) | raw | {"blood": False, "name": "site"}
     s = module._summary([[normal, sick, real], [normal | {"false_ml": 3.0}, sick, real | {"false_ml": 6.0}]])
-    assert (s["normal_false_ml"], s["normal_most_ml"], s["normal"], s["dice_any"]) == (2.0, 3.0, 1, 0.5)
-    assert s["scans"] == {"site": {"false_ml": [4.0, 6.0], "rim_ml": [2.0, 2.0]}}
+    assert (s["normal_false_ml"], s["normal_raw_ml"], s["normal"], s["dice_any"]) == (2.0, 8.0, 1, 0.5)
+    assert s["scans"] == {"site": {"false_ml": [4.0, 6.0], "rim_ml": [2.0, 2.0], "raw_ml": [8.0, 8.0], "raw_rim_ml": [5.0, 5.0]}}
     text = module.table({"rows": {"all": s}, "wanted": module._wanted(TINY)})
-    assert "| nothing left out | 0.50 | 2.00 | 0.50 | 3.00 | 4.0 (2.0), 6.0 (2.0) |" in text
+    assert "| nothing left out | 0.50 | 2.00 | 8.00 (5.00) | 4.00, 6.00 | 8.00 (5.00), 8.00 (5.00) |" in text
