@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +14,8 @@ from PIL import Image
 from ich.datasets import DataError, cq500, detect, open_dataset, rsna
 from ich.datasets.geometry import Frame
 from ich.datasets.volume import labels_of, support_mm
+from ich.methods.sets import Source
+from ich.methods.slices import balanced
 
 ANY_ORIENTATION = ("RAS", "LAS", "LPS", "RPS", "LPI", "RAI", "ASL", "SPR", "PIR", "IRA")
 SETS = {"hssayeni": trees.hssayeni, "seg-cq500": trees.segcq500, "cq500": trees.cq500, "rsna": trees.rsna, "instance": trees.instance, "bhsd": trees.bhsd}
@@ -233,6 +236,17 @@ def test_rsna_draw_takes_slices_not_volumes(tmp_path):
     assert labels[:, 0].sum() == 3 and len(labels) == 7
     assert [v.files for v in some] == [v.files for v in rsna.draw(volumes, 3, 4, seed=1)]
     assert [v.files for v in some] != [v.files for v in rsna.draw(volumes, 3, 4, seed=2)]
+
+
+def test_rsna_for_a_pretext_is_as_many_slices_with_as_without(tmp_path):
+    trees.rsna(tmp_path)
+    everything = Source("rsna", tmp_path, tmp_path / "slices", 32)
+    part = replace(everything, pretext=True, workers=2).slices((-50, 150))
+    labels = part.store.labels[:, 0]
+    assert labels.sum() == 4 and len(labels) == 8 and everything.slices((-50, 150)).store.labels[:, 0].sum() == 4
+    assert len(balanced(part.store.labels, 3)) == 8  # the whole store, whatever the seed
+    alone = replace(everything, pretext=True, stores=tmp_path / "others").slices((-50, 150))
+    assert np.array_equal(part.store.images, alone.store.images)  # by two processes or one
 
 
 def test_rsna_twelve_bits_that_came_round(tmp_path):

@@ -91,9 +91,10 @@ def _pretrain(args) -> int:
     fields = {"context-restoration": "restoration", "global-contrastive": "global_contrastive", "local-contrastive": "local_contrastive"}
     field = fields.get(args.task, "classification")
     study = replace(study, **{field: replace(getattr(study, field), **changes)})
-    source = Source(detect(args.data), args.data, args.out / "slices", study.size)
+    on = machine(args.device, args.workers)
+    source = Source(detect(args.data), args.data, args.out / "slices", study.size, True, max(on.workers, 1))
     encoder = weights(args.encoder) if args.encoder else None
-    pretrain(args.task, source, study, args.out, args.seed, machine(args.device, args.workers), True, encoder)
+    pretrain(args.task, source, study, args.out, args.seed, on, True, encoder)
     print(args.out / "net.pt")
     return 0
 
@@ -108,7 +109,7 @@ def _segment(args) -> int:
     from ..methods.steps import cross_validate, segment
 
     study, changes, on = SCALES[args.scale], _changes(args), machine(args.device, args.workers)
-    part = labelled(Source(detect(args.data), args.data, args.out / "slices", study.size), study.window, True)
+    part = labelled(Source(detect(args.data), args.data, args.out / "slices", study.size, False, max(on.workers, 1)), study.window, True)
     if args.folds:
         changes["folds"] = args.folds
     study = replace(study, segmentation={part.name: replace(study.segmentation_of(part.name), **changes)})

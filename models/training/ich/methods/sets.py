@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets import detect, open_dataset, synthetic
+from ..datasets import detect, open_dataset, rsna, synthetic
 from ..datasets.slices import SliceStore
 from ..datasets.volume import UNKNOWN, DataError, Volume
 from .scales import Heads
@@ -27,13 +27,16 @@ class Source:
     folder: Path
     stores: Path  # where slices are kept
     size: int
+    pretext: bool = False  # of RSNA only the slices that a pretext takes are read: a third of 750,000
+    workers: int = 1  # processes that make the slices
 
     def volumes(self) -> list[Volume]:
-        return open_dataset(self.dataset, self.folder, self.stores)
+        volumes = open_dataset(self.dataset, self.folder, self.stores)
+        return rsna.balanced(volumes) if self.pretext and self.dataset == rsna.NAME else volumes
 
     def slices(self, window: tuple[float, float], progress: bool = False, only: list[Volume] | None = None) -> Slices:
         """Windowed slices of all volumes, or of some; unreadable volumes are left out and named in store.skipped."""
-        return Slices(SliceStore(self.stores, only or self.volumes(), self.size, window, lenient=True, progress=progress))
+        return Slices(SliceStore(self.stores, only or self.volumes(), self.size, window, lenient=True, progress=progress, workers=self.workers))
 
 
 @dataclass
@@ -78,17 +81,17 @@ def check_labels(source: Source, data: Slices, method: str) -> None:
         raise DataError(source.folder, f"the pretext set has no {what}, which {method} learns from", "give RSNA, or leave the method out with --methods")
 
 
-def sources(folders: list[Path], pretext: Path | None, stores: Path, size: int) -> tuple[list[Source], Source | None]:
+def sources(folders: list[Path], pretext: Path | None, stores: Path, size: int, workers: int = 1) -> tuple[list[Source], Source | None]:
     """Segmentation sets and the pretext set among the folders. `pretext` names the latter whatever it holds."""
-    made = partial(Source, stores=stores, size=size)
+    made = partial(Source, stores=stores, size=size, workers=workers)
     labelled_sets, unlabelled = [], []
     for folder in folders:
         name = detect(folder)
-        (unlabelled if name in PRETEXT_SETS else labelled_sets).append(made(name, folder))
+        (unlabelled if name in PRETEXT_SETS else labelled_sets).append(made(name, folder, pretext=name in PRETEXT_SETS))
     if len({s.dataset for s in labelled_sets}) < len(labelled_sets):
         raise DataError(labelled_sets[-1].folder, f"a second set of {labelled_sets[-1].dataset}", "give each set once")
     if pretext is not None:
-        return labelled_sets, made(detect(pretext), pretext)
+        return labelled_sets, made(detect(pretext), pretext, pretext=True)
     return labelled_sets, next((s for s in unlabelled if s.dataset == "rsna"), unlabelled[0] if unlabelled else None)
 
 

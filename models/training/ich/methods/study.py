@@ -17,7 +17,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -82,7 +82,7 @@ def reproduce(w: Wanted, on: Machine, say: Callable[[str], None] = print) -> Pat
 
 def _context(w: Wanted, folders: list[Path], pretext: Path | None, on: Machine) -> Context:
     """Opens the sets and makes their slices, before any step runs."""
-    segmentation_sets, pretext_set = sources(folders, pretext, w.out / "slices", w.study.size)
+    segmentation_sets, pretext_set = sources(folders, pretext, w.out / "slices", w.study.size, max(w.processes, on.workers))
     if not segmentation_sets:
         raise DataError(folders[0], "no segmentation set among the folders", "give Hssayeni, Seg-CQ500 or another with voxel labels")
     if pretext_set is None and any(m in PRETEXTS for m in w.methods):
@@ -93,6 +93,9 @@ def _context(w: Wanted, folders: list[Path], pretext: Path | None, on: Machine) 
     for store in stores:
         for name, why in store.skipped.items():
             tqdm.write(f"left out: {why}")
+    if w.processes > 1:  # the steps themselves run side by side
+        segmentation_sets = [replace(s, workers=1) for s in segmentation_sets]
+        pretext_set = pretext_set and replace(pretext_set, workers=1)
     known = [*segmentation_sets, *([pretext_set] if pretext_set else [])]
     with_cavity = [s for s, store in zip(known, stores) if store.has_cavity.any()]
     return Context(w.out, w.study, on, tuple(segmentation_sets), pretext_set, with_cavity[-1] if with_cavity else None, w.processes == 1)
