@@ -192,6 +192,15 @@ def test_errors_are_one_line(name, args, line, tmp_path, capsys):
     assert len(lines) == 1 and lines[0].startswith(line.format(**places))
 
 
+@pytest.mark.parametrize("args", [("segment",), ("pretrain", "--task", "binary"), ("reproduce", "--methods", "mixed")])
+def test_a_damaged_volume_is_left_out_and_named(args, tmp_path, capsys):
+    data = heads(tmp_path / "heads", 9)
+    (data / "s6.npz").write_bytes(b"torn")
+    assert ich(*args, "--data", data, "--out", tmp_path / "out") == 0
+    said = [s for s in capsys.readouterr().out.splitlines() if s.startswith("left out: ")]
+    assert len(said) == 1 and "s6.npz: unreadable" in said[0] and "; delete it and run" in said[0]
+
+
 def test_unknown_methods_are_named(tmp_path, capsys):
     assert ich("reproduce", "--methods", "mixed,bests", "--out", tmp_path) == 2
     assert capsys.readouterr().err.startswith("--methods mixed,bests: choose of ich-only, ich-only-icm,")

@@ -82,7 +82,7 @@ def _pretrain(args) -> int:
     from ..datasets import detect
     from ..methods.fit import machine, weights
     from ..methods.scales import SCALES
-    from ..methods.sets import Source
+    from ..methods.sets import Source, tell_left_out
     from ..methods.steps import pretrain
 
     if (args.encoder is None) == (args.task == "local-contrastive"):
@@ -94,6 +94,7 @@ def _pretrain(args) -> int:
     on = machine(args.device, args.workers)
     source = Source(detect(args.data), args.data, args.out / "slices", study.size, True, max(on.workers, 1))
     encoder = weights(args.encoder) if args.encoder else None
+    tell_left_out(source.slices(study.pretext.window, True).store)
     pretrain(args.task, source, study, args.out, args.seed, on, True, encoder)
     print(args.out / "net.pt")
     return 0
@@ -105,11 +106,12 @@ def _segment(args) -> int:
     from ..datasets import detect
     from ..methods.fit import machine, weights
     from ..methods.scales import SCALES
-    from ..methods.sets import Source, labelled
+    from ..methods.sets import Source, labelled, tell_left_out
     from ..methods.steps import cross_validate, segment
 
     study, changes, on = SCALES[args.scale], _changes(args), machine(args.device, args.workers)
     part = labelled(Source(detect(args.data), args.data, args.out / "slices", study.size, False, max(on.workers, 1)), study.window, True)
+    tell_left_out(part.data.store)
     if args.folds:
         changes["folds"] = args.folds
     study = replace(study, segmentation={part.name: replace(study.segmentation_of(part.name), **changes)})

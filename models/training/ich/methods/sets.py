@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ..datasets import detect, open_dataset, rsna, synthetic
 from ..datasets.slices import SliceStore
@@ -70,6 +71,12 @@ def labelled(source: Source, window: tuple[float, float], progress: bool = False
     np.logical_or.at(found, store.volume, ich)
     bleeding = np.array([f if v.bleeding is None else v.bleeding for v, f in zip(store.volumes, found)])
     return Labelled(source, data, usable, bleeding, ich)
+
+
+def tell_left_out(store: SliceStore) -> None:
+    """A line for each volume that could not be read; nothing is dropped in silence."""
+    for why in store.skipped.values():
+        tqdm.write(f"left out: {why}")
 
 
 def check_labels(source: Source, data: Slices, method: str) -> None:

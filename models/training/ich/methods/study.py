@@ -28,7 +28,7 @@ from ..paper import METHODS, PRETEXTS, Study
 from .fit import LOG, Machine, whole
 from .scales import Heads, deviations
 from .score import COLUMNS, read_rows, write_rows
-from .sets import Source, labelled, render, sources
+from .sets import Source, labelled, render, sources, tell_left_out
 from .steps import Context, cavity_file, fold_dir, pretext_dir, run_cavity, run_fold, run_mask, run_pretext
 
 
@@ -91,8 +91,7 @@ def _context(w: Wanted, folders: list[Path], pretext: Path | None, on: Machine) 
     if pretext_set is not None:
         stores.append(pretext_set.slices(w.study.pretext.window, True).store)
     for store in stores:
-        for name, why in store.skipped.items():
-            tqdm.write(f"left out: {why}")
+        tell_left_out(store)
     if w.processes > 1:  # the steps themselves run side by side
         segmentation_sets = [replace(s, workers=1) for s in segmentation_sets]
         pretext_set = pretext_set and replace(pretext_set, workers=1)
