@@ -1,9 +1,9 @@
 """The one training loop, for every task: Adam, exponential decay, checkpoints, log, mixed precision, CPU or GPU.
 
-A run that was interrupted gives the same weights as one that was not. Nothing has to be remembered for that but the epoch:
-the order of slices follows from (seed, epoch), augmentation from (seed, epoch, step), dropout from the seed that each
-epoch sets, and workers that read slices draw nothing. Checkpoints hold net, optimiser, schedule, scaler and log, appear
-whole or not at all, and are written between epochs.
+A run that was interrupted gives the same weights as one that was not. Nothing has to be remembered for that but the epoch
+and the number of threads, on which the rounding of sums depends: the order of slices follows from (seed, epoch),
+augmentation from (seed, epoch, step), dropout from the seed that each epoch sets, and workers that read slices draw nothing.
+Checkpoints hold net, optimiser, schedule, scaler and log, appear whole or not at all, and are written between epochs.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def fit(task: Task, data: Slices, rows: np.ndarray, opt_cfg: Optimiser, out: Pat
             bar.set_postfix(loss=f"{row['loss']:.4f}")
             if time.monotonic() - saved_at > SAVE_EVERY_S or epoch + 1 == last:
                 state = {k: v.state_dict() for k, v in saved.items()}
-                save(out / "last.pt", state | {"epoch": epoch + 1, "log": log})
+                save(out / "last.pt", state | {"epoch": epoch + 1, "log": log, "threads": torch.get_num_threads()})
                 saved_at = time.monotonic()
     if last == task.epochs:
         save(out / "net.pt", {"net": net.state_dict(), "task": task.name, **task.facts})
@@ -153,10 +153,11 @@ def _generator(*key: int) -> torch.Generator:
 
 
 def _resume(path: Path, saved: dict) -> tuple[int, list[dict]]:
-    """Epochs done, and their log."""
+    """Epochs done, and their log. Takes as many threads as the run began with."""
     if not path.exists():
         return 0, []
     state = load(path)
+    torch.set_num_threads(state.get("threads", torch.get_num_threads()))
     for key, part in saved.items():
         part.load_state_dict(state[key])
     return state["epoch"], state["log"]

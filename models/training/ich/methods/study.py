@@ -222,7 +222,8 @@ def _describe(w: Wanted, c: Context, seconds: dict[str, float], processor_second
     facts = {"scale": w.study.scale, "methods": list(w.methods), "seeds": w.seeds, "sets": sets, "cavity_dice": dice,
              "deviations": deviations(w.study, names), "settings": asdict(w.study),
              "segmentation": {n: asdict(w.study.segmentation_of(n)) for n in names},
-             "machine": {"device": c.on.device, "precision": str(c.on.dtype or torch.float32).removeprefix("torch."), "torch": torch.__version__},
+             "machine": {"device": c.on.device, "precision": str(c.on.dtype or torch.float32).removeprefix("torch."), "torch": torch.__version__,
+                         "threads": torch.get_num_threads() if w.processes == 1 else 1},
              "processor_seconds": round(before["processor_seconds"] + processor_seconds, 1),
              "seconds": {**before["seconds"], **{k: round(v, 1) for k, v in seconds.items()}}}
     with whole(path) as part:
