@@ -49,7 +49,8 @@ def test_report_holds_everything(folder):
     assert text.count("Research use only. Not for clinical use.") == 1
     for m in METHODS:
         assert text.count(f"| {experiment.title(m)} |") >= 3
-    for words in ("n = 24", "n = 15", "2-fold", "Seeds: 1", "One training seed", "The heads are synthetic", "Scale `small`", "| `size` | `64` | `256` |"):
+    for words in ("n = 24", "n = 15", "2-fold", "Seeds: 1", "One training seed", "The heads are synthetic", "Scale `small`", "| `size` | `64` | `256` |",
+                  "(Table 2): nothing (U-Net 2D ICH-only,", "binary slice labels (Binary classification); multi-label slice labels (Multi-label"):
         assert words in text, words
     pictures = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
     assert len(pictures) == 6
@@ -100,6 +101,7 @@ def test_paper_of_the_same_set_stands_beside(tmp_path):
     e = experiment.read(experiments.write(tmp_path, {"hssayeni": {"volumes": 20, "normal": 8, "folds": 10}, "seg-cq500": {"volumes": 15, "normal": 0, "folds": 5}}, scale="paper", slices=8))
     assert [p.title for p in e.all_parts()] == ["Hssayeni et al., all volumes", "Hssayeni et al., ICH volumes", "Seg-CQ500, ICH volumes"]
     text = table.markdown(e, e.all_parts()[2])
+    assert "| hssayeni, Table 1 of the paper | 75 | 36 | 2,814 | 318 |" in text
     assert "63.23 ± 29.44" in text and "Dice [%], paper |" in text and (e.folds("hssayeni"), e.folds("seg-cq500")) == (10, 5)
     notes = "\n".join(findings.caveats(e, e.all_parts()[2], table.all_pairs(e)))
     assert "synthetic" not in notes and "Scale" not in notes and "n = 15" in notes

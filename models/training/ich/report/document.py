@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from ..paper import PAPER_TABLE3
+from ..paper import PAPER_TABLE1, PAPER_TABLE2, PAPER_TABLE3
 from . import figures, findings, volumes
 from .experiment import DATASETS, Experiment, Part, read, title
 from .stats import Pair, p_equals, p_text
@@ -75,6 +75,8 @@ def _run(e: Experiment) -> str:
     rows = []
     for name, s in e.about.get("sets", {}).items():
         rows.append([name, *(f"{s.get(k, 0):,}" for k in ("volumes", "bleeding", "slices", "ich_slices")), str(len(s.get("left_out", ())))])
+        if theirs := PAPER_TABLE1.get(name):
+            rows.append([f"{name}, Table 1 of the paper", *(f"{theirs[k]:,}" for k in ("volumes", "ich", "slices", "ich_slices")), ""])
     if rows:
         lines.append(rows_markdown(["Set", "volumes", "with hemorrhage", "slices", "with hemorrhage", "volumes left out"], rows))
     facts = []
@@ -84,6 +86,10 @@ def _run(e: Experiment) -> str:
                      f"n = {len(both[0])} volumes, {len(both[-1])} of them with hemorrhage." if len(both) > 1 else
                      f"{_named(d)}: {e.folds(d)}-fold cross-validation by patient, every volume scored once a seed; n = {len(both[0])} volumes.")
     dice = ", ".join(f"{_named(d)} {v:.3f}" for d, v in e.about.get("cavity_dice", {}).items())
+    needs: dict[str, list[str]] = {}
+    for m in dict.fromkeys(m for d in e.datasets() for m in e.methods(d)):
+        needs.setdefault(PAPER_TABLE2.get(m, "not known"), []).append(title(m))
+    facts.append("What the methods take besides segmentation labels (Table 2): " + "; ".join(f"{what} ({', '.join(which)})" for what, which in needs.items()) + ".")
     facts += [f"Seeds: {len(e.seeds())} ({', '.join(map(str, e.seeds()))})."] + ([f"Dice of the cavity nets' union (2.3.3) against the cavity masks: {dice}."] if dice else [])
     machine, seconds = e.about.get("machine", {}), e.about.get("seconds", {})
     if machine:
