@@ -12,7 +12,7 @@ from PIL import Image
 from ich.__main__ import main
 from ich.datasets.volume import DataError
 from ich.paper import METHODS, PAPER_TABLE3, PRETEXTS
-from ich.report import experiment, figures, findings, look, stats, table, write
+from ich.report import document, experiment, figures, findings, look, stats, table, write
 from ich.report.experiment import Part
 from ich.report.metrics import dice, precision, recall
 
@@ -101,7 +101,7 @@ def test_paper_of_the_same_set_stands_beside(tmp_path):
     e = experiment.read(experiments.write(tmp_path, {"hssayeni": {"volumes": 20, "normal": 8, "folds": 10}, "seg-cq500": {"volumes": 15, "normal": 0, "folds": 5}}, scale="paper", slices=8))
     assert [p.title for p in e.all_parts()] == ["Hssayeni et al., all volumes", "Hssayeni et al., ICH volumes", "Seg-CQ500, ICH volumes"]
     text = table.markdown(e, e.all_parts()[2])
-    assert "| hssayeni, Table 1 of the paper | 75 | 36 | 2,814 | 318 |" in text
+    assert "| hssayeni, Table 1 of the paper | 75 | 36 | 2,814 | 318 |" in document._run(e)
     assert "63.23 ± 29.44" in text and "Dice [%], paper |" in text and (e.folds("hssayeni"), e.folds("seg-cq500")) == (10, 5)
     notes = "\n".join(findings.caveats(e, e.all_parts()[2], table.all_pairs(e)))
     assert "synthetic" not in notes and "Scale" not in notes and "n = 15" in notes
