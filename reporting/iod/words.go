@@ -77,11 +77,14 @@ func Bounds(r finding.Range) string {
 	return s + "; not a confidence interval."
 }
 
+// leastML is the smallest prior total of which a change is told in percent, too: of less a few voxels make hundreds.
+const leastML = 1
+
 // Change says what changed since the prior finding, and why the two may be hard to compare.
 func Change(p finding.Prior) string {
 	change := math.Round(10*p.ChangeML)/10 + 0 // + 0: no "-0.0"
 	s := fmt.Sprintf("Prior finding of %s before: total %s mL; change %+.1f mL", interval(p.Hours), Milliliters(p.Volumes.Total), change)
-	if p.Volumes.Total > 0 {
+	if p.Volumes.Total >= leastML {
 		s += fmt.Sprintf(" (%+.0f %%)", math.Round(p.ChangePercent)+0)
 	}
 	s += "."
@@ -91,8 +94,11 @@ func Change(p finding.Prior) string {
 	return s
 }
 
-// interval is in hours up to two days, then in days.
+// interval is in minutes up to one hour, in hours up to two days, then in days.
 func interval(hours float64) string {
+	if hours < 1 {
+		return fmt.Sprintf("%.0f minutes", hours*60)
+	}
 	if hours < 48 {
 		return fmt.Sprintf("%.1f hours", hours)
 	}

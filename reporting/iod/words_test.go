@@ -52,6 +52,7 @@ func TestChange(t *testing.T) {
 		{finding.Prior{Hours: 6.5, Volumes: finding.Volumes{Total: 20}, ChangeML: 6, ChangePercent: 30}, "Prior finding of 6.5 hours before: total 20.0 mL; change +6.0 mL (+30 %)."},
 		{finding.Prior{Hours: 72, Volumes: finding.Volumes{Total: 20}, ChangeML: -20, ChangePercent: -100, Caution: "Other networks."},
 			"Prior finding of 3 days before: total 20.0 mL; change -20.0 mL (-100 %). Other networks."},
+		{finding.Prior{Hours: 0.51, Volumes: finding.Volumes{Total: 0.2}, ChangeML: 0.6, ChangePercent: 300}, "Prior finding of 31 minutes before: total 0.2 mL; change +0.6 mL."},
 		{finding.Prior{Hours: 47.9, ChangeML: 2}, "Prior finding of 47.9 hours before: total 0.0 mL; change +2.0 mL."},
 		{finding.Prior{Hours: 1, Volumes: finding.Volumes{Total: 20}, ChangeML: -0.01, ChangePercent: -0.05}, "Prior finding of 1.0 hours before: total 20.0 mL; change +0.0 mL (+0 %)."},
 	} {

@@ -122,9 +122,13 @@ func local(r *http.Request) bool {
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return false
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
+	return ofThisMachine(r.Host)
+}
+
+// ofThisMachine reports whether host, with or without a port, can be nothing but this machine.
+func ofThisMachine(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
 	}
 	to, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return host == "localhost" || err == nil && to.Unmap().IsLoopback()

@@ -1,5 +1,7 @@
 // Package web serves health and cases over HTTP.
 //
+//	/                     the dashboard, for people (see pages.go)
+//	/cases/{id}           one case, for people
 //	/healthz              200 while the process works
 //	/readyz               200 when it can receive and analyse, 503 with one line saying why not
 //	/api/v1/cases         the newest cases, JSON
@@ -10,7 +12,8 @@
 //
 //	/api/v1/cases/{id}/retry, /api/v1/retry-failed, /api/v1/dead-letters/replay, /api/v1/dead-letters/discard
 //
-// Everything but health needs the bearer token where one is set.
+// Everything but health needs the bearer token where one is set; browsers may give it as a password to read the pages.
+// Where none is set, a request must be for a name of this machine.
 package web
 
 import (
@@ -63,16 +66,25 @@ func New(o Options) http.Handler {
 	})
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
+	o.pages(mux)
 	if o.Operator != nil {
 		o.operate(mux)
 	}
 	return mux
 }
 
-// authorized asks for the token, compared in constant time, and answers where it is wrong.
-func (o Options) authorized(w http.ResponseWriter, r *http.Request) bool {
+// bears reports whether a request has the token, or none is needed.
+func (o Options) bears(r *http.Request) bool {
 	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if o.Token == "" || subtle.ConstantTimeCompare([]byte(given), []byte(o.Token)) == 1 {
+	return o.Token == "" || same(given, o.Token)
+}
+
+// same compares in constant time.
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// authorized asks for the token and answers where it is wrong.
+func (o Options) authorized(w http.ResponseWriter, r *http.Request) bool {
+	if o.bears(r) {
 		return true
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="ichor"`)
@@ -80,10 +92,20 @@ func (o Options) authorized(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// here refuses a request by another name than one of this machine, where no token is set: a page elsewhere can give its own
+// name the address of this machine, and would read what its visitor may read (DNS rebinding).
+func (o Options) here(w http.ResponseWriter, r *http.Request) bool {
+	if o.Token != "" || ofThisMachine(r.Host) {
+		return true
+	}
+	http.Error(w, "only by the names localhost, 127.0.0.1 or [::1]; to be reached by another set http.token", http.StatusForbidden)
+	return false
+}
+
 // guard serves what can be read to who is authorized.
 func (o Options) guard(h func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !o.authorized(w, r) {
+		if !o.authorized(w, r) || !o.here(w, r) {
 			return
 		}
 		v, err := h(r)
@@ -103,29 +125,33 @@ func (o Options) guard(h func(*http.Request) (any, error)) http.Handler {
 // maxCases bounds one listing.
 const maxCases = 1000
 
-func (o Options) list(r *http.Request) (any, error) {
-	limit := 100
+// limitOf is how many cases are asked for.
+func limitOf(r *http.Request) int {
 	if n, err := strconv.Atoi(r.URL.Query().Get("limit")); err == nil && n > 0 {
-		limit = min(n, maxCases)
+		return min(n, maxCases)
 	}
-	return o.Cases.Cases(limit)
+	return 100
 }
 
+func (o Options) list(r *http.Request) (any, error) { return o.Cases.Cases(limitOf(r)) }
+
 func (o Options) detail(r *http.Request) (any, error) {
-	id := state.CaseID(r.PathValue("id"))
-	c, err := o.Cases.Case(id)
-	if err != nil {
-		return nil, err
+	return o.read(state.CaseID(r.PathValue("id")))
+}
+
+// read is a case with all that belongs to it.
+func (o Options) read(id state.CaseID) (d Detail, err error) {
+	if d.Case, err = o.Cases.Case(id); err != nil {
+		return d, err
 	}
-	d := Detail{Case: c}
 	if d.Deliveries, err = o.Cases.Deliveries(id); err != nil {
-		return nil, err
+		return d, err
 	}
 	if d.History, err = o.Cases.History(id); err != nil {
-		return nil, err
+		return d, err
 	}
 	if d.Results, err = o.Cases.Outcomes(id); err != nil {
-		return nil, err
+		return d, err
 	}
 	return d, nil
 }
