@@ -157,11 +157,12 @@ func (r *Result) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.N
 			r.Labels = labels
 		}
 	}
+	v, bounds := measure.Volumes(r.Labels, g), spread.Finding()
 	if !spec.TellsSubtypes() {
+		v.Untold, bounds.Low.Untold, bounds.High.Untold = true, true, true
 		r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind and do not tell its subtype.")
 	}
-	v := measure.Volumes(r.Labels, g)
-	r.Finding.Volumes, r.Finding.Range = &v, spread.Finding()
+	r.Finding.Volumes, r.Finding.Range = &v, bounds
 	r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g)
 	return nil
 }

@@ -105,8 +105,9 @@ func TestAnalyzeWithoutSubtypes(t *testing.T) {
 	}
 	f := r.Finding
 	near(t, "total", f.Volumes.Total, s.TruthML.Total, 0.06)
-	if f.Volumes.ICH != f.Volumes.Total || f.Volumes.IPH != 0 || len(f.Lesions) != 2 || f.Lesions[0].Subtype != finding.ICH {
-		t.Errorf("%+v %+v", f.Volumes, f.Lesions)
+	if f.Volumes.ICH != f.Volumes.Total || f.Volumes.IPH != 0 || len(f.Lesions) != 2 || f.Lesions[0].Subtype != finding.ICH ||
+		!f.Volumes.Untold || !f.Range.Low.Untold || !f.Range.High.Untold {
+		t.Errorf("%+v %+v %+v", f.Volumes, f.Range, f.Lesions)
 	}
 	if len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0], "subtype") {
 		t.Errorf("warnings %q", f.Warnings)

@@ -236,6 +236,81 @@ func TestWriteHostileHeader(t *testing.T) {
 	}
 }
 
+// Who the patient is goes over as it came: in any character set, and with a backslash that has no business in it.
+func TestWritePatient(t *testing.T) {
+	for name, c := range map[string]struct {
+		set      string
+		name, id []byte
+		wantName string
+		wantID   []string
+	}{
+		"Latin-1":   {"ISO_IR 100", []byte("M\xfcller^J\xfcrgen"), []byte("\xc4-007"), "Müller^Jürgen", []string{"Ä-007"}},
+		"Cyrillic":  {"ISO_IR 144", []byte("\xbb\xee\xda"), []byte("0007"), "Люк", []string{"0007"}},
+		"Japanese":  {"\\ISO 2022 IR 87", []byte("Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"), []byte("J1"), "Yamada^Tarou=山田^太郎", []string{"J1"}},
+		"Korean":    {"\\ISO 2022 IR 149", []byte("Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7"), []byte("K1"), "Hong^Gildong=洪^吉洞", []string{"K1"}},
+		"UTF-8":     {"ISO_IR 192", []byte("Wang^XiaoDong=王^小東"), bytes.Repeat([]byte("7"), 70), "Wang^XiaoDong=王^小東", []string{strings.Repeat("7", 70)}},
+		"backslash": {"ISO_IR 100", []byte("A^B"), []byte("12\\34"), "A^B", []string{"12", "34"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var raw []byte
+			for _, e := range []struct {
+				tag   [4]byte
+				vr    string
+				value []byte
+			}{{[4]byte{8, 0, 5, 0}, "CS", []byte(c.set)}, {[4]byte{8, 0, 0x50, 0}, "SH", []byte("A-4711")}, {[4]byte{0x10, 0, 0x10, 0}, "PN", c.name},
+				{[4]byte{0x10, 0, 0x20, 0}, "LO", c.id}, {[4]byte{0x20, 0, 0x0D, 0}, "UI", []byte("1.2.3")}} {
+				if len(e.value)%2 == 1 {
+					e.value = append(e.value, map[bool]byte{true: 0, false: ' '}[e.vr == "UI"])
+				}
+				raw = append(append(append(append(raw, e.tag[:]...), e.vr...), byte(len(e.value)), 0), e.value...)
+			}
+			header, err := dcm.ReadDataSet(bytes.NewReader(raw), dcm.ExplicitVRLittleEndian, dcm.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := refused()
+			r.Header = header
+			d := read(t, write(t, r, options())[0])
+			if got := d.String(dcm.PatientName); got != c.wantName || d.String(dcm.SpecificCharacterSet) != "ISO_IR 192" {
+				t.Errorf("name %q in %s, want %q", got, d.String(dcm.SpecificCharacterSet), c.wantName)
+			}
+			if got := d.Strings(dcm.PatientID); !slices.Equal(got, c.wantID) {
+				t.Errorf("ID %q, want %q", got, c.wantID)
+			}
+			if d.String(dcm.AccessionNumber) != "A-4711" {
+				t.Errorf("accession number %q", d.String(dcm.AccessionNumber))
+			}
+		})
+	}
+}
+
+// Hemorrhage in crumbs alone, of which none is listed as a lesion: the note still points at a slice that shows it, and
+// nothing says that there are no lesions.
+func TestWriteCrumbs(t *testing.T) {
+	r := small([]ball{{volume.Vec{20, 0, 0}, 5, finding.EDH, 70}})
+	r.Finding.Lesions = nil
+	for _, o := range write(t, r, options()) {
+		switch o.Kind {
+		case reporting.KO:
+			series := read(t, o).Sequence(dcm.CurrentRequestedProcedureEvidenceSequence)[0].Sequence(dcm.ReferencedSeriesSequence)
+			for _, s := range series {
+				if len(s.Sequence(dcm.ReferencedSOPSequence)) != 1 {
+					t.Errorf("the note names %d objects of a series", len(s.Sequence(dcm.ReferencedSOPSequence)))
+				}
+			}
+			slice := series[0].Sequence(dcm.ReferencedSOPSequence)[0].String(dcm.ReferencedSOPInstanceUID)
+			k := slices.IndexFunc(r.Volume.Sources, func(s volume.Source) bool { return s.SOPInstanceUID == slice })
+			if k < 0 || !bytes.ContainsRune(r.Labels.Slice(k), rune(finding.EDH)) {
+				t.Errorf("the note points at slice %d, where there is nothing", k)
+			}
+		case reporting.SR:
+			if !bytes.Contains(o.Bytes, []byte("Hemorrhage found: no lesion that is large enough to be listed, ")) {
+				t.Error("the report counts lesions")
+			}
+		}
+	}
+}
+
 // The content time is told in the zone of the source, as Timezone Offset From UTC speaks for both.
 func TestWriteTimezone(t *testing.T) {
 	r := small(nil)

@@ -108,8 +108,8 @@ type Bundle struct {
 	Caution string `json:"caution,omitempty"` // the first limit that its makers state: what it was trained on
 }
 
-// Volumes are millilitres in patient space. The subtypes add up to the total; where the networks tell none, ICH is the
-// total, and the others are left out of the JSON: a zero would say that they were looked for.
+// Volumes are millilitres in patient space. The subtypes add up to the total; where the networks tell none (Untold), ICH
+// is the total, and the others are left out of the JSON: a zero would say that they were looked for.
 type Volumes struct {
 	Total float64 `json:"total"`
 	IPH   float64 `json:"IPH"`
@@ -118,11 +118,13 @@ type Volumes struct {
 	SDH   float64 `json:"SDH"`
 	EDH   float64 `json:"EDH"`
 	ICH   float64 `json:"ICH,omitempty"`
+
+	Untold bool `json:"-"` // in the JSON: there is an ICH, be it zero
 }
 
 // Shown lists what there is a volume of: the five subtypes, or ICH.
 func (v Volumes) Shown() []Subtype {
-	if v.ICH > 0 {
+	if v.Untold || v.ICH > 0 {
 		return Kinds[len(Subtypes):]
 	}
 	return Subtypes[:]
@@ -130,7 +132,7 @@ func (v Volumes) Shown() []Subtype {
 
 // MarshalJSON writes the total and what is shown.
 func (v Volumes) MarshalJSON() ([]byte, error) {
-	if v.ICH > 0 {
+	if v.Untold || v.ICH > 0 {
 		return json.Marshal(struct {
 			Total float64 `json:"total"`
 			ICH   float64 `json:"ICH"`
@@ -138,6 +140,22 @@ func (v Volumes) MarshalJSON() ([]byte, error) {
 	}
 	type plain Volumes
 	return json.Marshal(plain(v))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (v *Volumes) UnmarshalJSON(raw []byte) error {
+	type plain Volumes
+	said := struct {
+		*plain
+		ICH *float64 `json:"ICH"`
+	}{plain: (*plain)(v)}
+	if err := json.Unmarshal(raw, &said); err != nil {
+		return err
+	}
+	if v.Untold = said.ICH != nil; v.Untold {
+		v.ICH = *said.ICH
+	}
+	return nil
 }
 
 // Of returns the volume of one subtype, or the total for None.

@@ -34,17 +34,25 @@ func TestJSON(t *testing.T) {
 
 // A zero would say that a subtype was looked for and not found.
 func TestVolumesWithoutSubtypes(t *testing.T) {
-	v := Volumes{Total: 3, ICH: 3}
-	raw, err := json.Marshal(v)
-	if err != nil || string(raw) != `{"total":3,"ICH":3}` {
-		t.Errorf("%s, %v", raw, err)
+	for want, v := range map[string]Volumes{
+		`{"total":3,"ICH":3}`: {Total: 3, ICH: 3, Untold: true},
+		`{"total":0,"ICH":0}`: {Untold: true}, // nothing was found, and still no subtype looked for
+	} {
+		raw, err := json.Marshal(v)
+		if err != nil || string(raw) != want {
+			t.Errorf("%s, %v", raw, err)
+		}
+		back := Volumes{IPH: 7}
+		if err := json.Unmarshal(raw, &back); err != nil || back.Shown()[0] != ICH || back.Total != v.Total || back.ICH != v.ICH {
+			t.Errorf("read %+v, %v", back, err)
+		}
+		if got := v.Shown(); len(got) != 1 || got[0] != ICH {
+			t.Errorf("shown: %v", got)
+		}
 	}
-	var back Volumes
-	if err := json.Unmarshal(raw, &back); err != nil || back != v {
-		t.Errorf("read %+v, %v", back, err)
-	}
-	if got := v.Shown(); len(got) != 1 || got[0] != ICH {
-		t.Errorf("shown: %v", got)
+	var told Volumes
+	if err := json.Unmarshal([]byte(`{"total":2,"IPH":2,"IVH":0,"SAH":0,"SDH":0,"EDH":0}`), &told); err != nil || told != (Volumes{Total: 2, IPH: 2}) {
+		t.Errorf("read %+v, %v", told, err)
 	}
 	if got := (Volumes{Total: 1, EDH: 1}).Shown(); len(got) != len(Subtypes) {
 		t.Errorf("shown: %v", got)

@@ -119,8 +119,16 @@ func (c *Case) sourceZone() (*time.Location, bool) {
 	return time.FixedZone("", offset), true
 }
 
+// copyText copies all values: an identifier in which a sender put a backslash is another one without what follows it.
 func (c *Case) copyText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
-	setText(d, t, vr, clean(c.Header.String(t)))
+	var values []string
+	for _, v := range c.Header.Strings(t) {
+		values = append(values, clean(v))
+	}
+	if len(values) == 1 && values[0] == "" {
+		values = nil
+	}
+	d.SetStrings(t, vr, values...)
 }
 
 func (c *Case) copyOptional(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {

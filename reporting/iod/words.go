@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ichor/pipeline/finding"
@@ -18,6 +19,15 @@ func Milliliters(v float64) string {
 		return "<0.1"
 	}
 	return fmt.Sprintf("%.1f", v)
+}
+
+// Lesioned is the number of lesions for the eye: a dash where there is hemorrhage, but in crumbs that are not listed as
+// lesions. A zero beside a volume would be read as a contradiction.
+func Lesioned(n int, ml float64) string {
+	if n == 0 && ml > 0 {
+		return "–"
+	}
+	return strconv.Itoa(n)
 }
 
 // Lesions describes the largest lesions, a line each, and in one more line what is left of them after most.
@@ -62,11 +72,14 @@ func lesion(l finding.Lesion) string {
 	return s + "."
 }
 
+// MinBoundML is the least upper bound of a subtype that is told.
+const MinBoundML = 0.05
+
 // Bounds says how far the total may be off and, where there are several, each subtype.
 func Bounds(r finding.Range) string {
 	var each []string
 	for _, k := range finding.Kinds {
-		if r.High.Of(k) > 0 {
+		if r.High.Of(k) >= MinBoundML {
 			each = append(each, fmt.Sprintf("%s %s to %s", k, Milliliters(r.Low.Of(k)), Milliliters(r.High.Of(k))))
 		}
 	}
@@ -77,7 +90,15 @@ func Bounds(r finding.Range) string {
 	return s + "; not a confidence interval."
 }
 
-// leastML is the smallest prior total of which a change is told in percent, too: of less a few voxels make hundreds.
+// Doubt says of a head without hemorrhage how much there would be under a lower threshold; "" where that is next to nothing.
+func Doubt(r finding.Range) string {
+	if r.High.Total < leastML {
+		return ""
+	}
+	return fmt.Sprintf("No hemorrhage at the threshold that was set; at a lower one %s mL would be marked.", Milliliters(r.High.Total))
+}
+
+// leastML is the smallest volume that says something: of a smaller prior total a few voxels make hundreds of percent.
 const leastML = 1
 
 // Change says what changed since the prior finding, and why the two may be hard to compare.

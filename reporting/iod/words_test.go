@@ -38,7 +38,7 @@ func TestBounds(t *testing.T) {
 	if got, want := Bounds(r), "The total may lie between 3.0 and 6.0 mL by threshold and partial volume; not a confidence interval."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	r.High.SAH = 0.3
+	r.High.SAH, r.High.SDH = 0.3, 0.04 // of which the latter is nothing
 	if got, want := Bounds(r), "The total may lie between 3.0 and 6.0 mL by threshold and partial volume (IPH 3.0 to 6.0, SAH 0.0 to 0.3); not a confidence interval."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -58,6 +58,27 @@ func TestChange(t *testing.T) {
 	} {
 		if got := Change(c.prior); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestLesioned(t *testing.T) {
+	for _, c := range []struct {
+		n    int
+		ml   float64
+		want string
+	}{{0, 0, "0"}, {0, 0.03, "–"}, {3, 12, "3"}} {
+		if got := Lesioned(c.n, c.ml); got != c.want {
+			t.Errorf("%d lesions of %g mL: %q, want %q", c.n, c.ml, got, c.want)
+		}
+	}
+}
+
+// A head without hemorrhage at the threshold that was set says what a lower one would mark, unless that is next to nothing.
+func TestDoubt(t *testing.T) {
+	for high, want := range map[float64]string{0: "", 0.9: "", 3.24: "No hemorrhage at the threshold that was set; at a lower one 3.2 mL would be marked."} {
+		if got := Doubt(finding.Range{High: finding.Volumes{Total: high}}); got != want {
+			t.Errorf("%g mL: %q, want %q", high, got, want)
 		}
 	}
 }

@@ -57,8 +57,28 @@ func Keys(c *iod.Case) []int {
 			keys = append(keys, k)
 		}
 	}
+	if len(keys) == 0 { // crumbs alone, which are not listed as lesions
+		keys = append(keys, largest(c))
+	}
 	slices.Sort(keys)
 	return keys
+}
+
+// largest is the slice with the largest area of hemorrhage.
+func largest(c *iod.Case) (slice int) {
+	most := 0
+	for k := range c.Volume.Slices() {
+		n := 0
+		for _, l := range c.Labels.Slice(k) {
+			if l != 0 {
+				n++
+			}
+		}
+		if n > most {
+			slice, most = k, n
+		}
+	}
+	return slice
 }
 
 // areaOf counts the voxels of a subtype on slice k.

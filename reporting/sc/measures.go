@@ -23,6 +23,8 @@ func measureLines(c *iod.Case) ([]string, error) {
 			said = append(said, iod.Bounds(*r))
 		}
 		said = append(said, iod.Lesions(c.Finding.Lesions, mostLesions)...)
+	} else if r := c.Finding.Range; r != nil && iod.Doubt(*r) != "" {
+		said = append(said, iod.Doubt(*r))
 	}
 	if p := c.Finding.Prior; p != nil {
 		said = append(said, iod.Change(*p))

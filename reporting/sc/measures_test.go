@@ -9,6 +9,7 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting/iod"
+	"ichor/scp/dcm"
 )
 
 // wordy is a finding with more to say than there ever is.
@@ -84,5 +85,55 @@ func TestMeasureLinesGone(t *testing.T) {
 	lines, err := measureLines(c)
 	if want := []string{"Prior finding of 3 days before: total 4.0 mL; change -4.0 mL (-100 %)."}; err != nil || !slices.Equal(lines, want) {
 		t.Errorf("%q, error %v", lines, err)
+	}
+}
+
+// However much there is to say in the column beside the key slices, nothing of it is left out, least of all what the networks
+// were trained on: the page grows.
+func TestSectionsGrow(t *testing.T) {
+	c := wordy(t)
+	f := &c.Finding
+	f.Series = &finding.Series{Slices: 12, SpacingMM: [3]float64{0.5, 0.5, 5}, TiltDeg: 18}
+	f.CavityML, f.Bundle.Caution = 1500, "Trained on synthetic heads only; no real hemorrhage was seen, neither in training nor in measurement."
+	c.Header.SetStrings(dcm.SeriesNumber, "IS", "2")
+	c.Header.SetStrings(dcm.SeriesDescription, "LO", "頭部 5mm")
+	bare, err := sections(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 11 {
+		f.Warnings = append(f.Warnings, "The intracranial cavity measures 900 mL, which is unusual; the head may not be whole, or a large part of it was taken for something else.")
+	}
+	all, err := sections(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != len(bare)+1 || all[0].title != "Warnings" || !strings.HasSuffix(strings.Join(all[0].lines, " "), "And 3 more, see the report.") {
+		t.Errorf("%d sections with warnings, %d without: %q", len(all), len(bare), all[0].lines)
+	}
+	text := map[string]string{}
+	for _, s := range all {
+		text[s.title] = strings.Join(s.lines, " ")
+	}
+	if !strings.Contains(text["Model"], f.Bundle.Caution) || !strings.HasPrefix(text["Series read"], "2 ?? 5mm 12 slices") {
+		t.Errorf("model %q, series %q", text["Model"], text["Series read"])
+	}
+	page, err := Summary(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page.Rect.Dy() <= pageHeight+measureSpan*10 || page.Rect.Dy() > 2048 {
+		t.Errorf("page of %d rows", page.Rect.Dy())
+	}
+	letters := 0
+	for y := page.Rect.Dy() - footHeight - sectionGap - sectionLine - 8; y < page.Rect.Dy()-footHeight; y++ {
+		for x := margin; x < panelRight; x++ {
+			if page.RGBAAt(x, y) == textColor() {
+				letters++
+			}
+		}
+	}
+	if letters < 20 { // the last line of the column stands just above the disclaimer
+		t.Error("the end of the column is not on the page")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"ichor/reporting/iod"
 )
 
-// Layout of the summary page, pixels. Where there are measures to say in words, the page is higher by their lines.
+// Layout of the summary page, pixels. Where there is more to say in words, the page is higher.
 const (
 	pageWidth   = 1280
 	pageHeight  = 960
@@ -41,9 +41,13 @@ func Summary(ctx context.Context, c *iod.Case) (*image.RGBA, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newCanvas(pageWidth, pageHeight+measureSpan*len(lines), backgroundColor())
+	column, err := sections(c)
+	if err != nil {
+		return nil, err
+	}
+	p := newCanvas(pageWidth, max(pageHeight+measureSpan*len(lines), panelHeight(c, column)), backgroundColor())
 	head(p, c, "Intracranial hemorrhage: automated analysis")
-	panel(p, c)
+	panel(p, c, column)
 	for i, l := range lines {
 		p.left(tileLeft, pageHeight-footHeight+4+measureSpan*i, measureStyle(), textColor(), l)
 	}
@@ -81,8 +85,8 @@ func foot(p *canvas) {
 	p.center(p.Rect.Dx()/2, r.Min.Y+34, style{24, true}, color.Black, finding.Disclaimer)
 }
 
-// panel is the column of text: total, table, cavity, series, model, warnings.
-func panel(p *canvas, c *iod.Case) {
+// panel is the column of text: total, table, then the sections.
+func panel(p *canvas, c *iod.Case, sections []section) {
 	y := headHeight + 40
 	if len(c.Segments()) == 0 {
 		p.left(margin, y+22, style{30, true}, textColor(), "No hemorrhage found")
@@ -96,42 +100,15 @@ func panel(p *canvas, c *iod.Case) {
 		y += 38
 	}
 	y = table(p, c, y)
-	section := func(title string, col color.Color, lines ...string) {
-		if y > p.Rect.Dy()-footHeight-60 {
-			return
+	for _, s := range sections {
+		p.left(margin, y, style{15, true}, quietColor(), strings.ToUpper(s.title))
+		y += sectionHead
+		for _, l := range s.lines {
+			p.left(margin, y, sectionStyle(), s.color, l)
+			y += sectionLine
 		}
-		p.left(margin, y, style{15, true}, quietColor(), strings.ToUpper(title))
-		y += 24
-		for _, l := range lines {
-			for _, w := range p.wrap(style{17, false}, panelRight-margin, 3, l) {
-				if y > p.Rect.Dy()-footHeight-14 {
-					return
-				}
-				p.left(margin, y, style{17, false}, col, w)
-				y += 22
-			}
-		}
-		y += 14
+		y += sectionGap
 	}
-	if len(c.Finding.Warnings) > 0 {
-		section("Warnings", warningColor(), c.Finding.Warnings...)
-	}
-	if c.Finding.CavityML > 0 {
-		section("Intracranial cavity", textColor(), fmt.Sprintf("%.0f mL", c.Finding.CavityML))
-	}
-	if s := c.Finding.Series; s != nil {
-		line := fmt.Sprintf("%d slices, pixels %.2f × %.2f mm, slices %.2f mm apart", s.Slices, s.SpacingMM[0], s.SpacingMM[1], s.SpacingMM[2])
-		if s.TiltDeg > 0.5 {
-			line += fmt.Sprintf(", tilted %.0f°", s.TiltDeg)
-		}
-		section("Series read", textColor(), line)
-	}
-	section("Shown", textColor(), fmt.Sprintf("Window %d, level %d HU; slices counted from the feet", windowWidth, windowLevel))
-	model := []string{c.Finding.Bundle.Name + " " + c.Finding.Bundle.Version, "sha256 " + shortDigest(c.Finding.Bundle.Digest)}
-	if c.Finding.Bundle.Caution != "" {
-		model = append(model, c.Finding.Bundle.Caution)
-	}
-	section("Model", textColor(), model...)
 }
 
 // table lists the subtypes with volume and number of lesions, and returns the base line of what follows.
@@ -156,7 +133,7 @@ func table(p *canvas, c *iod.Case, y int) int {
 		p.fill(image.Rect(margin, y-15, margin+16, y+1), c.Look(s).Color)
 		p.left(margin+26, y, row, col, name)
 		p.right(volumeEdge, y, row, col, iod.Milliliters(c.Finding.Volumes.Of(s)))
-		p.right(panelRight, y, row, col, fmt.Sprint(count[s]))
+		p.right(panelRight, y, row, col, iod.Lesioned(count[s], c.Finding.Volumes.Of(s)))
 		y += 29
 	}
 	y -= 18
@@ -164,7 +141,7 @@ func table(p *canvas, c *iod.Case, y int) int {
 	bold := style{19, true}
 	p.left(margin, y, bold, textColor(), "Total")
 	p.right(volumeEdge, y, bold, textColor(), iod.Milliliters(c.Finding.Volumes.Total))
-	p.right(panelRight, y, bold, textColor(), fmt.Sprint(len(c.Finding.Lesions)))
+	p.right(panelRight, y, bold, textColor(), iod.Lesioned(len(c.Finding.Lesions), c.Finding.Volumes.Total))
 	return y + 42
 }
 

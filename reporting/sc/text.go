@@ -11,6 +11,7 @@ import (
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/gofont/goregular"
 	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/font/sfnt"
 	"golang.org/x/image/math/fixed"
 )
 
@@ -89,6 +90,19 @@ func (c *canvas) rimmed(x, y int, s style, text string) {
 		c.left(x+d.X, y+d.Y, s, color.Black, text)
 	}
 	c.left(x, y, s, textColor(), text)
+}
+
+// known replaces the letters that the fonts do not have, as those of Chinese, by a question mark.
+func (c *canvas) known(s style, text string) string {
+	var b sfnt.Buffer
+	return strings.Map(func(r rune) rune {
+		if f := c.fonts[s.bold]; f != nil {
+			if i, err := f.GlyphIndex(&b, r); err != nil || i == 0 {
+				return '?'
+			}
+		}
+		return r
+	}, text)
 }
 
 // wrap breaks text into lines of at most px pixels, at spaces; a longer word is cut. At most lines lines, the last one

@@ -184,17 +184,22 @@ func evaluations(c *iod.Case) []*dcm.DataSet {
 			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithoutFindings),
 			codeItem(contains, iod.IntracranialHemorrhage, iod.Absent),
 			textItem(contains, iod.Comment, "No hemorrhage found."))
+		if f.Range != nil && iod.Doubt(*f.Range) != "" {
+			out = append(out, textItem(contains, iod.Comment, iod.Doubt(*f.Range)))
+		}
 	default:
 		out = append(out,
 			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithFindings),
 			codeItem(contains, iod.IntracranialHemorrhage, iod.Present),
-			textItem(contains, iod.Comment, "Hemorrhage found: "+strconv.Itoa(len(f.Lesions))+" connected lesion(s), "+
-				iod.Milliliters(f.Volumes.Total)+" mL in total."))
+			textItem(contains, iod.Comment, "Hemorrhage found: "+lesions(len(f.Lesions))+", "+iod.Milliliters(f.Volumes.Total)+" mL in total."))
 		if f.Range != nil {
 			out = append(out, textItem(contains, iod.Comment, iod.Bounds(*f.Range)))
 		}
 		for _, l := range iod.Lesions(f.Lesions, mostLesions) {
 			out = append(out, textItem(contains, iod.Comment, l))
+		}
+		if len(f.Lesions) > 0 {
+			out = append(out, textItem(contains, iod.Comment, "Slices are counted from the feet of the patient, beginning with 1; images may be numbered otherwise."))
 		}
 	}
 	if f.Prior != nil {
@@ -208,6 +213,14 @@ func evaluations(c *iod.Case) []*dcm.DataSet {
 		out = append(out, textItem(contains, iod.AlgorithmParameters, p))
 	}
 	return out
+}
+
+// lesions counts them; of crumbs none is listed.
+func lesions(n int) string {
+	if n == 0 {
+		return "no lesion that is large enough to be listed"
+	}
+	return strconv.Itoa(n) + " connected lesion(s)"
 }
 
 func orNone(s string) string {

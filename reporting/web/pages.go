@@ -35,7 +35,7 @@ func (o Options) pages(mux *http.ServeMux) {
 	t := template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(css) },
 		"time":  func(t time.Time) string { return t.Local().Format(time.DateTime) },
-		"ml":    iod.Milliliters,
+		"ml":    iod.Milliliters, "lesions": iod.Lesioned,
 	}).ParseFS(files, "pages.html"))
 	page := func(name string, read func(*http.Request) (any, error)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -157,7 +157,7 @@ func kinds(f *finding.Finding, found bool) []kind {
 	add := func(k kind, s finding.Subtype) {
 		k.ML = f.Volumes.Of(s)
 		if f.Range != nil {
-			k.Bounded, k.LowML, k.HighML = true, f.Range.Low.Of(s), f.Range.High.Of(s)
+			k.Bounded, k.LowML, k.HighML = f.Range.High.Of(s) >= iod.MinBoundML, f.Range.Low.Of(s), f.Range.High.Of(s)
 		}
 		if k.ML > 0 || !found {
 			out = append(out, k)
@@ -211,7 +211,9 @@ func (o Options) one(r *http.Request) (any, error) {
 	}
 	v := detail{Detail: d, Disclaimer: finding.Disclaimer, Said: said(d.Case), Kinds: kinds(d.Finding, false), Sent: group(d.Deliveries)}
 	if f := d.Finding; f != nil {
-		v.Sentences = iod.Lesions(f.Lesions, 20)
+		if v.Sentences = iod.Lesions(f.Lesions, 20); f.Volumes != nil && f.Volumes.Total == 0 && f.Range != nil && iod.Doubt(*f.Range) != "" {
+			v.Sentences = append(v.Sentences, iod.Doubt(*f.Range))
+		}
 		if f.Prior != nil {
 			v.Sentences = append(v.Sentences, iod.Change(*f.Prior))
 		}
