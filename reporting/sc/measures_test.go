@@ -115,7 +115,7 @@ func TestSectionsGrow(t *testing.T) {
 	for _, s := range all {
 		text[s.title] = strings.Join(s.lines, " ")
 	}
-	if !strings.Contains(text["Model"], f.Bundle.Caution) || !strings.HasPrefix(text["Series read"], "2 ?? 5mm 12 slices") {
+	if !strings.Contains(text["Model"], f.Bundle.Caution) || !strings.HasPrefix(text["Series read"], "Number 2, ?? 5mm 12 slices") {
 		t.Errorf("model %q, series %q", text["Model"], text["Series read"])
 	}
 	page, err := Summary(context.Background(), c)

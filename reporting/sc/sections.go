@@ -64,7 +64,7 @@ func sections(c *iod.Case) ([]section, error) {
 func seriesName(h *dcm.DataSet) string {
 	name := iod.Text(h.String(dcm.SeriesDescription), 64)
 	if n, ok := h.Int(dcm.SeriesNumber); ok {
-		name = strings.TrimSpace(fmt.Sprintf("%d %s", n, name))
+		name = strings.TrimSuffix(fmt.Sprintf("Number %d, %s", n, name), ", ")
 	}
 	return name
 }
