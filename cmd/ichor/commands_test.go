@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"image/png"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +40,14 @@ func TestDemo(t *testing.T) {
 	defer f.Close()
 	if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 800 {
 		t.Errorf("summary.png: %v", err)
+	}
+	// A study that is refused gives a report, and leaves no picture of the former one.
+	text = ok(t, "demo", "--study", "child", "--out", out, "--bundle", shippedBundle(t), "--library", library(t))
+	if !strings.Contains(text, "refused (child): ") || !strings.Contains(text, "SR ") || strings.Contains(text, "secondary capture") {
+		t.Errorf("demo with a child:\n%s", text)
+	}
+	if _, err := os.Stat(filepath.Join(out, "summary.png")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the picture of the former study is still there: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -29,7 +30,7 @@ func newDemo() *cobra.Command {
 		Short: "Run the whole way once on this machine, with a sample study",
 		Long: "demo starts the node with embedded queue and CPU inference, a small receiving DICOM node as the PACS, sends a\n" +
 			"sample study by C-STORE, waits for the results, and prints the volumes beside the sample's known truth.",
-		Example: "  ichor demo\n  ichor demo --study normal --out results/",
+		Example: "  ichor demo\n  ichor demo --study multi-series --out results/",
 		Args:    cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&out, "out", "ichor-demo", "`FOLDER` for what the PACS receives")
@@ -53,13 +54,16 @@ type demo struct {
 	w        io.Writer
 }
 
+// summaryPNG is the summary page among what the PACS received.
+const summaryPNG = "summary.png"
+
 // demoTimeout bounds the wait for results; on two cores they take seconds.
 const demoTimeout = 5 * time.Minute
 
 func (d demo) run(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, errors.New("no results within 5 minutes"))
 	defer cancel()
-	study, err := phantom.Load(name)
+	sample, err := phantom.FindSample(name)
 	if err != nil {
 		return err
 	}
@@ -69,11 +73,16 @@ func (d demo) run(ctx context.Context, name string) error {
 	}
 	defer os.RemoveAll(work)
 	sent := filepath.Join(work, "study")
-	if err := study.Write(sent, phantom.WriteOptions{}); err != nil {
+	if _, err := sample.Write(sent, phantom.WriteOptions{}); err != nil {
+		return err
+	}
+	var truth phantom.Truth
+	raw, err := os.ReadFile(filepath.Join(sent, "truth.json"))
+	if err := errors.Join(err, json.Unmarshal(raw, &truth)); err != nil {
 		return err
 	}
 	received := filepath.Join(d.out, "received")
-	if err := removeFiles(received, "*.dcm"); err != nil { // of a former run
+	if err := errors.Join(removeFiles(received, "*.dcm"), removeFiles(d.out, summaryPNG)); err != nil { // of a former run
 		return err
 	}
 	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: received, Logger: slog.New(slog.DiscardHandler)})
@@ -101,7 +110,7 @@ func (d demo) run(ctx context.Context, name string) error {
 	if err := d.show(pacs.Objects()); err != nil {
 		return err
 	}
-	return printFinding(d.w, *c.Finding, &study.TruthML, "")
+	return printFinding(d.w, *c.Finding, &truth.TruthML, "")
 }
 
 // removeFiles removes the files below dir that match the pattern; there may be none.
@@ -140,12 +149,12 @@ func (d demo) sendAndWait(ctx context.Context, n *node, sent string) (state.Case
 		return state.Case{}, err
 	}
 	received := time.Now()
-	fmt.Fprintf(d.w, "sent    %d slices, acknowledged in %v\n", len(files), received.Sub(start).Round(time.Millisecond))
+	fmt.Fprintf(d.w, "sent    %d images, acknowledged in %v\n", len(files), received.Sub(start).Round(time.Millisecond))
 	bar := progress(-1, "waiting for the results")
 	c, err := n.delivered(ctx, state.IDOf(files[0].StudyInstanceUID), func() { _ = bar.Add(1) })
 	_ = bar.Finish() // a bar that cannot be drawn stops nothing
 	if err == nil {
-		fmt.Fprintf(d.w, "results stored %v after the last slice (of it %v quiet period)\n\n",
+		fmt.Fprintf(d.w, "results stored %v after the last image (of it %v quiet period)\n\n",
 			time.Since(received).Round(10*time.Millisecond), n.config.Assembly.QuietPeriod)
 	}
 	return c, err
@@ -209,15 +218,18 @@ func (d demo) show(objects []receiver.Object) error {
 		}
 		fmt.Fprintf(d.w, "%-7s %s\n", kind, o.Path)
 		if kind == "SC" {
-			path := filepath.Join(d.out, "summary.png")
+			path := filepath.Join(d.out, summaryPNG)
 			if err := captureToPNG(o.Path, path); err != nil {
 				return err
 			}
 			fmt.Fprintf(d.w, "%-7s %s\n", "PNG", path)
 		}
 	}
-	fmt.Fprintf(d.w, "%-7s %d more secondary captures: key slices, and every slice with the overlay\n\n", "", count["SC"]-1)
-	return nil
+	if more := count["SC"] - 1; more > 0 {
+		fmt.Fprintf(d.w, "%-7s %d more secondary captures: key slices, and every slice with the overlay\n", "", more)
+	}
+	_, err := fmt.Fprintln(d.w)
+	return err
 }
 
 // captureToPNG decodes an RGB secondary capture, as a viewer would.
