@@ -49,6 +49,7 @@ type Report struct {
 // Options are the choices of a site.
 type Options struct {
 	Clock        func() time.Time // content date and time; time.Now if nil
+	Began        time.Time        // series date and time: a later result goes into the same series; that of Clock if zero
 	Version      string           // of ichor, for Software Versions
 	DeviceSerial string           // Device Serial Number; the beginning of the bundle digest if empty
 	Generation   int              // see iod.Case
@@ -222,7 +223,7 @@ func newCase(r Report, o Options) (*iod.Case, error) {
 		clock = time.Now
 	}
 	return iod.New(iod.Case{Finding: r.Finding, Volume: r.Volume, Labels: r.Labels, Cavity: r.Cavity, Header: r.Header,
-		Time: clock(), Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation, Predecessors: o.Predecessors,
+		Time: clock(), Began: o.Began, Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation, Predecessors: o.Predecessors,
 		Looks: o.Looks, Names: o.Names, CavitySegment: o.CavitySegment})
 }
 

@@ -321,6 +321,21 @@ func TestWriteTimezone(t *testing.T) {
 	}
 }
 
+// A later result goes into the same series, which so has one date and time, whenever the content was made.
+func TestWriteBegan(t *testing.T) {
+	first, later := options(), options()
+	first.Began = clock().Add(-time.Minute)
+	later.Began, later.Clock = first.Began, func() time.Time { return clock().Add(36 * time.Hour) }
+	again := write(t, small(bleeds()[:1]), later)
+	for i, o := range write(t, small(bleeds()[:1]), first) {
+		a, b := read(t, o), read(t, again[i])
+		if a.String(dcm.SeriesDate)+a.String(dcm.SeriesTime) != "20260314150826" || b.String(dcm.SeriesDate)+b.String(dcm.SeriesTime) != "20260314150826" ||
+			a.String(dcm.ContentDate) != "20260314" || b.String(dcm.ContentDate) != "20260316" {
+			t.Errorf("%s: series of %s %s and %s %s", o.Name, a.String(dcm.SeriesDate), a.String(dcm.SeriesTime), b.String(dcm.SeriesDate), b.String(dcm.SeriesTime))
+		}
+	}
+}
+
 // multiFrame is a head whose slices are frames of one Enhanced CT image.
 func multiFrame() reporting.Report {
 	r := small(bleeds())

@@ -71,8 +71,8 @@ func (n *node) supersedes(r *reporting.Report, o *reporting.Options, id state.Ca
 }
 
 // reject makes the notes that tell destinations which of what they have is replaced (destinations[].rejection_note).
-// header is that of any object of the study.
-func (n *node) reject(id state.CaseID, revision int, header *dcm.DataSet, b finding.Bundle) state.Reject {
+// header is that of any object of the study, began when the case did.
+func (n *node) reject(id state.CaseID, revision int, header *dcm.DataSet, b finding.Bundle, began time.Time) state.Reject {
 	return func(former []state.Delivery) ([]state.Delivery, error) {
 		var notes []state.Delivery
 		for _, d := range n.config.Destinations {
@@ -83,7 +83,9 @@ func (n *node) reject(id state.CaseID, revision int, header *dcm.DataSet, b find
 			if len(rejected) == 0 {
 				continue
 			}
-			o, err := reporting.Rejection(header, b, rejected, revision, reportingOptions(n.config))
+			options := reportingOptions(n.config)
+			options.Began = began
+			o, err := reporting.Rejection(header, b, rejected, revision, options)
 			if err != nil {
 				return nil, err
 			}
@@ -170,7 +172,7 @@ func (n *node) rejectAllLate() error {
 		if c.Finding != nil {
 			b = c.Finding.Bundle
 		}
-		if err := n.store.RejectLate(late[:end], n.reject(id, c.Revision, header, b), now()); err != nil {
+		if err := n.store.RejectLate(late[:end], n.reject(id, c.Revision, header, b, c.Created), now()); err != nil {
 			return err
 		}
 		late = late[end:]

@@ -83,7 +83,14 @@ func TestLateSlices(t *testing.T) {
 	if !slices.Equal(named, want) {
 		t.Errorf("the note names %v, the PACS had %v", named, want)
 	}
+	begun := map[string]string{}
 	for _, o := range all {
+		d := header(t, o)
+		of := strings.Join([]string{d.String(dcm.SeriesDate), d.String(dcm.SeriesTime), d.String(dcm.SeriesNumber), d.String(dcm.SeriesDescription), d.String(dcm.Modality)}, " ")
+		if was := begun[d.String(dcm.SeriesInstanceUID)]; was != "" && was != of {
+			t.Errorf("one series is %q and %q", was, of)
+		}
+		begun[d.String(dcm.SeriesInstanceUID)] = of
 		if o.Count > 2 { // a kill between its answer and our record of it sends one again
 			t.Errorf("%s was sent %d times", dcm.UIDName(o.SOPClassUID), o.Count)
 		}

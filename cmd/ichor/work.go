@@ -144,7 +144,12 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 		return finding.Finding{}, fmt.Errorf("%d of the %d objects that the former result was made from are here, the others were removed (retention): %w",
 			have, present.Objects, errGone)
 	}
+	c, err := n.store.Case(job.CaseID)
+	if err != nil {
+		return finding.Finding{}, err
+	}
 	r, o := report(result), reportingOptions(n.config)
+	o.Began = c.Created
 	identity, err := identify(r, &o, present, all)
 	if err != nil {
 		return finding.Finding{}, err
@@ -165,7 +170,7 @@ func (n *node) analyseAndStore(ctx context.Context, job queue.Job) (finding.Find
 		return finding.Finding{}, err
 	}
 	return r.Finding, n.store.Finish(job.CaseID, job.Revision, state.Result{Finding: r.Finding, Exam: exam, Identity: identity, Deliveries: deliveries,
-		Reject: n.reject(job.CaseID, job.Revision, r.Header, r.Finding.Bundle)}, now())
+		Reject: n.reject(job.CaseID, job.Revision, r.Header, r.Finding.Bundle, o.Began)}, now())
 }
 
 // examOf says who was scanned and when, where an image could be read.

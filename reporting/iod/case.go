@@ -29,6 +29,7 @@ type Case struct {
 	Cavity  *volume.Mask   // may be nil
 	Header  *dcm.DataSet   // one image of the analysed series, or any object of a refused study
 	Time    time.Time      // of the content
+	Began   time.Time      // of our series, the same in all that is ever added to them; Time if zero
 	Version string         // of ichor
 	Serial  string         // of the device
 	// Generation is how often a result made of the very same was rejected before; what is rejected never comes back under

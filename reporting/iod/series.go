@@ -49,9 +49,12 @@ func (c *Case) Series(d *dcm.DataSet, modality, word string, image bool) {
 	d.SetStrings(dcm.Modality, "CS", modality)
 	d.SetStrings(dcm.SeriesInstanceUID, "UI", c.SeriesUID(word))
 	d.SetStrings(dcm.SeriesNumber, "IS", fmt.Sprint(c.Names.of(word).Number))
-	now := c.now()
-	d.SetStrings(dcm.SeriesDate, "DA", now.Format("20060102"))
-	d.SetStrings(dcm.SeriesTime, "TM", now.Format("150405"))
+	began := c.now()
+	if !c.Began.IsZero() {
+		began = c.Began.In(began.Location())
+	}
+	d.SetStrings(dcm.SeriesDate, "DA", began.Format("20060102"))
+	d.SetStrings(dcm.SeriesTime, "TM", began.Format("150405"))
 	d.SetStrings(dcm.SeriesDescription, "LO", c.SeriesDescription(word))
 	if image {
 		d.SetStrings(dcm.BodyPartExamined, "CS", "HEAD")
