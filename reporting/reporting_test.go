@@ -216,6 +216,7 @@ func TestWriteHostileHeader(t *testing.T) {
 	h.SetStrings(dcm.StudyTime, "TM", "25:61")
 	h.SetStrings(dcm.TimezoneOffsetFromUTC, "SH", "Berlin")
 	h.SetStrings(dcm.AccessionNumber, "SH")
+	h.SetStrings(dcm.PatientAge, "AS", "4 1Y")
 	h.SetInts(dcm.StudyID, "US", 7)
 	r.Finding.Bundle = finding.Bundle{Name: strings.Repeat("model\\", 40), Version: "\t", Digest: ""}
 	r.Finding.Warnings = []string{strings.Repeat("w", 5000), "zwei\x00drei", ""}
@@ -229,6 +230,9 @@ func TestWriteHostileHeader(t *testing.T) {
 		}
 		if v := d.String(dcm.PatientName); v != "A B C $B" {
 			t.Errorf("%s: patient name %q", o.Name, v)
+		}
+		if _, ok := d.Get(dcm.PatientAge); ok {
+			t.Errorf("%s: age %q", o.Name, d.String(dcm.PatientAge))
 		}
 		if _, ok := d.Get(dcm.TimezoneOffsetFromUTC); ok {
 			t.Errorf("%s: a timezone was made up", o.Name)

@@ -42,7 +42,7 @@ func (c *Case) Study(d *dcm.DataSet) {
 	}
 	c.copyText(d, dcm.ReferringPhysicianName, "PN")
 	c.copyOptional(d, dcm.StudyDescription, "LO")
-	if age := c.Header.String(dcm.PatientAge); len(age) == 4 && strings.Contains("DWMY", age[3:]) {
+	if age := c.Header.String(dcm.PatientAge); len(age) == 4 && strings.Trim(age[:3], "0123456789") == "" && strings.Contains("DWMY", age[3:]) {
 		d.SetStrings(dcm.PatientAge, "AS", age)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"iter"
+	"slices"
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
@@ -82,7 +83,7 @@ func overlayPage(c *iod.Case, v *view, k int) (Page, error) {
 	name := style{13, true}
 	p.left(8, 18, style{13, false}, textColor(), sliceName(c, k))
 	x := overlaySide - 8
-	for _, s := range c.Segments() {
+	for _, s := range slices.Backward(c.Segments()) { // from the right, to be read as on the summary
 		if c.OnSlice(s, k) {
 			p.right(x, 18, name, c.Look(s).Color, s.String())
 			x -= p.width(name, s.String()) + 7

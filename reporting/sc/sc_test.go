@@ -152,6 +152,14 @@ func TestKeySlices(t *testing.T) {
 	}
 }
 
+// The height of a tilted slice is that of its middle, which is where readers look for it.
+func TestHeight(t *testing.T) {
+	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 0.966, -0.259}, 61, 64, 3, nil)
+	if got := sliceName(c, 1); got != "2 of 3, z 5.0 mm" {
+		t.Errorf("slice %s; its corner is at %.1f mm", got, c.Volume.Origins[1][2])
+	}
+}
+
 // Any size is drawn without a panic: one pixel, one row, no cavity voxel, sagittal planes.
 func TestPagesAnySize(t *testing.T) {
 	for _, size := range [][3]int{{1, 1, 1}, {1, 9, 2}, {9, 1, 3}, {3, 700, 1}} {

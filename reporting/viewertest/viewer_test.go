@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,17 +67,19 @@ func TestViewer(t *testing.T) {
 
 	for _, c := range []struct {
 		name  string
+		form  reporting.Form
 		shape phantom.Shape
 	}{
-		{"plain", phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9}},
-		{"frames that are not whole bytes", phantom.Shape{Rows: 511, Columns: 511, PixelSpacingMM: 0.45}},
-		{"feet first", phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{-1, 0, 0, 0, 1, 0}}},
-		{"tilted", phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{1, 0, 0, 0, math.Cos(0.3), math.Sin(0.3)}}},
+		{"plain", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9}},
+		{"frames that are not whole bytes", reporting.Binary, phantom.Shape{Rows: 511, Columns: 511, PixelSpacingMM: 0.45}},
+		{"feet first", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{-1, 0, 0, 0, 1, 0}}},
+		{"tilted", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{1, 0, 0, 0, math.Cos(0.3), math.Sin(0.3)}}},
+		{"label map", reporting.LabelMap, phantom.Shape{Rows: 255, Columns: 255, PixelSpacingMM: 0.9}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.t = t
 			c.shape.Balls = bleeds()
-			r, study := report(t, phantom.Synthetic(c.shape), archive)
+			r, study := report(t, phantom.Synthetic(c.shape), archive, c.form)
 			b.open(site.URL)
 			var loaded struct {
 				Slices   int
@@ -113,9 +116,17 @@ func TestViewer(t *testing.T) {
 // checkText looks for the volumes and the disclaimer in what the viewer shows of the SR.
 func checkText(t *testing.T, text string, v *finding.Volumes) {
 	t.Helper()
-	for _, ml := range []float64{v.Total, v.IPH, v.IVH, v.SAH, v.SDH, v.EDH} {
-		if want := fmt.Sprintf("Volume: %g mL", math.Round(ml*1000)/1000); !strings.Contains(text, want) {
-			t.Errorf("the report does not say %q:\n%s", want, text)
+	groups := strings.Split(text, "Measurement Group\n")[1:]
+	for _, s := range append([]finding.Subtype{finding.None}, finding.Subtypes[:]...) {
+		who := "ichor " + s.String() + "\n"
+		if s == finding.None {
+			who = "ichor all hemorrhage\n"
+		}
+		want := fmt.Sprintf("Volume: %g mL\n", math.Round(v.Of(s)*1000)/1000)
+		if !slices.ContainsFunc(groups, func(g string) bool {
+			return strings.Contains(g, "Tracking Identifier: "+who) && strings.Contains(g, want)
+		}) {
+			t.Errorf("the report does not say %q of %s:\n%s", want, who, text)
 		}
 	}
 	if !strings.Contains(text, finding.Disclaimer) {
@@ -127,8 +138,8 @@ func count(m *volume.Mask, s finding.Subtype) int { return bytes.Count(m.Voxels,
 
 type shown struct{ reporting.Report }
 
-// report stores the CT of s and the objects of a perfect analysis.
-func report(t *testing.T, s *phantom.Study, archive string) (shown, string) {
+// report stores the CT of s and the objects of a perfect analysis that a destination of a form gets.
+func report(t *testing.T, s *phantom.Study, archive string, form reporting.Form) (shown, string) {
 	t.Helper()
 	files, truth := s.DataSets(phantom.WriteOptions{})
 	var slices []volume.Slice
@@ -150,12 +161,14 @@ func report(t *testing.T, s *phantom.Study, archive string) (shown, string) {
 		Bundle: finding.Bundle{Name: "truth", Version: "1", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
 		Series: &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: v.Slices(), SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}}}}}
 	r.Labels, r.Cavity = s.Truth()
-	objects, err := reporting.Write(t.Context(), r.Report, reporting.Options{Version: "test"})
+	objects, err := reporting.Write(t.Context(), r.Report, reporting.Options{Version: "test", LabelMap: form == reporting.LabelMap})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range objects {
-		put(t, archive, o.Bytes)
+		if o.For(form) {
+			put(t, archive, o.Bytes)
+		}
 	}
 	return r, truth.StudyInstanceUID
 }
