@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,11 +123,10 @@ func printCases(w io.Writer, cases []state.Case) error {
 	fmt.Fprintln(t, "case\tupdated\tphase\tobjects\ttotal mL\tnote")
 	for _, c := range cases {
 		total, note := "", c.Error
-		if c.Finding != nil && c.Finding.Volumes != nil {
-			total = fmt.Sprintf("%.1f", c.Finding.Volumes.Total)
-		}
-		if c.Finding != nil && c.Finding.Reason != "" {
-			note = c.Finding.Reason
+		if f := web.Result(c); f != nil && f.Volumes != nil {
+			total = fmt.Sprintf("%.1f", f.Volumes.Total)
+		} else if f != nil {
+			note = f.Reason
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.Updated.Local().Format(time.DateTime), c.Phase, c.Objects, total, note)
 	}
@@ -151,5 +151,8 @@ func printDetail(w io.Writer, d web.Detail) error {
 		return err
 	}
 	fmt.Fprintln(w)
+	if web.Result(d.Case) == nil {
+		fmt.Fprintf(w, "%s. What follows is the result of a former revision.\n\n", cmp.Or(d.Error, "It is analysed again"))
+	}
 	return printFinding(w, *d.Finding, nil, "")
 }

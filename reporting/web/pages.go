@@ -93,8 +93,9 @@ type overview struct {
 // row is one case in the list.
 type row struct {
 	state.Case
-	Said  string // what was found, or why nothing was
-	Kinds []kind
+	Result *finding.Finding
+	Said   string // what was found, or why nothing was
+	Kinds  []kind
 }
 
 // kind is the volume of one subtype, or of the total.
@@ -118,7 +119,7 @@ func (o Options) overview(r *http.Request) (any, error) {
 	}
 	v.More = len(cases) > limit
 	for _, c := range cases[:min(limit, len(cases))] {
-		v.Cases = append(v.Cases, row{c, said(c), kinds(c.Finding, true)})
+		v.Cases = append(v.Cases, row{c, Result(c), said(c), kinds(Result(c), true)})
 	}
 	if o.Operator != nil {
 		if v.Letters, err = o.Operator.DeadLetters(r.Context()); err != nil {
@@ -130,11 +131,22 @@ func (o Options) overview(r *http.Request) (any, error) {
 	return v, nil
 }
 
+// Result is the finding that stands, nil where there is none. A case that is received or analysed again, or whose new
+// analysis failed, still has that of its former revision.
+func Result(c state.Case) *finding.Finding {
+	if c.Phase == state.Analyzed || c.Phase == state.Refused {
+		return c.Finding
+	}
+	return nil
+}
+
 // said is one sentence on a case.
 func said(c state.Case) string {
-	f := c.Finding
+	f := Result(c)
 	switch {
-	case c.Phase == state.Failed || f == nil:
+	case f == nil && c.Error == "" && c.Finding != nil:
+		return "It has a former result."
+	case f == nil:
 		return c.Error
 	case f.Status == finding.Refused:
 		return f.Reason
@@ -175,6 +187,8 @@ type detail struct {
 	Detail
 	Disclaimer string
 	Said       string
+	Code       string // of a refusal
+	Former     bool   // the finding is that of a former revision
 	Kinds      []kind
 	Sentences  []string // the measures in words, as SC and SR say them
 	Sent       []sent
@@ -210,7 +224,11 @@ func (o Options) one(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v := detail{Detail: d, Disclaimer: finding.Disclaimer, Said: said(d.Case), Kinds: kinds(d.Finding, false), Sent: group(d.Deliveries)}
+	if f := Result(d.Case); f != nil {
+		v.Code = f.Code
+	}
 	if f := d.Finding; f != nil {
+		v.Former = Result(d.Case) == nil
 		if v.Sentences = iod.Lesions(f.Lesions, 20); f.Volumes != nil && f.Volumes.Total == 0 && f.Range != nil && iod.Doubt(*f.Range) != "" {
 			v.Sentences = append(v.Sentences, iod.Doubt(*f.Range))
 		}

@@ -34,10 +34,11 @@ func (kept) all() []state.Case {
 		{ID: "c3", Phase: state.Failed, Error: "no memory left " + hostile, Finding: refused}, // of its former revision
 		{ID: "d4", Phase: state.Analyzed, Finding: &finding.Finding{Status: finding.Analyzed, Volumes: &finding.Volumes{}}},
 		{ID: "e5", Phase: state.Receiving},
+		{ID: "f6", Phase: state.Queued, Finding: bled},
 	}
 }
 
-func (k kept) Cases(limit int) ([]state.Case, error) { return k.all()[:min(limit, 5)], nil }
+func (k kept) Cases(limit int) ([]state.Case, error) { return k.all()[:min(limit, 6)], nil }
 func (k kept) Case(id state.CaseID) (state.Case, error) {
 	for _, c := range k.all() {
 		if c.ID == id {
@@ -113,6 +114,15 @@ func TestPages(t *testing.T) {
 	}
 	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "SEG to pacs") || !strings.Contains(first, "mend it") {
 		t.Errorf("%d, the page lacks what stands still:\n%s", code, first)
+	}
+	if r := row("c3"); strings.Contains(r, "child") {
+		t.Errorf("a failure is told with the code of the former result: %s", r)
+	}
+	if r := row("f6"); !strings.Contains(r, "It has a former result.") || strings.Contains(r, "25.4") || strings.Contains(r, "A slice") {
+		t.Errorf("a former result is told as if it stood: %s", r)
+	}
+	if _, again, _ := page(t, h, ask("/cases/f6")); !strings.Contains(again, "What follows is the result of a former revision.") {
+		t.Errorf("the page of a case that is analysed again does not say what its volumes are:\n%s", again)
 	}
 	code, one, _ := page(t, h, ask("/cases/a1"))
 	for _, want := range []string{"20.1 and 31.7", "IPH 24.9 mL, slices 12 to 17, left frontal (approximate).", "soft-tissue kernel", "pacs", "dead",
