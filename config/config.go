@@ -89,7 +89,7 @@ type Destination struct {
 	CA            string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file of the authorities that sign the certificate of url; empty: those of the system."`
 	Associations  int    `mapstructure:"associations" sample:"1" doc:"At a time, 1 to 16."`
 	Commitment    bool   `mapstructure:"commitment" sample:"false" doc:"Ask for Storage Commitment; what it does not commit to is sent again. It must know our title, host and port."`
-	Segmentation  string `mapstructure:"segmentation" sample:"binary" doc:"binary, which every viewer knows, or labelmap (Label Map Segmentation Storage) for a destination that takes it; without the cavity, which would overlap."`
+	Segmentation  string `mapstructure:"segmentation" sample:"binary" doc:"binary, which every viewer knows, or labelmap (Label Map Segmentation Storage) for a destination that takes it."`
 	RejectionNote bool   `mapstructure:"rejection_note" sample:"false" doc:"When a newer result takes the place of one that it has: send a Key Object Selection that rejects the former objects (IHE RAD IOCM), before the new ones. For an archive that hides what is rejected."`
 	Deflate       bool   `mapstructure:"deflate" sample:"false" doc:"Offer segmentations in Deflated Explicit VR Little Endian as well, used where it accepts that: some tens of times smaller."`
 	Username      string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`

@@ -12,7 +12,7 @@ import (
 
 // Reporting is what the result objects look like.
 type Reporting struct {
-	CavitySegment bool      `mapstructure:"cavity_segment" default:"false" doc:"The segmentation has the intracranial cavity as its last segment, too. Each study that is analysed has a segmentation then, hemorrhage or not."`
+	CavitySegment bool      `mapstructure:"cavity_segment" default:"false" doc:"The intracranial cavity is sent as a segmentation of its own, hemorrhage or not. It is no segment beside the subtypes: viewers were seen to lose segments where some overlap."`
 	KeyObjects    bool      `mapstructure:"key_objects" default:"true" doc:"Where hemorrhage is found: a Key Object Selection that points at the slices to look at first."`
 	OverlaySeries bool      `mapstructure:"overlay_series" default:"true" doc:"Where hemorrhage is found: a series to scroll through, slice by slice with the overlay burnt in, for viewers that do not show segmentations. About the size of the CT, at most 96 images."`
 	Refusals      string    `mapstructure:"refusals" default:"ct" doc:"Which studies that are not analysed get a report that says why: ct (all but those that plainly hold no CT, as ultrasound sent along), all, or none. The finding is kept in any case."`
@@ -32,6 +32,8 @@ type Series struct {
 	OverlayDescription string `mapstructure:"overlay_description" default:"AI ICH overlay {model} {version} RUO" doc:"At most 64 characters."`
 	KeyNumber          int    `mapstructure:"key_number" default:"9005" doc:"Of the note that points at the key slices."`
 	KeyDescription     string `mapstructure:"key_description" default:"AI ICH KEY {model} {version} RUO" doc:"At most 64 characters."`
+	CavityNumber       int    `mapstructure:"cavity_number" default:"9007" doc:"Of the segmentation of the intracranial cavity."`
+	CavityDescription  string `mapstructure:"cavity_description" default:"AI ICH CAVITY {model} {version} RUO" doc:"At most 64 characters."`
 	NoteNumber         int    `mapstructure:"rejection_number" default:"9006" doc:"Of the note that names objects which a newer result replaced."`
 	NoteDescription    string `mapstructure:"rejection_description" default:"AI ICH REJECTION {model} {version} RUO" doc:"At most 64 characters."`
 }
@@ -71,6 +73,7 @@ func (r *Reporting) validate() error {
 		{"seg", r.Series.SEGDescription, r.Series.SEGNumber}, {"sc", r.Series.SCDescription, r.Series.SCNumber},
 		{"sr", r.Series.SRDescription, r.Series.SRNumber}, {"overlay", r.Series.OverlayDescription, r.Series.OverlayNumber},
 		{"key", r.Series.KeyDescription, r.Series.KeyNumber}, {"rejection", r.Series.NoteDescription, r.Series.NoteNumber},
+		{"cavity", r.Series.CavityDescription, r.Series.CavityNumber},
 	} {
 		key := "reporting.series." + s.key
 		if s.number < 1 || s.number > 99999999 {

@@ -69,7 +69,7 @@ func TestWriteForms(t *testing.T) {
 	objects := write(t, small(bleeds()), golden())
 	names := map[reporting.Form]string{}
 	for _, form := range []reporting.Form{reporting.Binary, reporting.LabelMap} {
-		var seg string
+		var seg, cavity string
 		uids := map[string]bool{}
 		for _, o := range objects {
 			if !o.For(form) || o.Kind == reporting.SC {
@@ -77,17 +77,22 @@ func TestWriteForms(t *testing.T) {
 			}
 			names[form] += o.Name + " "
 			uids[o.SeriesInstanceUID] = true
-			if o.Kind == reporting.SEG {
+			switch {
+			case strings.HasPrefix(o.Name, "seg-cavity"):
+				cavity = o.SOPInstanceUID
+			case o.Kind == reporting.SEG:
 				seg = o.SOPInstanceUID
-			} else if !bytes.Contains(o.Bytes, []byte(seg)) || seg == "" {
+			case !bytes.Contains(o.Bytes, []byte(seg)) || seg == "":
 				t.Errorf("%s does not refer to the segmentation it comes with", o.Name)
+			case o.Kind == reporting.SR && (!bytes.Contains(o.Bytes, []byte(cavity)) || cavity == ""):
+				t.Errorf("%s does not refer to the cavity it comes with", o.Name)
 			}
 		}
-		if len(uids) != 3 {
+		if len(uids) != 4 {
 			t.Errorf("%s: %d series", form, len(uids))
 		}
 	}
-	if names[reporting.Binary] != "seg.dcm sr.dcm ko.dcm " || names[reporting.LabelMap] != "seg-labelmap.dcm sr-labelmap.dcm ko-labelmap.dcm " {
+	if names[reporting.Binary] != "seg.dcm seg-cavity.dcm sr.dcm ko.dcm " || names[reporting.LabelMap] != "seg-labelmap.dcm seg-cavity-labelmap.dcm sr-labelmap.dcm ko-labelmap.dcm " {
 		t.Errorf("%q", names)
 	}
 	for _, o := range write(t, small(nil), func() reporting.Options { o := options(); o.LabelMap = true; return o }()) {
@@ -118,7 +123,7 @@ func TestTrackingLasts(t *testing.T) {
 		}
 		out := map[string]string{}
 		for _, o := range write(t, r, golden()) {
-			if o.Name == "seg.dcm" {
+			if o.Name == "seg.dcm" || o.Name == "seg-cavity.dcm" {
 				for _, s := range read(t, o).Sequence(dcm.SegmentSequence) {
 					out[s.String(dcm.TrackingID)] = s.String(dcm.TrackingUID)
 				}

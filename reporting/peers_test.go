@@ -142,7 +142,7 @@ func TestPeers(t *testing.T) {
 			}
 			for _, path := range paths {
 				name := filepath.Base(path)
-				if name == "seg-labelmap.dcm" || name == "seg-deflated.dcm" { // neither of which it reads
+				if name == "seg-labelmap.dcm" || name == "seg-cavity-labelmap.dcm" || name == "seg-deflated.dcm" { // neither of which it reads
 					continue
 				}
 				out, _ := exec.Command(tool, path).CombinedOutput() // it exits with 1 for a warning as well

@@ -5,6 +5,8 @@
 //	analyzed, no hemorrhage        SC  SR
 //	refused                            SR, saying why
 //
+// With Options.CavitySegment whatever is analyzed has a second SEG, of the intracranial cavity.
+//
 // A label map (Options.LabelMap) is a second SEG, with a second SR that refers to it: a destination gets the one pair or
 // the other, as Object.Form says.
 //
@@ -56,7 +58,7 @@ type Options struct {
 
 	Looks         iod.Looks       // labels, codes and colours of the segments, where they are not the default
 	Names         iod.SeriesNames // numbers and descriptions of our series, where they are not the default
-	CavitySegment bool            // the segmentation has the intracranial cavity, too, and so is there without hemorrhage
+	CavitySegment bool            // the intracranial cavity has a segmentation of its own, hemorrhage or not
 	LabelMap      bool            // SEG and SR are written once more, with a label map
 	NoOverlay     bool            // the overlay series is left out
 	NoKeyObjects  bool            // the note of the key slices is left out
@@ -107,11 +109,14 @@ func Write(ctx context.Context, r Report, o Options) ([]Object, error) {
 	}
 	w := &writer{ctx: ctx}
 	form := Any
-	if c.Segmented() && o.LabelMap {
+	if o.LabelMap && (c.Segmented() || c.CavitySegmented()) {
 		form = Binary
 	}
 	if c.Segmented() {
 		w.add(SEG, form, "seg.dcm", seg.DataSet(c))
+	}
+	if c.CavitySegmented() {
+		w.add(SEG, form, "seg-cavity.dcm", seg.Cavity(c))
 	}
 	if c.Finding.Status == finding.Analyzed {
 		pages, err := sc.Pages(ctx, c)
@@ -131,6 +136,9 @@ func Write(ctx context.Context, r Report, o Options) ([]Object, error) {
 		c := c.AsLabelMap()
 		if c.Segmented() {
 			w.add(SEG, LabelMap, "seg-labelmap.dcm", seg.DataSet(c))
+		}
+		if c.CavitySegmented() {
+			w.add(SEG, LabelMap, "seg-cavity-labelmap.dcm", seg.Cavity(c))
 		}
 		w.add(SR, LabelMap, "sr-labelmap.dcm", sr.DataSet(c))
 		if keys {

@@ -101,7 +101,7 @@ func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*p
 // writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
 // that stayed would look like one of this study.
 func writeResults(ctx context.Context, out string, result *pipeline.Result, objects []reporting.Object, o reporting.Options) error {
-	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
+	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "seg-cavity.dcm", "seg-cavity-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
 		if err := removeFiles(out, name); err != nil {
 			return err
 		}

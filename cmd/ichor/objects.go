@@ -25,6 +25,7 @@ func reportingOptions(c config.Config) reporting.Options {
 			"SR":      {Number: s.SRNumber, Description: s.SRDescription},
 			"overlay": {Number: s.OverlayNumber, Description: s.OverlayDescription},
 			"KEY":     {Number: s.KeyNumber, Description: s.KeyDescription}, "REJECTION": {Number: s.NoteNumber, Description: s.NoteDescription},
+			"CAVITY": {Number: s.CavityNumber, Description: s.CavityDescription},
 		},
 	}
 	for i := range c.Reporting.Segments {

@@ -42,7 +42,7 @@ type Case struct {
 	Names    SeriesNames // of our series, where they are not the default
 	LabelMap bool        // the segmentation is a label map, and the report refers to that one
 
-	CavitySegment bool // the segmentation has the cavity, too, unless it is a label map, in which segments cannot overlap
+	CavitySegment bool // the cavity has a segmentation of its own
 
 	study  string
 	series []string // what UIDs are derived from that stay when images are added
@@ -161,19 +161,16 @@ func (c *Case) Tracking(what string) (id, uid string) {
 // Segments lists the subtypes that have voxels, in value order: segment n of the SEG is element n-1.
 func (c *Case) Segments() []finding.Subtype { return c.segments }
 
-// CavityNumber is the number of the segment of the intracranial cavity, behind those of the subtypes, where there is one.
-func (c *Case) CavityNumber() (number int, ok bool) {
-	return len(c.segments) + 1, c.CavitySegment && !c.LabelMap && c.Finding.CavityML > 0 && c.Cavity != nil
+// CavitySegmented reports whether there is a segmentation of the intracranial cavity.
+func (c *Case) CavitySegmented() bool {
+	return c.CavitySegment && c.Cavity != nil && slices.ContainsFunc(c.Cavity.Voxels, func(v uint8) bool { return v != 0 })
 }
 
 // IntracranialCavity is what is tracked beside the subtypes.
 const IntracranialCavity = "intracranial cavity"
 
-// Segmented reports whether there is a segmentation at all.
-func (c *Case) Segmented() bool {
-	_, cavity := c.CavityNumber()
-	return cavity || len(c.segments) > 0
-}
+// Segmented reports whether there is a segmentation of hemorrhage.
+func (c *Case) Segmented() bool { return len(c.segments) > 0 }
 
 // OnSlice reports whether a subtype has voxels on slice k.
 func (c *Case) OnSlice(s finding.Subtype, k int) bool { return c.present[k][s] }

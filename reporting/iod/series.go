@@ -14,7 +14,7 @@ type SeriesName struct {
 	Description string // at most 64 characters
 }
 
-// SeriesNames is the table of a site, by the word of the object: SEG, SC, SR, overlay, KEY, REJECTION. Whatever it leaves out is that of
+// SeriesNames is the table of a site, by the word of the object: SEG, SC, SR, overlay, KEY, REJECTION, CAVITY. Whatever it leaves out is that of
 // DefaultSeriesName.
 type SeriesNames map[string]SeriesName
 
@@ -34,6 +34,8 @@ func DefaultSeriesName(word string) SeriesName {
 		n.Number = 9005
 	case "REJECTION":
 		n.Number = 9006
+	case "CAVITY":
+		n.Number = 9007
 	}
 	return n
 }

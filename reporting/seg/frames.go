@@ -21,8 +21,8 @@ type segment struct {
 	on          []bool // by slice: has voxels there
 }
 
-// segmentsOf lists the segments of c: the subtypes, then the cavity.
-func segmentsOf(c *iod.Case) []segment {
+// subtypes lists the segments of hemorrhage.
+func subtypes(c *iod.Case) []segment {
 	var out []segment
 	for i, s := range c.Segments() {
 		g := segment{number: i + 1, look: c.Look(s), category: iod.MorphologicallyAbnormalStructure,
@@ -33,16 +33,18 @@ func segmentsOf(c *iod.Case) []segment {
 		}
 		out = append(out, g)
 	}
-	if number, ok := c.CavityNumber(); ok {
-		g := segment{number: number, look: c.CavityLook(), category: iod.AnatomicalStructure,
-			description: "Intracranial cavity, found by a neural network. " + finding.Disclaimer, mask: c.Cavity}
-		g.id, g.uid = c.Tracking(iod.IntracranialCavity)
-		for k := range c.Volume.Slices() {
-			g.on = append(g.on, slices.ContainsFunc(c.Cavity.Slice(k), func(v uint8) bool { return v != 0 }))
-		}
-		out = append(out, g)
-	}
 	return out
+}
+
+// cavity is the one segment of the intracranial cavity.
+func cavity(c *iod.Case) []segment {
+	g := segment{number: 1, look: c.CavityLook(), category: iod.AnatomicalStructure,
+		description: "Intracranial cavity, found by a neural network. " + finding.Disclaimer, mask: c.Cavity}
+	g.id, g.uid = c.Tracking(iod.IntracranialCavity)
+	for k := range c.Volume.Slices() {
+		g.on = append(g.on, slices.ContainsFunc(c.Cavity.Slice(k), func(v uint8) bool { return v != 0 }))
+	}
+	return []segment{g}
 }
 
 // frame is the voxels of one segment on one slice; those of all segments in a label map, whose segment is nil.

@@ -25,15 +25,21 @@ func pack(b []byte, first int, voxels []uint8, value uint8) {
 	}
 }
 
-// numbers are the frames of a label map: a byte a pixel, the number of its segment or 0.
+// numbers are the frames of a label map: a byte a pixel, the number of its segment or 0. All segments are of one mask.
 func numbers(c *iod.Case, segments []segment, frames []frame) []byte {
-	var number [256]uint8 // by label value
+	var number [256]uint8 // by voxel value
 	for _, s := range segments {
+		if s.value == 0 { // anything but 0
+			for v := range number[1:] {
+				number[v+1] = uint8(s.number)
+			}
+			continue
+		}
 		number[s.value] = uint8(s.number)
 	}
 	b := make([]byte, 0, len(frames)*c.Volume.Rows*c.Volume.Columns)
 	for _, f := range frames {
-		for _, label := range c.Labels.Slice(f.slice) {
+		for _, label := range segments[0].mask.Slice(f.slice) {
 			b = append(b, number[label])
 		}
 	}

@@ -1,8 +1,9 @@
-// Package seg writes the Segmentation object (PS3.3 §A.51): BINARY, one segment for each subtype that has voxels and where
-// asked for one for the intracranial cavity, one frame for each source slice on which a segment has any; or the same as a
-// label map (PS3.3 §A.51, Label Map Segmentation), one frame for each slice with hemorrhage. A frame lies exactly on its
-// source slice: same rows, columns, position, orientation and frame of reference, and it names the image it was made from,
-// since viewers place it by that.
+// Package seg writes the Segmentation objects (PS3.3 §A.51), BINARY or as a label map: one of the hemorrhage, with a segment
+// for each subtype that has voxels, and where asked for one of the intracranial cavity. The two are objects of their own since
+// no segments of one object may overlap: cornerstone3D 5.14, on which many viewers are built, loses slices of segments where
+// any do. BINARY has a frame for each source slice on which a segment has voxels, a label map one for each on which any has. A
+// frame lies exactly on its source slice: same rows, columns, position, orientation and frame of reference, and it names the
+// image it was made from, since viewers place it by that.
 package seg
 
 import (
@@ -10,11 +11,17 @@ import (
 	"ichor/scp/dcm"
 )
 
-// word names the object in derived UIDs and in the series description.
-const word = "SEG"
+// Words name the objects in derived UIDs and in the series description.
+const (
+	word       = "SEG"
+	cavityWord = "CAVITY"
+)
 
-// Reference points at the object that DataSet makes for c.
-func Reference(c *iod.Case) iod.SeriesReferences {
+// Reference points at the object that DataSet makes for c, CavityReference at that of Cavity.
+func Reference(c *iod.Case) iod.SeriesReferences       { return reference(c, word) }
+func CavityReference(c *iod.Case) iod.SeriesReferences { return reference(c, cavityWord) }
+
+func reference(c *iod.Case, word string) iod.SeriesReferences {
 	return iod.SeriesReferences{SeriesInstanceUID: c.SeriesUID(word),
 		Instances: []iod.Reference{{SOPClassUID: class(c), SOPInstanceUID: c.InstanceUID(word, 1)}}}
 }
@@ -26,10 +33,19 @@ func class(c *iod.Case) string {
 	return dcm.SegmentationStorage
 }
 
-// DataSet makes the object. The case must have segments: an empty SEG is not valid, PS3.3 §C.8.20.2 asks for a frame.
+// DataSet makes the object of the hemorrhage. The case must have segments: an empty SEG is not valid, PS3.3 §C.8.20.2 asks
+// for a frame.
 func DataSet(c *iod.Case) *dcm.DataSet {
+	return dataSet(c, word, "ICH", "Intracranial hemorrhage by subtype. Research use only.", subtypes(c))
+}
+
+// Cavity makes the object of the intracranial cavity, of which there must be a voxel.
+func Cavity(c *iod.Case) *dcm.DataSet {
+	return dataSet(c, cavityWord, "CAVITY", "Intracranial cavity. Research use only.", cavity(c))
+}
+
+func dataSet(c *iod.Case, word, label, description string, parts []segment) *dcm.DataSet {
 	d := &dcm.DataSet{}
-	parts := segmentsOf(c)
 	frames := framesOf(c, parts)
 	c.Patient(d)
 	c.Study(d)
@@ -39,8 +55,10 @@ func DataSet(c *iod.Case) *dcm.DataSet {
 	c.SOPCommon(d, class(c), word, 1)
 	c.CommonInstanceReference(d)
 	image(d, c, frames)
+	d.SetStrings(dcm.ContentLabel, "CS", label)
+	d.SetStrings(dcm.ContentDescription, "LO", description)
 	segments(d, c, parts)
-	dimensions(d, c)
+	dimensions(d, c, word)
 	functionalGroups(d, c, frames)
 	if c.LabelMap {
 		d.SetBytes(dcm.PixelData, "OB", numbers(c, parts, frames))
@@ -52,13 +70,10 @@ func DataSet(c *iod.Case) *dcm.DataSet {
 
 // image fills the Image Pixel and Segmentation Image modules (PS3.3 §C.7.6.3, §C.8.20.2).
 func image(d *dcm.DataSet, c *iod.Case, frames []frame) {
-	depth, kind, overlap := int64(1), "BINARY", "NO"
+	depth, kind := int64(1), "BINARY"
 	if c.LabelMap {
 		depth, kind = 8, "LABELMAP"
 		d.SetInts(dcm.PixelPaddingValue, "US", 0) // the background, which is no segment
-	}
-	if _, ok := c.CavityNumber(); ok && len(c.Segments()) > 0 {
-		overlap = "YES" // hemorrhage lies in the cavity
 	}
 	d.SetStrings(dcm.ImageType, "CS", "DERIVED", "PRIMARY")
 	d.SetInts(dcm.SamplesPerPixel, "US", 1)
@@ -72,9 +87,7 @@ func image(d *dcm.DataSet, c *iod.Case, frames []frame) {
 	d.SetInts(dcm.PixelRepresentation, "US", 0)
 	c.Lossy(d)
 	d.SetStrings(dcm.SegmentationType, "CS", kind)
-	d.SetStrings(dcm.SegmentsOverlap, "CS", overlap)
-	d.SetStrings(dcm.ContentLabel, "CS", "ICH")
-	d.SetStrings(dcm.ContentDescription, "LO", "Intracranial hemorrhage by subtype. Research use only.")
+	d.SetStrings(dcm.SegmentsOverlap, "CS", "NO")
 	d.SetStrings(dcm.ContentCreatorName, "PN", "ichor^automatic")
 }
 
@@ -105,7 +118,7 @@ func segments(d *dcm.DataSet, c *iod.Case, parts []segment) {
 
 // dimensions fills the Multi-frame Dimension module: frames are indexed by segment and by position, those of a label map
 // by position (PS3.3 §C.7.6.17).
-func dimensions(d *dcm.DataSet, c *iod.Case) {
+func dimensions(d *dcm.DataSet, c *iod.Case, word string) {
 	uid := c.UID(word, "dimensions")
 	organization := &dcm.DataSet{}
 	organization.SetStrings(dcm.DimensionOrganizationUID, "UI", uid)

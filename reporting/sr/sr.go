@@ -53,6 +53,9 @@ func document(d *dcm.DataSet, c *iod.Case) {
 	if c.Segmented() {
 		evidence = append(evidence, seg.Reference(c))
 	}
+	if c.CavitySegmented() {
+		evidence = append(evidence, seg.CavityReference(c))
+	}
 	if len(c.Predecessors) > 0 {
 		d.SetSequence(dcm.PredecessorDocumentsSequence, c.Evidence(c.Predecessors...))
 	}
@@ -114,14 +117,14 @@ func measurements(c *iod.Case) []*dcm.DataSet {
 	for i, s := range c.Segments() {
 		look := c.Look(s)
 		out = append(out, roi(c, region{s.String(), look.Type, look.Region, look.Label + " (" + s.String() + ")",
-			c.Finding.Volumes.Of(s)}, i+1))
+			c.Finding.Volumes.Of(s)}, seg.Reference(c), i+1))
 	}
 	out = append(out, whole(c, region{"all hemorrhage", iod.IntracranialHemorrhage, iod.Brain, "", c.Finding.Volumes.Total}))
 	if c.Cavity != nil {
 		look := c.CavityLook()
 		cavity := region{iod.IntracranialCavity, look.Type, look.Region, "", c.Finding.CavityML}
-		if number, ok := c.CavityNumber(); ok {
-			out = append(out, roi(c, cavity, number))
+		if c.CavitySegmented() {
+			out = append(out, roi(c, cavity, seg.CavityReference(c), 1))
 		} else {
 			out = append(out, whole(c, cavity))
 		}
@@ -137,9 +140,9 @@ type region struct {
 	volumeML    float64
 }
 
-// roi is the measurement group of a segment: its number in the SEG and its volume (TID 1411).
-func roi(c *iod.Case, r region, number int) *dcm.DataSet {
-	segment := seg.Reference(c).Instances[0].Item()
+// roi is the measurement group of a segment: its number in a SEG and its volume (TID 1411).
+func roi(c *iod.Case, r region, in iod.SeriesReferences, number int) *dcm.DataSet {
+	segment := in.Instances[0].Item()
 	segment.SetInts(dcm.ReferencedSegmentNumber, "US", int64(number))
 	return group(c, r, "1411",
 		imageItem(iod.ReferencedSegment, segment),

@@ -14,13 +14,42 @@ def check_seg(folder, truth, labels):
     path = folder / "seg.dcm"
     present = [i for i in range(1, 6) if (labels == i).any()]
     wanted = [labels == i for i in present]
-    if truth["cavity"]:
-        wanted.append(np.fromfile(folder / "cavity.raw", np.uint8).reshape(labels.shape) != 0)
     if not wanted:
         assert not path.exists()
         return None
+    seg = read_binary(path, truth, wanted)
+    for n, value in enumerate(present):
+        name = truth["subtypes"][value - 1]
+        d = seg.get_segment_description(n + 1)
+        assert d.tracking_id == "ichor " + name and d.segmented_property_type.value == "50960005"
+        algorithm = d.SegmentationAlgorithmIdentificationSequence[0]
+        assert truth["digest"] in algorithm.AlgorithmParameters and "precision=float32" in algorithm.AlgorithmParameters
+        where = centroid(seg, n + 1)
+        assert np.linalg.norm(where - truth["centres"][name]) < 8, f"{name} at {where}, not {truth['centres'][name]}"
+    deflated = pydicom.dcmread(folder / "seg-deflated.dcm")
+    assert deflated.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99" and (deflated.pixel_array == seg.pixel_array).all()
+    return seg
+
+
+def check_cavity(folder, truth, shape):
+    """The cavity is a segmentation of its own, since viewers lose segments where some overlap."""
+    path = folder / "seg-cavity.dcm"
+    assert path.exists() == bool(truth["cavity"])
+    if not path.exists():
+        return None
+    cavity = np.fromfile(folder / "cavity.raw", np.uint8).reshape(shape) != 0
+    seg = read_binary(path, truth, [cavity])
+    d = seg.get_segment_description(1)
+    assert d.segmented_property_type.value == "1101003" and d.tracking_id == "ichor intracranial cavity"
+    assert seg.SeriesNumber == 9007
+    return seg
+
+
+def read_binary(path, truth, wanted):
+    """A binary segmentation whose segments have exactly the voxels that are wanted, and do not overlap."""
     seg = hd.seg.segread(path)
     assert seg.SegmentationType == "BINARY" and seg.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert seg.SegmentsOverlap == "NO" and sum(m.astype(int) for m in wanted).max() == 1
     check_source(seg, truth)
     assert list(seg.segment_numbers) == list(range(1, len(wanted) + 1))
     frames = [(g.SegmentIdentificationSequence[0].ReferencedSegmentNumber, tuple(g.PlanePositionSequence[0].ImagePositionPatient))
@@ -35,42 +64,38 @@ def check_seg(folder, truth, labels):
         assert n != len(frames) * size and n == (len(frames) * size + 7) // 8
         assert size % 8 == 0 or n != len(frames) * ((size + 7) // 8)
     masks = seg.get_pixels_by_source_instance(truth["sources"], assert_missing_frames_are_empty=True)
-    assert masks.shape == labels.shape + (len(wanted),), masks.shape
+    assert masks.shape == wanted[0].shape + (len(wanted),), masks.shape
     for n, mask in enumerate(wanted):
         assert (masks[..., n] == mask).all(), f"segment {n + 1} differs"
-    for n, value in enumerate(present):
-        name = truth["subtypes"][value - 1]
-        d = seg.get_segment_description(n + 1)
-        assert d.tracking_id == "ichor " + name and d.segmented_property_type.value == "50960005"
-        algorithm = d.SegmentationAlgorithmIdentificationSequence[0]
-        assert truth["digest"] in algorithm.AlgorithmParameters and "precision=float32" in algorithm.AlgorithmParameters
-        where = centroid(seg, n + 1)
-        assert np.linalg.norm(where - truth["centres"][name]) < 8, f"{name} at {where}, not {truth['centres'][name]}"
-    if truth["cavity"]:
-        d = seg.get_segment_description(len(wanted))
-        assert d.segmented_property_type.value == "1101003" and d.tracking_id == "ichor intracranial cavity"
-    deflated = pydicom.dcmread(folder / "seg-deflated.dcm")
-    assert deflated.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99" and (deflated.pixel_array == seg.pixel_array).all()
-    check_label_map(folder, truth, labels, present)
     return seg
 
 
-def check_label_map(folder, truth, labels, present):
-    """The same as a label map: each voxel has the number of its segment, and no item describes the background."""
-    path = folder / "seg-labelmap.dcm"
-    assert path.exists() == bool(truth["labelmap"] and present)
-    if not path.exists():
-        return
-    seg = hd.seg.segread(path)
-    assert seg.SegmentationType == "LABELMAP" and seg.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.7"
-    check_source(seg, truth)
-    assert [s.SegmentNumber for s in seg.SegmentSequence] == list(range(1, len(present) + 1)) and seg.PixelPaddingValue == 0
-    masks = seg.get_pixels_by_source_instance(truth["sources"], combine_segments=True, assert_missing_frames_are_empty=True)
+def check_label_maps(folder, truth, labels):
+    """The same as label maps, and the report that refers to those."""
+    present = [i for i in range(1, 6) if (labels == i).any()]
     numbers = np.zeros_like(labels)
     for n, value in enumerate(present):
         numbers[labels == value] = n + 1
+    seg = check_label_map(folder / "seg-labelmap.dcm", truth, numbers if truth["labelmap"] else None)
+    cavity = (np.fromfile(folder / "cavity.raw", np.uint8).reshape(labels.shape) != 0).astype(np.uint8)
+    other = check_label_map(folder / "seg-cavity-labelmap.dcm", truth, cavity if truth["labelmap"] and truth["cavity"] else None)
+    if seg or other:
+        check_sr(folder, "sr-labelmap.dcm", truth, [s for s in (seg, other) if s])
+
+
+def check_label_map(path, truth, numbers):
+    """A label map: each voxel has the number of its segment, and no item describes the background."""
+    wanted = numbers is not None and numbers.any()
+    assert path.exists() == wanted
+    if not wanted:
+        return None
+    seg = hd.seg.segread(path)
+    assert seg.SegmentationType == "LABELMAP" and seg.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.7"
+    check_source(seg, truth)
+    assert [s.SegmentNumber for s in seg.SegmentSequence] == list(range(1, numbers.max() + 1)) and seg.PixelPaddingValue == 0
+    masks = seg.get_pixels_by_source_instance(truth["sources"], combine_segments=True, assert_missing_frames_are_empty=True)
     assert (masks == numbers).all(), "the label map differs"
-    check_sr(folder, "sr-labelmap.dcm", truth, seg)
+    return seg
 
 
 def check_source(seg, truth):
@@ -95,7 +120,7 @@ def centroid(seg, number):
     return np.concatenate(points).mean(axis=0)
 
 
-def check_sr(folder, name, truth, seg):
+def check_sr(folder, name, truth, segs):
     sr = hd.sr.srread(folder / name)
     assert sr.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34" and sr.VerificationFlag == "UNVERIFIED"
     words = [e.value for e in sr.iterall() if e.keyword == "TextValue"]
@@ -105,11 +130,11 @@ def check_sr(folder, name, truth, seg):
         return
     evidence = {r.ReferencedSOPInstanceUID for s in sr.CurrentRequestedProcedureEvidenceSequence
                 for e in s.ReferencedSeriesSequence for r in e.ReferencedSOPSequence}
-    assert evidence == set(truth["sources"]) | ({seg.SOPInstanceUID} if seg else set())
+    assert evidence == set(truth["sources"]) | {seg.SOPInstanceUID for seg in segs}
     groups = sr.content.get_volumetric_roi_measurement_groups()
-    assert len(groups) == (len(seg.SegmentSequence) if seg else 0)
-    for n, group in enumerate(groups):
-        item = seg.SegmentSequence[n]
+    items = [(seg, item) for seg in segs for item in seg.SegmentSequence]
+    assert len(groups) == len(items)
+    for (seg, item), group in zip(items, groups):
         name = item.TrackingID.removeprefix("ichor ")
         assert group.tracking_uid == item.TrackingUID and group.tracking_identifier == item.TrackingID
         reference = group.referenced_segment
@@ -191,14 +216,16 @@ def check_ko(folder, truth, seg):
 
 def check(folder):
     truth = json.loads((folder / "truth.json").read_text())
-    seg = None
+    seg, cavity = None, None
     if truth["status"] != "refused":
         labels = np.fromfile(folder / "labels.raw", np.uint8).reshape(-1, truth["rows"], truth["columns"])
         seg = check_seg(folder, truth, labels)
+        cavity = check_cavity(folder, truth, labels.shape)
+        check_label_maps(folder, truth, labels)
         check_sc(folder, truth)
         if seg:
             check_overlay(folder, truth, seg)
-    check_sr(folder, "sr.dcm", truth, seg)
+    check_sr(folder, "sr.dcm", truth, [s for s in (seg, cavity) if s])
     check_ko(folder, truth, seg)
 
 

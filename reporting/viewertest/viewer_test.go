@@ -74,6 +74,7 @@ func TestViewer(t *testing.T) {
 		{"frames that are not whole bytes", reporting.Binary, phantom.Shape{Rows: 511, Columns: 511, PixelSpacingMM: 0.45}},
 		{"feet first", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{-1, 0, 0, 0, 1, 0}}},
 		{"tilted", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{1, 0, 0, 0, math.Cos(0.3), math.Sin(0.3)}}},
+		{"cavity", withCavity, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9}},
 		{"label map", reporting.LabelMap, phantom.Shape{Rows: 255, Columns: 255, PixelSpacingMM: 0.9}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,12 +92,30 @@ func TestViewer(t *testing.T) {
 				}
 			}
 			b.run(&loaded, "load", study)
-			if loaded.Slices != r.Volume.Slices() || len(loaded.Segments) != len(finding.Subtypes) {
-				t.Fatalf("%d slices and %d segments were loaded, want %d and %d", loaded.Slices, len(loaded.Segments), r.Volume.Slices(), len(finding.Subtypes))
+			want := len(finding.Subtypes)
+			if c.form == withCavity {
+				want++
 			}
-			for i, s := range finding.Subtypes {
-				got, want := loaded.Segments[i], iod.DefaultLook(s.String()).Color
-				if got.Voxels != count(r.Labels, s) || !strings.Contains(got.Label, s.Name()) {
+			if loaded.Slices != r.Volume.Slices() || len(loaded.Segments) != want {
+				t.Fatalf("%d slices and %d segments were loaded, want %d and %d", loaded.Slices, len(loaded.Segments), r.Volume.Slices(), want)
+			}
+			segment := func(label string) (n int) { // each series comes when it likes
+				for i, s := range loaded.Segments {
+					if s.Label == label {
+						return i
+					}
+				}
+				t.Fatalf("no segment %q among %+v", label, loaded.Segments)
+				return 0
+			}
+			if c.form == withCavity {
+				if got, want := loaded.Segments[segment("Intracranial cavity")].Voxels, count(r.Cavity, 1); got != want {
+					t.Errorf("the cavity has %d voxels, not %d", got, want)
+				}
+			}
+			for _, s := range finding.Subtypes {
+				got, want := loaded.Segments[segment(s.Name())], iod.DefaultLook(s.String()).Color
+				if got.Voxels != count(r.Labels, s) {
 					t.Errorf("segment %q has %d voxels; %s has %d", got.Label, got.Voxels, s, count(r.Labels, s))
 				}
 				for c, v := range []uint8{want.R, want.G, want.B} {
@@ -112,6 +131,9 @@ func TestViewer(t *testing.T) {
 	}
 	b.t = t
 }
+
+// withCavity is the binary form, and the cavity in a segmentation of its own, which lies under the other.
+const withCavity reporting.Form = "cavity"
 
 // checkText looks for the volumes and the disclaimer in what the viewer shows of the SR.
 func checkText(t *testing.T, text string, v *finding.Volumes) {
@@ -161,7 +183,7 @@ func report(t *testing.T, s *phantom.Study, archive string, form reporting.Form)
 		Bundle: finding.Bundle{Name: "truth", Version: "1", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
 		Series: &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: v.Slices(), SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}}}}}
 	r.Labels, r.Cavity = s.Truth()
-	objects, err := reporting.Write(t.Context(), r.Report, reporting.Options{Version: "test", LabelMap: form == reporting.LabelMap})
+	objects, err := reporting.Write(t.Context(), r.Report, reporting.Options{Version: "test", LabelMap: form == reporting.LabelMap, CavitySegment: form == withCavity})
 	if err != nil {
 		t.Fatal(err)
 	}
