@@ -2,6 +2,7 @@ package sc
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"image/color"
 	"slices"
@@ -157,6 +158,12 @@ func TestHeight(t *testing.T) {
 	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 0.966, -0.259}, 61, 64, 3, nil)
 	if got := sliceName(c, 1); got != "2 of 3, z 5.0 mm" {
 		t.Errorf("slice %s; its corner is at %.1f mm", got, c.Volume.Origins[1][2])
+	}
+}
+
+func TestRounded(t *testing.T) {
+	if got := fmt.Sprintf("%.0f %.1f %.1f", rounded(-0.4, 1), rounded(-0.04, 10), rounded(-0.06, 10)); got != "0 0.0 -0.1" {
+		t.Errorf("rounded to %s", got)
 	}
 }
 

@@ -157,7 +157,7 @@ func markers(p *canvas, v *view, r image.Rectangle, s style) {
 
 // caption says below a slice which one it is and what is on it; sized so that all five subtypes fit beside it.
 func caption(p *canvas, c *iod.Case, r image.Rectangle, k int) {
-	p.left(r.Min.X, r.Max.Y+19, style{14, false}, quietColor(), fmt.Sprintf("%d of %d, z %.0f mm", k+1, c.Volume.Slices(), height(c, k)))
+	p.left(r.Min.X, r.Max.Y+19, style{14, false}, quietColor(), fmt.Sprintf("%d of %d, z %.0f mm", k+1, c.Volume.Slices(), rounded(height(c, k), 1)))
 	x, s := r.Max.X, style{13, true}
 	for _, t := range slices.Backward(finding.Kinds[:]) {
 		if c.OnSlice(t, k) {
@@ -168,13 +168,15 @@ func caption(p *canvas, c *iod.Case, r image.Rectangle, k int) {
 }
 
 func sliceName(c *iod.Case, k int) string {
-	return fmt.Sprintf("%d of %d, z %.1f mm", k+1, c.Volume.Slices(), height(c, k))
+	return fmt.Sprintf("%d of %d, z %.1f mm", k+1, c.Volume.Slices(), rounded(height(c, k), 10))
 }
 
 // height is that of the middle of slice k; the corner of a tilted one lies centimetres higher or lower.
 func height(c *iod.Case, k int) float64 {
-	z := c.Volume.Point(k, float64(c.Volume.Rows-1)/2, float64(c.Volume.Columns-1)/2)[2]
-	return math.Round(10*z)/10 + 0 // no "-0"
+	return c.Volume.Point(k, float64(c.Volume.Rows-1)/2, float64(c.Volume.Columns-1)/2)[2]
 }
+
+// rounded to a part of a millimetre has no "-0".
+func rounded(mm, parts float64) float64 { return math.Round(parts*mm)/parts + 0 }
 
 func shortDigest(d string) string { return d[:min(len(d), 16)] }
