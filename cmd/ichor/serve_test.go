@@ -231,6 +231,7 @@ func TestWeb(t *testing.T) {
 		{"/healthz", "", 200}, {"/readyz", "", 200},
 		{"/api/v1/cases", "", 401}, {"/api/v1/cases", "wrong", 401}, {"/api/v1/cases", "secret", 200},
 		{"/api/v1/cases/" + string(id), "secret", 200}, {"/api/v1/cases/0000000000000000", "secret", 404}, {"/nothing", "secret", 404},
+		{"/", "", 401}, {"/", "secret", 200}, {"/cases/" + string(id), "secret", 200}, // the dashboard
 	} {
 		if code, _ := ask(c.path, c.token); code != c.want {
 			t.Errorf("%s with token %q: %d, want %d", c.path, c.token, code, c.want)
