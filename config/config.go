@@ -46,6 +46,7 @@ type DICOM struct {
 	MaxPerPeer      int           `mapstructure:"max_per_peer" default:"16" doc:"The same for each peer, so that one cannot take the places of all."`
 	MaxObjectMiB    int           `mapstructure:"max_object_mib" default:"4096" doc:"Larger objects are refused."`
 	ReserveMiB      int           `mapstructure:"reserve_mib" default:"1024" doc:"Objects are refused (A700H) when less disk space than this is left."`
+	PreparedMiB     int           `mapstructure:"prepared_mib" default:"512" doc:"Disk space that is written ahead while nothing is received, in files of 64 MiB: objects are on disk sooner by it. Given up where the disk is short. 0: none."`
 	RequestTimeout  time.Duration `mapstructure:"request_timeout" default:"30s" doc:"A connection must send its association request, and close after a release, within this time (ARTIM)."`
 	IdleTimeout     time.Duration `mapstructure:"idle_timeout" default:"1m" doc:"An association that stays silent this long between two objects is aborted. Until then its studies are not complete."`
 	ReadTimeout     time.Duration `mapstructure:"read_timeout" default:"1m" doc:"Within an object at least 16 KiB must arrive in this time."`

@@ -73,6 +73,7 @@ func (c *Config) validateNumbers() error {
 		{"dicom.max_per_peer", c.DICOM.MaxPerPeer, 1},
 		{"dicom.max_object_mib", c.DICOM.MaxObjectMiB, 1},
 		{"dicom.reserve_mib", c.DICOM.ReserveMiB, 0},
+		{"dicom.prepared_mib", c.DICOM.PreparedMiB, 0},
 		{"retention_gib", c.RetentionGiB, 0},
 		{"analysis.workers", c.Analysis.Workers, 1},
 		{"analysis.threads", c.Analysis.Threads, 0},

@@ -118,8 +118,13 @@ func spoolOptions(c config.Config, log *slog.Logger) spool.Options {
 	if reserve == 0 {
 		reserve = -1 // none: to the spool 0 is its default
 	}
+	prepared := int64(c.DICOM.PreparedMiB) << 20
+	if prepared == 0 {
+		prepared = -1
+	}
 	return spool.Options{
-		Dir: filepath.Join(c.State, "spool"), MaxObjectBytes: int64(c.DICOM.MaxObjectMiB) << 20, ReserveBytes: reserve, Logger: log,
+		Dir: filepath.Join(c.State, "spool"), MaxObjectBytes: int64(c.DICOM.MaxObjectMiB) << 20, ReserveBytes: reserve, SpareBytes: prepared,
+		Logger: log,
 	}
 }
 

@@ -69,6 +69,7 @@ func (n *node) run(ctx context.Context) error {
 	g.Go(func() error { return n.count(ctx) })
 	g.Go(func() error { return n.sweep(ctx) })
 	g.Go(func() error { return n.scrub(ctx) })
+	g.Go(func() error { return n.spool.Prepare(ctx) })
 	g.Go(func() error { return n.watchdog(ctx) })
 	if n.http != nil {
 		g.Go(func() error { return n.serveHTTP(ctx) })

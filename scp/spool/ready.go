@@ -22,6 +22,9 @@ const probePause = time.Second
 // taken. It tries a failed disk again, so that a node recovers without a restart, and logs both changes once.
 func (s *Spool) Ready() error {
 	err := s.room(1)
+	if errors.Is(err, ErrNoSpace) && s.giveUp() {
+		err = s.room(1)
+	}
 	s.mu.Lock()
 	failed, due := s.trouble.err, time.Since(s.trouble.probed) >= probePause
 	retry := err == nil && s.trouble.write && due
@@ -47,7 +50,7 @@ func (s *Spool) Ready() error {
 
 // room compares the free space with the n-th part of the reserve.
 func (s *Spool) room(n int64) error {
-	free, err := s.Free()
+	free, err := s.disk.free(s.opts.Dir)
 	if err != nil {
 		return diskError("free space", err)
 	}

@@ -37,6 +37,9 @@ func (s *Spool) recover(ctx context.Context) error {
 		if strings.HasPrefix(e.Name(), "probe-") { // of a run that was killed
 			os.Remove(filepath.Join(s.dir, e.Name()))
 		}
+		if s.foundSpare(e.Name()) {
+			continue
+		}
 		name, is := strings.CutSuffix(e.Name(), ".seg")
 		n, err := strconv.ParseUint(name, 10, 64)
 		if is && err == nil && e.Name() == segmentName(n) {
@@ -46,7 +49,7 @@ func (s *Spool) recover(ctx context.Context) error {
 	slices.Sort(numbers)
 	start := time.Now()
 	for i, n := range numbers {
-		s.segments[n], s.next = &usage{}, n+1
+		s.segments[n], s.next = &usage{}, max(s.next, n+1)
 		if err := r.segment(ctx, n); err != nil {
 			return fmt.Errorf("segment %s: %w", segmentName(n), err)
 		}
@@ -158,7 +161,8 @@ func (r *recovery) segment(ctx context.Context, n uint64) error {
 }
 
 // walk reads the records of a segment without seal, up to the end of what was committed. The last one is taken for
-// torn where anything about it is wrong: nobody was told that it is stored.
+// torn where anything about it is wrong: nobody was told that it is stored. Where something was written behind it, it
+// was committed before; zeros are what was prepared.
 func (r *recovery) walk(ctx context.Context, f *os.File, n uint64, size int64, nonce [16]byte) (records []found, end int64, err error) {
 	at := int64(segmentHeaderLen)
 	for at < size {
@@ -168,6 +172,9 @@ func (r *recovery) walk(ctx context.Context, f *os.File, n uint64, size int64, n
 		h, err := readHeader(f, at, size, nonce)
 		if err != nil {
 			next := findHeader(f, at+1, size, nonce)
+			if next < 0 && blank(f, at, size) {
+				break
+			}
 			if next < 0 {
 				return records, at, nil
 			}
@@ -233,12 +240,26 @@ func (r *recovery) cut(f *os.File, n uint64, at, size int64) error {
 	if at == size {
 		return nil
 	}
-	r.spool.opts.Logger.Warn("interrupted write dropped", "segment", segmentName(n), "offset", at, "bytes", size-at)
+	if !blank(f, at, size) {
+		r.spool.opts.Logger.Warn("interrupted write dropped", "segment", segmentName(n), "offset", at, "bytes", size-at)
+	}
 	if err := f.Truncate(at); err != nil {
 		return err
 	}
 	r.spool.segments[n].bytes = at
 	return r.spool.disk.sync(f)
+}
+
+// blank reports whether there is nothing but zeros from offset at.
+func blank(f *os.File, at, size int64) bool {
+	buf := make([]byte, min(1<<20, max(size-at, 1)))
+	for ; at < size; at += int64(len(buf)) {
+		n, err := f.ReadAt(buf, at)
+		if len(bytes.TrimLeft(buf[:n], "\x00")) > 0 || err != nil && err != io.EOF {
+			return false
+		}
+	}
+	return true
 }
 
 // writeSeal ends a segment. It is not synced: where it is lost, Open reads the records instead.
@@ -292,7 +313,7 @@ func readNonce(f *os.File, size int64) (nonce [16]byte, err error) {
 	if err != nil && err != io.EOF {
 		return nonce, err
 	}
-	if n < len(b) {
+	if n < len(b) || len(bytes.TrimLeft(b, "\x00")) == 0 { // the first record of a prepared one did not come to its end
 		return nonce, errNoRecords
 	}
 	if sealed(b[:segmentHeaderLen]) && string(b[:16]) == segmentMagic {

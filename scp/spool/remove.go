@@ -89,7 +89,7 @@ func (s *Spool) bury(gone []Object, damage string) (err error) {
 		s.dropAdmin()
 	}
 	if s.admin == nil {
-		if s.admin, err = s.newSegment(); err != nil {
+		if s.admin, err = s.newSegment(false); err != nil {
 			return err
 		}
 	}
@@ -131,6 +131,21 @@ func (s *Spool) dropAdmin() {
 // sweep deletes segments that nothing needs: first those without live objects, then, when their absence is durable,
 // tombstones that point at nothing any more. A segment with damaged records and none removed from it is kept for inspection.
 func (s *Spool) sweep() error {
+	s.mu.Lock()
+	var done []*segment
+	s.resting = slices.DeleteFunc(s.resting, func(g *segment) bool {
+		dead := s.segments[g.number].live == 0 && g.end > segmentHeaderLen
+		if dead {
+			done = append(done, g)
+		}
+		return dead
+	})
+	s.mu.Unlock()
+	for _, g := range done {
+		if err := s.retire(g, false); err != nil {
+			return err
+		}
+	}
 	keep := map[uint64]bool{} // segments with tombstones
 	pointed := map[uint64]bool{}
 	for _, t := range s.tombs {

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"ichor/scp/dcm"
 )
 
-// Session writes the objects of one association into its own segment. It is used by one goroutine.
+// Session writes the objects of one association into a segment that is its own meanwhile. It is used by one goroutine.
 type Session struct {
 	spool  *Spool
 	seg    *segment // nil until the first object, and after a failure
@@ -23,22 +25,90 @@ type Session struct {
 
 // segment is an open segment file.
 type segment struct {
-	number uint64
-	file   *os.File
-	nonce  [16]byte
-	end    int64 // of the last committed record
-	listed bool  // the folder was synced after the file was made
-	index  []Object
+	number   uint64
+	file     *os.File
+	nonce    [16]byte
+	end      int64 // of the last committed record
+	prepared int64 // up to here its blocks are written, beyond end with zeros; 0 where it is appended to
+	listed   bool  // the folder was synced after the file was made
+	index    []Object
 }
 
-// sealObjects is the number of objects at which a new segment is begun: a seal is read as a whole.
-const sealObjects = 4096
+const (
+	// sealObjects is the number of objects at which a new segment is begun: a seal is read as a whole.
+	sealObjects = 4096
+	// shareBytes is how long a segment may be that the next association appends to: a peer that opens one for each
+	// object does not make as many files, and a study that is removed does not wait for many others.
+	shareBytes = 32 << 20
+	// maxResting bounds the files that are kept open for the next associations.
+	maxResting = 8
+)
 
 // Session is the writing side for one association.
 func (s *Spool) Session() *Session { return &Session{spool: s} }
 
-// newSegment makes an empty segment file.
-func (s *Spool) newSegment() (*segment, error) {
+// segment finds a segment for a session: one that rests and has room prepared, a new one from a spare, another that
+// rests, or a new one.
+func (s *Spool) segment() (*segment, error) {
+	s.mu.Lock()
+	best := -1
+	for i, g := range s.resting {
+		if g.end < g.prepared || len(s.spares) == 0 {
+			best = i
+		}
+		if g.end < g.prepared {
+			break
+		}
+	}
+	if best >= 0 {
+		g := s.resting[best]
+		s.resting = slices.Delete(s.resting, best, best+1)
+		s.mu.Unlock()
+		return g, nil
+	}
+	s.mu.Unlock()
+	return s.newSegment(true)
+}
+
+// rest keeps a segment for the next session, and reports whether it does.
+func (s *Spool) rest(g *segment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unused := s.segments[g.number].live == 0
+	if s.closed || s.trouble.err != nil || len(s.resting) >= maxResting || g.end >= min(shareBytes, s.opts.SegmentBytes) || len(g.index) >= sealObjects/2 ||
+		unused && (g.end > segmentHeaderLen || g.prepared == 0) {
+		return false
+	}
+	s.resting = append(s.resting, g)
+	return true
+}
+
+// retire ends a segment: nothing more is appended to it. A failed one is cut back to what was committed.
+func (s *Spool) retire(g *segment, failed bool) error {
+	var err error
+	if failed || g.prepared > g.end {
+		err = g.file.Truncate(g.end) // if this fails, Open will find the record without a good trailer, or zeros
+	}
+	if !failed && err == nil && len(g.index) > 0 {
+		s.writeSeal(g.file, g.nonce, g.end, g.index, nil)
+	}
+	if failed {
+		err = nil
+	}
+	err = errors.Join(err, g.file.Close())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.segments[g.number]
+	u.open = false
+	if u.live == 0 {
+		delete(s.segments, g.number)
+		err = errors.Join(err, os.Remove(s.path(g.number)))
+	}
+	return err
+}
+
+// newSegment makes an empty segment file, from a spare where one is wanted and there.
+func (s *Spool) newSegment(spare bool) (*segment, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -50,10 +120,16 @@ func (s *Spool) newSegment() (*segment, error) {
 	s.mu.Unlock()
 	g := &segment{number: n, end: segmentHeaderLen}
 	rand.Read(g.nonce[:])
-	f, err := os.OpenFile(s.path(n), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	var err error
+	if spare {
+		g.file, g.prepared = s.fromSpare(n)
+	}
+	if g.file == nil {
+		g.file, err = os.OpenFile(s.path(n), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	}
 	if err == nil {
-		if err = s.disk.write(f, encodeSegmentHeader(g.nonce), 0); err != nil {
-			f.Close()
+		if err = s.disk.write(g.file, encodeSegmentHeader(g.nonce), 0); err != nil {
+			g.file.Close()
 			os.Remove(s.path(n))
 		}
 	}
@@ -63,7 +139,6 @@ func (s *Spool) newSegment() (*segment, error) {
 		s.mu.Unlock()
 		return nil, s.failed("new segment", err)
 	}
-	g.file = f
 	return g, nil
 }
 
@@ -98,11 +173,12 @@ func (s *Session) Create(sopClass, sopInstance, transferSyntax, callingAE string
 	if err := s.spool.Ready(); err != nil {
 		return nil, err
 	}
-	if s.seg != nil && (s.seg.end >= s.spool.opts.SegmentBytes || len(s.seg.index) >= sealObjects) {
+	s.spool.used.Store(time.Now().UnixNano())
+	if s.seg != nil && s.spool.full(s.seg) {
 		s.leave(false)
 	}
 	if s.seg == nil {
-		g, err := s.spool.newSegment()
+		g, err := s.spool.segment()
 		if err != nil {
 			return nil, err
 		}
@@ -134,28 +210,24 @@ func printable(ae string) string {
 	return clean[:min(len(clean), 16)]
 }
 
-// leave gives up the segment: nothing more is appended to it. A failed one is cut back to what was committed.
+// full reports whether a new segment is to be begun: where one is prepared, as soon as what is prepared of g is used.
+func (s *Spool) full(g *segment) bool {
+	if g.end >= s.opts.SegmentBytes || len(g.index) >= sealObjects {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return g.end >= max(g.prepared, shareBytes) && len(s.spares) > 0
+}
+
+// leave gives up the segment.
 func (s *Session) leave(failed bool) error {
 	g := s.seg
 	s.seg = nil
-	if g == nil {
+	if g == nil || !failed && s.spool.rest(g) {
 		return nil
 	}
-	if failed {
-		g.file.Truncate(g.end) // if this fails too, Open will find the record without a good trailer
-	} else if len(g.index) > 0 {
-		s.spool.writeSeal(g.file, g.nonce, g.end, g.index, nil)
-	}
-	err := g.file.Close()
-	s.spool.mu.Lock()
-	defer s.spool.mu.Unlock()
-	u := s.spool.segments[g.number]
-	u.open = false
-	if u.live == 0 {
-		delete(s.spool.segments, g.number)
-		err = errors.Join(err, os.Remove(s.spool.path(g.number)))
-	}
-	return err
+	return s.spool.retire(g, failed)
 }
 
 // Close ends the session; an unfinished writer is aborted.

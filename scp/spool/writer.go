@@ -142,6 +142,7 @@ func (w *Writer) identified(ids dcm.Identifiers, err error) {
 }
 
 func (w *Writer) flush() error {
+	w.session.spool.used.Store(time.Now().UnixNano())
 	err := w.session.spool.disk.write(w.session.seg.file, w.buf, w.at+w.flushed)
 	if before := w.flushed / spaceStep; err == nil && (w.flushed+int64(len(w.buf)))/spaceStep > before {
 		err = w.session.spool.room(2) // others write meanwhile: half of the reserve is for those who have begun
@@ -162,8 +163,14 @@ func (s *Session) drop(w *Writer, failed bool) {
 	s.buf = w.buf[:0]
 	w.buf, w.head = nil, nil
 	s.writer = nil
-	if failed || s.seg != nil && w.flushed > 0 && s.seg.file.Truncate(s.seg.end) != nil {
+	switch {
+	case failed:
 		s.leave(true)
+	case s.seg != nil && w.flushed > 0:
+		s.seg.prepared = 0 // so that nothing of it stays behind what comes next
+		if s.seg.file.Truncate(s.seg.end) != nil {
+			s.leave(true)
+		}
 	}
 }
 
@@ -229,6 +236,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	}
 
 	err = w.finish(&obj, sum)
+	s.used.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	if err == nil {
 		s.add(obj)
