@@ -40,41 +40,51 @@ func BenchmarkCommit(b *testing.B) {
 				}
 			})
 		})
-		b.Run(fmt.Sprintf("spool/%d", sessions), func(b *testing.B) {
-			s, err := Open(context.Background(), Options{Dir: b.TempDir(), ReserveBytes: -1})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			b.SetBytes(int64(len(data)))
-			spread(b, sessions, func(_ int, next func() (int, bool)) {
-				sess := s.Session()
-				defer sess.Close()
-				own := bytes.Clone(data)
-				for i, ok := next(); ok; i, ok = next() {
-					id := fmt.Sprintf("1.2.%010d", 1_000_000_000+i)
-					copy(own[bytes.Index(own, []byte("1.2.1")):], id)
-					w, err := sess.Create(dcm.CTImageStorage, id, dcm.ExplicitVRLittleEndian, "CT1")
-					if err != nil {
-						b.Error(err)
-						return
-					}
-					for rest := own; len(rest) > 0 && err == nil; { // in pieces as they come from the network
-						n := min(len(rest), 16<<10)
-						_, err = w.Write(rest[:n])
-						rest = rest[n:]
-					}
-					if err == nil {
-						_, _, err = w.Commit()
-					}
-					if err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		})
+		for _, ahead := range []int{0, 8} {
+			b.Run(fmt.Sprintf("spool/%d/ahead=%d", sessions, ahead), func(b *testing.B) { commit(b, data, sessions, ahead) })
+		}
 	}
+}
+
+// commit stores objects over so many sessions at once, with so many segments written ahead.
+func commit(b *testing.B, data []byte, sessions, ahead int) {
+	s, err := Open(context.Background(), Options{Dir: b.TempDir(), ReserveBytes: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for range ahead {
+		if err := s.prepare(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(data)))
+	spread(b, sessions, func(_ int, next func() (int, bool)) {
+		sess := s.Session()
+		defer sess.Close()
+		own := bytes.Clone(data)
+		for i, ok := next(); ok; i, ok = next() {
+			id := fmt.Sprintf("1.2.%010d", 1_000_000_000+i)
+			copy(own[bytes.Index(own, []byte("1.2.1")):], id)
+			w, err := sess.Create(dcm.CTImageStorage, id, dcm.ExplicitVRLittleEndian, "CT1")
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			for rest := own; len(rest) > 0 && err == nil; { // in pieces as they come from the network
+				n := min(len(rest), 16<<10)
+				_, err = w.Write(rest[:n])
+				rest = rest[n:]
+			}
+			if err == nil {
+				_, _, err = w.Commit()
+			}
+			if err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }
 
 // spread runs b.N rounds on n goroutines.

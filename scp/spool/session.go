@@ -195,6 +195,7 @@ func (s *Session) Create(sopClass, sopInstance, transferSyntax, callingAE string
 	w.meta.TransferSyntaxUID, w.meta.CallingAE = transferSyntax, callingAE
 	w.buf = append(w.buf, header{nonce: s.seg.nonce, kind: objectRecord}.encode()...)
 	w.buf = append(w.buf, w.prefix...)
+	w.hashed = len(w.buf)
 	s.writer = w
 	return w, nil
 }

@@ -23,6 +23,7 @@ type Writer struct {
 	at      int64     // offset of the record
 	flushed int64     // bytes of the record on their way to the disk
 	buf     []byte    // the bytes after those
+	hashed  int       // bytes of buf that are in digest, or have no place there
 	head    []byte    // first bytes of the data set, until the identifiers were seen
 	ids     dcm.Identifiers
 	known   bool
@@ -96,7 +97,6 @@ func (w *Writer) taken(n int) error {
 	if w.refused != nil {
 		return nil
 	}
-	w.digest.Write(p)
 	if w.buf = w.buf[:len(w.buf)+n]; len(w.buf) == bufferBytes {
 		return w.flush()
 	}
@@ -141,14 +141,26 @@ func (w *Writer) identified(ids dcm.Identifiers, err error) {
 	w.meta.Identifiers = ids
 }
 
+// hash adds what was taken into buf since.
+func (w *Writer) hash() {
+	w.digest.Write(w.buf[w.hashed:])
+	w.hashed = len(w.buf)
+}
+
 func (w *Writer) flush() error {
 	w.session.spool.used.Store(time.Now().UnixNano())
+	hashed := make(chan struct{})
+	go func() {
+		w.hash()
+		close(hashed)
+	}()
 	err := w.session.spool.disk.write(w.session.seg.file, w.buf, w.at+w.flushed)
+	<-hashed
 	if before := w.flushed / spaceStep; err == nil && (w.flushed+int64(len(w.buf)))/spaceStep > before {
 		err = w.session.spool.room(2) // others write meanwhile: half of the reserve is for those who have begun
 	}
 	w.flushed += int64(len(w.buf))
-	w.buf = w.buf[:0]
+	w.buf, w.hashed = w.buf[:0], 0
 	if err != nil {
 		w.broken = w.session.spool.failed("writing to the spool", err)
 		w.done = true
@@ -196,6 +208,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 		return Object{}, false, err
 	}
 	s := w.session.spool
+	w.hash()
 	sum := [32]byte(w.digest.Sum(nil))
 	w.meta.Received = time.Now().UTC()
 	obj = metaOf(Object{Meta: w.meta}).object(int64(len(w.prefix))+w.size, hex.EncodeToString(sum[:]), location{w.session.seg.number, w.at})
