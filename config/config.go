@@ -31,7 +31,7 @@ type Config struct {
 	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are removed this long after the last result was delivered."`
 	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies that came to no end: analysis failed, results with the dead letters or for a destination that is not configured any more."`
 	RetentionGiB    int           `mapstructure:"retention_gib" default:"0" doc:"Delivered studies are removed before their time when received studies take more than this, oldest first. 0: when less than twice dicom.reserve_mib is free."`
-	HTTP            HTTP          `mapstructure:"http" doc:"Dashboard, health, and cases as JSON."`
+	HTTP            HTTP          `mapstructure:"http" doc:"Dashboard, health, metrics, and cases as JSON."`
 	Log             Log           `mapstructure:"log" doc:"Log lines go to standard error; they carry no patient attribute."`
 }
 
@@ -132,7 +132,7 @@ type Queue struct {
 
 // HTTP is the local web interface.
 type HTTP struct {
-	Listen string `mapstructure:"listen" default:"127.0.0.1:8080" doc:"Address of the dashboard, /healthz, /readyz and /api/v1/cases. Empty: none. Beyond loopback a token is required."`
+	Listen string `mapstructure:"listen" default:"127.0.0.1:8080" doc:"Address of the dashboard, /healthz, /readyz, /metrics and /api/v1/cases. Empty: none. Beyond loopback a token is required."`
 	Token  string `mapstructure:"token" default:"" doc:"Bearer token for everything but health. A browser asks for it as a password, under any user name, to show the dashboard."`
 }
 

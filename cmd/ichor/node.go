@@ -25,8 +25,9 @@ import (
 
 // node is the whole appliance in one process. Its fields stand in the order a study passes them.
 type node struct {
-	config config.Config
-	log    *slog.Logger
+	config   config.Config
+	log      *slog.Logger
+	observer *observer
 
 	passed      map[string]ports // by systemd, until dicom takes them
 	dicom       ports
@@ -47,7 +48,7 @@ type node struct {
 
 // newNode builds every part in flow order and takes up what a former run left. On error nothing stays open.
 func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, err error) {
-	n := &node{config: c, log: log, results: filepath.Join(c.State, "results"), asked: make(chan string, askedQueue), late: make(chan struct{}, 1)}
+	n := &node{config: c, log: log, observer: newObserver(), results: filepath.Join(c.State, "results"), asked: make(chan string, askedQueue), late: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -99,6 +100,7 @@ func newNode(ctx context.Context, c config.Config, log *slog.Logger) (_ *node, e
 	if n.server, err = n.newServer(); err != nil {
 		return nil, err
 	}
+	n.gauges()
 	if err := n.resume(ctx); err != nil {
 		return nil, err
 	}
@@ -147,6 +149,7 @@ func (n *node) newServer() (*scp.Server, error) {
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.decoder.TransferSyntaxes(),
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
 		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: commitments{n.reporter, n.store, n.deliverer}, Logger: n.log,
+		Events: n.observer.received,
 	})
 }
 
@@ -202,7 +205,7 @@ func (n *node) httpAddr() string {
 }
 
 func (n *node) web() http.Handler {
-	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.ready})
+	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.ready, Metrics: &n.observer.registry})
 }
 
 // ready says why the node cannot receive or analyse.

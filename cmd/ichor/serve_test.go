@@ -229,6 +229,7 @@ func TestWeb(t *testing.T) {
 		want        int
 	}{
 		{"/healthz", "", 200}, {"/readyz", "", 200},
+		{"/metrics", "", 401}, {"/metrics", "secret", 200},
 		{"/api/v1/cases", "", 401}, {"/api/v1/cases", "wrong", 401}, {"/api/v1/cases", "secret", 200},
 		{"/api/v1/cases/" + string(id), "secret", 200}, {"/api/v1/cases/0000000000000000", "secret", 404}, {"/nothing", "secret", 404},
 		{"/", "", 401}, {"/", "secret", 200}, {"/cases/" + string(id), "secret", 200}, // the dashboard

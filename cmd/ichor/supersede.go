@@ -122,6 +122,7 @@ const lateWait = time.Minute
 
 // sent is told of every attempt. An object that was superseded while it was on its way is rejected after the fact.
 func (n *node) sent(e deliver.Event) {
+	n.observer.sent(e)
 	if e.Outcome != deliver.Stored {
 		return
 	}

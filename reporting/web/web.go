@@ -4,6 +4,7 @@
 //	/cases/{id}           one case, for people
 //	/healthz              200 while the process works
 //	/readyz               200 when it can receive and analyse, 503 with one line saying why not
+//	/metrics              for Prometheus
 //	/api/v1/cases         the newest cases, JSON
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
 //	/api/v1/dead-letters  what was given up, JSON
@@ -43,6 +44,7 @@ type Options struct {
 	Operator Operator     // nil: no orders are taken
 	Token    string       // empty: none needed
 	Ready    func() error // why the node cannot receive or analyse; nil when it can
+	Metrics  http.Handler // nil: none
 }
 
 // Detail is one case with all that belongs to it.
@@ -67,6 +69,13 @@ func New(o Options) http.Handler {
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
 	o.pages(mux)
+	if o.Metrics != nil {
+		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+			if o.authorized(w, r) && o.here(w, r) {
+				o.Metrics.ServeHTTP(w, r)
+			}
+		})
+	}
 	if o.Operator != nil {
 		o.operate(mux)
 	}

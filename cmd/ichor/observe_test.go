@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ichor/config"
+	"ichor/scp/dimse"
+	"ichor/scp/scptest"
+)
+
+// TestMetrics: what happened to a node shows in its metrics, and nothing of a patient does.
+func TestMetrics(t *testing.T) {
+	authority := scptest.NewAuthority(t)
+	c := overTLS(t, authority)
+	c.Destinations = []config.Destination{{Name: "nobody", Address: freeAddress(t), AETitle: "NOBODY"}}
+	n := startNode(t, c)
+	router, other := authority.Valid("router"), authority.Valid("other")
+	args := func(c scptest.Certificate) []string {
+		return []string{n.dicom.Addr().String(), "--calling", "ROUTER", "--tls", "--tls-ca", authority.CA, "--tls-certificate", c.File, "--tls-key", c.Key}
+	}
+	dir, _ := sampleStudy(t, "normal")
+	for range 2 {
+		ok(t, append([]string{"send", args(router)[0], filepath.Join(dir, "CT0001.dcm")}, args(router)[1:]...)...)
+	}
+	command(t, append([]string{"echo"}, args(other)...)...)
+	n.observer.refusals.Add(1, fmt.Sprintf("%04XH", uint16(dimse.OutOfResources)))
+	lines := func() string {
+		var b bytes.Buffer
+		if _, err := n.observer.registry.WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	want := []string{
+		`ichor_ready 1`, `ichor_spool_writable 1`, `ichor_spool_damaged 0`,
+		`ichor_associations_total{result="accepted"} 2`, `ichor_associations_total{result="rejected"} 1`, `ichor_associations_total{result="released"} 2`,
+		`ichor_objects_received_total{result="stored"} 1`, `ichor_objects_received_total{result="known"} 1`, `ichor_store_seconds_count 2`,
+		`ichor_refusals_total{status="A700H"} 1`, `ichor_deliveries{destination="nobody",state="dead"} 0`,
+	}
+	for _, e := range n.expiries() {
+		want = append(want, fmt.Sprintf("ichor_certificate_expiry_timestamp_seconds{file=%q} %v", e.File, float64(e.NotAfter.Unix())))
+	}
+	if len(want) < 13 {
+		t.Fatal("no certificates in use")
+	}
+	var text string
+	missing := ""
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // a release is counted when the connection is closed
+		text, missing = lines(), ""
+		for _, w := range want {
+			if !strings.Contains(text, "\n"+w+"\n") {
+				missing = w
+			}
+		}
+		if missing == "" || time.Now().After(deadline) {
+			break
+		}
+	}
+	if missing != "" {
+		t.Errorf("%s is not in\n%s", missing, text)
+	}
+	if slices.ContainsFunc(append(n.spool.Studies(), "ROUTER"), func(s string) bool { return strings.Contains(text, s) }) {
+		t.Errorf("names a study or a peer:\n%s", text)
+	}
+	line := regexp.MustCompile(`^(# (HELP|TYPE) ichor_[a-z_]+ .+|ichor_[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [-+0-9.eInf]+)$`)
+	for l := range strings.Lines(text) {
+		if !line.MatchString(strings.TrimSuffix(l, "\n")) {
+			t.Errorf("not a line of the format: %q", l)
+		}
+	}
+}
