@@ -214,30 +214,23 @@ func identify(head []byte, transferSyntax string) (id Identifiers, seen bool, er
 		return id, false, err
 	}
 	lim := Limits{}.withDefaults()
-	s := &scanner{lim: lim, until: SeriesInstanceUID}
+	fields := map[Tag]*string{StudyInstanceUID: &id.StudyInstanceUID, SeriesInstanceUID: &id.SeriesInstanceUID,
+		SOPClassUID: &id.SOPClassUID, SOPInstanceUID: &id.SOPInstanceUID, Modality: &id.Modality}
+	s := &scanner{lim: lim, until: SeriesInstanceUID, only: map[Tag]bool{}}
+	for tag := range fields {
+		s.only[tag] = true
+	}
 	if deflated {
 		s.w = inflated(bytes.NewReader(head), lim)
 	} else {
 		s.w = &window{buf: head, size: int64(len(head)), max: lim.HeaderBytes}
 	}
 	err = s.scan(s.sniff(syn))
-	fields := map[Tag]*string{StudyInstanceUID: &id.StudyInstanceUID, SeriesInstanceUID: &id.SeriesInstanceUID,
-		SOPClassUID: &id.SOPClassUID, SOPInstanceUID: &id.SOPInstanceUID, Modality: &id.Modality}
-	depth := 0
 	for _, sp := range s.spans {
-		switch sp.kind {
-		case sequenceSpan, itemSpan:
-			depth++
-		case endSpan:
-			depth--
-		case valueSpan:
-			if f := fields[sp.tag]; f != nil && depth == 0 && *f == "" {
-				// Identifiers are kept for as long as the object is: longer than any UID is enough to be refused.
-				raw := s.w.buf[sp.start : sp.start+min(sp.length, maxIdentifier)]
-				if v := splitText(string(raw), "UI"); len(v) > 0 {
-					*f = v[0]
-				}
-			}
+		// Identifiers are kept for as long as the object is: longer than any UID is enough to be refused.
+		raw := s.w.buf[sp.start : sp.start+min(sp.length, maxIdentifier)]
+		if v := splitText(string(raw), "UI"); len(v) > 0 {
+			*fields[sp.tag] = v[0]
 		}
 	}
 	if errors.Is(err, ErrTruncated) && id.complete() {

@@ -120,8 +120,23 @@ type scanner struct {
 	stack  []open
 	depth  int // of sequences
 	spans  []span
+	noted  int          // elements, items and ends so far
+	only   map[Tag]bool // values at the top that spans is to hold, the first of each that is not empty; nil: all there is
 	pixels *PixelSource
 	passed bool // stopped at until, or at pixel data: all elements up to until were seen
+}
+
+// note adds sp to spans, where it is wanted.
+func (s *scanner) note(sp span) {
+	s.noted++
+	switch {
+	case s.only == nil:
+	case len(s.stack) == 0 && sp.kind == valueSpan && sp.length > 0 && s.only[sp.tag]:
+		s.only[sp.tag] = false
+	default:
+		return
+	}
+	s.spans = append(s.spans, sp)
 }
 
 // scan runs to the end of the window, to pixel data or to until. On error s.spans holds what came before.
@@ -145,7 +160,7 @@ func (s *scanner) scan(top syntax) error {
 			s.passed = true
 			return nil
 		}
-		if len(s.spans) > s.lim.Elements {
+		if s.noted > s.lim.Elements {
 			return fmt.Errorf("more than %d elements: %w", s.lim.Elements, ErrLimit)
 		}
 	}
@@ -158,7 +173,7 @@ func (s *scanner) pop() {
 		s.depth--
 	}
 	if !last.fragments {
-		s.spans = append(s.spans, span{kind: endSpan})
+		s.note(span{kind: endSpan})
 	}
 }
 
@@ -170,7 +185,7 @@ func (s *scanner) push(f open, sp span) error {
 	}
 	s.stack = append(s.stack, f)
 	if !f.fragments {
-		s.spans = append(s.spans, sp)
+		s.note(sp)
 	}
 	return nil
 }
@@ -241,7 +256,7 @@ func (s *scanner) next(f open) (done bool, err error) {
 		return false, fmt.Errorf("%s: %w", tag, err)
 	}
 	sp.start, sp.length = int(s.pos), int(length)
-	s.spans = append(s.spans, sp)
+	s.note(sp)
 	s.pos = end
 	return false, nil
 }
