@@ -23,7 +23,7 @@ func main() {
 	flag.StringVar(&b.ichor, "ichor", "bin/ichor", "the program to measure")
 	flag.StringVar(&b.python, "python", os.Getenv("ICHOR_PYTHON"), "interpreter with PyTorch, for the comparison with eager mode")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement; the median is printed")
-	only := flag.String("only", "", "one measurement: reception, inference or end-to-end")
+	only := flag.String("only", "", "one measurement: reception, crowd, inference or end-to-end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -69,7 +69,7 @@ func (b *bench) run(ctx context.Context, only string) (err error) {
 	for _, m := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"reception", b.reception}, {"inference", b.inference}, {"end-to-end", b.endToEnd}} {
+	}{{"reception", b.reception}, {"crowd", b.crowd}, {"inference", b.inference}, {"end-to-end", b.endToEnd}} {
 		if only == "" || only == m.name {
 			err = errors.Join(err, m.run(ctx))
 		}

@@ -35,6 +35,9 @@ func (b *bench) nodes() []node {
 		{"dcmtk storescp (not durable)", "/usr/bin/storescp", func(dir string, port, _ int) *exec.Cmd {
 			return exec.Command("/usr/bin/storescp", "--fork", "+B", "-od", dir, strconv.Itoa(port))
 		}},
+		{"the same, which discards", "/usr/bin/storescp", func(dir string, port, _ int) *exec.Cmd { // what the sender can do at best
+			return exec.Command("/usr/bin/storescp", "--fork", "--ignore", strconv.Itoa(port))
+		}},
 		{"Orthanc", "/usr/sbin/Orthanc", func(dir string, port, other int) *exec.Cmd {
 			settings, _ := json.Marshal(map[string]any{ // plain values: cannot fail
 				"DicomAet": "ICHOR", "DicomPort": port, "HttpPort": other, "StorageDirectory": dir, "IndexDirectory": dir,
@@ -123,8 +126,8 @@ func (b *bench) reception(ctx context.Context) error {
 			r.memory = append(r.memory, rate)
 		}
 	}
-	fmt.Println("\nReception: instances/s of 0.5 MB from dcmtk storescu, median; all but storescp sync each to disk before they answer.\n" +
-		"From memory: 1 association of a sender that has its objects ready; ms from the end of an object to its response")
+	fmt.Printf("\nReception: instances/s of 0.5 MB from dcmtk storescu, median; all but storescp sync each to disk before they answer.\n"+
+		"Each node was left alone for %v after its start.\nFrom memory: 1 association of a sender that has its objects ready; ms from the end of an object to its response\n", rest)
 	t := table()
 	fmt.Fprint(t, "\t")
 	for _, c := range columns {
@@ -143,6 +146,9 @@ func (b *bench) reception(ctx context.Context) error {
 	fmt.Fprintf(t, "append + fdatasync of this disk\t%.0f\t\t\t\t\t\t\n", median(raw))
 	return t.Flush()
 }
+
+// rest is how long every node is left alone before it is sent to.
+const rest = 6 * time.Second
 
 // received is what one node did in all rounds.
 type received struct {
@@ -172,6 +178,11 @@ func (b *bench) receive(ctx context.Context, n node, env []string, send func(ctx
 		return 0, err
 	}
 	defer stop()
+	select { // ichor writes segments ahead while nothing comes
+	case <-time.After(rest):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	start := time.Now()
 	sent, err := send(ctx, port)
 	return float64(sent) / time.Since(start).Seconds(), err
