@@ -68,6 +68,13 @@ fuzz: ## run every fuzz target for FUZZTIME, one minute unless given: make fuzz 
 	@grep -rE '^func Fuzz' --include='*_test.go' . | sed -E 's#/[^/]*:func (Fuzz[A-Za-z0-9_]*)\(.*# \1#' | sort | while read -r package target; do \
 	  echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel $(FUZZPROCS) "$$package" </dev/null; done
 
+# What the tests do in small, in full. It needs 4 GiB of disk where ICHOR_TEST_DIR, or the folder for temporary files, lies.
+KILLS ?= 200
+.PHONY: siege
+siege: $(LIBRARY) ## long campaigns: 1,000 silent associations, 10,000 refused ones, 200 senders and 2 GiB, kills at random
+	ICHOR_SIEGE=1 $(GO) test -count 1 -timeout 60m -v -run 'TestSilentCrowd|TestRefusedAssociations|TestCrowdOfSenders' ./scp
+	ICHOR_KILLS=$(KILLS) ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) test -count 1 -timeout 180m -v -run 'TestKill$$' ./cmd/ichor
+
 bench: build peers venv ## measure: reception, inference, end to end, beside other software
 	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
 
