@@ -61,6 +61,7 @@ type TLS struct {
 	Certificate   string `mapstructure:"certificate" default:"" doc:"PEM file of our certificate, followed by those that signed it."`
 	Key           string `mapstructure:"key" default:"" doc:"PEM file of its private key."`
 	CA            string `mapstructure:"ca" default:"" doc:"PEM file of the authorities that sign the certificates of peers and destinations."`
+	CRL           string `mapstructure:"crl" default:"" doc:"File with the revocation lists of those authorities, PEM or DER: who shows a certificate on them is not let in, and not called. Empty: none are looked at."`
 	RequireClient bool   `mapstructure:"require_client_certificate" default:"true" doc:"Peers must show a certificate, too (mutual authentication)."`
 }
 

@@ -31,6 +31,8 @@ func (d *DICOM) validateTLS() error {
 		return fmt.Errorf("dicom.tls: name both, certificate and key, or none")
 	case t.Listen != "" && t.Certificate == "":
 		return fmt.Errorf("dicom.tls.listen %s: name our certificate and its key under dicom.tls", t.Listen)
+	case t.CRL != "" && t.CA == "":
+		return fmt.Errorf("dicom.tls.crl: name the authorities that sign the lists under dicom.tls.ca")
 	case t.Listen != "" && t.RequireClient && t.CA == "" && len(d.Peers) == 0:
 		return fmt.Errorf("dicom.tls.ca: name the authorities that sign the certificates of peers, or set require_client_certificate: false")
 	}

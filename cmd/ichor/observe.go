@@ -107,7 +107,7 @@ func (n *node) gauges() {
 			set(yes(!s.Down), "destination", s.Name)
 		}
 	})
-	r.Gauge("ichor_certificate_expiry_timestamp_seconds", "When the first certificate in each file of dicom.tls expires.", func(set func(float64, ...string)) {
+	r.Gauge("ichor_certificate_expiry_timestamp_seconds", "When the first certificate in each file of dicom.tls expires, or the next revocation list is due.", func(set func(float64, ...string)) {
 		for _, e := range n.expiries() {
 			set(float64(e.NotAfter.Unix()), "file", e.File)
 		}

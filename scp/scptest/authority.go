@@ -51,6 +51,20 @@ func (a *Authority) Valid(name string) Certificate {
 	return a.make(name, time.Now().Add(24*time.Hour))
 }
 
+// Revoke writes a revocation list, of these certificates alone, to a PEM file.
+func (a *Authority) Revoke(name string, nextUpdate time.Time, certificates ...Certificate) (path string) {
+	a.t.Helper()
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-48 * time.Hour), NextUpdate: nextUpdate}
+	for _, c := range certificates {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.Leaf.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	a.check(err)
+	path = filepath.Join(a.dir, name)
+	a.write(path, "X509 CRL", der)
+	return path
+}
+
 // make signs a certificate; the first one signs itself.
 func (a *Authority) make(name string, notAfter time.Time) Certificate {
 	a.t.Helper()
@@ -66,7 +80,7 @@ func (a *Authority) make(name string, notAfter time.Time) Certificate {
 	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
-		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
 		template.ExtKeyUsage, template.DNSNames, template.IPAddresses = nil, nil, nil
 		parent, signer = template, key
 	}

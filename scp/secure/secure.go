@@ -22,6 +22,7 @@ type Files struct {
 	Certificate string // our chain, our own certificate first; a client may have none
 	Key         string // its private key, not encrypted
 	CA          string // authorities that sign the certificates of peers
+	CRL         string // lists of what those have revoked, PEM or DER; may be empty
 }
 
 // Credentials are the contents of Files, kept up to date. They are used by many goroutines.
@@ -31,14 +32,15 @@ type Credentials struct {
 
 	mu     sync.Mutex
 	loaded contents
-	failed [3]stamp // the files that could not be read in place of loaded, told of once
+	failed [4]stamp // the files that could not be read in place of loaded, told of once
 }
 
 // contents are what the files held at one time.
 type contents struct {
-	stamps      [3]stamp
+	stamps      [4]stamp
 	certificate *tls.Certificate // nil: none
 	authorities *x509.CertPool   // nil: none
+	revoked     revoked          // nil: no list
 	expiries    []Expiry
 }
 
@@ -54,6 +56,9 @@ func Open(f Files, logger *slog.Logger) (*Credentials, error) {
 	if (f.Certificate == "") != (f.Key == "") {
 		return nil, errors.New("certificate and key: give both, or none")
 	}
+	if f.CRL != "" && f.CA == "" {
+		return nil, errors.New("revocation lists need the CA file of the authorities that sign them")
+	}
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
@@ -68,8 +73,8 @@ func Open(f Files, logger *slog.Logger) (*Credentials, error) {
 	return c, nil
 }
 
-func (f Files) stamps() (s [3]stamp, err error) {
-	for i, path := range []string{f.Certificate, f.Key, f.CA} {
+func (f Files) stamps() (s [4]stamp, err error) {
+	for i, path := range []string{f.Certificate, f.Key, f.CA, f.CRL} {
 		if path == "" {
 			continue
 		}
@@ -82,7 +87,7 @@ func (f Files) stamps() (s [3]stamp, err error) {
 	return s, nil
 }
 
-func (f Files) load(stamps [3]stamp) (contents, error) {
+func (f Files) load(stamps [4]stamp) (contents, error) {
 	c := contents{stamps: stamps}
 	if f.Certificate != "" {
 		pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
@@ -94,25 +99,31 @@ func (f Files) load(stamps [3]stamp) (contents, error) {
 			return c, fmt.Errorf("certificate %s has an RSA key of %d bits; make one of at least 2048", f.Certificate, key.N.BitLen())
 		}
 		c.certificate = &pair
-		c.expiries = append(c.expiries, Expiry{f.Certificate, pair.Leaf.NotBefore, pair.Leaf.NotAfter})
+		c.expiries = append(c.expiries, Expiry{File: f.Certificate, NotBefore: pair.Leaf.NotBefore, NotAfter: pair.Leaf.NotAfter})
 	}
 	if f.CA != "" {
-		pool, expiry, err := authorities(f.CA)
+		pool, trusted, expiry, err := authorities(f.CA)
 		if err != nil {
 			return c, err
 		}
 		c.authorities = pool
 		c.expiries = append(c.expiries, expiry)
+		if f.CRL != "" {
+			if c.revoked, expiry, err = revocations(f.CRL, trusted); err != nil {
+				return c, err
+			}
+			c.expiries = append(c.expiries, expiry)
+		}
 	}
 	return c, nil
 }
 
 // authorities reads a file of certificates; its expiry is the earliest among them.
-func authorities(path string) (*x509.CertPool, Expiry, error) {
+func authorities(path string) (_ *x509.CertPool, trusted []*x509.Certificate, _ Expiry, _ error) {
 	e := Expiry{File: path}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, e, err
+		return nil, nil, e, err
 	}
 	pool := x509.NewCertPool()
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
@@ -121,17 +132,18 @@ func authorities(path string) (*x509.CertPool, Expiry, error) {
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, e, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, e, fmt.Errorf("%s: %w", path, err)
 		}
 		if e.NotAfter.IsZero() || cert.NotAfter.Before(e.NotAfter) {
 			e.NotBefore, e.NotAfter = cert.NotBefore, cert.NotAfter
 		}
 		pool.AddCert(cert)
+		trusted = append(trusted, cert)
 	}
 	if e.NotAfter.IsZero() {
-		return nil, e, fmt.Errorf("%s holds no certificate; it must be PEM, with lines BEGIN CERTIFICATE", path)
+		return nil, nil, e, fmt.Errorf("%s holds no certificate; it must be PEM, with lines BEGIN CERTIFICATE", path)
 	}
-	return pool, e, nil
+	return pool, trusted, e, nil
 }
 
 // current returns what the files hold now, or held when they could be read last.
@@ -148,7 +160,7 @@ func (c *Credentials) current() contents {
 	}
 	switch {
 	case err == nil:
-		c.loaded, c.failed = fresh, [3]stamp{}
+		c.loaded, c.failed = fresh, [4]stamp{}
 		c.logger.Info("TLS certificates read again")
 	case stamps != c.failed: // certificate and key are seldom replaced in one moment; the next handshake tries again
 		c.failed = stamps
@@ -170,6 +182,9 @@ func (c contents) config() *tls.Config {
 		MinVersion: tls.VersionTLS12, CipherSuites: suites,
 		// An association is long, a handshake short; without tickets every one looks at the certificates.
 		SessionTicketsDisabled: true,
+	}
+	if c.revoked != nil {
+		t.VerifyConnection = c.revoked.verify
 	}
 	if c.certificate != nil {
 		t.Certificates = []tls.Certificate{*c.certificate}
@@ -213,6 +228,7 @@ func (c *Credentials) Client(serverName string) *tls.Config {
 type Expiry struct {
 	File                string
 	NotBefore, NotAfter time.Time
+	List                bool // of a revocation list: NotAfter is when the next one was promised
 }
 
 // Expiries says how long each of the files in use is good, for check, health and metrics. Of several certificates in a
@@ -224,6 +240,10 @@ func (e Expiry) Check(now time.Time) (string, error) {
 	day := e.NotAfter.UTC().Format(time.DateOnly)
 	left := e.NotAfter.Sub(now)
 	switch {
+	case e.List && left <= 0:
+		return "", fmt.Errorf("%s: the next revocation list was due on %s; put it there, a running node takes it up by itself and goes by the old one until then", e.File, day)
+	case e.List:
+		return fmt.Sprintf("%s: the next revocation list is due on %s", e.File, day), nil
 	case left <= 0:
 		return "", fmt.Errorf("%s expired on %s; renew it, a running node takes it up by itself", e.File, day)
 	case now.Before(e.NotBefore):

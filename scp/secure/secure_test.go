@@ -62,10 +62,10 @@ func TestProfile(t *testing.T) {
 	authority, stranger := scptest.NewAuthority(t), scptest.NewAuthority(t)
 	node, peer, other := authority.Valid("node"), authority.Valid("peer"), stranger.Valid("other")
 	old := authority.Issue("old", time.Now().Add(-time.Hour))
-	server := open(t, Files{node.File, node.Key, authority.CA})
-	unsigned := open(t, Files{node.File, node.Key, ""})
+	server := open(t, Files{Certificate: node.File, Key: node.Key, CA: authority.CA})
+	unsigned := open(t, Files{Certificate: node.File, Key: node.Key})
 	client := func(c scptest.Certificate) *tls.Config {
-		return open(t, Files{c.File, c.Key, authority.CA}).Client("localhost")
+		return open(t, Files{Certificate: c.File, Key: c.Key, CA: authority.CA}).Client("localhost")
 	}
 	nobody := open(t, Files{CA: authority.CA}).Client("localhost")
 	with := func(c *tls.Config, f func(*tls.Config)) *tls.Config { c = c.Clone(); f(c); return c }
@@ -81,7 +81,7 @@ func TestProfile(t *testing.T) {
 		"shown although not asked":    {server.Server(false), client(other), false},
 		"any, to be pinned":           {unsigned.Server(true), client(other), true},
 		"any, but there must be one":  {unsigned.Server(true), nobody, false},
-		"server of another authority": {open(t, Files{other.File, other.Key, ""}).Server(false), nobody, false},
+		"server of another authority": {open(t, Files{Certificate: other.File, Key: other.Key}).Server(false), nobody, false},
 		"server of another name":      {server.Server(false), with(nobody, func(c *tls.Config) { c.ServerName = "elsewhere" }), false},
 		"TLS 1.2":                     {server.Server(true), with(client(peer), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }), true},
 		"TLS 1.1":                     {server.Server(true), with(client(peer), func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), false},
@@ -118,7 +118,7 @@ func TestReload(t *testing.T) {
 	authority := scptest.NewAuthority(t)
 	first, second := authority.Valid("first"), authority.Valid("second")
 	var log bytes.Buffer
-	c, err := Open(Files{first.File, first.Key, authority.CA}, slog.New(slog.NewTextHandler(&log, nil)))
+	c, err := Open(Files{Certificate: first.File, Key: first.Key, CA: authority.CA}, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,10 +167,10 @@ func TestOpenRefuses(t *testing.T) {
 	for name, f := range map[string]Files{
 		"no key":          {Certificate: one.File},
 		"no certificate":  {Key: one.Key},
-		"missing file":    {one.File + "x", one.Key, ""},
-		"key of another":  {one.File, two.Key, ""},
-		"nothing signs":   {one.File, one.Key, empty},
-		"no such signers": {one.File, one.Key, a.CA + "x"},
+		"missing file":    {Certificate: one.File + "x", Key: one.Key},
+		"key of another":  {Certificate: one.File, Key: two.Key},
+		"nothing signs":   {Certificate: one.File, Key: one.Key, CA: empty},
+		"no such signers": {Certificate: one.File, Key: one.Key, CA: a.CA + "x"},
 	} {
 		if _, err := Open(f, nil); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
@@ -182,7 +182,7 @@ func TestExpiries(t *testing.T) {
 	a := scptest.NewAuthority(t)
 	now := time.Now()
 	soon := a.Issue("soon", now.Add(100*time.Hour))
-	c := open(t, Files{soon.File, soon.Key, a.CA})
+	c := open(t, Files{Certificate: soon.File, Key: soon.Key, CA: a.CA})
 	list := c.Expiries()
 	if len(list) != 2 || list[0].File != soon.File || !list[0].NotAfter.Equal(soon.Leaf.NotAfter) || list[1].File != a.CA {
 		t.Fatalf("%+v", list)
@@ -201,7 +201,7 @@ func TestExpiries(t *testing.T) {
 			t.Errorf("%v: %q, want %q", when, text, want)
 		}
 	}
-	if text, err := (Expiry{"x.pem", now, now.AddDate(1, 0, 0)}).Check(now.Add(time.Hour)); err != nil || !strings.Contains(text, "valid until") {
+	if text, err := (Expiry{File: "x.pem", NotBefore: now, NotAfter: now.AddDate(1, 0, 0)}).Check(now.Add(time.Hour)); err != nil || !strings.Contains(text, "valid until") {
 		t.Errorf("%q, %v", text, err)
 	}
 }

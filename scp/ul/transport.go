@@ -133,6 +133,8 @@ func explain(err error, client bool) error {
 		return fmt.Errorf("%w: the certificate of the peer is not signed by an authority of our CA file; add its authority there (%w)", ErrTransport, err)
 	case errors.As(err, &host):
 		return fmt.Errorf("%w: the certificate of the peer is for another name; call it by that name, or set server_name (%w)", ErrTransport, err)
+	case strings.Contains(text, "revoked by its authority"):
+		return fmt.Errorf("%w: the certificate of the peer was revoked by its authority; give it a new one", ErrTransport)
 	case errors.As(err, &unverified):
 		return fmt.Errorf("%w: the certificate of the peer does not verify (%w)", ErrTransport, err)
 	case strings.Contains(text, "didn't provide a certificate"):

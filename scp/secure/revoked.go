@@ -1,0 +1,90 @@
+package secure
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// ErrRevoked is returned by a handshake with a certificate that its authority has revoked.
+var ErrRevoked = errors.New("certificate was revoked by its authority")
+
+// revoked are the certificates on the revocation lists (RFC 5280 §5): when, by issuer and serial number.
+type revoked map[string]time.Time
+
+func number(issuer []byte, serial string) string { return string(issuer) + "\x00" + serial }
+
+// revocations reads a file of lists, in PEM or one in DER. Each must be signed by an authority of the CA file; the
+// expiry is that of the list whose successor is due first.
+func revocations(path string, trusted []*x509.Certificate) (revoked, Expiry, error) {
+	e := Expiry{File: path, List: true}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, e, err
+	}
+	var lists [][]byte
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "X509 CRL" {
+			lists = append(lists, block.Bytes)
+		}
+	}
+	if len(lists) == 0 {
+		lists = [][]byte{text}
+	}
+	all := revoked{}
+	for _, der := range lists {
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return nil, e, fmt.Errorf("%s holds no certificate revocation list, in PEM or DER: %w", path, err)
+		}
+		if err := signed(list, trusted); err != nil {
+			return nil, e, fmt.Errorf("%s: %w", path, err)
+		}
+		if e.NotAfter.IsZero() || list.NextUpdate.Before(e.NotAfter) {
+			e.NotBefore, e.NotAfter = list.ThisUpdate, list.NextUpdate
+		}
+		for _, entry := range list.RevokedCertificateEntries {
+			all[number(list.RawIssuer, entry.SerialNumber.String())] = entry.RevocationTime
+		}
+	}
+	return all, e, nil
+}
+
+func signed(list *x509.RevocationList, trusted []*x509.Certificate) error {
+	why := errors.New("revocation list of an issuer that is not among the authorities of the CA file; add it there")
+	for _, authority := range trusted {
+		if bytes.Equal(authority.RawSubject, list.RawIssuer) {
+			err := list.CheckSignatureFrom(authority)
+			if err == nil {
+				return nil
+			}
+			why = fmt.Errorf("revocation list that the authority of the CA file did not sign: get the one that belongs to it (%w)", err)
+		}
+	}
+	return why
+}
+
+// verify refuses a connection where each way from the certificate of the peer to an authority leads over one that was
+// revoked. Whoever shows none, or one that need not be verified, is for others to judge.
+func (r revoked) verify(c tls.ConnectionState) error {
+	for _, chain := range c.VerifiedChains {
+		good := true
+		for _, cert := range chain {
+			if _, bad := r[number(cert.RawIssuer, cert.SerialNumber.String())]; bad {
+				good = false
+			}
+		}
+		if good {
+			return nil
+		}
+	}
+	if len(c.VerifiedChains) > 0 {
+		return ErrRevoked
+	}
+	return nil
+}
