@@ -75,7 +75,7 @@ func TestListsThatCannotBeUsed(t *testing.T) {
 	}
 	for want, f := range map[string]Files{
 		"CA file":      {CRL: foreign},
-		"did not sign":    {CA: authority.CA, CRL: foreign}, // both authorities have one name
+		"did not sign": {CA: authority.CA, CRL: foreign}, // both authorities have one name
 		"no such file": {CA: authority.CA, CRL: "none.pem"},
 		"holds no":     {CA: authority.CA, CRL: empty},
 	} {
