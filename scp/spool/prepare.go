@@ -139,12 +139,13 @@ func (s *Spool) fromSpare(n uint64) (*os.File, int64) {
 	}
 }
 
-// foundSpare takes over a spare of a former run, and removes what is no whole one. It reports whether name is either.
+// foundSpare takes over a spare of a former run, and removes what is no whole one, or was a segment when the power went
+// before its new name was on disk: what is in it was never acknowledged. It reports whether name is either.
 func (s *Spool) foundSpare(name string) bool {
 	switch {
 	case !strings.HasPrefix(name, sparePrefix):
 		return false
-	case strings.HasSuffix(name, sparePart) || int64(len(s.spares)+1)*s.spareSize > s.opts.SpareBytes:
+	case strings.HasSuffix(name, sparePart) || int64(len(s.spares)+1)*s.spareSize > s.opts.SpareBytes || !unused(filepath.Join(s.dir, name)):
 		os.Remove(filepath.Join(s.dir, name)) // if this fails, it takes room and does no harm
 	default:
 		var n uint64
@@ -154,6 +155,16 @@ func (s *Spool) foundSpare(name string) bool {
 		s.spares = append(s.spares, filepath.Join(s.dir, name))
 	}
 	return true
+}
+
+// unused reports whether the begin of a spare, where the header of a segment would be, is blank.
+func unused(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return blank(f, 0, 4<<10)
 }
 
 // giveUp frees what was written ahead, and reports whether there was any.

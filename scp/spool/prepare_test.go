@@ -259,6 +259,10 @@ func TestSparesOfFormerRun(t *testing.T) {
 	if err := os.WriteFile(part, make([]byte, 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	was := append(encodeSegmentHeader([16]byte{1, 2}), make([]byte, 256<<10)...)
+	if err := os.WriteFile(filepath.Join(dir, "segments", sparePrefix+"000000000078"), was, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s = open(t, dir)
 	if left := spareFiles(t, dir); len(left) != 2 || len(s.spares) != 2 {
 		t.Fatalf("left %v, known %v", left, s.spares)
