@@ -156,6 +156,7 @@ func checkResults(t *testing.T, pacs *receiver.Receiver, studies [][]dicomFile) 
 
 // process is the node as a process of its own that can be killed.
 type process struct {
+	pacs    *receiver.Receiver
 	t       *testing.T
 	state   string
 	config  string
@@ -169,7 +170,7 @@ type process struct {
 
 func newProcess(t *testing.T, pacs *receiver.Receiver) *process {
 	t.Helper()
-	p := &process{t: t, state: t.TempDir(), address: freeAddress(t), http: freeAddress(t), config: filepath.Join(t.TempDir(), "ichor.yaml")}
+	p := &process{t: t, pacs: pacs, state: t.TempDir(), address: freeAddress(t), http: freeAddress(t), config: filepath.Join(t.TempDir(), "ichor.yaml")}
 	text := fmt.Sprintf("state: %s\ndicom: {listen: %q, reserve_mib: 16, prepared_mib: 64}\nhttp: {listen: %q}\nassembly: {quiet_period: 1500ms}\n"+
 		"analysis: {bundle: %s, library: %s}\ndelivery: {first_retry: 50ms, max_retry: 500ms}\n"+
 		"destinations: [{name: pacs, address: %q, ae_title: PACS}]\n",
@@ -238,12 +239,17 @@ func (p *process) start() {
 
 func (p *process) kill() { _ = p.cmd.Process.Signal(syscall.SIGKILL) } // gone already: also dead
 
-// wait asks the node until a case of so many objects is finished and delivered.
+// wait asks the node until a case of so many objects is finished and delivered. Others may be before it: the node has
+// time for as long as something arrives at the PACS.
 func (p *process) wait(id state.CaseID, objects int) {
 	p.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	const patience = 2 * time.Minute
+	deadline, arrived := time.Now().Add(patience), 0
 	var last string
 	for time.Now().Before(deadline) {
+		if n := len(p.pacs.Objects()); n > arrived {
+			deadline, arrived = time.Now().Add(patience), n
+		}
 		out, err := exec.Command(binary, "status", string(id), "--config", p.config).CombinedOutput()
 		last = string(out)
 		if err == nil && strings.Contains(last, fmt.Sprintf("%d objects", objects)) && strings.Contains(last, ": analyzed") &&
