@@ -12,7 +12,6 @@ package window
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/volume"
@@ -73,7 +72,7 @@ type Stack struct {
 	v      *volume.Volume
 	in     bundle.Input
 	view   volume.View
-	perS   int // source slices per slab
+	starts []int // first source slice of each slab, and the number of slices
 	rows   axis
 	cols   axis
 	planes map[int][]float32 // of the slabs around the current one
@@ -85,7 +84,7 @@ type Stack struct {
 // NewStack prepares v for a network with input in; centre is that of Centre.
 func NewStack(v *volume.Volume, in bundle.Input, row, column float64) *Stack {
 	view := v.Canonical()
-	return &Stack{v: v, in: in, view: view, perS: SlicesPerSlab(v.MedianGap(), in.SlabMM),
+	return &Stack{v: v, in: in, view: view, starts: slabs(volume.Support(v.Gaps(), 0), in.SlabMM),
 		rows:   newAxis(view.Rows, in.Size(), view.SpacingMM[0], in.PixelMM, row),
 		cols:   newAxis(view.Columns, in.Size(), view.SpacingMM[1], in.PixelMM, column),
 		planes: map[int][]float32{},
@@ -94,21 +93,28 @@ func NewStack(v *volume.Volume, in bundle.Input, row, column float64) *Stack {
 	}
 }
 
-// SlicesPerSlab is how many source slices, gapMM apart in the median, make a slab of about slabMM; 1 leaves them alone.
-func SlicesPerSlab(gapMM, slabMM float64) int {
-	if slabMM <= 0 || gapMM <= 0 || gapMM >= 0.6*slabMM {
-		return 1
+// slabs groups slices, which stand for supportMM each, into slabs of about slabMM, from the first on: a slab takes one more
+// where that brings it nearer to slabMM than without. A slice of about that thickness or more is a slab of its own, as are all
+// where slabMM is 0. A stack that is dense below and wide above has slabs of one thickness all the same. The result is the first
+// slice of each, and the number of slices.
+func slabs(supportMM []float64, slabMM float64) []int {
+	const thick, near = 0.594, 1.01 // of slabMM; 3 mm of 5 mm are thick, whatever positions are rounded to
+	starts, held, alone := []int{0}, 0.0, true
+	for k, mm := range supportMM {
+		own := mm >= thick*slabMM
+		if k > 0 && (alone || own || held+mm/2 > near*slabMM) {
+			starts, held = append(starts, k), 0
+		}
+		held, alone = held+mm, own
 	}
-	return max(1, int(math.Floor(slabMM/gapMM+0.5)))
+	return append(starts, len(supportMM))
 }
 
 // Slabs is the number of slabs.
-func (s *Stack) Slabs() int { return (s.v.Slices() + s.perS - 1) / s.perS }
+func (s *Stack) Slabs() int { return len(s.starts) - 1 }
 
 // Source returns the first slice of slab z and the one after its last.
-func (s *Stack) Source(z int) (first, end int) {
-	return z * s.perS, min((z+1)*s.perS, s.v.Slices())
-}
+func (s *Stack) Source(z int) (first, end int) { return s.starts[z], s.starts[z+1] }
 
 // Fill writes the channels of slab z to dst: channels x N x N.
 func (s *Stack) Fill(dst []float32, z int) {

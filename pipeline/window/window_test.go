@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"ichor/models/bundle"
@@ -88,9 +89,28 @@ func TestSameAsTraining(t *testing.T) {
 			Input      []float32
 			Back       []float32
 		}
+		Stacks []struct {
+			PositionsMM []float64 `json:"positions_mm"`
+			SlabMM      float64   `json:"slab_mm"`
+			SlabOf      []int     `json:"slab_of"`
+		}
 	}
 	if err := json.Unmarshal(raw, &g); err != nil {
 		t.Fatal(err)
+	}
+	for _, c := range g.Stacks {
+		grid := volume.Grid{AlongRow: volume.Vec{1, 0, 0}, AlongColumn: volume.Vec{0, 1, 0}}
+		for _, z := range c.PositionsMM {
+			grid.Origins = append(grid.Origins, volume.Vec{0, 0, z})
+		}
+		var got []int
+		starts := slabs(volume.Support(grid.Gaps(), 0), c.SlabMM)
+		for z := range starts[:len(starts)-1] {
+			got = append(got, slices.Repeat([]int{z}, starts[z+1]-starts[z])...)
+		}
+		if !slices.Equal(got, c.SlabOf) {
+			t.Errorf("slices at %v are of slabs %v, want %v", c.PositionsMM, got, c.SlabOf)
+		}
 	}
 	for _, turn := range [][6]float64{{1, 0, 0, 0, 1, 0}, {-1, 0, 0, 0, 1, 0}, {0, -1, 0, 1, 0, 0}, {0, 1, 0, -1, 0, 0}} {
 		for n, c := range g.Cases {
@@ -154,14 +174,27 @@ func TestSameAsTraining(t *testing.T) {
 	}
 }
 
-func TestSlicesPerSlab(t *testing.T) {
+// Slices of a dense part make slabs as thick as the others; the training code counts the same, see golden.json.
+func TestSlabs(t *testing.T) {
 	for _, c := range []struct {
 		gap, slab float64
 		want      int
-	}{{0.625, 5, 8}, {1, 5, 5}, {1.25, 5, 4}, {2.99, 5, 2}, {3, 5, 1}, {5, 5, 1}, {1, 0, 1}, {0, 5, 1}} {
-		if got := SlicesPerSlab(c.gap, c.slab); got != c.want {
-			t.Errorf("gap %g slab %g: %d, want %d", c.gap, c.slab, got, c.want)
+	}{{0.625, 5, 8}, {1, 5, 5}, {1.25, 5, 4}, {1.9999, 5, 3}, {2.0001, 5, 3}, {2.9, 5, 2}, {2.9999, 5, 1}, {3, 5, 1}, {5, 5, 1}, {1, 0, 1}, {0, 5, 20}} {
+		var g volume.Grid
+		for k := range 20 {
+			g.Origins = append(g.Origins, volume.Vec{0, 0, c.gap * float64(k)})
 		}
+		g.AlongRow, g.AlongColumn = volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}
+		starts := slabs(volume.Support(g.Gaps(), 0), c.slab)
+		for z := range starts[:len(starts)-1] {
+			if n := starts[z+1] - starts[z]; n != c.want && starts[z+1] != 20 {
+				t.Errorf("gap %g, slabs of %g mm: %v, want %d each", c.gap, c.slab, starts, c.want)
+				break
+			}
+		}
+	}
+	if got := slabs([]float64{5}, 5); !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("a single slice: %v", got)
 	}
 }
 

@@ -4,8 +4,10 @@ A stack is float32 HU (S, rows, columns) in canonical orientation: columns run r
 rows anterior to posterior (+y = P), slices inferior to superior; with the pixel spacing (row, column) and slice
 positions in mm.
 
-1. Slabs. If the median slice spacing is below 0.6 * slab_mm, k = round(slab_mm / spacing) consecutive slices, counted from
-   the first, are averaged (the last slab may be shorter), and every source slice takes its slab's result.
+1. Slabs. Each slice stands for half the distance to either neighbour. Consecutive slices, from the first on, are averaged to slabs
+   of about slab_mm: one more is taken where that brings the slab nearer to it. A slice of 0.6 * slab_mm or more is a slab of
+   its own. Of evenly spaced thin slices round(slab_mm / spacing) make a slab; the last may be thinner. Every source slice
+   takes its slab's result.
 2. Window, on the source pixels (paper, section 2.3.1): v = clip((HU - low) / (high - low), 0, 1).
 3. Resample to N x N of pixel_mm, centred on the mean row and column of all voxels above 150 HU of the stack (none: the
    image centre). Target t lies at c = centre + (t - (N - 1) / 2) * p / spacing; with s = max(1, p / spacing) source
@@ -23,23 +25,28 @@ import numpy as np
 BONE_HU = 150.0
 
 
-def slab_size(positions: np.ndarray, slab_mm: float) -> int:
-    """Slices per slab; 1 means slices are used as they are."""
-    if slab_mm <= 0 or len(positions) < 2:
-        return 1
-    spacing = float(np.median(np.abs(np.diff(positions))))
-    if spacing <= 0 or spacing >= 0.6 * slab_mm:
-        return 1
-    return max(int(np.floor(slab_mm / spacing + 0.5)), 1)
+def slab_of(positions: np.ndarray, slab_mm: float) -> np.ndarray:
+    """The slab of every slice."""
+    thick, near = 0.594, 1.01  # of slab_mm; 3 mm of 5 mm are thick, whatever positions are rounded to
+    gaps = np.abs(np.diff(np.asarray(positions, float)))
+    if len(gaps) == 0:
+        return np.zeros(len(positions), int)
+    support = np.concatenate([gaps[:1], (gaps[:-1] + gaps[1:]) / 2, gaps[-1:]])
+    of, held, alone = [], 0.0, True
+    for k, mm in enumerate(support):
+        own = bool(mm >= thick * slab_mm)
+        begins = k > 0 and (alone or own or held + mm / 2 > near * slab_mm)
+        of.append(of[-1] + begins if k else 0)
+        held, alone = (0.0 if begins else held) + mm, own
+    return np.array(of)
 
 
 def slabs(hu: np.ndarray, positions: np.ndarray, slab_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Slab means (T, rows, columns) and, for every source slice, its slab."""
-    k = slab_size(np.asarray(positions, float), slab_mm)
-    of = np.arange(len(hu)) // k
-    if k == 1:
+    of = slab_of(positions, slab_mm)
+    if len(of) == 0 or of[-1] == len(of) - 1:
         return hu, of
-    return np.stack([hu[i : i + k].mean(0) for i in range(0, len(hu), k)]), of
+    return np.stack([hu[of == z].mean(0) for z in range(of[-1] + 1)]), of
 
 
 def window(hu: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -4,15 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ich.window import Resampler, centre_of, channels, down_matrix, slab_size, slabs, up_matrix, window
+from ich.window import Resampler, centre_of, channels, down_matrix, slab_of, slabs, up_matrix, window
 
 
-SLABS = [(5.0, 5.0, 1), (3.0, 5.0, 1), (2.9, 5.0, 2), (1.25, 5.0, 4), (0.625, 5.0, 8), (1.0, 0.0, 1)]
+SLABS = [(5.0, 5.0, 1), (3.0, 5.0, 1), (2.9999, 5.0, 1), (2.9, 5.0, 2), (1.25, 5.0, 4), (0.625, 5.0, 8), (1.0, 0.0, 1)]
 
 
 @pytest.mark.parametrize("spacing, slab_mm, want", SLABS)
-def test_slab_size(spacing, slab_mm, want):
-    assert slab_size(np.arange(20) * spacing, slab_mm) == want
+def test_slabs_of_even_slices(spacing, slab_mm, want):
+    assert slab_of(np.arange(20) * spacing, slab_mm).tolist() == [k // want for k in range(20)]
 
 
 def test_slabs_average_from_the_first_slice():
@@ -94,7 +94,9 @@ def test_golden_numbers_of_the_go_program():
     hu = np.array(golden["hu"], np.float32).reshape(golden["slices"], golden["rows"], golden["columns"])
     positions = np.array(golden["positions_mm"])
     assert centre_of(hu) == pytest.approx(golden["centre"], abs=1e-9)
-    assert golden["cases"]
+    assert golden["cases"] and golden["stacks"]
+    for case in golden["stacks"]:
+        assert slab_of(np.array(case["positions_mm"]), case["slab_mm"]).tolist() == case["slab_of"]
     for case in golden["cases"]:
         size, slices = case["size"], golden["slices"]
         stack, of = slabs(hu, positions, case["slab_mm"])

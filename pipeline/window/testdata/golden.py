@@ -28,6 +28,14 @@ for size, pixel, slab, neighbours, window, spacing in (
         "size": size, "pixel_mm": pixel, "slab_mm": slab, "neighbours": neighbours, "window_hu": window, "spacing_mm": spacing,
         "slab_of": of.tolist(), "input": values(x), "back": values(to.up(p)),
     })
+# Dense below and wide above, as protocols have it, and worse.
+stacks = [{"positions_mm": [round(float(z), 4) for z in z], "slab_mm": slab, "slab_of": w.slab_of(np.asarray(z), slab).tolist()} for z, slab in (
+    (np.concatenate([np.arange(12) * 1.25, 17.5 + np.arange(5) * 5.0]), 5.0),
+    (np.concatenate([np.arange(9) * 2.5, 25 + np.arange(5) * 5.0]), 5.0),
+    (np.cumsum([4, 1.08, 7, 4, 1.08, 7, 4, 1.08]), 5.0),
+    (np.concatenate([np.arange(7) * 0.625, 5 + np.arange(7) * 0.625]), 5.0),
+    (np.arange(30) * 0.7, 5.0),
+)]
 out = {"slices": SLICES, "rows": ROWS, "columns": COLUMNS, "positions_mm": positions.tolist(), "hu": hu.astype(int).ravel().tolist(),
-       "centre": w.centre_of(hu), "cases": cases}
+       "centre": w.centre_of(hu), "cases": cases, "stacks": stacks}
 Path(__file__).with_name("golden.json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
