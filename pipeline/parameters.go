@@ -29,6 +29,7 @@ func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
 		"selection_bone_kernel":     strconv.FormatBool(o.BoneKernel),
 		"selection_min_slices":      strconv.Itoa(o.MinSlices),
 		"selection_min_coverage_mm": number(o.MinCoverageMM),
+		"selection_max_coverage_mm": number(o.MaxCoverageMM),
 		"selection_max_angle_deg":   number(o.MaxAngleDeg),
 	}
 }

@@ -203,10 +203,10 @@ func (r *Result) refuse(why *finding.Refusal) {
 	r.Volume, r.Labels, r.Cavity = nil, nil, nil
 }
 
-// checkCavity measures the cavity and refuses a head in which there is none. A part of a head is analysed, with a
-// warning: the networks look at slices.
+// checkCavity measures the cavity and refuses a head in which there is none, and what is larger than any. A part of a head is
+// analysed, with a warning: the networks look at slices.
 func (r *Result) checkCavity() error {
-	const none, small, large = 50, 600, 2200 // mL
+	const none, small, large, huge = 50, 600, 2200, 3500 // mL
 	ml := r.Cavity.VolumeML(&r.Volume.Grid)
 	r.Finding.CavityML = ml
 	switch {
@@ -214,6 +214,10 @@ func (r *Result) checkCavity() error {
 		return &finding.Refusal{Code: finding.EmptyCavity, Reason: fmt.Sprintf(
 			"No intracranial cavity was found (%.0f mL): the series may not show a head, or not as the networks know it. "+
 				"Read it without ichor.", ml)}
+	case ml > huge:
+		return &finding.Refusal{Code: finding.EmptyCavity, Reason: fmt.Sprintf(
+			"What the networks took for the intracranial cavity measures %.0f mL, more than any head holds: the series shows more than a head, or not as "+
+				"they know it. Send the head as a series of its own, or read it without ichor.", ml)}
 	case ml < small, ml > large:
 		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("The intracranial cavity measures %.0f mL, which is unusual; "+
 			"look at its contour before trusting the volumes.", ml))

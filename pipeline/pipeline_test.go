@@ -299,6 +299,23 @@ func TestAnalyzeRefuses(t *testing.T) {
 	}
 }
 
+// What can be no cavity is refused: none at all, and more than any head holds, as where networks take a pelvis for a skull.
+func TestAnalyzeRefusesCavity(t *testing.T) {
+	for name, inside := range map[string]float32{"none": 0, "everywhere": 1} {
+		t.Run(name, func(t *testing.T) {
+			a := analyzer()
+			for _, role := range []bundle.Role{bundle.CavityTissue, bundle.CavityBone} {
+				a.o.Bundle.Network(role).Post.HURange = nil
+			}
+			a.o.CavityTissue = byValue{1, func(_ float32, _ bool, p []float32) { p[0] = inside }}
+			r, err := a.Analyze(t.Context(), study(t, phantom.Synthetic(shape()), nil))
+			if err != nil || r.Finding.Code != finding.EmptyCavity || r.Finding.CavityML != 0 || r.Volume != nil {
+				t.Errorf("%v %+v", err, r)
+			}
+		})
+	}
+}
+
 func TestAnalyzeSparseTags(t *testing.T) {
 	s := phantom.Synthetic(shape())
 	r, err := analyzer().Analyze(context.Background(), study(t, s, func(_ int, d *dcm.DataSet) {

@@ -5,6 +5,7 @@ const (
 	NoHeadCT           = "no-head-ct"          // nothing in the study is a CT of the head
 	TooFewSlices       = "too-few-slices"      // fewer slices, or a shorter stretch of the head, than can be judged
 	TooLarge           = "too-large"           // more voxels than this node is set up for
+	TooLong            = "too-long"            // far more of the body than a head and neck
 	NotAxial           = "not-axial"           // coronal, sagittal or oblique
 	NotOriginal        = "not-original"        // localizer, reformatted or otherwise derived images only
 	MixedOrientation   = "mixed-orientation"   // the slices of the series are not parallel
@@ -20,7 +21,7 @@ const (
 	NotHounsfield      = "not-hounsfield"      // a map, an overlay or a rendering, with Modality CT
 	Motion             = "motion"              // moved or streaked beyond use
 	Metal              = "metal"               // metal beyond use
-	EmptyCavity        = "no-cavity"           // the networks found no intracranial cavity
+	EmptyCavity        = "no-cavity"           // the networks found no intracranial cavity, or what can be none
 )
 
 // Refusal is why a study or a series cannot be analysed. It is a result, not a failure: trying again gives the same.

@@ -1,7 +1,6 @@
 package phantom
 
 import (
-	"math"
 	"slices"
 
 	"ichor/pipeline/finding"
@@ -46,6 +45,10 @@ func refused() []Sample {
 			}
 		})),
 		no("chest-as-head", finding.NoHeadCT, "A chest that was filed as a head by mistake.", body(nil)),
+		no("whole-body", finding.TooLong, "A patient from head to thigh in one series that says head.", func(w *writing) error {
+			w.series(down(700), text(dcm.SeriesDescription, "LO", "Trauma head to pelvis"))
+			return nil
+		}),
 		no("missing-slices", finding.Incomplete, "A head without four slices in a row.", func(w *writing) error {
 			if err := small(nil)(w); err != nil {
 				return err
@@ -85,44 +88,4 @@ func refused() []Sample {
 			d.SetStrings(dcm.RescaleType, "LO", "ML/100ML/MIN")
 		})),
 	}
-}
-
-// chest is a trunk with lungs, ribs, heart and spine, in slices of 8 mm.
-func chest() *Study {
-	const side, mm, step = 128, 3.2, 8.0
-	s := &Study{Info: Info{Name: "chest", Description: "Trunk with lungs, ribs, heart and spine."}, Rows: side, Columns: side,
-		PixelSpacingMM: [2]float64{mm, mm}, SliceThicknessMM: step, Orientation: [6]float64{1, 0, 0, 0, 1, 0}, AgeYears: 60, Sex: "O", KVP: 120}
-	for k := range 36 {
-		s.PositionsMM = append(s.PositionsMM, volume.Vec{-mm * (side - 1) / 2, -mm * (side - 1) / 2, step * float64(k)})
-	}
-	g := s.Grid()
-	for k := range g.Slices() {
-		for r := range side {
-			for c := range side {
-				s.HU = append(s.HU, trunk(g.Point(k, float64(r), float64(c))))
-			}
-		}
-	}
-	s.Labels = make([]uint8, len(s.HU))
-	return s
-}
-
-// trunk is the density at p in HU; z runs from 0 at the lowest slice.
-func trunk(p volume.Vec) int16 {
-	within := func(x, y, rx, ry float64) float64 { return math.Hypot((p[0]-x)/rx, (p[1]-y)/ry) }
-	wall := within(0, 0, 160, 105)
-	rib := math.Mod(p[2]+0.5*p[1], 26) < 9
-	switch {
-	case wall > 1:
-		return -1000
-	case within(0, 78, 16, 18) < 1, within(0, -84, 14, 6) < 1, rib && wall > 0.86 && wall < 0.93: // vertebra, sternum, ribs
-		return 450
-	case within(22, -22, 46, 38) < 1 && p[2] < 150: // heart
-		return 45
-	case within(-72, 4, 55, 72) < 1, within(72, 4, 55, 72) < 1:
-		return -850
-	case wall > 0.93:
-		return -90
-	}
-	return 45
 }

@@ -38,6 +38,10 @@ func whole() []Sample {
 		analyzed("enhanced", "The epidural head as one multi-frame object (Enhanced CT).", enhanced),
 		analyzed("multi-series", "The mixed head: thick and thin slices, bone kernel, coronal reformat, localizer, dose report and a captured page; "+
 			"the thick soft-tissue slices are to be read.", manySeries),
+		analyzed("head-and-neck", "A head with its neck and shoulders in one series.", func(w *writing) error {
+			w.series(down(320), text(dcm.SeriesDescription, "LO", "Head and neck"))
+			return nil
+		}),
 		analyzed("two-kernels", "The epidural head in soft-tissue and bone kernel under one Series Instance UID.", twoKernels),
 	}
 }

@@ -39,6 +39,8 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 		return plain, ""
 	case which(series, contrastWords) != "":
 		return enhanced, which(series, contrastWords)
+	case after(series) != "":
+		return doubtful, after(series)
 	case which(protocol, plainWords) != "":
 		return plain, ""
 	}
@@ -48,6 +50,18 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 		}
 	}
 	return plain, ""
+}
+
+// after is the word in a description that means after contrast agent, most likely: POST at its end, not in "post fossa" or
+// "post op"; DELAYED.
+func after(series []string) string {
+	for i, w := range series {
+		switch {
+		case w == "DELAYED", w == "DELAY", w == "POST" && (i+1 == len(series) || series[i+1] == "MM"):
+			return w
+		}
+	}
+	return ""
 }
 
 // agentOf names the agent; "" is none. What was drunk does not reach the brain.

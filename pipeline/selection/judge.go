@@ -54,7 +54,8 @@ func (j *judgement) refuse(s stage, code, format string, args ...any) bool {
 // judge scores one stack.
 func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
 	h := headers[part.images[0]]
-	j := &judgement{h: h, o: o, series: Series{Images: part.images}, Candidate: finding.Candidate{
+	acquired, first := identity(pick(headers, part.images))
+	j := &judgement{h: h, o: o, series: Series{Images: part.images, acquired: acquired, first: first}, Candidate: finding.Candidate{
 		SeriesInstanceUID: h.String(dcm.SeriesInstanceUID), Modality: h.String(dcm.Modality), Instances: len(part.images),
 		Description: h.String(dcm.SeriesDescription),
 	}}
@@ -62,12 +63,24 @@ func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
 	return j
 }
 
+// identity tells stacks apart that are otherwise alike.
+func identity(headers []*dcm.DataSet) (acquired, first string) {
+	for i, h := range headers {
+		uid := h.String(dcm.SOPInstanceUID)
+		if i == 0 || uid < first {
+			first = uid
+		}
+		acquired = max(acquired, when(h))
+	}
+	return acquired, first
+}
+
 func (j *judgement) image() bool {
 	switch {
 	case !isCT(j.h.String(dcm.SOPClassUID)):
-		return j.refuse(isImage, finding.NoHeadCT, "No CT images.")
+		return j.refuse(isImage, finding.NoHeadCT, "The series holds no CT images; send the CT series of the head.")
 	case j.Modality != "" && j.Modality != "CT":
-		return j.refuse(isImage, finding.NoHeadCT, "The modality is %s, though the objects are CT images.", j.Modality)
+		return j.refuse(isImage, finding.NoHeadCT, "The modality is %.16s, though the objects are CT images; send the original CT series.", j.Modality)
 	}
 	return true
 }
@@ -98,8 +111,14 @@ func (j *judgement) slices(part stack) bool {
 	case k == derivedSlice:
 		j.say(-30, "Derived axial slices.")
 		j.warn("The slices are derived, most likely averaged from thinner ones; the original series is better.")
+	case which(words(j.h, dcm.SeriesDescription), reformatWords) != "":
+		j.say(-30, "Described as reformatted.")
+		j.warn("The slices are described as reformatted; the series as it was acquired is better.")
 	case len(j.h.Strings(dcm.ImageType)) == 0:
 		j.say(-5, "Image Type is not given; taken for original slices.")
+	}
+	if kv, ok := j.h.Float(dcm.KVP); ok && kv > 0 && kv < 100 {
+		j.say(-10, "%.0f kV: brighter than the networks know it.", kv)
 	}
 	if lossy(j.h) {
 		j.say(-20, "Compressed with loss.")
@@ -113,7 +132,8 @@ func (j *judgement) head() bool {
 	head, other := which(series, headWords), which(series, otherWords)
 	switch {
 	case head == "" && other != "":
-		return j.refuse(isHead, finding.NoHeadCT, "The series is described as something other than a head (%s).", other)
+		return j.refuse(isHead, finding.NoHeadCT, "The series is described as something other than a head (%s); send the series of the head, or name the head in "+
+			"Body Part Examined or Series Description.", other)
 	case head != "" && other == "":
 		j.say(30, "Described as head (%s).", head)
 	case head != "":
@@ -168,7 +188,15 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm; at least %.0f mm are needed; send the whole head.",
 			coverage, j.o.MinCoverageMM)
 	}
+	if coverage > j.o.MaxCoverageMM {
+		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones are taken for a skull "+
+			"there; send the head as a series of its own.", coverage, j.o.MaxCoverageMM)
+	}
 	j.say(coverage/100, "%d axial slices over %.0f mm.", j.Instances, coverage) // the longer of two that are otherwise alike
+	if mm, ok := j.h.Float(dcm.SliceThickness); ok && mm >= 0.5 && gap > 1.8*mm && gap > 2 {
+		j.say(-10, "Slices of %.1f mm lie %.1f mm apart.", mm, gap)
+		j.warn("Slices of %.1f mm lie %.1f mm apart: what lies between was not scanned, or slices are missing.", mm, gap)
+	}
 	switch {
 	case gap > 7.5:
 		j.say(-15, "Slices %.1f mm apart are coarse.", gap)

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	MinSlices     int     // 10
 	MinCoverageMM float64 // 80, along the slice normal
+	MaxCoverageMM float64 // 400: head, neck and shoulders
 	MaxAngleDeg   float64 // 35, between the slice normal and the patient's axis
 	MaxVoxels     int     // 200 million: about 760 slices of 512 x 512
 	MinAge        int     // years; 0 is any age
@@ -27,6 +28,7 @@ type Options struct {
 // WithDefaults fills in what is left zero.
 func (o Options) WithDefaults() Options {
 	o.MinSlices, o.MinCoverageMM = cmp.Or(o.MinSlices, 10), cmp.Or(o.MinCoverageMM, 80)
+	o.MaxCoverageMM = cmp.Or(o.MaxCoverageMM, 400)
 	o.MaxAngleDeg, o.MaxVoxels = cmp.Or(o.MaxAngleDeg, 35), cmp.Or(o.MaxVoxels, 200e6)
 	return o
 }
@@ -37,6 +39,8 @@ type Series struct {
 	Images    []int // places in what was given to Choose
 	HeadNamed bool  // the series or the study says that this is a head
 	Warnings  []string
+
+	acquired, first string // when its last image was acquired, as DICOM writes it; the least of its identifiers
 }
 
 // Choice is the outcome: the series that can be read, best first, and all candidates as the operator sees them.
@@ -65,7 +69,11 @@ func Choose(headers []*dcm.DataSet, o Options) Choice {
 		}
 	}
 	slices.SortStableFunc(out.Ranked, func(a, b Series) int {
-		return cmp.Compare(out.Candidates[b.Candidate].Score, out.Candidates[a.Candidate].Score)
+		if c := cmp.Compare(out.Candidates[b.Candidate].Score, out.Candidates[a.Candidate].Score); c != 0 {
+			return c
+		}
+		// Of two that are as good as each other the later one, a repetition; and in whatever order they came, the same one.
+		return cmp.Or(cmp.Compare(b.acquired, a.acquired), cmp.Compare(a.first, b.first))
 	})
 	if len(out.Ranked) == 0 {
 		out.Refusal = summarise(refusals)
@@ -76,13 +84,13 @@ func Choose(headers []*dcm.DataSet, o Options) Choice {
 // summarise tells the study's refusal from those of its series: of the series that came furthest, the largest.
 func summarise(refusals []staged) *finding.Refusal {
 	if len(refusals) == 0 {
-		return &finding.Refusal{Code: finding.NoHeadCT, Reason: "The study holds no image."}
+		return &finding.Refusal{Code: finding.NoHeadCT, Reason: "The study holds no image; send the CT series of the head."}
 	}
 	best := slices.MaxFunc(refusals, func(a, b staged) int {
 		return cmp.Or(cmp.Compare(a.stage, b.stage), cmp.Compare(a.images, b.images))
 	})
 	if best.stage == isImage {
-		return &finding.Refusal{Code: finding.NoHeadCT, Reason: "The study holds no CT image series."}
+		return &finding.Refusal{Code: finding.NoHeadCT, Reason: "The study holds no CT image series; send the CT series of the head."}
 	}
 	reason := best.Reason
 	if len(refusals) > 1 {

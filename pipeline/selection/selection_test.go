@@ -110,6 +110,10 @@ func TestRefusals(t *testing.T) {
 			d.SetDecimals(dcm.ImagePositionPatient, 0, 0, 100+5*float64(k))
 			d.SetStrings(dcm.SOPInstanceUID, "UI", fmt.Sprintf("1.9.%d", k))
 		})...), finding.Incomplete},
+		{"head to pelvis", series("a", 160, head), finding.TooLong},
+		{"agent by a sign", series("a", 30, head, text(dcm.SeriesDescription, "Head C+ 5mm")), finding.Contrast},
+		{"vessels", series("a", 300, head, apart(0.6), text(dcm.SeriesDescription, "Head arteries 0.6")), finding.Contrast},
+		{"modality of something else", series("a", 30, head, text(dcm.Modality, "PT")), finding.NoHeadCT},
 		{"too large", series("a", 900, head, apart(0.5)), finding.TooLarge},
 		{"best of several", append(series("a", 60, text(dcm.BodyPartExamined, "CHEST")), append(series("bb", 1, head),
 			series("ccc", 5, text(dcm.SOPClassUID, dcm.MRImageStorage))...)...), finding.TooFewSlices},
@@ -121,6 +125,9 @@ func TestRefusals(t *testing.T) {
 			}
 			if !strings.HasSuffix(got.Refusal.Reason, ".") || strings.Contains(got.Refusal.Reason, "1.2.") {
 				t.Errorf("reason is no sentence, or names an instance: %q", got.Refusal.Reason)
+			}
+			if r := strings.ToLower(got.Refusal.Reason); !strings.Contains(r, "send ") && !strings.Contains(r, "read the study without") {
+				t.Errorf("reason does not say what to do: %q", got.Refusal.Reason)
 			}
 			for _, s := range got.Candidates {
 				if s.Score != 0 || len(s.Reasons) == 0 || s.Code == "" {
@@ -151,6 +158,12 @@ func TestPreferences(t *testing.T) {
 		{"native before doubt", series("b", 30, head), series("w", 30, head, text(dcm.ContrastBolusAgent, "IOHEXOL"), text(dcm.SeriesDescription, "Head w/o contrast"))},
 		{"original before derived", series("b", 200, head, apart(0.8)), series("w", 30, text(dcm.SeriesDescription, "Head"), text(dcm.ImageType, "DERIVED", "PRIMARY", "AXIAL"))},
 		{"one voltage before 70 keV", series("b", 30, head), series("w", 30, head, text(dcm.SeriesDescription, "Head 70 keV"))},
+		{"plain before perhaps", series("b", 30, head), series("w", 30, head, text(dcm.SeriesDescription, "Ax Head Post 5.0"))},
+		{"120 kV before 80 kV", series("b", 30, head, numbers(dcm.KVP, 120)), series("w", 30, head, numbers(dcm.KVP, 80))},
+		{"as acquired before reformatted", series("b", 30, head, text(dcm.SeriesDescription, "Head 5.0")), series("w", 30, head, text(dcm.SeriesDescription, "Head MPR 5.0"))},
+		{"without gaps", series("b", 30, head, numbers(dcm.SliceThickness, 5)), series("w", 30, head, numbers(dcm.SliceThickness, 2.5))},
+		{"the later of two", series("b", 30, head, text(dcm.AcquisitionDateTime, "20260101120000")), series("w", 30, head, text(dcm.AcquisitionDateTime, "20260101110000"))},
+		{"the same in whatever order", series("b", 30, head), series("w", 30, head)},
 		{"soft before medium", series("b", 30, head, kernel("H31s")), series("w", 30, head, kernel("DETAIL"))},
 		{"5 mm before 10 mm", series("b", 30, head), series("w", 16, head, apart(10))},
 		{"the longer", series("b", 33, head), series("w", 30, head)},

@@ -11,15 +11,18 @@ import (
 // What a skull encloses, in one slice.
 const (
 	skullHU      = 200
+	edgeHU       = -200 // above air and padding
 	minEnclosed  = 30.0 // cm2
 	maxEnclosed  = 300.0
 	tissueShare  = 0.6  // of what a closed ring encloses, between -20 and 90 HU
 	openShare    = 0.85 // the same where a part of the ring is missing
 	openRing     = 0.75 // of all directions in which bone is seen
 	minSkullSpan = 25.0 // mm of slices
+	minCut       = 10.0 // mm of slices in which the head reaches the edge of the image
 	minLargest   = 50.0 // cm2: of the largest slice; a child at birth has more
 	cutAbove     = 45.0 // cm2 in the last slice: the vertex lies above it
 	cutBelow     = 75.0 // cm2 in the first one: the foramen magnum lies below it
+	edgeMM       = 25.0 // of tissue without a gap along the edge of the image, bone in it: the head goes on beyond
 	coarseMM     = 2.0  // pixels are taken together up to this size, which also closes sutures
 	stepMM       = 2.0  // slices nearer than this to the last one looked at are passed over
 	reachMM      = 115  // half the length of a head, and bone
@@ -30,7 +33,7 @@ const (
 // quarter of the ring may be missing, as after a craniectomy. named says that the headers name a head. The error is a
 // *finding.Refusal; a head that is not all there is a warning.
 func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
-	span, largest, waiting, since := 0.0, 0.0, 0.0, math.Inf(1)
+	span, cut, largest, waiting, since := 0.0, 0.0, 0.0, 0.0, math.Inf(1)
 	last := v.Slices() - 1
 	var lowest, highest float64
 	for k := range v.Slices() {
@@ -38,9 +41,14 @@ func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 		if since += v.SupportMM[k]; since < stepMM && k != last {
 			continue
 		}
-		area := coarse(v, k).enclosed()
+		p := coarse(v, k)
+		outside := p.reachesEdge() // before enclosed, which fills the ring
+		area := p.enclosed()
 		if area > 0 {
 			span += waiting
+			if outside {
+				cut += waiting
+			}
 		}
 		largest, waiting, since = math.Max(largest, area), 0, 0
 		if k == 0 {
@@ -55,6 +63,9 @@ func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 			reason = "The series is described as a head, but its pixels show no skull around a brain; send the series of the head."
 		}
 		return nil, &finding.Refusal{Code: finding.NoHeadCT, Reason: reason}
+	}
+	if cut >= minCut {
+		warnings = append(warnings, fmt.Sprintf("The skull reaches the edge of the image over %.0f mm: a part of the head lies outside the field of view and is not in the result.", cut))
 	}
 	if highest > cutAbove {
 		warnings = append(warnings, fmt.Sprintf("The top of the head is not in the series: the uppermost slice still shows %.0f cm2 of the inside of the skull. "+
@@ -96,6 +107,29 @@ func coarse(v *volume.Volume, k int) *picture {
 		}
 	}
 	return p
+}
+
+// reachesEdge reports whether the head goes on beyond the edge of the image: a run of tissue along the edge with bone in it. A
+// holder of the head is thin, the nose and the ears are soft.
+func (p *picture) reachesEdge() bool {
+	rows, columns := p.ring.Rows, p.ring.Columns
+	along := func(n, first, step int, mm float64) bool {
+		run, bone := 0.0, false
+		for i := range n {
+			at := first + i*step
+			if p.hu[at] <= edgeHU && p.ring.Voxels[at] == 0 {
+				run, bone = 0, false
+				continue
+			}
+			run, bone = run+mm, bone || p.ring.Voxels[at] != 0
+			if bone && run >= edgeMM {
+				return true
+			}
+		}
+		return false
+	}
+	return along(columns, 0, 1, p.mm[1]) || along(columns, (rows-1)*columns, 1, p.mm[1]) ||
+		along(rows, 0, columns, p.mm[0]) || along(rows, columns-1, columns, p.mm[0])
 }
 
 // enclosed is the area in cm2 that a skull encloses; 0 where there is none.

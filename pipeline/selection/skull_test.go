@@ -104,6 +104,10 @@ func TestCheckHead(t *testing.T) {
 		g.Origins, g.SupportMM = g.Origins[from:to], g.SupportMM[from:to]
 		return &volume.Volume{Grid: g, HU: s.HU[from*n : to*n]}
 	}
+	cropped := func(rows, columns int) *volume.Volume {
+		c := s.Matrix(rows, columns, s.PixelSpacingMM)
+		return &volume.Volume{Grid: c.Grid(), HU: c.HU}
+	}
 	for _, c := range []struct {
 		name     string
 		v        *volume.Volume
@@ -120,6 +124,8 @@ func TestCheckHead(t *testing.T) {
 		{"vertex cut off", part(0, 22), true, 1},
 		{"base cut off", part(10, 32), true, 1},
 		{"both cut off", part(10, 22), true, 2},
+		{"sides outside the field of view", cropped(128, 64), true, 1},
+		{"back outside the field of view", cropped(92, 128), true, 1},
 		{"vertex alone", part(25, 32), false, 0},
 		{"no bone", changed(func(_ volume.Vec, hu int16) int16 { return min(hu, 60) }), false, 0},
 		{"air in a ring", changed(func(_ volume.Vec, hu int16) int16 { return map[bool]int16{true: hu, false: -1000}[hu > 250] }), false, 0},

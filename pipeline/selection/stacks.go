@@ -33,9 +33,12 @@ const (
 func stacks(headers []*dcm.DataSet, images []int) []stack {
 	var kinds [3][]int
 	left, why := 0, ""
+	rows, columns := matrixOf(headers, images)
 	for _, i := range images {
 		k, said := kindOf(headers[i])
 		switch {
+		case isPage(headers[i], rows, columns):
+			k, said = noSlice, "pages in colour, or of another size and without a place"
 		case !isCT(headers[i].String(dcm.SOPClassUID)):
 			k, said = noSlice, "objects that are no CT images"
 		case k != noSlice && mapOf(headers[i]) != "":
@@ -56,9 +59,31 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 		}
 	}
 	for i := range out {
-		out[i].left, out[i].why, out[i].parts = left, why, len(out)
+		if out[i].parts = len(out); left > 0 {
+			out[i].left, out[i].why = out[i].left+left, why
+		}
 	}
 	return out
+}
+
+// isPage reports whether a CT image can be no slice of a series whose slices have so many rows and columns: it is in colour, or
+// does not say where it lies and has another matrix. Some scanners file dose and protocol pages so.
+func isPage(h *dcm.DataSet, rows, columns int) bool {
+	if n, ok := h.Int(dcm.SamplesPerPixel); ok && n > 1 {
+		return true
+	}
+	_, placed := h.Floats(dcm.ImagePositionPatient)
+	return !placed && rows > 0 && (dimension(h, dcm.Rows) != rows || dimension(h, dcm.Columns) != columns)
+}
+
+// matrixOf is the matrix of the first image that says where it lies; 0 where none does.
+func matrixOf(headers []*dcm.DataSet, images []int) (rows, columns int) {
+	for _, i := range images {
+		if _, ok := headers[i].Floats(dcm.ImagePositionPatient); ok {
+			return dimension(headers[i], dcm.Rows), dimension(headers[i], dcm.Columns)
+		}
+	}
+	return 0, 0
 }
 
 // place is where an image lies.
@@ -130,7 +155,10 @@ func separate(headers []*dcm.DataSet, images []int) []stack {
 		return []stack{{images: images}}
 	}
 	n := repeats(images, at)
-	for _, t := range []dcm.Tag{dcm.ConvolutionKernel, dcm.SliceThickness, dcm.ImageType, dcm.ContrastBolusAgent, dcm.StackID} {
+	if whole := withoutSeam(headers, images, at); n == 2 && whole != nil {
+		return []stack{{images: whole, left: len(images) - len(whole), why: seam}}
+	}
+	for _, t := range []dcm.Tag{dcm.ConvolutionKernel, dcm.SliceThickness, dcm.ImageType, dcm.ContrastBolusAgent, dcm.StackID, dcm.KVP} {
 		groups := byTag(headers, images, t)
 		reconstruction := t == dcm.ConvolutionKernel || t == dcm.SliceThickness
 		if n > 1 && tells(groups, n, at) || n == 1 && reconstruction && sideBySide(groups, at) {
@@ -152,6 +180,38 @@ func separate(headers []*dcm.DataSet, images []int) []stack {
 		return each(headers, groups)
 	}
 	return []stack{{images: images}}
+}
+
+const seam = "slices at a place where one block of the scan ends and another begins"
+
+// withoutSeam drops one of two slices where a block of the scan (an acquisition) ends at the place where the next begins; nil where
+// it is otherwise. Blocks are parts of one reading: each alone would be half a head.
+func withoutSeam(headers []*dcm.DataSet, images []int, at map[int]float64) (whole []int) {
+	blocks := byTag(headers, images, dcm.AcquisitionNumber)
+	if len(blocks) < 2 || len(blocks) > maxParts {
+		return nil
+	}
+	for b, group := range blocks {
+		lo, hi := span(group, at)
+		for _, other := range blocks[:b] {
+			if from, to := span(other, at); math.Min(hi, to)-math.Max(lo, from) >= samePlaceMM || repeats(group, at) > 1 {
+				return nil // they run beside each other
+			}
+		}
+	}
+	sorted := slices.SortedStableFunc(slices.Values(images), func(a, b int) int {
+		return cmp.Or(cmp.Compare(math.Round(at[a]/samePlaceMM), math.Round(at[b]/samePlaceMM)), cmp.Compare(headers[a].String(dcm.SOPInstanceUID), headers[b].String(dcm.SOPInstanceUID)))
+	})
+	for k, i := range sorted {
+		if k > 0 && at[i]-at[sorted[k-1]] < samePlaceMM {
+			continue
+		}
+		whole = append(whole, i)
+	}
+	if len(images)-len(whole) > len(images)/8 {
+		return nil
+	}
+	return whole
 }
 
 func each(headers []*dcm.DataSet, groups [][]int) (out []stack) {
@@ -253,14 +313,16 @@ func span(images []int, at map[int]float64) (lo, hi float64) {
 	return lo, hi
 }
 
+// when an image was acquired, as DICOM writes it.
+func when(h *dcm.DataSet) string {
+	return cmp.Or(h.String(dcm.AcquisitionDateTime), h.String(dcm.AcquisitionDate)+h.String(dcm.AcquisitionTime), h.String(dcm.ContentTime))
+}
+
 // inTime follows images in the order in which they were acquired; coming back to a place begins the next reading.
 func inTime(headers []*dcm.DataSet, images []int, at map[int]float64) [][]int {
-	when := func(i int) string {
-		h := headers[i]
-		return cmp.Or(h.String(dcm.AcquisitionDateTime), h.String(dcm.AcquisitionDate)+h.String(dcm.AcquisitionTime), h.String(dcm.ContentTime))
-	}
-	sorted := slices.SortedStableFunc(slices.Values(images), func(a, b int) int { return cmp.Compare(when(a), when(b)) })
-	if when(sorted[0]) == when(sorted[len(sorted)-1]) {
+	clock := func(i int) string { return when(headers[i]) }
+	sorted := slices.SortedStableFunc(slices.Values(images), func(a, b int) int { return cmp.Compare(clock(a), clock(b)) })
+	if clock(sorted[0]) == clock(sorted[len(sorted)-1]) {
 		return nil
 	}
 	var out [][]int

@@ -67,6 +67,21 @@ func TestStacks(t *testing.T) {
 			series("x", 2, one, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "LOCALIZER"), coronal),
 			series("xx", 1, one, text(dcm.ImageType, "DERIVED", "SECONDARY", "SCREEN SAVE")),
 			series("xxx", 1, one, text(dcm.SOPClassUID, dcm.SecondaryCaptureImageStorage)), series("xxxx", 30, head, one)), []int{30}, nil},
+		{"pages filed as CT images", join(
+			series("x", 1, one, func(_ int, d *dcm.DataSet) { d.SetInts(dcm.SamplesPerPixel, "US", 3) }),
+			series("xx", 1, one, func(_ int, d *dcm.DataSet) {
+				d.Delete(dcm.ImagePositionPatient)
+				d.SetInts(dcm.Rows, "US", 600)
+			}), series("xxx", 30, head, one)), []int{30}, nil},
+		{"two voltages", join(series("x", 30, head, one, numbers(dcm.KVP, 80)), series("xx", 31, head, one, numbers(dcm.KVP, 140))), []int{31, 30}, nil},
+		{"two blocks that share a place", join(series("x", 15, head, one, text(dcm.AcquisitionNumber, "1")),
+			series("xx", 16, head, one, text(dcm.AcquisitionNumber, "2"), func(k int, d *dcm.DataSet) {
+				d.SetDecimals(dcm.ImagePositionPatient, 0, 0, 5*float64(k+14))
+			})), []int{30}, nil},
+		{"two readings of a turn each", join(
+			series("x", 6, head, one, apart(20), func(k int, d *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", fmt.Sprint(k)) }),
+			series("xx", 6, head, one, apart(20), func(k int, d *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", fmt.Sprint(k+6)) })),
+			nil, []string{finding.DuplicatePosition}},
 		{"two readings that nothing tells apart", join(series("x", 30, head, one), series("xx", 30, head, one)), nil, []string{finding.DuplicatePosition}},
 		{"a slice that does not say where it lies", join(series("x", 30, head, one), series("xx", 1, head, one, func(_ int, d *dcm.DataSet) {
 			d.Delete(dcm.ImagePositionPatient)

@@ -18,10 +18,11 @@ var (
 		"TSPINE", "LSPINE", "SSPINE", "SPINE", "CERVICAL", "LUMBAR", "WIRBELSAEULE", "HWS", "BWS", "LWS", "NECK", "HALS", "HEART", "CARDIAC",
 		"AORTA", "EXTREMITY", "LEG", "ARM", "KNEE", "HIP", "SHOULDER", "ANKLE", "FOOT", "HAND", "WRIST", "ELBOW", "SINUS", "SINUSES",
 		"PNS", "NNH", "ORBIT", "ORBITS", "FACE", "FACIAL", "MAXILLA", "MANDIBLE", "JAW", "DENTAL", "PETROUS", "IAC", "IAM"}
-	boneWords = []string{"BONE", "BONES", "KNOCHEN", "OS", "OSSEUX", "HUESO", "OSEO", "OSSO", "KNOGLE"}
+	reformatWords = []string{"MPR", "REFORMAT", "REFORMATS", "REFORMATTED"}
+	boneWords     = []string{"BONE", "BONES", "KNOCHEN", "OS", "OSSEUX", "HUESO", "OSEO", "OSSO", "KNOGLE"}
 
 	angioWords = []string{"ANGIO", "ANGIOGRAPHY", "ANGIOGRAM", "ANGIOGRAPHIE", "CTA", "VENO", "VENOGRAM", "VENOGRAPHY", "CTV", "ARTERIAL", "VENOUS",
-		"CAROTID", "CAROTIDS"}
+		"CAROTID", "CAROTIDS", "COW", "WILLIS", "ARTERY", "ARTERIES", "ARTERIEN", "VESSEL", "VESSELS", "GEFAESSE", "GEFÄSSE"}
 	perfusionWords = []string{"PERFUSION", "PERF", "CTP", "VPCT", "DYNAMIC"}
 	contrastWords  = []string{"CONTRAST", "CONTRASTE", "CONTRASTO", "KONTRAST", "POSTCONTRAST", "ENHANCED", "CE", "CECT", "KM", "OMNIPAQUE", "ISOVUE"}
 	// plainWords beside them turn them round: without contrast, ohne KM, NCCT.
@@ -29,14 +30,26 @@ var (
 		"PRECONTRAST", "NO", "OHNE", "SANS", "SIN", "SENZA", "ZONDER"}
 )
 
-// words are the upper-case words of the given elements. C-SPINE counts as CSPINE too.
+// words are the upper-case words of the given elements. C-SPINE counts as CSPINE too, C+ as POSTCONTRAST.
 func words(d *dcm.DataSet, tags ...dcm.Tag) []string {
 	var out []string
 	for _, t := range tags {
 		for _, v := range d.Strings(t) {
 			v = strings.ReplaceAll(strings.ToUpper(v), "W/O", "WO")
-			for _, s := range []string{v, strings.ReplaceAll(v, "-", "")} {
+			both := []string{v}
+			if strings.Contains(v, "-") {
+				both = append(both, strings.ReplaceAll(v, "-", ""))
+			}
+			for _, s := range both {
 				out = append(out, strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) })...)
+			}
+			for _, s := range strings.FieldsFunc(v, func(r rune) bool { return unicode.IsSpace(r) || r == '_' || r == ',' || r == '/' }) {
+				switch s {
+				case "C+", "+C", "CM+", "KM+", "IV+", "+KM", "+CM":
+					out = append(out, "POSTCONTRAST")
+				case "C-", "-C", "CM-", "KM-", "IV-", "-KM", "-CM":
+					out = append(out, "NONCONTRAST")
+				}
 			}
 		}
 	}
