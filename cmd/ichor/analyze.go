@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 )
 
 func newAnalyze() *cobra.Command {
-	var out string
+	var out, uid string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "analyze DIR --out DIR",
@@ -33,6 +34,7 @@ func newAnalyze() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` for the results (required)")
+	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, where the folder holds several")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print finding.json instead of a table")
 	s := withSettings(cmd, engineFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -43,7 +45,7 @@ func newAnalyze() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		study, err := studyFromFiles(cmd.Context(), args[0])
+		study, err := studyFromFiles(cmd.Context(), args[0], uid)
 		if err != nil {
 			return err
 		}
@@ -62,24 +64,48 @@ func newAnalyze() *cobra.Command {
 	return cmd
 }
 
-// studyFromFiles takes the one study below root.
-func studyFromFiles(ctx context.Context, root string) (pipeline.Study, error) {
-	files, others, err := findDICOM(ctx, root)
+// studyFromFiles takes the one study below root, or of several the one with that UID. Damaged files are taken for part of it: the
+// analysis counts them.
+func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, error) {
+	files, damaged, others, err := walkDICOM(ctx, root)
 	if err != nil {
 		return pipeline.Study{}, err
 	}
-	if len(files) == 0 {
+	if len(files) == 0 && len(damaged) == 0 {
 		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", root, others)
 	}
 	byStudy := map[string][]pipeline.Object{}
 	for _, f := range files {
 		byStudy[f.StudyInstanceUID] = append(byStudy[f.StudyInstanceUID], f)
 	}
-	if len(byStudy) > 1 {
-		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one", len(byStudy), root)
+	switch {
+	case uid == "" && len(byStudy) > 1:
+		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one, or one with --study UID: %s", len(byStudy), root, listed(byStudy))
+	case uid == "" && len(files) > 0:
+		uid = files[0].StudyInstanceUID
+	case uid != "" && byStudy[uid] == nil:
+		return pipeline.Study{}, fmt.Errorf("no study %s below %s; there are %s", uid, root, listed(byStudy))
 	}
-	uid := files[0].StudyInstanceUID
-	return pipeline.Study{UID: uid, Objects: byStudy[uid], Complete: "files"}, nil
+	study := pipeline.Study{UID: uid, Objects: byStudy[uid], Complete: "files"}
+	for _, f := range damaged {
+		study.Objects = append(study.Objects, f)
+	}
+	return study, nil
+}
+
+// listed names studies, the ones with most files first, ten at most.
+func listed(byStudy map[string][]pipeline.Object) string {
+	var out []string
+	for _, uid := range slices.SortedFunc(maps.Keys(byStudy), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(byStudy[b]), len(byStudy[a])), cmp.Compare(a, b))
+	}) {
+		if len(out) == 10 {
+			out = append(out, "...")
+			break
+		}
+		out = append(out, fmt.Sprintf("%s (files: %d)", uid, len(byStudy[uid])))
+	}
+	return strings.Join(out, ", ")
 }
 
 // analyzeOnce loads the networks, analyses one study and makes its objects.

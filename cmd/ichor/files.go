@@ -42,8 +42,14 @@ func openFile(path string) (fileReader, error) {
 	return fileReader{f, info.Size()}, nil
 }
 
-// findDICOM reads the headers of all DICOM files below root; files that are none are counted and passed over.
+// findDICOM reads the headers of all DICOM files below root; files that are none, and damaged ones, are counted and passed over.
 func findDICOM(ctx context.Context, root string) (files []dicomFile, others int, err error) {
+	files, damaged, others, err := walkDICOM(ctx, root)
+	return files, others + len(damaged), err
+}
+
+// walkDICOM is findDICOM with the damaged files by themselves: DICOM files whose header ends too early or cannot be.
+func walkDICOM(ctx context.Context, root string) (files, damaged []dicomFile, others int, err error) {
 	bar := progress(-1, "reading headers")
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -55,17 +61,23 @@ func findDICOM(ctx context.Context, root string) (files []dicomFile, others int,
 			return nil
 		}
 		f, err := readHeader(path)
-		if err != nil {
+		switch {
+		case errors.Is(err, dcm.ErrNotDICOM):
 			others++
+			return nil
+		case errors.As(err, new(*fs.PathError)): // a slice that this user may not read would be missing
+			return err
+		case err != nil:
+			damaged = append(damaged, dicomFile{path: path})
 			return nil
 		}
 		files = append(files, f)
 		return bar.Add(1)
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", root, err)
+		return nil, nil, 0, fmt.Errorf("reading %s: %w", root, err)
 	}
-	return files, others, bar.Finish()
+	return files, damaged, others, bar.Finish()
 }
 
 func readHeader(path string) (dicomFile, error) {

@@ -117,7 +117,7 @@ func download(t *testing.T, o *scptest.Orthanc) []string {
 func readBack(t *testing.T, n *node, dir string, sample *phantom.Study, objects []string) {
 	t.Helper()
 	interpreter := python(t)
-	study, err := studyFromFiles(t.Context(), dir)
+	study, err := studyFromFiles(t.Context(), dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

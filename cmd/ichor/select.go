@@ -24,6 +24,7 @@ type selected struct {
 }
 
 func newSelect() *cobra.Command {
+	var uid string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "select DIR",
@@ -35,6 +36,7 @@ func newSelect() *cobra.Command {
 		Example: "  ichor select study/\n  ichor select study/ --json",
 		Args:    cobra.ExactArgs(1),
 	}
+	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, where the folder holds several")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	s := withSettings(cmd, nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -42,7 +44,7 @@ func newSelect() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		study, err := studyFromFiles(cmd.Context(), args[0])
+		study, err := studyFromFiles(cmd.Context(), args[0], uid)
 		if err != nil {
 			return err
 		}

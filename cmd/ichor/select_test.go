@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,9 +25,32 @@ func TestSelect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := s.Write(filepath.Join(dir, "another"), phantom.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	write("sharp", "BONE")
 	write("smooth", "STANDARD")
-	text := ok(t, "select", dir)
+	whole, err := os.ReadFile(filepath.Join(dir, "sharp", "CT0001.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cut.dcm"), whole[:400], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, said := command(t, "select", dir)
+	if code != 1 || !strings.Contains(said, "2 studies") || !strings.Contains(said, uid+" (files: 64)") {
+		t.Errorf("of two studies: %d %s", code, said)
+	}
+	if code, _, said = command(t, "select", dir, "--study", "1.2"); code != 1 || !strings.Contains(said, uid) {
+		t.Errorf("of a study that is not there: %d %s", code, said)
+	}
+	text := ok(t, "select", dir, "--study", uid)
+	if !strings.Contains(text, "1 of 65 objects of the study cannot be read") {
+		t.Errorf("nothing of the file that is cut off:\n%s", text)
+	}
+	if err := errors.Join(os.RemoveAll(filepath.Join(dir, "another")), os.Remove(filepath.Join(dir, "cut.dcm"))); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{"* chosen", "bone-kernel-only", `"Head smooth"`, "Soft-tissue kernel (STANDARD).", "5.00", finding.Disclaimer} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
