@@ -2,6 +2,7 @@ package main
 
 import (
 	little "encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -216,9 +217,58 @@ func TestNetworksSeeResampled(t *testing.T) {
 	compare(t, e, looked(t, e, sent(t, phantom.Synthetic(shape()), nil)), 0.1, 1.5, cases)
 }
 
+// Each study of the sample set ends as it says through the whole analysis: refused for the right reason, or analysed from the right
+// series, with the blood that is in it.
+func TestNetworksSeeSamples(t *testing.T) {
+	e := shippedEngine(t)
+	all, err := phantom.Samples()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sample := range all {
+		t.Run(sample.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			if _, err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			raw, err := os.ReadFile(filepath.Join(dir, "truth.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var truth phantom.Truth
+			if err := json.Unmarshal(raw, &truth); err != nil {
+				t.Fatal(err)
+			}
+			study, err := studyFromFiles(t.Context(), dir, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := e.analyzer.Analyze(t.Context(), study)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := r.Finding
+			if f.Status != sample.Expected.Status || f.Code != sample.Expected.Code {
+				t.Fatalf("%s %s: %s; want %s", f.Status, f.Code, f.Reason, sample.Expected)
+			}
+			if f.Status == finding.Refused {
+				return
+			}
+			if f.Series.SeriesInstanceUID != truth.SeriesInstanceUID {
+				t.Errorf("another series was read: %+v", f.Candidates)
+			}
+			want := truth.TruthML.Total
+			t.Logf("%.1f mL of %.1f, cavity %.0f of %.0f; %q", f.Volumes.Total, want, f.CavityML, truth.CavityML, f.Warnings)
+			if math.Abs(f.Volumes.Total-want) > 0.12*want || math.Abs(f.CavityML-truth.CavityML) > 0.06*truth.CavityML {
+				t.Errorf("%.1f mL of %.1f, cavity %.0f of %.0f", f.Volumes.Total, want, f.CavityML, truth.CavityML)
+			}
+		})
+	}
+}
+
 func shippedEngine(t *testing.T) *engine {
 	t.Helper()
-	e, err := openEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", Workers: 1})
+	e, err := openEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", Workers: 1, MinAge: 18})
 	if err != nil {
 		t.Fatal(err)
 	}

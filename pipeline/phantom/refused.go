@@ -83,6 +83,14 @@ func refused() []Sample {
 			d.Delete(dcm.RescaleIntercept)
 			d.Delete(dcm.RescaleType)
 		})),
+		no("metal", finding.Metal, "A head with a clip whose streaks run through most of its slices.", func(w *writing) error {
+			w.series(Synthetic(Shape{}).streaked(volume.Vec{20, 20, 0}), nil)
+			return nil
+		}),
+		no("motion", finding.Motion, "A head that moved from side to side while it was scanned.", func(w *writing) error {
+			w.series(Synthetic(Shape{}).shaken(9), nil)
+			return nil
+		}),
 		no("perfusion-map", finding.NotHounsfield, "A map of blood flow with Modality CT.", small(func(_ int, d *dcm.DataSet) {
 			d.SetStrings(dcm.ImageType, "CS", "DERIVED", "PRIMARY", "AXIAL", "CBF")
 			d.SetStrings(dcm.RescaleType, "LO", "ML/100ML/MIN")
