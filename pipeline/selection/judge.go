@@ -59,7 +59,7 @@ func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
 		SeriesInstanceUID: h.String(dcm.SeriesInstanceUID), Modality: h.String(dcm.Modality), Instances: len(part.images),
 		Description: h.String(dcm.SeriesDescription),
 	}}
-	_ = j.image() && j.slices(part) && j.head() && j.enough() && j.time(part) && j.geometry(pick(headers, part.images)) && j.agent() && j.kernel() && j.age()
+	_ = j.image() && j.slices(part) && j.head() && j.enough(part) && j.time(part) && j.geometry(pick(headers, part.images)) && j.agent() && j.kernel() && j.age()
 	return j
 }
 
@@ -148,7 +148,11 @@ func (j *judgement) head() bool {
 	return true
 }
 
-func (j *judgement) enough() bool {
+func (j *judgement) enough(part stack) bool {
+	if n, ok := j.h.Int(dcm.NumberOfSeriesRelatedInstances); ok && n > part.all {
+		j.say(-10, "%d of %d images of the series came.", part.all, n)
+		j.warn("The series has %d images where it comes from, and %d came; send it again if bleeding may lie on the others.", n, part.all)
+	}
 	if j.Instances < j.o.MinSlices {
 		return j.refuse(isEnough, finding.TooFewSlices, "The series has too few slices: %d, and at least %d are needed; send the whole head.",
 			j.Instances, j.o.MinSlices)

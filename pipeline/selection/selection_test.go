@@ -161,6 +161,7 @@ func TestPreferences(t *testing.T) {
 		{"plain before perhaps", series("b", 30, head), series("w", 30, head, text(dcm.SeriesDescription, "Ax Head Post 5.0"))},
 		{"120 kV before 80 kV", series("b", 30, head, numbers(dcm.KVP, 120)), series("w", 30, head, numbers(dcm.KVP, 80))},
 		{"as acquired before reformatted", series("b", 30, head, text(dcm.SeriesDescription, "Head 5.0")), series("w", 30, head, text(dcm.SeriesDescription, "Head MPR 5.0"))},
+		{"all there", series("b", 30, head), series("w", 30, head, text(dcm.NumberOfSeriesRelatedInstances, "34"))},
 		{"without gaps", series("b", 30, head, numbers(dcm.SliceThickness, 5)), series("w", 30, head, numbers(dcm.SliceThickness, 2.5))},
 		{"the later of two", series("b", 30, head, text(dcm.AcquisitionDateTime, "20260101120000")), series("w", 30, head, text(dcm.AcquisitionDateTime, "20260101110000"))},
 		{"the same in whatever order", series("b", 30, head), series("w", 30, head)},

@@ -13,6 +13,7 @@ import (
 // stack is a part of a series that may be one reading of the head.
 type stack struct {
 	images  []int  // places in the headers
+	all     int    // images of the series
 	left    int    // images of the series that are no slices, left out of all its stacks
 	why     string // what those are
 	parts   int    // stacks of the series
@@ -50,7 +51,7 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 		}
 	}
 	if len(images)-left < 2 {
-		return []stack{{images: images}}
+		return []stack{{images: images, all: len(images)}}
 	}
 	var out []stack
 	for _, k := range []kind{originalSlice, derivedSlice} {
@@ -59,7 +60,8 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 		}
 	}
 	for i := range out {
-		if out[i].parts = len(out); left > 0 {
+		out[i].parts, out[i].all = len(out), len(images)
+		if left > 0 {
 			out[i].left, out[i].why = out[i].left+left, why
 		}
 	}
