@@ -53,13 +53,14 @@ func (j *judgement) refuse(s stage, code, format string, args ...any) bool {
 
 // judge scores one stack.
 func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
-	h := headers[part.images[0]]
-	acquired, first := identity(pick(headers, part.images))
+	of := pick(headers, part.images)
+	h := of[0]
+	acquired, first := identity(of)
 	j := &judgement{h: h, o: o, series: Series{Images: part.images, acquired: acquired, first: first}, Candidate: finding.Candidate{
 		SeriesInstanceUID: h.String(dcm.SeriesInstanceUID), Modality: h.String(dcm.Modality), Instances: len(part.images),
 		Description: h.String(dcm.SeriesDescription),
 	}}
-	_ = j.image() && j.slices(part) && j.head() && j.enough(part) && j.time(part) && j.geometry(pick(headers, part.images)) && j.agent() && j.kernel() && j.age()
+	_ = j.image() && j.slices(part) && j.head() && j.enough(part) && j.time(part) && j.geometry(of) && j.agent(of) && j.kernel(of) && j.age()
 	return j
 }
 
@@ -197,7 +198,9 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 			"there; send the head as a series of its own.", coverage, j.o.MaxCoverageMM)
 	}
 	j.say(coverage/100, "%d axial slices over %.0f mm.", j.Instances, coverage) // the longer of two that are otherwise alike
-	if mm, ok := j.h.Float(dcm.SliceThickness); ok && mm >= 0.5 && gap > 1.8*mm && gap > 2 {
+	thickness := func(h *dcm.DataSet) float64 { mm, _ := h.Float(dcm.SliceThickness); return mm }
+	thickest := utmost(headers, func(h *dcm.DataSet) int { return int(1000 * math.Min(thickness(h), 1e3)) })
+	if mm := thickness(thickest); mm >= 0.5 && gap > 1.8*mm && gap > 2 {
 		j.say(-10, "Slices of %.1f mm lie %.1f mm apart.", mm, gap)
 		j.warn("Slices of %.1f mm lie %.1f mm apart: what lies between was not scanned, or slices are missing.", mm, gap)
 	}
@@ -213,9 +216,20 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 	return true
 }
 
-func (j *judgement) agent() bool {
+// utmost is the image of which is says most: agent in some of its images is agent in the series, whichever came first.
+func utmost(headers []*dcm.DataSet, is func(*dcm.DataSet) int) *dcm.DataSet {
+	most := headers[0]
+	for _, h := range headers[1:] {
+		if is(h) > is(most) {
+			most = h
+		}
+	}
+	return most
+}
+
+func (j *judgement) agent(headers []*dcm.DataSet) bool {
 	const remedy = "Send the series without it, or set analysis.contrast"
-	switch c, why := contrastOf(j.h); {
+	switch c, why := contrastOf(utmost(headers, func(h *dcm.DataSet) int { c, _ := contrastOf(h); return int(c) })); {
 	case c == plain:
 	case c == doubtful:
 		j.say(-30, "Contrast agent may have been given (%.16s).", why)
@@ -233,8 +247,9 @@ func (j *judgement) agent() bool {
 	return true
 }
 
-func (j *judgement) kernel() bool {
-	k, name := kernelOf(j.h), j.h.String(dcm.ConvolutionKernel)
+func (j *judgement) kernel(headers []*dcm.DataSet) bool {
+	h := utmost(headers, func(h *dcm.DataSet) int { return int(kernelOf(h)) })
+	k, name := kernelOf(h), h.String(dcm.ConvolutionKernel)
 	if k == unknownKernel {
 		if w := which(words(j.h, dcm.SeriesDescription), boneWords); w != "" {
 			k, name = sharpKernel, w

@@ -72,6 +72,14 @@ func TestRefusals(t *testing.T) {
 		{"agent named", series("a", 30, head, text(dcm.ContrastBolusAgent, "OMNIPAQUE 350")), finding.Contrast},
 		{"agent described", series("a", 30, head, text(dcm.SeriesDescription, "Kopf mit KM 5.0")), finding.Contrast},
 		{"agent coded", series("a", 30, head, func(_ int, d *dcm.DataSet) { d.SetSequence(dcm.ContrastBolusAgentSequence, &dcm.DataSet{}) }), finding.Contrast},
+		{"agent in the upper half", series("a", 30, head, func(k int, d *dcm.DataSet) {
+			if k > 15 {
+				d.SetStrings(dcm.ContrastBolusAgent, "LO", "X")
+			}
+		}), finding.Contrast},
+		{"bone in the upper half", series("a", 30, head, func(k int, d *dcm.DataSet) {
+			d.SetStrings(dcm.ConvolutionKernel, "SH", map[bool]string{true: "BONE", false: "STANDARD"}[k > 15])
+		}), finding.BoneKernelOnly},
 		{"bone", series("a", 30, head, text(dcm.ConvolutionKernel, "H70h")), finding.BoneKernelOnly},
 		{"bone by name", series("a", 30, head, text(dcm.SeriesDescription, "Head bone 1.0")), finding.BoneKernelOnly},
 		{"bone, and soft with agent", append(series("a", 30, head, text(dcm.ConvolutionKernel, "BONE")),

@@ -3,6 +3,7 @@ package selection
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"ichor/pipeline/finding"
@@ -103,6 +104,27 @@ func TestStacks(t *testing.T) {
 				t.Errorf("read %v, refused %v; want %v and %v\n%+v", read, refused, c.read, c.refused, got.Candidates)
 			}
 		})
+	}
+}
+
+// The thickest slices of a stack tell whether anything lies between slices.
+func TestGapsBetweenSlices(t *testing.T) {
+	base := func(k int, d *dcm.DataSet) {
+		z, mm := float64(k), 1.0
+		if k > 12 {
+			z, mm = 13+5*float64(k-12), 5
+		}
+		d.SetDecimals(dcm.ImagePositionPatient, 0, 0, z)
+		d.SetDecimals(dcm.SliceThickness, mm)
+	}
+	for name, c := range map[string]struct {
+		edit     func(int, *dcm.DataSet)
+		warnings int
+	}{"thin below, thick above": {base, 1}, "thinner than apart": {numbers(dcm.SliceThickness, 2.5), 1}, "one against the other": {numbers(dcm.SliceThickness, 5), 0}} {
+		got := Choose(series("a", 40, c.edit), Options{})
+		if len(got.Ranked) != 1 || len(got.Ranked[0].Warnings) != c.warnings || strings.Contains(strings.Join(got.Ranked[0].Warnings, ""), "was not scanned") != (name == "thinner than apart") {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }
 
