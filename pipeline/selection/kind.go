@@ -44,6 +44,8 @@ func kindOf(h *dcm.DataSet) (k kind, why string) {
 		return noSlice, "localizer images"
 	case said(pageTypes):
 		return noSlice, "screen shots or dose pages"
+	case value(2) == "REFORMATTED" && value(3) == "AVERAGE": // thick slices of thin ones, as GE consoles make them; in which plane, their places say
+		return derivedSlice, ""
 	case said(reformatTypes):
 		return noSlice, "reformatted images"
 	case value(1) == "SECONDARY":
