@@ -83,11 +83,11 @@ func refused() []Sample {
 			d.Delete(dcm.RescaleIntercept)
 			d.Delete(dcm.RescaleType)
 		})),
-		no("metal", finding.Metal, "A head with a clip whose streaks run through most of its slices.", func(w *writing) error {
+		no("metal", finding.Metal, "A head with a clip whose streaks run through most of its slices; seen only when it is analysed.", func(w *writing) error {
 			w.series(Synthetic(Shape{}).streaked(volume.Vec{20, 20, 0}), nil)
 			return nil
 		}),
-		no("motion", finding.Motion, "A head that moved from side to side while it was scanned.", func(w *writing) error {
+		no("motion", finding.Motion, "A head that moved from side to side while it was scanned; seen only when it is analysed.", func(w *writing) error {
 			w.series(Synthetic(Shape{}).shaken(9), nil)
 			return nil
 		}),
