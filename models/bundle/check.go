@@ -194,7 +194,7 @@ func (o *Output) check(r Role, size int) error {
 func (p *Post) check(n *Network) error {
 	r := n.Role
 	if r != Bleed {
-		if p.MinComponentML != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" {
+		if p.MinComponentML != 0 || p.SureThreshold != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" {
 			return refuse("post", "has settings of the bleed network under role %s", r)
 		}
 		if h := p.HURange; h != nil && !(h[0] < h[1]) {
@@ -212,6 +212,9 @@ func (p *Post) check(n *Network) error {
 		if !(f.value >= 0 && f.value <= f.max) {
 			return refuse(f.field, "is %g, not between 0 and %g", f.value, f.max)
 		}
+	}
+	if s := p.SureThreshold; s != 0 && !(s >= n.Threshold && s < 1) {
+		return refuse("post.sure_threshold", "is %g, not between the threshold, %g, and 1", s, n.Threshold)
 	}
 	if !n.TellsSubtypes() {
 		if p.SubtypePer != "" {

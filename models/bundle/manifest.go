@@ -91,6 +91,7 @@ type Post struct {
 	HURange          *[2]float64 `json:"hu_range,omitempty"`          // voxels outside are not cavity
 
 	MinComponentML float64 `json:"min_component_ml,omitempty"` // 3D, 26-connected
+	SureThreshold  float64 `json:"sure_threshold,omitempty"`   // MinComponentML of a component must reach it; 0: the threshold itself
 	OpeningMM      float64 `json:"opening_mm,omitempty"`       // radius, in the slice plane
 	RimMM          float64 `json:"rim_mm,omitempty"`           // opening acts this close to the border of the cavity
 	SubtypePer     string  `json:"subtype_per,omitempty"`      // voxel, component or extra-axial; empty where subtypes are not told

@@ -37,8 +37,8 @@ func (l Level) threshold(chosen float64) float32 {
 	return float32(1 / (1 + math.Exp(-odds)))
 }
 
-// Marks are what one run of the network saw: of each voxel the subtype, in the lower bits, and above them the strictest
-// level that it reaches. A byte a voxel keeps all three label volumes.
+// Marks are what one run of the network saw: of each voxel the subtype, in the lower bits, above them the strictest level
+// that it reaches, and whether the network is sure of it. A byte a voxel keeps all three label volumes.
 type Marks struct {
 	voxels *volume.Mask
 	cavity *volume.Mask
@@ -46,8 +46,12 @@ type Marks struct {
 	spec   *bundle.Network
 }
 
-// levelShift leaves room for every subtype below.
-const levelShift = 4
+// levelShift leaves room for every subtype below; sure is above the levels.
+const (
+	levelShift = 4
+	levelMask  = 3
+	sure       = 1 << 7
+)
 
 // Find runs the network over v.
 func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, batch int) (*Marks, error) {
@@ -66,12 +70,12 @@ func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, s
 
 // Labels returns a new mask whose voxels are a finding.Subtype: "any" reaches the threshold of the level inside the
 // cavity, and the subtype is the largest of the five, or finding.ICH where the network tells none. Then, as far as the
-// bundle asks for it, thin seams along the border of the cavity are opened away and small components dropped. What a
+// bundle asks for it, thin seams along the border of the cavity are opened away and small or doubtful components dropped. What a
 // stricter level has, a more lenient one has too.
 func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
 	labels := volume.NewMask(m.grid)
 	for i, mark := range m.voxels.Voxels {
-		if Level(mark>>levelShift) >= level {
+		if Level(mark>>levelShift&levelMask) >= level {
 			labels.Voxels[i] = mark & (1<<levelShift - 1)
 		}
 	}
@@ -85,10 +89,25 @@ func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
 	}
 	if m.spec.Post.MinComponentML > 0 {
 		c := volume.ComponentsOf(labels, volume.Corners, 0)
-		ml := c.VolumesML(m.grid)
+		ml := m.sureML(c)
 		c.Keep(labels, func(i int) bool { return ml[i] >= m.spec.Post.MinComponentML })
 	}
 	return labels, ctx.Err()
+}
+
+// sureML is how much of each component the network is sure of. Specks on heads without blood are as large as small bleeds,
+// but hardly sure anywhere.
+func (m *Marks) sureML(c *volume.Components) []float64 {
+	ml := make([]float64, c.Count)
+	for _, r := range c.Runs {
+		voxel := m.grid.VoxelML(int(r.Slice))
+		for _, mark := range m.voxels.Row(r) {
+			if mark&sure != 0 {
+				ml[r.Component] += voxel
+			}
+		}
+	}
+	return ml
 }
 
 // mark writes one slab to each of its source slices.
@@ -117,6 +136,9 @@ func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 				level = Chosen
 			}
 			mark := uint8(likeliest(of, i, j)) | uint8(level)<<levelShift
+			if x >= float32(m.spec.Post.SureThreshold) {
+				mark |= sure
+			}
 			at := view.Index(i, j)
 			for k := first; k < end; k++ {
 				if m.cavity.Slice(k)[at] != 0 {

@@ -28,12 +28,21 @@ func (n net) Run(_ context.Context, in []float32, batch int) ([]float32, error) 
 	return out, n.err
 }
 
-// picture sets "any" to 0.9 and the subtype to 0.8 in a box.
+// box sets "any" to 0.9 and the subtype to 0.8 in a box.
 func (n net) box(s finding.Subtype, r0, r1, c0, c1 int) {
 	for r := r0; r < r1; r++ {
 		for c := c0; c < c1; c++ {
 			n.p[r*side+c] = 0.9
 			n.p[int(s)*side*side+r*side+c] = 0.8
+		}
+	}
+}
+
+// fade sets "any" to p in a box.
+func (n net) fade(p float32, r0, r1, c0, c1 int) {
+	for r := r0; r < r1; r++ {
+		for c := c0; c < c1; c++ {
+			n.p[r*side+c] = p
 		}
 	}
 }
@@ -105,6 +114,12 @@ func TestLabels(t *testing.T) {
 			n.box(finding.IPH, 10, 15, 10, 15)
 			n.box(finding.SDH, 20, 25, 10, 19)
 		}, map[finding.Subtype]int{finding.SDH: 45}},
+		{"sure of too little", bundle.Post{MinComponentML: 0.5, SureThreshold: 0.8}, func(n net) {
+			n.box(finding.IPH, 10, 15, 10, 19) // large enough, but sure of a part only
+			n.fade(0.7, 10, 15, 13, 19)
+			n.box(finding.SDH, 20, 25, 10, 21)
+			n.fade(0.7, 20, 25, 19, 21) // what is doubtful beside it stays
+		}, map[finding.Subtype]int{finding.SDH: 55}},
 		{"thin seam at the rim", bundle.Post{OpeningMM: 2, RimMM: 5}, func(n net) {
 			n.box(finding.SDH, 4, 6, 4, 28)    // two pixels wide: no disc of 2 mm fits
 			n.box(finding.SAH, 15, 17, 12, 20) // as thin, but deep
@@ -152,7 +167,7 @@ func TestLabels(t *testing.T) {
 func TestLevelsAreNested(t *testing.T) {
 	v, cavity := head(2)
 	rng := rand.New(rand.NewPCG(1, 9))
-	for _, post := range []bundle.Post{{}, {MinComponentML: 0.1}, {OpeningMM: 1, RimMM: 5}, {OpeningMM: 1, MinComponentML: 0.2}} {
+	for _, post := range []bundle.Post{{}, {MinComponentML: 0.1}, {OpeningMM: 1, RimMM: 5}, {OpeningMM: 1, MinComponentML: 0.2}, {MinComponentML: 0.1, SureThreshold: 0.8}} {
 		n := net{p: make([]float32, outputs*side*side)}
 		for i := range n.p {
 			n.p[i] = rng.Float32()

@@ -50,7 +50,7 @@ class Wish:
     channels: tuple[str, ...] = ("any",)  # what the network's outputs are, in their order
     activation: str = "none"  # none, sigmoid or softmax: applied to the outputs
     arch: str | None = None
-    post: Post = field(default_factory=lambda: Post(min_component_ml=0.0))
+    post: Post = field(default_factory=lambda: Post(threshold=0.5, min_component_ml=0.0, sure_threshold=0.0))
     version: str = "1.0.0"
     licence: str = "not stated"
     description: str = ""
@@ -105,6 +105,8 @@ def check(wish: Wish) -> None:
         (0 <= wish.slab_mm <= 50, "--slab-mm", wish.slab_mm, "use 0 to 50"),
         (0 < wish.post.threshold < 1, "--threshold", wish.post.threshold, "use a number between 0 and 1"),
         (0 <= wish.post.min_component_ml <= 100, "--min-ml", wish.post.min_component_ml, "use 0 to 100"),
+        (wish.post.sure_threshold == 0 or wish.post.threshold <= wish.post.sure_threshold < 1, "--sure", wish.post.sure_threshold,
+         "use a number from the threshold to below 1, or 0 for the threshold"),
         (0 <= wish.post.opening_mm <= 50, "--opening-mm", wish.post.opening_mm, "use 0 to 50"),
         (0 <= wish.post.rim_mm <= 200, "--rim-mm", wish.post.rim_mm, "use 0 to 200"),
     ):

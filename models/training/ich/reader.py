@@ -73,7 +73,8 @@ class Reader:
         post = Post()
         if "bleed" in entries:
             known = {f.name for f in fields(Post)}
-            post = Post(entries["bleed"]["threshold"], **{k: v for k, v in entries["bleed"]["post"].items() if k in known})
+            wanted = {"sure_threshold": 0.0, **entries["bleed"]["post"]}  # older bundles: as the threshold
+            post = Post(entries["bleed"]["threshold"], **{k: v for k, v in wanted.items() if k in known})
         return cls(nets, post, {"bundle": f"{manifest.get('name')} {manifest.get('version')}"})
 
     def probabilities(self, scan: Scan, role: str) -> np.ndarray:
@@ -182,7 +183,7 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
             mask[z] = opened
     parts, n = ndimage.label(mask, CORNERS)
     weight = np.broadcast_to(scan.slice_ml()[box[0]][:, None, None], parts.shape)
-    keep = np.bincount(parts.ravel(), weights=weight.ravel(), minlength=n + 1) >= post.min_component_ml
+    keep = np.bincount(parts.ravel(), weights=(weight * (prob[0] >= post.sure_threshold)).ravel(), minlength=n + 1) >= post.min_component_ml
     keep[0] = False
     kind = prob[1:].argmax(0)
     if post.subtype_per == "component":

@@ -55,6 +55,7 @@ def _add_bundle(sub) -> None:
     p.add_argument("--arch", choices=("unet",), help="network of a state_dict: the paper's U-Net, its widths are read off the weights")
     p.add_argument("--threshold", type=float, default=0.5)
     p.add_argument("--min-ml", type=float, default=0.0, help="smaller connected parts are dropped")
+    p.add_argument("--sure", type=float, default=0.0, help="probability that so much of a connected part must reach (default: the threshold)")
     p.add_argument("--opening-mm", type=float, default=0.0, help="radius of an opening along the border of the cavity")
     p.add_argument("--rim-mm", type=float, default=0.0, help="how far inside the border it acts")
     p.add_argument("--subtype-per", default="voxel", choices=("voxel", "component", "extra-axial"))
@@ -98,7 +99,7 @@ def _bundle(args) -> None:
     from ..config import Post
 
     channels = args.channels or ("any" if args.role == "bleed" else "cavity")
-    post = Post(args.threshold, args.min_ml, args.opening_mm, args.rim_mm, args.subtype_per)
+    post = Post(args.threshold, args.min_ml, args.sure, args.opening_mm, args.rim_mm, args.subtype_per)
     wish = Wish(net=args.net, name=args.name, data=args.data, role=args.role, window_hu=tuple(args.window), pixel_mm=args.pixel_mm, size=args.size,
                 neighbours=args.neighbours, slab_mm=args.slab_mm, channels=tuple(c.strip() for c in channels.split(",")), activation=args.activation,
                 arch=args.arch, post=post, version=args.version, licence=args.licence, description=args.description, commit=args.commit,
