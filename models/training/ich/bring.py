@@ -50,7 +50,7 @@ class Wish:
     channels: tuple[str, ...] = ("any",)  # what the network's outputs are, in their order
     activation: str = "none"  # none, sigmoid or softmax: applied to the outputs
     arch: str | None = None
-    post: Post = field(default_factory=lambda: Post(threshold=0.5, min_component_ml=0.0, sure_threshold=0.0))
+    post: Post = field(default_factory=lambda: Post(min_component_ml=0.0, sure_threshold=0.0))
     version: str = "1.0.0"
     licence: str = "not stated"
     description: str = ""
