@@ -64,8 +64,8 @@ class Probabilities(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.mirrored:
             return self._of(x)
-        straight, mirror = self._of(torch.cat([x, x.flip(3)])).unflatten(0, (2, -1))
-        return (straight + mirror.flip(3)) / 2
+        both, n = self._of(torch.cat([x, x.flip(3)])), x.shape[0]  # one pass; by slices, whose shape ONNX tools can follow
+        return (both[:n] + both[n:].flip(3)) / 2
 
     def _of(self, x: torch.Tensor) -> torch.Tensor:
         logits = self.net(x)
