@@ -5,12 +5,15 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from brought import SIZE, Bright, head, heads, to_onnx, wish
 from ich import bring, manifest, quantize
-from ich.config import ROLES
+from ich.config import ROLES, Settings
 from ich.datasets.volume import DataError
+from ich.export import write_onnx
 from ich.scan import Scan
+from ich.unet import Probabilities, UNet
 
 
 def scan(blood: bool) -> Scan:
@@ -82,3 +85,14 @@ def test_what_stays_in_float32(tmp_path):
 
 def test_processor_is_named():
     assert "VNNI" in quantize.cpu() and "\n" not in quantize.cpu()
+
+
+def test_a_mirrored_network_is_quantised_too(tmp_path):
+    """Its slices are doubled and put together again within the graph."""
+    torch.manual_seed(0)
+    cfg, path = Settings(base_width=4, size=SIZE), tmp_path / "bleed.onnx"
+    write_onnx(Probabilities(UNet(cfg.channels, 7, 4), "bleed", mirrored=True).eval(), cfg, path)
+    x = np.random.default_rng(2).random((4, cfg.channels, SIZE, SIZE), np.float32)
+    quantize.write_int8(path, tmp_path / "int8.onnx", x)
+    one, two = (manifest.run(manifest.session(p), x[:3]) for p in (path, tmp_path / "int8.onnx"))
+    assert two.shape == (3, 6, SIZE, SIZE) and np.abs(one - two).max() < 0.1
