@@ -187,6 +187,7 @@ def draw_curve(logs: list[Path], bundle: Path) -> Path | None:
         return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     loss, dice = figure.subplots(1, 2)
@@ -198,6 +199,7 @@ def draw_curve(logs: list[Path], bundle: Path) -> Path | None:
                 dice.plot(x, y, label=f"{role} {name.removeprefix('dice_')}".replace("bleed ", ""), linewidth=1)
     for axes, label in ((loss, "loss"), (dice, "Dice on held-out heads")):
         axes.set(xlabel="slices seen", ylabel=label)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize=7, ncols=2)
