@@ -87,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestSlowRequestAtTheEnd stops the web interface while a request is on its way and never comes.
 func TestSlowRequestAtTheEnd(t *testing.T) {
-	n := &node{log: slog.New(slog.DiscardHandler)}
+	n := &node{log: slog.New(slog.DiscardHandler), observer: newObserver()}
 	var err error
 	if n.http, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
