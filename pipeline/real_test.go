@@ -1,3 +1,7 @@
+//go:build scans
+
+// Tests on scans that are not part of this repository: ICHOR_DATA=FOLDER go test -tags scans ./pipeline
+
 package pipeline
 
 import (
@@ -17,7 +21,7 @@ func scanned(t *testing.T, name string) (v *volume.Volume, tiltDeg float64) {
 	t.Helper()
 	root := os.Getenv("ICHOR_DATA")
 	if root == "" {
-		t.Skip("ICHOR_DATA names no folder of scans")
+		t.Fatal("set ICHOR_DATA to the folder of the scans")
 	}
 	paths, err := filepath.Glob(filepath.Join(root, name, "*"))
 	if err != nil || len(paths) == 0 {
