@@ -338,6 +338,7 @@ func TestAnalyzeGoesOn(t *testing.T) {
 	in.Objects = append(in.Objects, memory{data: []byte("no DICOM")})
 	bad, _ := s.DataSets(phantom.WriteOptions{StudyInstanceUID: in.UID, Edit: func(k int, d *dcm.DataSet) {
 		d.SetStrings(dcm.SeriesDescription, "LO", "Head brain")
+		d.SetStrings(dcm.AcquisitionDateTime, "DT", "29991231235959") // the later of two as good is tried first
 		if k == 3 {
 			d.SetBytes(dcm.PixelData, "OW", make([]byte, 10))
 		}

@@ -186,5 +186,7 @@ def test_damaged_synthetic_heads_are_named(heads, tmp_path):
 
 
 def test_wrong_numbers_are_usage_errors(tmp_path, capsys):
-    assert main(["data", "synthetic", "--out", str(tmp_path / "x"), "--count", "0"]) == 2
+    with pytest.raises(SystemExit) as end:
+        main(["data", "synthetic", "--out", str(tmp_path / "x"), "--count", "0"])
+    assert end.value.code == 2
     assert not (tmp_path / "x").exists() and "--count" in capsys.readouterr().err
