@@ -119,6 +119,7 @@ func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 		of[c] = s.Image(p[c*size : (c+1)*size])
 	}
 	lenient, chosen, strict := Lenient.threshold(m.spec.Threshold), Chosen.threshold(m.spec.Threshold), Strict.threshold(m.spec.Threshold)
+	certain := float32(m.spec.Post.SureThreshold)
 	first, end := s.Source(slab)
 	values := make([]float32, view.Columns)
 	for i := range view.Rows {
@@ -136,7 +137,7 @@ func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 				level = Chosen
 			}
 			mark := uint8(likeliest(of, i, j)) | uint8(level)<<levelShift
-			if x >= float32(m.spec.Post.SureThreshold) {
+			if x >= certain {
 				mark |= sure
 			}
 			at := view.Index(i, j)
