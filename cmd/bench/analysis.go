@@ -81,7 +81,7 @@ func timeRuns(ctx context.Context, s *onnx.Session, input []float32) (float64, e
 // eagerScript prints ms a slice of the same architecture in PyTorch; weights do not change the time.
 const eagerScript = `
 import sys, time, torch
-from ich.unet import UNet
+from ich.product.unet import UNet
 base, channels, outputs, size, runs = map(int, sys.argv[1:])
 torch.set_num_threads(1)
 net = UNet(channels, outputs, base).eval()

@@ -9,7 +9,7 @@ import (
 
 // skull is what the shape of the cavity tells of how the head lies. Head coordinates are mm of an average adult, x to the
 // left, y to the back, z to the top, the origin a little above the sella; those of the synthetic heads
-// (models/training/ich/phantom/anatomy.py), whose cavity is about averageLength long and reaches up to averageTop.
+// (models/training/ich/heads/phantom/anatomy.py), whose cavity is about averageLength long and reaches up to averageTop.
 type skull struct {
 	centre volume.Vec // of the cavity, patient coordinates
 	left   volume.Vec // unit directions of the head in patient coordinates; roll is taken for none

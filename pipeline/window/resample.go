@@ -7,7 +7,7 @@ import "math"
 // Down: target t lies at centre + (t - (size-1)/2) * step in source index coordinates. Source index i has weight
 // max(0, 1 - |i - c|/s) with s = max(1, step), divided by the sum over all integers i; outside the image the value is 0.
 // Up: source pixel i lies at (i - centre)/step + (size-1)/2 on the network grid and is read there by linear interpolation,
-// 0 outside. models/training/ich/window.py is the same in Python; change both or neither.
+// 0 outside. models/training/ich/product/window.py is the same in Python; change both or neither.
 type axis struct {
 	first   []int     // down: first source index of each target
 	weights []float32 // down: taps weights for each target

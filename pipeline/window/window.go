@@ -1,5 +1,5 @@
 // Package window turns Hounsfield units into the channels that a network sees, and takes its answer back to the source
-// grid. The order is fixed and shared with the training code (models/training/ich/window.py):
+// grid. The order is fixed and shared with the training code (models/training/ich/product/window.py):
 //
 //	slab      thin slices are averaged to about the thickness that the network was trained on
 //	window    v = clip((HU - low) / (high - low), 0, 1) on the source pixels

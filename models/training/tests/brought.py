@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ich import bring, export
+from ich.bundles import bring, export
 
 SIZE = 32
 torch.set_num_threads(1)  # so small that threads would only wait for each other

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ich.phantom.study import Plan, generate
+from ich.heads.phantom.study import Plan, generate
 
 torch.set_num_threads(2)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ich.config import SUBTYPES
-from ich.paper import METHODS, PRETEXTS
-from ich.report.experiment import COLUMNS
+from ich.product.config import SUBTYPES
+from ich.paper.paper import METHODS, PRETEXTS
+from ich.paper.report.experiment import COLUMNS
 
 SKILL = dict(zip(METHODS, (-1.0, -0.8, 0.0, 0.02, 0.1, 0.3, 0.25, 0.6, 0.7, 0.9)))  # of each method, on the logit scale of recall
 FALSE = dict(zip(METHODS, (900, 600, 250, 248, 230, 120, 110, 150, 100, 90)))  # voxels in the mean

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from ich import ablate as module
-from ich import heads
-from ich.ablate import CHANGES, Wanted, ablate, settings
+from ich.product import ablate as module
+from ich.heads import heads
+from ich.product.ablate import CHANGES, Wanted, ablate, settings
 from ich.datasets.volume import DataError
 from test_evaluate import row
 

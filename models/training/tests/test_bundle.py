@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from brought import SIZE, Bright, heads, to_onnx, wish
-from ich import bring, manifest
+from ich.bundles import bring, manifest
 from ich.commands import bundle as command
-from ich.config import SUBTYPES, settings_for
+from ich.product.config import SUBTYPES, settings_for
 from ich.datasets.volume import DataError
-from ich.head import PRODUCT
-from ich.train import make_net
-from ich.unet import UNet
+from ich.bundles.head import PRODUCT
+from ich.product.train import make_net
+from ich.product.unet import UNet
 
 
 @pytest.fixture(autouse=True)

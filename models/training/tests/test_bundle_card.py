@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ich import card, export, judge, manifest
+from ich.bundles import card, export, manifest
+from ich.product import judge
 from ich.datasets.volume import DataError
-from ich.measure import measure
-from ich.report.clinical import HeadResult, clinical, head_row
-from ich.scan import Bleed, Scan
+from ich.product.measure import measure
+from ich.paper.report.clinical import HeadResult, clinical, head_row
+from ich.product.scan import Bleed, Scan
 
 NETWORK = {"role": "bleed", "file": "bleed.onnx", "parameters": 1234567, "threshold": 0.5, "output": {"channels": ["any"]},
            "input": {"shape": [-1, 1, 32, 32], "window_hu": [-50, 150], "pixel_mm": 0}}

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from ich import calcified, evaluate, judge
-from ich.calcified import Calcified, called
-from ich.evaluate import Source, Wanted
+from ich.heads import calcified
+from ich.product import evaluate, judge
+from ich.heads.calcified import Calcified, called
+from ich.product.evaluate import Source, Wanted
 from test_evaluate import BUNDLE, row
 
 

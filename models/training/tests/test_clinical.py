@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from ich.config import SUBTYPES
+from ich.product.config import SUBTYPES
 from ich.datasets.volume import DataError
-from ich.report import agreement, calibration, conformal
-from ich.report.clinical import HeadResult, clinical, head_row
+from ich.paper.report import agreement, calibration, conformal
+from ich.paper.report.clinical import HeadResult, clinical, head_row
 
 IPH, IVH, SAH, SDH, EDH = range(2, 7)
 

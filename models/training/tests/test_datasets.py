@@ -14,8 +14,8 @@ from PIL import Image
 from ich.datasets import DataError, cq500, detect, open_dataset, rsna
 from ich.datasets.geometry import Frame
 from ich.datasets.volume import labels_of, support_mm
-from ich.methods.sets import Source
-from ich.methods.slices import balanced
+from ich.paper.methods.sets import Source
+from ich.paper.methods.slices import balanced
 
 ANY_ORIENTATION = ("RAS", "LAS", "LPS", "RPS", "LPI", "RAI", "ASL", "SPR", "PIR", "IRA")
 SETS = {"hssayeni": trees.hssayeni, "seg-cq500": trees.segcq500, "cq500": trees.cq500, "rsna": trees.rsna, "instance": trees.instance, "bhsd": trees.bhsd}

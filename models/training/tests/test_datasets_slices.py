@@ -11,7 +11,7 @@ import trees
 from ich.__main__ import main
 from ich.datasets import DataError, open_dataset, slices, synthetic
 from ich.datasets.slices import SliceStore, nearest
-from ich.window import Resampler, window
+from ich.product.window import Resampler, window
 
 
 @pytest.fixture()

@@ -8,14 +8,14 @@ import onnxruntime
 import pytest
 import torch
 
-from ich import export as exporting
-from ich.bring import reference_stretches
-from ich.config import Post, settings_for
-from ich.data import MARGIN_SIZE, PIXEL_MM, Cache, augment, sample, write_phantoms
+from ich.bundles import export as exporting
+from ich.bundles.bring import reference_stretches
+from ich.product.config import Post, settings_for
+from ich.product.data import MARGIN_SIZE, PIXEL_MM, Cache, augment, sample, write_phantoms
 from ich.datasets.volume import DataError
-from ich.evaluate import Scan, apply_post, clean_cavity
-from ich.phantom import sample as sampling
-from ich.train import load_net, rate, train
+from ich.product.evaluate import Scan, apply_post, clean_cavity
+from ich.heads.phantom import sample as sampling
+from ich.product.train import load_net, rate, train
 
 
 @pytest.fixture(scope="session")

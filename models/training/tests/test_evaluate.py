@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ich import evaluate as evaluating
-from ich import heads, judge
-from ich.config import SUBTYPES, Post
+from ich.product import evaluate as evaluating
+from ich.heads import heads
+from ich.product import judge
+from ich.product.config import SUBTYPES, Post
 from ich.datasets.volume import DataError
-from ich.evaluate import Source, Wanted
-from ich.measure import measure
-from ich.phantom.anatomy import draw_traits
-from ich.reader import Reader
-from ich.scan import Bleed, Scan, read_scan
+from ich.product.evaluate import Source, Wanted
+from ich.product.measure import measure
+from ich.heads.phantom.anatomy import draw_traits
+from ich.product.reader import Reader
+from ich.product.scan import Bleed, Scan, read_scan
 
 BUNDLE = Path(__file__).parents[2] / "bundles/ichor-synthetic"
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from ich import paper
+from ich.paper import paper
 from ich.datasets.volume import DataError
-from ich.methods.fit import Machine, fit, load, save
-from ich.methods.scales import TINY
-from ich.methods.segmentation import task as segmentation
-from ich.methods.sets import Source
-from ich.methods.slices import Slices
-from ich.methods.steps import pretext_task
+from ich.paper.methods.fit import Machine, fit, load, save
+from ich.paper.methods.scales import TINY
+from ich.paper.methods.segmentation import task as segmentation
+from ich.paper.methods.sets import Source
+from ich.paper.methods.slices import Slices
+from ich.paper.methods.steps import pretext_task
 from sets import heads
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,15 +6,15 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ich import paper
+from ich.paper import paper
 from ich.datasets.volume import DataError
-from ich.methods import cavity, segmentation
-from ich.methods.augment import augment
-from ich.methods.contrastive import info_nce
-from ich.methods.fit import Machine, Task, machine
-from ich.methods.scales import TINY
-from ich.methods.slices import Batch
-from ich.methods.steps import pretext_task
+from ich.paper.methods import cavity, segmentation
+from ich.paper.methods.augment import augment
+from ich.paper.methods.contrastive import info_nce
+from ich.paper.methods.fit import Machine, Task, machine
+from ich.paper.methods.scales import TINY
+from ich.paper.methods.slices import Batch
+from ich.paper.methods.steps import pretext_task
 
 LABELS = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], np.uint8)
 

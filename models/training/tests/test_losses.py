@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ich.losses import present_dice, bleed_loss, cavity_loss, dice
+from ich.product.losses import present_dice, bleed_loss, cavity_loss, dice
 
 
 def image(*values):

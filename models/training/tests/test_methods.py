@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from ich import paper
+from ich.paper import paper
 from ich.datasets.volume import DataError
-from ich.losses import dice
-from ich.methods import classification, contrastive, restoration, segmentation
-from ich.methods.augment import affine, augment, blur
-from ich.methods.folds import folds
-from ich.methods.nets import EncoderMLP, PartialUNet, encode, transfer, unet
-from ich.methods.slices import Batch, Order, balanced, hold_out, seed_of
+from ich.product.losses import dice
+from ich.paper.methods import classification, contrastive, restoration, segmentation
+from ich.paper.methods.augment import affine, augment, blur
+from ich.paper.methods.folds import folds
+from ich.paper.methods.nets import EncoderMLP, PartialUNet, encode, transfer, unet
+from ich.paper.methods.slices import Batch, Order, balanced, hold_out, seed_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = paper.Network(base=2, dropout=0.0)
@@ -213,8 +213,8 @@ def keys(*prefixes):
     ("multilabel-dl", keys("down_block", "bottleneck_block")),
 ])
 def test_each_pretext_learns_and_transfers_what_the_paper_says(name, expected, gen):
-    from ich.methods.scales import TINY
-    from ich.methods.steps import pretext_task
+    from ich.paper.methods.scales import TINY
+    from ich.paper.methods.steps import pretext_task
     from dataclasses import replace
 
     study = replace(TINY, network=SMALL)

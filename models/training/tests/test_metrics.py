@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import integrate
 
-from ich.report import stats
-from ich.report.metrics import dice, mean_of, precision, recall
+from ich.paper.report import stats
+from ich.paper.report.metrics import dice, mean_of, precision, recall
 
 
 @pytest.mark.parametrize(

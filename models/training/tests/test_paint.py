@@ -4,16 +4,16 @@ import nibabel
 import numpy as np
 import pytest
 
-from ich import heads
+from ich.heads import heads
 from ich.__main__ import main
-from ich.config import SUBTYPES, settings_for
-from ich.data import MARGIN_SIZE, Cache
+from ich.product.config import SUBTYPES, settings_for
+from ich.product.data import MARGIN_SIZE, Cache
 from ich.datasets.volume import DataError
-from ich.measure import dice
-from ich.paint import Wish, _rim, _slab_labels, _stretches, paint, painting, write_cache
-from ich.phantom.study import Plan, generate
-from ich.room import _point_spread, bone_cavity, enter
-from ich.scan import Scan, read_scan, volumes
+from ich.product.measure import dice
+from ich.heads.paint import Wish, _rim, _slab_labels, _stretches, paint, painting, write_cache
+from ich.heads.phantom.study import Plan, generate
+from ich.heads.room import _point_spread, bone_cavity, enter
+from ich.product.scan import Scan, read_scan, volumes
 
 WISHES = (Wish("IPH", 20.0, 68.0), Wish("IVH", 6.0, 68.0), Wish("SAH", 8.0, 68.0), Wish("SDH", 30.0, 68.0), Wish("EDH", 25.0, 68.0))
 

@@ -4,10 +4,10 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from ich import paper
-from ich.methods.nets import unet
-from ich.methods.scales import PAPER, SCALES, SMALL, deviations
-from ich.unet import parameters
+from ich.paper import paper
+from ich.paper.methods.nets import unet
+from ich.paper.methods.scales import PAPER, SCALES, SMALL, deviations
+from ich.product.unet import parameters
 
 
 def test_every_row_of_table_3_has_numbers():

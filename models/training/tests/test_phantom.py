@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from ich.data import MARGIN_SIZE, PIXEL_MM, encode
-from ich.phantom.bleeds import SUBTYPES
-from ich.phantom.fields import noise, weighted_threshold, Grid
-from ich.phantom.study import Plan, generate
+from ich.product.data import MARGIN_SIZE, PIXEL_MM, encode
+from ich.heads.phantom.bleeds import SUBTYPES
+from ich.heads.phantom.fields import noise, weighted_threshold, Grid
+from ich.heads.phantom.study import Plan, generate
 
 
 def test_same_seed_same_head():

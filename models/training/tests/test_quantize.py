@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from brought import SIZE, Bright, head, heads, to_onnx, wish
-from ich import bring, manifest, quantize
-from ich.config import ROLES, Settings
+from ich.bundles import bring, manifest, quantize
+from ich.product.config import ROLES, Settings
 from ich.datasets.volume import DataError
-from ich.export import write_onnx
-from ich.scan import Scan
-from ich.unet import Probabilities, UNet
+from ich.bundles.export import write_onnx
+from ich.product.scan import Scan
+from ich.product.unet import Probabilities, UNet
 
 
 def scan(blood: bool) -> Scan:

@@ -11,10 +11,10 @@ from PIL import Image
 
 from ich.__main__ import main
 from ich.datasets.volume import DataError
-from ich.paper import METHODS, PAPER_TABLE3, PRETEXTS
-from ich.report import document, experiment, figures, findings, look, stats, table, write
-from ich.report.experiment import Part
-from ich.report.metrics import dice, precision, recall
+from ich.paper.paper import METHODS, PAPER_TABLE3, PRETEXTS
+from ich.paper.report import document, experiment, figures, findings, look, stats, table, write
+from ich.paper.report.experiment import Part
+from ich.paper.report.metrics import dice, precision, recall
 
 ICH = Part("synthetic", True)
 

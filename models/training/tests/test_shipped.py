@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from ich.phantom.sample import SAMPLES, read
+from ich.heads.phantom.sample import SAMPLES, read
 
 ROOT = Path(__file__).parents[3]
 BUNDLE = ROOT / "models/bundles/ichor-synthetic"

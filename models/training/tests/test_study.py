@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from ich import paper, report
+from ich.paper import paper, report
 from ich.__main__ import main
 from ich.datasets import synthetic
-from ich.methods import scales
-from ich.methods.nets import unet
-from ich.methods.score import COLUMNS
+from ich.paper.methods import scales
+from ich.paper.methods.nets import unet
+from ich.paper.methods.score import COLUMNS
 from sets import heads
 from trees import hssayeni, rsna, segcq500
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ich.unet import Probabilities, UNet, logits_of, parameters
+from ich.product.unet import Probabilities, UNet, logits_of, parameters
 
 
 @pytest.mark.parametrize("base, factor, want", [(32, 1, 7_765_409), (32, 2, 5_409_089)])

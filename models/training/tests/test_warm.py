@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from ich.config import Settings
-from ich.export import write_onnx
-from ich.unet import Probabilities, UNet
-from ich.warm import WarmStartError, load_onnx, settle
+from ich.product.config import Settings
+from ich.bundles.export import write_onnx
+from ich.product.unet import Probabilities, UNet
+from ich.bundles.warm import WarmStartError, load_onnx, settle
 
 
 def exported(tmp_path, cfg: Settings, mirrored: bool = False) -> tuple[UNet, str]:

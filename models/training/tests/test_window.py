@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ich.window import Resampler, centre_of, channels, down_matrix, slab_of, slabs, up_matrix, window
+from ich.product.window import Resampler, centre_of, channels, down_matrix, slab_of, slabs, up_matrix, window
 
 
 SLABS = [(5.0, 5.0, 1), (3.0, 5.0, 1), (2.9999, 5.0, 1), (2.9, 5.0, 2), (1.25, 5.0, 4), (0.625, 5.0, 8), (1.0, 0.0, 1)]

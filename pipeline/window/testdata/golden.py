@@ -1,10 +1,10 @@
-"""Writes golden.json: what models/training/ich/window.py makes of a small stack. Run it there: PYTHONPATH=. python <this file>"""
+"""Writes golden.json: what models/training/ich/product/window.py makes of a small stack. Run it there: PYTHONPATH=. python <this file>"""
 
 import json
 from pathlib import Path
 
 import numpy as np
-from ich import window as w
+from ich.product import window as w
 
 rng = np.random.default_rng(5)
 SLICES, ROWS, COLUMNS = 5, 23, 19

@@ -70,7 +70,7 @@ def _add_bundle(sub) -> None:
 
 
 def _export(args) -> None:
-    from ..export import export
+    from ..bundles.export import export
 
     print(export(args.runs, args.out, args.version, args.metrics, others=args.others_from))
 
@@ -79,15 +79,15 @@ def _quantize(args) -> int:
     import os
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from ..quantize import quantize
+    from ..bundles.quantize import quantize
 
     print(quantize(args.bundle, args.heads, args.cache))
     return 0
 
 
 def _card(args) -> None:
-    from .. import card
-    from ..config import ROLES
+    from ..bundles import card
+    from ..product.config import ROLES
 
     if args.runs:
         card.draw_curve([args.runs / f"{role}.csv" for role in ROLES], args.bundle)
@@ -95,8 +95,8 @@ def _card(args) -> None:
 
 
 def _bundle(args) -> None:
-    from ..bring import SHIPPED, Wish, bring
-    from ..config import Post
+    from ..bundles.bring import SHIPPED, Wish, bring
+    from ..product.config import Post
 
     channels = args.channels or ("any" if args.role == "bleed" else "cavity")
     post = Post(args.threshold, args.min_ml, args.sure, args.opening_mm, args.rim_mm, args.subtype_per)

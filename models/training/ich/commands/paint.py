@@ -25,13 +25,13 @@ def add(sub) -> None:
 def _paint(args) -> int:
     import numpy as np
 
-    from .. import heads
+    from ..heads import heads
     from ..datasets.volume import DataError
-    from ..montage import compare, save
-    from ..paint import painting, wish, write_cache
-    from ..reader import Reader
-    from ..room import bone_cavity, enter
-    from ..scan import read_scan, volumes
+    from ..product.montage import compare, save
+    from ..heads.paint import painting, wish, write_cache
+    from ..product.reader import Reader
+    from ..heads.room import bone_cavity, enter
+    from ..product.scan import read_scan, volumes
 
     if not (args.out or args.cache):
         print("nothing to write: give --out, --cache or both")

@@ -27,7 +27,7 @@ def add(sub) -> None:
 def _phantom(args) -> int:
     from tqdm import tqdm
 
-    from ..data import write_phantoms
+    from ..product.data import write_phantoms
 
     seeds = range(*args.seeds)
     if not seeds:
@@ -38,16 +38,16 @@ def _phantom(args) -> int:
 
 
 def _montage(args) -> None:
-    from ..montage import montage, save
-    from ..phantom.study import generate
+    from ..product.montage import montage, save
+    from ..heads.phantom.study import generate
 
     ph = generate(args.seed)
     save(args.out, montage(ph.hu, ph.label))
 
 
 def _sample(args) -> int:
-    from ..phantom.sample import SAMPLES, write_samples
-    from ..phantom.study import one_thread
+    from ..heads.phantom.sample import SAMPLES, write_samples
+    from ..heads.phantom.study import one_thread
 
     known = [s.name for s in SAMPLES]
     if unknown := sorted(set(args.name or ()) - set(known)):

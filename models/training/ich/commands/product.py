@@ -56,8 +56,8 @@ def _add_ablate(sub) -> None:
 
 
 def _train(args) -> None:
-    from ..config import settings_for
-    from ..train import train
+    from ..product.config import settings_for
+    from ..product.train import train
 
     changes = {k: v for k, v in (("visits", args.visits), ("base_width", args.base), ("lr", args.lr)) if v}
     if args.no_rim:
@@ -68,8 +68,8 @@ def _train(args) -> None:
 
 def _evaluate(args) -> int:
     from ..datasets.volume import DataError
-    from ..evaluate import Source, Wanted, evaluate, jobs_of
-    from ..heads import WIDEN
+    from ..product.evaluate import Source, Wanted, evaluate, jobs_of
+    from ..heads.heads import WIDEN
 
     wanted = Wanted(args.phantoms, WIDEN if args.wide else 0.0, args.samples, tuple(args.scan), args.painted, args.calcified, args.cache)
     if args.samples and not any(args.samples.glob("*.zip")):
@@ -85,7 +85,7 @@ def _evaluate(args) -> int:
 
 
 def _ablate(args) -> int:
-    from ..ablate import Wanted, ablate, table
+    from ..product.ablate import Wanted, ablate, table
 
     wanted = Wanted(args.heads, args.visits, args.base, args.phantoms, args.repeats, tuple(args.scan), args.bundle)
     print(table(ablate(wanted, args.out, lambda text: print(text, flush=True))))

@@ -14,6 +14,6 @@ def add(sub) -> None:
 
 
 def _report(args) -> None:
-    from .. import report
+    from ..paper import report
 
     print(report.write(args.folder))

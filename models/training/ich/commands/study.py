@@ -57,10 +57,10 @@ def _single(p) -> None:
 def _reproduce(args) -> int:
     import os
 
-    from ..methods.fit import machine
-    from ..methods.scales import HEADS, SCALES
-    from ..methods.study import Wanted, reproduce
-    from ..paper import METHODS
+    from ..paper.methods.fit import machine
+    from ..paper.methods.scales import HEADS, SCALES
+    from ..paper.methods.study import Wanted, reproduce
+    from ..paper.paper import METHODS
 
     methods = tuple(dict.fromkeys((args.methods or ",".join(METHODS)).replace(" ", "").split(",")))
     if not set(methods) <= set(METHODS):
@@ -80,10 +80,10 @@ def _pretrain(args) -> int:
     from dataclasses import replace
 
     from ..datasets import detect
-    from ..methods.fit import machine, weights
-    from ..methods.scales import SCALES
-    from ..methods.sets import Source, tell_left_out
-    from ..methods.steps import pretrain
+    from ..paper.methods.fit import machine, weights
+    from ..paper.methods.scales import SCALES
+    from ..paper.methods.sets import Source, tell_left_out
+    from ..paper.methods.steps import pretrain
 
     if (args.encoder is None) == (args.task == "local-contrastive"):
         return _usage("--encoder: local-contrastive needs the net.pt of global-contrastive, no other task takes one")
@@ -104,10 +104,10 @@ def _segment(args) -> int:
     from dataclasses import replace
 
     from ..datasets import detect
-    from ..methods.fit import machine, weights
-    from ..methods.scales import SCALES
-    from ..methods.sets import Source, labelled, tell_left_out
-    from ..methods.steps import cross_validate, segment
+    from ..paper.methods.fit import machine, weights
+    from ..paper.methods.scales import SCALES
+    from ..paper.methods.sets import Source, labelled, tell_left_out
+    from ..paper.methods.steps import cross_validate, segment
 
     study, changes, on = SCALES[args.scale], _changes(args), machine(args.device, args.workers)
     part = labelled(Source(detect(args.data), args.data, args.out / "slices", study.size, False, max(on.workers, 1)), study.window, True)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..window import Resampler, window as to_window
+from ..product.window import Resampler, window as to_window
 from .volume import LABELS, UNKNOWN, DataError, Volume
 
 VERSION = 1  # raise when the numbers of a store change

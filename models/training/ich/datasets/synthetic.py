@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..phantom.study import Plan, generate, one_thread
-from ..window import Resampler
+from ..heads.phantom.study import Plan, generate, one_thread
+from ..product.window import Resampler
 from .about import About
 from .volume import AIR_HU, SUBTYPES, DataError, Scan, Volume, labels_of, types_of
 

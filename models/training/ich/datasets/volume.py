@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import SUBTYPES
+from ..product.config import SUBTYPES
 
 LABELS = ("any", *SUBTYPES)  # columns of Scan.labels
 UNKNOWN = 255  # a label nobody gave

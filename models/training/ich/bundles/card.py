@@ -1,0 +1,257 @@
+"""CARD.md, the model card of a bundle: written from the manifest alone, so that it says no more than was recorded.
+
+The manifest does not list the card: the card is a text about the manifest and names its digest. `ichor models list --card`
+prints it and says when it was written for another manifest. What was not measured is called so.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import manifest
+from ..product.config import SUBTYPES
+
+FILE, CURVE = "CARD.md", "curve.png"
+MOST_CURVE_BYTES = 100_000
+PARTS = ("total", *SUBTYPES)
+NO = "not measured"
+NOT_FOR = (
+    "Any clinical decision: triage, diagnosis, treatment, or reassurance that there is no hemorrhage.",
+    "Chronic and subacute blood, which is dark or as dense as brain: these networks look for acute, bright blood. A chronic subdural is not found.",
+    "CT with contrast medium, CT angiography and perfusion, dual-energy and virtual images: contrast looks like blood.",
+    "Children and infants: open sutures, another proportion of skull and brain, none of them in training.",
+    "Heads after surgery, with clips, coils, drains or other metal, tumours, abscesses, recent iodine or large calcifications.",
+    "Other modalities, body parts, orientations, and slices thicker than 10 mm.",
+    "Following a hemorrhage over time: differences of two measurements were not validated.",
+)
+RETRAIN = """Every step is in `models/training/README.md`. In short, with volumes and voxel masks of a public set or of your own:
+
+```
+python -m ich data check DIR                                    # says what the folder holds and what is missing
+python -m ich paint --scan NORMAL_HEAD --cache CACHE --count 20 # bridge to your scanner without any label
+python -m ich train --role bleed --from BUNDLE/bleed.onnx --cache CACHE --out RUNS
+python -m ich evaluate --runs RUNS --phantoms 60 --wide --scan NORMAL_HEAD --painted 10 --out LOOK
+python -m ich export --runs RUNS --out NEW --metrics LOOK/evaluate.json
+python -m ich quantize --bundle NEW && ichor models verify NEW
+```
+
+Keep a patient's scans on one side of every split, and measure on a site and a scanner that training never saw."""
+
+
+def write(bundle: Path) -> Path:
+    """Writes CARD.md into the folder of a bundle."""
+    bundle = Path(bundle)
+    path = bundle / FILE
+    path.write_text(text(manifest.read(bundle), manifest.sha256(bundle / manifest.FILE), (bundle / CURVE).is_file()))
+    return path
+
+
+def text(m: dict, digest: str, curve: bool) -> str:
+    """The card as Markdown."""
+    t, metrics = m["training"], m["training"].get("metrics") or {}
+    parts = [
+        f"# Model card: {m['name']} {m['version']}", f"**{m['intended_use']}**", m["description"],
+        f"Licence: {m['licence']}. Manifest: sha256 `{digest}`.",
+        "## Networks", networks(m),
+        "## Training", _bullets([f"Data: {t['data']}", f"Seed {t['seed']}, commit `{t['commit']}`", "Settings of each network: `training.settings` in the manifest"]),
+        effort(t.get("settings") or {}),
+        "## Learning curve", f"![Loss and Dice on held-out heads while training]({CURVE})" if curve else NO.capitalize() + ".",
+        "## Targets", judged(metrics.get("judged")),
+        "## Held-out synthetic heads", held_out(metrics),
+        "## Volumes as clinicians judge them", clinical(metrics.get("clinical")),
+        "## Real heads without blood: false hemorrhage", real(metrics.get("scans")),
+        "## Hemorrhages painted into real heads", group(_get(metrics, "summary", "painted")),
+        "## int8 beside float32", int8(m, metrics.get("int8") or {}),
+        "## Must not be used for", _bullets(NOT_FOR),
+        "## Known limits", _bullets(t.get("limits") or ["none recorded"]),
+        "## Retrain on real data", RETRAIN,
+        f"**{m['intended_use']}**",
+    ]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def networks(m: dict) -> str:
+    rows = []
+    for n in m["networks"]:
+        at = n["input"]
+        pixel = f"{at['pixel_mm']:g} mm" if at["pixel_mm"] else "whole image"
+        rows.append([n["role"], "x".join(str(d) for d in at["shape"][1:]), f"{at['window_hu'][0]:g} to {at['window_hu'][1]:g} HU", pixel,
+                     f"{n['parameters']:,}", f"{n['threshold']:g}", " ".join(n["output"]["channels"])])
+    return _table(["network", "input", "window", "pixels", "parameters", "threshold", "tells"], rows)
+
+
+def effort(settings: dict) -> str:
+    """What training cost, of the networks that state it."""
+    rows = [[role, _get(s, "base_width"), _get(s, "visits_done"), _get(s, "phantoms"), _get(s, "lr"), _get(s, "batch"), _get(s, "began_with") or "random weights"]
+            for role, s in settings.items() if isinstance(s, dict) and "visits_done" in s]
+    return _table(["network", "base width", "slices seen", "heads in the cache", "learning rate", "batch", "began with"], rows) if rows else ""
+
+
+def judged(lines: list | None) -> str:
+    if not lines:
+        return NO.capitalize() + "."
+    return _table(["figure", "value", "target", "", "n", ""], [
+        [_get(j, "what"), _number(_get(j, "value")), _get(j, "target"), "met" if _get(j, "met") else "**missed**", _get(j, "n"), _get(j, "detail")] for j in lines])
+
+
+def held_out(metrics: dict) -> str:
+    out = group(_get(metrics, "summary", "phantom"))
+    widen = _get(metrics, "generator", "widen")
+    return out + (f"\n\nThese heads come from seeds that training never sees, with ranges {100 * widen:g} % wider at both ends." if widen else "")
+
+
+def group(g: dict | None) -> str:
+    """Dice by subtype, what was found by size, false blood in normal heads, of one group of scans."""
+    if not g:
+        return NO.capitalize() + "."
+    dice = lambda key, k: _get(g, "dice_any" if k == "any" else key, *(() if k == "any" else (k,)))  # noqa: E731
+    rows = [["any", *_stats(dice("dice", "any")), NO]]
+    rows += [[k, *_stats(dice("dice", k)), _stats(dice("acute_over_5_ml", k))[0]] for k in SUBTYPES]
+    parts = [f"{_get(g, 'n') or '?'} scans; cavity Dice {_stats(_get(g, 'cavity_dice'))[0]}.",
+             _table(["Dice", "mean ± SD", "median", "least", "n", "acute, over 5 mL"], rows)]
+    sizes = _get(g, "by_size") or {}
+    parts.append(_table(["acute hemorrhages, mL", "n", "found", "right subtype", "Dice"], [
+        [size, _get(s, "n"), _percent(_get(s, "found")), _percent(_get(s, "called_right")), _number(_get(s, "dice"))] for size, s in sizes.items()])
+        if sizes else f"By size: {NO}.")
+    false = _get(g, "normal_false_ml")
+    parts.append(f"Heads without blood: {_number(_get(false, 'mean'))} mL false on average, 95th percentile {_number(_get(false, 'p95'))} mL, "
+                 f"most {_number(_get(false, 'most'))} mL, {_get(false, 'n')} heads." if false else f"False blood in heads without any: {NO}.")
+    parts.append(f"Heads with every subtype within 20 % or 1 mL: {_percent(g.get('volumes_right'))} of those that bleed.")
+    return "\n\n".join(parts)
+
+
+def clinical(c: dict | None) -> str:
+    """Agreement in millilitres, lesions found by size, false volume, calibration (ich.report.clinical)."""
+    if not c:
+        return NO.capitalize() + "."
+    span = lambda v: f"{_number(v[0])} to {_number(v[1])}" if v else NO  # noqa: E731
+    rows = [[k, _get(a, "n"), _number(_get(a, "bias_ml")), span(_get(a, "limits_ml")), _number(_get(a, "median_error_ml")), _share(_get(a, "right_where_any"))]
+            for k in PARTS if (a := _get(c, "agreement", k))]
+    parts = [f"{_get(c, 'heads')} heads, {_get(c, 'bleeding')} of them with blood."]
+    if rows:
+        parts.append(_table(["found - true, mL", "n", "bias", "95 % limits of agreement", "median error", "within 20 % or 1 mL"], rows))
+    lesions = _get(c, "detection", "lesions") or {}
+    sizes = list(dict.fromkeys(size for own in lesions.values() for size in own or {}))
+    if sizes:
+        found = lambda k, size: _get(lesions, k, size) or {}  # noqa: E731
+        parts.append("Lesions found, by size and subtype (named right in brackets):")
+        parts.append(_table(["lesions", *sizes], [
+            [k, *(f"{_share(_get(s, 'found'))} ({_percent(_get(s, 'named_right', 'share'))})" if (s := found(k, size)) else "none" for size in sizes)]
+            for k in PARTS if k in lesions]))
+    heads = _get(c, "detection", "heads") or {}
+    parts.append(f"Heads with blood in which any was found: {_share(_get(heads, 'sensitivity'))}; heads without in which none was: {_share(_get(heads, 'specificity'))}.")
+    for kind in ("normal", "bleeding"):
+        if f := _get(c, "false_positives", kind):
+            parts.append(f"False blood in {kind} heads: {_number(_get(f, 'mean_ml'))} mL on average, median {_number(_get(f, 'median_ml'))}, "
+                         f"95th percentile {_number(_get(f, 'p95_ml'))}, most {_number(_get(f, 'most_ml'))}.")
+    if k := _get(c, "calibration"):
+        parts.append(f"Probabilities: expected calibration error {_number(_get(k, 'ece'))} over all voxels of the cavity, {_number(_get(k, 'ece_above'))} over those "
+                     f"above {_number(_get(k, 'above'))}; Brier skill {_number(_get(k, 'brier_skill'))}.")
+    else:
+        parts.append(f"Calibration of the probabilities: {NO}.")
+    return "\n\n".join(parts)
+
+
+def real(scans: list | None) -> str:
+    """Heads that are known to hold no blood: all that was found is false."""
+    scans = [s for s in scans or [] if "truth_ml" not in s]
+    if not scans:
+        return NO.capitalize() + "."
+    return _table(["scan", "cavity mL", "false mL", "of it within 5 mm of bone"], [
+        [_get(s, "name"), _number(_get(s, "cavity_ml")), _number(_get(s, "false_ml") if _get(s, "false_ml") is not None else _get(s, "found_ml", "total")), _number(_get(s, "rim_ml"))] for s in scans])
+
+
+def int8(m: dict, details: dict) -> str:
+    rows = []
+    for n in m["networks"]:
+        if d := _get(n, "int8", "deviation"):
+            extra = details.get(n["role"]) or {}
+            own = " ".join(f"{k} {v:.3f}" for k, v in (_get(extra, "dice") or {}).items())
+            rows.append([n["role"], _number(d["dice"], 4), own, _number(d["max_abs"]), f"{d['flipped']:.1e}", f"{d['speed_ratio']:g}", d["heads"], d["cpu"]])
+    if not rows:
+        return "There are no int8 files in this bundle."
+    return _table(["network", "Dice of the masks", "by subtype", "largest difference", "pixels flipped", "times as fast", "heads", "on"], rows)
+
+
+def draw_curve(logs: list[Path], bundle: Path) -> Path | None:
+    """Loss and held-out Dice of <role>.csv files of training as one small picture; None where there is nothing to draw."""
+    series = {}
+    for log in logs:
+        if log.is_file():
+            with log.open(newline="") as f:
+                series[log.stem] = list(csv.DictReader(f))
+    series = {k: rows for k, rows in series.items() if len(rows) > 1}
+    if not series:
+        return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    loss, dice = figure.subplots(1, 2)
+    for role, rows in series.items():
+        loss.plot(*_points(rows, "loss"), label=role, linewidth=1)
+        for name in [k for k in rows[0] if k and k.startswith("dice_")]:
+            x, y = _points(rows, name)
+            if x:
+                dice.plot(x, y, label=f"{role} {name.removeprefix('dice_')}".replace("bleed ", ""), linewidth=1)
+    for axes, label in ((loss, "loss"), (dice, "Dice on held-out heads")):
+        axes.set(xlabel="slices seen", ylabel=label)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=7, ncols=2)
+    loss.set_yscale("log")
+    path = Path(bundle) / CURVE
+    for dpi in (110, 80, 50):
+        FigureCanvasAgg(figure).figure.savefig(path, dpi=dpi, metadata={"Software": None})
+        if path.stat().st_size <= MOST_CURVE_BYTES:
+            break
+    return path
+
+
+def _points(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
+    pairs = [(float(r["visits"]), float(r[key])) for r in rows if r.get(key) and r.get("visits")]
+    return [p[0] for p in pairs], [p[1] for p in pairs]
+
+
+def _get(d, *keys):
+    """d[a][b].., None where a key is missing."""
+    for k in keys:
+        d = d.get(k) if isinstance(d, dict) else None
+    return d
+
+
+def _number(v, digits: int = 3) -> str:
+    return NO if v is None or isinstance(v, (str, bool)) else f"{v:.{digits}f}".rstrip("0").rstrip(".") if abs(v) < 100 else f"{v:.0f}"
+
+
+def _percent(v) -> str:
+    return NO if v is None else f"{100 * v:.0f} %"
+
+
+def _share(s: dict | None) -> str:
+    """Share with its 95 % interval."""
+    if _get(s, "share") is None:
+        return NO
+    interval = f" [{100 * s['ci'][0]:.0f}, {100 * s['ci'][1]:.0f}]" if s.get("ci") else ""
+    return f"{_percent(s['share'])}{interval} of {s.get('n')}"
+
+
+def _stats(s: dict | None) -> list[str]:
+    """Mean ± SD, median, least, n."""
+    if _get(s, "mean") is None:
+        return [NO, NO, NO, "0"]
+    return [f"{_number(s['mean'])} ± {_number(s.get('sd'))}", _number(s.get("median")), _number(s.get("least")), str(s.get("n", ""))]
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(head: list[str], rows: list[list]) -> str:
+    cell = lambda v: NO if v is None else str(v).replace("|", "/").replace("\n", " ")  # noqa: E731
+    return "\n".join("| " + " | ".join(cell(v) for v in row) + " |" for row in (head, ["---"] * len(head), *rows))
+
