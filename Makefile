@@ -47,7 +47,7 @@ demo: build ## run the main job on this machine: a head CT goes in, a segmentati
 test: test-go test-python ## run all tests, with everything they need
 
 # The race detector watches what runs goroutines; the voxel loops and writers, which have none, are slow under it.
-RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./reporting/deliver/... ./reporting/web ./models/onnx ./cmd/ichor
+RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./pipeline/retention ./reporting/deliver/... ./reporting/outcome ./reporting/web ./models/onnx ./cmd/ichor/...
 test-go: export ICHOR_PYTHON = $(VENV)/bin/python
 test-go: export ICHOR_ONNXRUNTIME = $(abspath $(LIBRARY))
 test-go: export ICHOR_VIEWER = $(VIEWER)/dist

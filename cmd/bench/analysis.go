@@ -12,18 +12,27 @@ import (
 	"strconv"
 	"time"
 
+	"ichor/cmd/ichor/node"
+	"ichor/config"
 	"ichor/models/bundle"
 	"ichor/models/onnx"
 	"ichor/scp/receiver"
 )
 
+const bundleDir = "models/bundles/ichor-synthetic"
+
+// library is the ONNX Runtime beside the program to measure.
+func (b *bench) library() string {
+	return filepath.Join(filepath.Dir(b.ichor), "lib", "libonnxruntime.so.1.24.4")
+}
+
 // inference prints milliseconds a slice of the bleed network, one thread, beside PyTorch eager on the same net.
 func (b *bench) inference(ctx context.Context) error {
-	m, err := bundle.Open("models/bundles/ichor-synthetic")
+	m, err := bundle.Open(bundleDir)
 	if err != nil {
 		return err
 	}
-	rt, err := onnx.Open(onnx.Options{Library: filepath.Join(filepath.Dir(b.ichor), "lib", "libonnxruntime.so.1.24.4"), Provider: "cpu", Threads: 1})
+	rt, err := onnx.Open(onnx.Options{Library: b.library(), Provider: "cpu", Threads: 1})
 	if err != nil {
 		return err
 	}
@@ -128,29 +137,33 @@ func (b *bench) oneStudy(ctx context.Context, study string) (_ float64, err erro
 	if err != nil {
 		return 0, err
 	}
+	objects, err := loadObjects([]string{study})
+	if err != nil {
+		return 0, err
+	}
 	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: filepath.Join(dir, "pacs"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, pacs.Close()) }()
-	port, other, err := freePorts()
+	c := config.Default()
+	c.State, c.Assembly.QuietPeriod = filepath.Join(dir, "state"), quiet
+	c.DICOM.Listen, c.HTTP.Listen = "127.0.0.1:0", ""
+	c.Analysis.Bundle, c.Analysis.Library = bundleDir, b.library()
+	c.Destinations = []config.Destination{{Name: "pacs", Address: pacs.Address(), AETitle: "PACS"}}
+	n, err := node.New(ctx, node.Options{Config: c, Version: "bench"})
 	if err != nil {
 		return 0, err
 	}
-	file := filepath.Join(dir, "ichor.yaml")
-	text := fmt.Sprintf("state: %s/state\ndicom: {listen: '127.0.0.1:%d'}\nhttp: {listen: '127.0.0.1:%d'}\nassembly: {quiet_period: %v}\n"+
-		"destinations: [{name: pacs, address: '%s', ae_title: PACS}]\n", dir, port, other, quiet, pacs.Address())
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return 0, err
-	}
-	stop, err := startNode(ctx, exec.Command(b.ichor, "serve", "--config", file), port)
-	if err != nil {
-		return 0, err
-	}
-	defer stop()
-	send := exec.CommandContext(ctx, b.ichor, "send", fmt.Sprintf("127.0.0.1:%d", port), study)
-	if out, err := send.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("send: %w\n%s", err, out)
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(n.Run(running), n.Close()) }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
+	if err := (&received{}).time(ctx, n.Addr(), objects); err != nil {
+		return 0, fmt.Errorf("send: %w", err)
 	}
 	start := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("no results within 2 minutes"))

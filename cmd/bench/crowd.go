@@ -60,7 +60,7 @@ func (b *bench) crowd(ctx context.Context) error {
 	g, sending := errgroup.WithContext(ctx)
 	for i := range crowdSize {
 		g.Go(func() error {
-			return (&received{}).time(sending, port, own(objects[:crowdObjects], i))
+			return (&received{}).time(sending, local(port), own(objects[:crowdObjects], i))
 		})
 	}
 	g.Go(func() error { return sendHuge(sending, port, objects[0]) })
@@ -116,7 +116,7 @@ func sendHuge(ctx context.Context, port int, like object) error {
 	n := hugeBytes
 	head.Write([]byte{0xE0, 0x7F, 0x10, 0x00, 'O', 'W', 0, 0, byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
 	scu, err := dimse.Connect(ctx, dimse.ConnectOptions{
-		Address: fmt.Sprintf("127.0.0.1:%d", port), CallingAE: "HUGE", CalledAE: "ICHOR", ResponseTimeout: 5 * time.Minute,
+		Address: local(port), CallingAE: "HUGE", CalledAE: "ICHOR", ResponseTimeout: 5 * time.Minute,
 		Contexts: []ul.ProposedContext{{AbstractSyntax: like.class, TransferSyntaxes: []string{dcm.ExplicitVRLittleEndian}}},
 	})
 	if err != nil {

@@ -47,9 +47,9 @@ func loadObjects(folders []string) (objects []object, err error) {
 }
 
 // time sends objects over one association and notes how long each response takes.
-func (r *received) time(ctx context.Context, port int, objects []object) error {
+func (r *received) time(ctx context.Context, address string, objects []object) error {
 	scu, err := dimse.Connect(ctx, dimse.ConnectOptions{
-		Address: fmt.Sprintf("127.0.0.1:%d", port), CallingAE: "STORESCU", CalledAE: "ICHOR",
+		Address: address, CallingAE: "STORESCU", CalledAE: "ICHOR",
 		Contexts: []ul.ProposedContext{{AbstractSyntax: objects[0].class, TransferSyntaxes: []string{objects[0].transferSyntax}}},
 	})
 	if err != nil {
@@ -80,3 +80,6 @@ func (e *ending) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// local is the address of a port of this machine.
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -17,15 +17,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// node is a receiving program that is started anew for each measurement, on an empty folder.
-type node struct {
+// peer is a receiving program that is started anew for each measurement, on an empty folder.
+type peer struct {
 	name    string
 	program string
 	start   func(dir string, port, other int) *exec.Cmd
 }
 
-func (b *bench) nodes() []node {
-	all := []node{
+func (b *bench) peers() []peer {
+	all := []peer{
 		{"ichor", b.ichor, func(dir string, port, other int) *exec.Cmd {
 			// The study never counts as complete: reception alone is measured.
 			cmd := exec.Command(b.ichor, "serve", "--state", dir, "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--http", fmt.Sprintf("127.0.0.1:%d", other))
@@ -51,7 +51,7 @@ func (b *bench) nodes() []node {
 			return exec.Command(b.python, "-c", pynetdicomScript, dir, strconv.Itoa(port))
 		}},
 	}
-	var there []node
+	var there []peer
 	for _, n := range all {
 		if _, err := os.Stat(n.program); err == nil {
 			there = append(there, n)
@@ -104,7 +104,7 @@ func (b *bench) reception(ctx context.Context) error {
 			return err
 		}
 		raw = append(raw, rate)
-		for _, n := range b.nodes() {
+		for _, n := range b.peers() {
 			r := results[n.name]
 			if r == nil {
 				r = &received{rates: make([][]float64, len(columns))}
@@ -118,7 +118,7 @@ func (b *bench) reception(ctx context.Context) error {
 				r.rates[i] = append(r.rates[i], rate)
 			}
 			rate, err := b.receive(ctx, n, []string{"TCP_NODELAY=1"}, func(ctx context.Context, port int) (int, error) {
-				return len(objects), r.time(ctx, port, objects)
+				return len(objects), r.time(ctx, local(port), objects)
 			})
 			if err != nil {
 				return fmt.Errorf("%s, from memory: %w", n.name, err)
@@ -134,7 +134,7 @@ func (b *bench) reception(ctx context.Context) error {
 		fmt.Fprintf(t, "%s\t", c.name)
 	}
 	fmt.Fprintln(t, "from memory\tms median\tms p99\t")
-	for _, n := range b.nodes() {
+	for _, n := range b.peers() {
 		r := results[n.name]
 		fmt.Fprintf(t, "%s\t", n.name)
 		for i := range columns {
@@ -158,7 +158,7 @@ type received struct {
 }
 
 // receive starts a node, lets send send to it, and returns instances a second.
-func (b *bench) receive(ctx context.Context, n node, env []string, send func(ctx context.Context, port int) (sent int, err error)) (float64, error) {
+func (b *bench) receive(ctx context.Context, n peer, env []string, send func(ctx context.Context, port int) (sent int, err error)) (float64, error) {
 	dir, err := os.MkdirTemp(b.work, "node-")
 	if err != nil {
 		return 0, err

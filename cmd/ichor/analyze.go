@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline"
 	"ichor/pipeline/finding"
@@ -53,7 +54,7 @@ func newAnalyze() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := writeResults(cmd.Context(), out, result, objects, reportingOptions(c)); err != nil {
+		if err := writeResults(cmd.Context(), out, result, objects, node.ReportingOptions(c, version)); err != nil {
 			return err
 		}
 		if asJSON {
@@ -112,15 +113,15 @@ func listed(byStudy map[string][]pipeline.Object) string {
 func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*pipeline.Result, []reporting.Object, error) {
 	bar := progress(-1, "analysing")
 	defer bar.Finish()
-	e, err := openEngine(ctx, c.Analysis)
+	e, err := node.OpenEngine(ctx, c.Analysis)
 	if err != nil {
 		return nil, nil, err
 	}
-	result, err := e.analyzer.Analyze(ctx, study)
+	result, err := e.Analyzer.Analyze(ctx, study)
 	if err := errors.Join(err, e.Close()); err != nil {
 		return nil, nil, err
 	}
-	objects, err := reporting.Write(ctx, report(result), reportingOptions(c))
+	objects, err := reporting.Write(ctx, node.Report(result), node.ReportingOptions(c, version))
 	return result, objects, err
 }
 
@@ -197,4 +198,16 @@ func printFinding(w io.Writer, f finding.Finding, truth *finding.Volumes, out st
 	fmt.Fprintf(w, "model: %s %s. %s\n", f.Bundle.Name, f.Bundle.Version, f.Bundle.Caution)
 	_, err := fmt.Fprintln(w, finding.Disclaimer)
 	return err
+}
+
+// writeOverlay writes the summary page as a picture for people, where there is one.
+func writeOverlay(ctx context.Context, path string, r *pipeline.Result, o reporting.Options) error {
+	if r.Finding.Status == finding.Refused {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(reporting.WritePNG(ctx, f, node.Report(r), o), f.Close())
 }

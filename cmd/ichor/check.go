@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/scp/dcm/codec"
 )
@@ -89,14 +90,14 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 	note("configuration", "valid", nil) // Load has refused any other
 	detail, err := checkState(c)
 	note("state folder", detail, err)
-	for _, e := range entrances(c.DICOM) {
-		if e.address == config.Systemd { // which holds the port already, where the unit is enabled
-			note(e.key, "comes from "+e.unit+"; 'systemctl status "+e.unit+"' tells whether it is there", nil)
+	for _, e := range node.Entrances(c.DICOM) {
+		if e.Address == config.Systemd { // systemd holds the port already where the unit is enabled
+			note(e.Key, "comes from "+e.Unit+"; 'systemctl status "+e.Unit+"' tells whether it is there", nil)
 			continue
 		}
-		note(e.key, e.address+" is free", checkPort(ctx, e.address))
+		note(e.Key, e.Address+" is free", checkPort(ctx, e.Address))
 	}
-	credentials, err := openCredentials(c, slog.New(slog.DiscardHandler))
+	credentials, err := node.OpenCredentials(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		note("certificates", "", err)
 	} else if credentials != nil {
@@ -119,10 +120,10 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 			continue
 		}
 		if d.URL != "" {
-			note("destination", fmt.Sprintf("%s (%s) answers", d.Name, d.URL), probe(ctx, d))
+			note("destination", fmt.Sprintf("%s (%s) answers", d.Name, d.URL), node.Probe(ctx, d))
 			continue
 		}
-		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second, identity: identity(d)}
+		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second, identity: node.Identity(d)}
 		if d.TLS && credentials != nil {
 			p.security = credentials.Client(d.ServerName)
 		} else if d.TLS {
@@ -176,9 +177,9 @@ func checkCodecs(ctx context.Context) string {
 }
 
 func checkModels(ctx context.Context, c config.Config) (string, error) {
-	e, err := openEngine(ctx, c.Analysis)
+	e, err := node.OpenEngine(ctx, c.Analysis)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s %s reproduces its references on %s", e.bundle.Name, e.bundle.Version, c.Analysis.Provider), e.Close()
+	return fmt.Sprintf("%s %s reproduces its references on %s", e.Bundle.Name, e.Bundle.Version, c.Analysis.Provider), e.Close()
 }

@@ -108,7 +108,7 @@ func TestResultsOfFormerRun(t *testing.T) {
 func TestAgainstNode(t *testing.T) {
 	n := startNode(t, testConfig(t))
 	dir, _ := sampleStudy(t, "normal")
-	address, web := n.dicom.Addr().String(), n.http.Addr().String()
+	address, web := n.Addr(), n.HTTPAddr()
 	ok(t, "echo", address)
 	ok(t, "send", address, dir)
 	files, _, err := findDICOM(t.Context(), dir)
@@ -116,7 +116,7 @@ func TestAgainstNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := state.IDOf(files[0].StudyInstanceUID)
-	if _, err := n.delivered(within(t, 2*time.Minute), id, func() {}); err != nil {
+	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if text := ok(t, "status", "--http", web); !strings.Contains(text, string(id)) || !strings.Contains(text, "analyzed") {

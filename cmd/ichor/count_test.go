@@ -45,10 +45,10 @@ func TestCompleteByCount(t *testing.T) {
 	c.Assembly.QuietPeriod, c.Assembly.Limit = time.Hour, time.Hour
 	c.DICOM.Peers = []config.Peer{{AETitle: "TEST", Address: ln.Addr().String(), Find: true}}
 	n := startNode(t, c)
-	send(t, n.dicom.Addr().String(), dir)
+	send(t, n.Addr(), dir)
 	id := state.IDOf(files[0].StudyInstanceUID)
-	eventually(t, "analysed", func() bool { c, err := n.store.Case(id); return err == nil && c.Phase == state.Analyzed })
-	if c, err := n.store.Case(id); err != nil || c.Complete != "count "+strconv.Itoa(len(files)) || c.Finding.Complete != c.Complete || c.Objects != len(files) {
+	eventually(t, "analysed", func() bool { c, err := n.State().Case(id); return err == nil && c.Phase == state.Analyzed })
+	if c, err := n.State().Case(id); err != nil || c.Complete != "count "+strconv.Itoa(len(files)) || c.Finding.Complete != c.Complete || c.Objects != len(files) {
 		t.Errorf("%+v, error %v", c, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/state"
@@ -91,18 +92,19 @@ func (d demo) run(ctx context.Context, name string) error {
 	}
 	defer pacs.Close()
 
-	n, err := newNode(ctx, d.config(filepath.Join(work, "state"), pacs.Address()), slog.New(slog.DiscardHandler))
+	settings := d.config(filepath.Join(work, "state"), pacs.Address())
+	n, err := node.New(ctx, node.Options{Config: settings, Version: version})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.w, "node    %s listens on %s, bundle %s %s on %s\n", n.config.DICOM.AETitle, n.dicom.Addr(),
-		n.engine.bundle.Name, n.engine.bundle.Version, d.analysis.Provider)
+	fmt.Fprintf(d.w, "node    %s listens on %s, bundle %s %s on %s\n", settings.DICOM.AETitle, n.Addr(),
+		n.Engine().Bundle.Name, n.Engine().Bundle.Version, d.analysis.Provider)
 	fmt.Fprintf(d.w, "PACS    %s listens on %s\n", pacs.AETitle(), pacs.Address())
 
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- errors.Join(n.run(running), n.Close()) }()
-	c, err := d.sendAndWait(ctx, n, sent)
+	go func() { ended <- errors.Join(n.Run(running), n.Close()) }()
+	c, err := d.sendAndWait(ctx, n, settings, sent)
 	stop()
 	if err := errors.Join(err, <-ended); err != nil {
 		return err
@@ -138,30 +140,30 @@ func (d demo) config(stateFolder, pacs string) config.Config {
 }
 
 // sendAndWait sends the study and returns its case when every result is stored at the PACS.
-func (d demo) sendAndWait(ctx context.Context, n *node, sent string) (state.Case, error) {
+func (d demo) sendAndWait(ctx context.Context, n *node.Node, settings config.Config, sent string) (state.Case, error) {
 	files, _, err := findDICOM(ctx, sent)
 	if err != nil {
 		return state.Case{}, err
 	}
-	p := peerFlags{called: n.config.DICOM.AETitle, calling: "DEMO", timeout: 30 * time.Second}
+	p := peerFlags{called: settings.DICOM.AETitle, calling: "DEMO", timeout: 30 * time.Second}
 	start := time.Now()
-	if err := p.send(ctx, n.dicom.Addr().String(), files); err != nil {
+	if err := p.send(ctx, n.Addr(), files); err != nil {
 		return state.Case{}, err
 	}
 	received := time.Now()
 	fmt.Fprintf(d.w, "sent    %d images, acknowledged in %v\n", len(files), received.Sub(start).Round(time.Millisecond))
 	bar := progress(-1, "waiting for the results")
-	c, err := n.delivered(ctx, state.IDOf(files[0].StudyInstanceUID), func() { _ = bar.Add(1) })
-	_ = bar.Finish() // a bar that cannot be drawn stops nothing
+	c, err := delivered(ctx, n.State(), state.IDOf(files[0].StudyInstanceUID), func() { _ = bar.Add(1) })
+	_ = bar.Finish() // a bar that cannot be drawn is no error
 	if err == nil {
 		fmt.Fprintf(d.w, "results stored %v after the last image (of it %v quiet period)\n\n",
-			time.Since(received).Round(10*time.Millisecond), n.config.Assembly.QuietPeriod)
+			time.Since(received).Round(10*time.Millisecond), settings.Assembly.QuietPeriod)
 	}
 	return c, err
 }
 
 // delivered waits until a case is finished and all its objects are stored at all destinations.
-func (n *node) delivered(ctx context.Context, id state.CaseID, beat func()) (state.Case, error) {
+func delivered(ctx context.Context, store *state.Store, id state.CaseID, beat func()) (state.Case, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -171,7 +173,7 @@ func (n *node) delivered(ctx context.Context, id state.CaseID, beat func()) (sta
 		case <-tick.C:
 		}
 		beat()
-		c, err := n.store.Case(id)
+		c, err := store.Case(id)
 		if errors.Is(err, state.ErrNotFound) {
 			continue
 		}
@@ -184,7 +186,7 @@ func (n *node) delivered(ctx context.Context, id state.CaseID, beat func()) (sta
 		if c.Phase != state.Analyzed && c.Phase != state.Refused {
 			continue
 		}
-		deliveries, err := n.store.Deliveries(id)
+		deliveries, err := store.Deliveries(id)
 		if err != nil {
 			return c, err
 		}

@@ -106,14 +106,14 @@ func TestWrongUse(t *testing.T) {
 // TestRejected calls a running node with the wrong titles.
 func TestRejected(t *testing.T) {
 	n := startNode(t, testConfig(t))
-	address := n.dicom.Addr().String()
+	address := n.Addr()
 	if code, _, stderr := command(t, "echo", address); code != 0 {
 		t.Errorf("echo: %s", stderr)
 	}
 	if code, _, stderr := command(t, "echo", address, "--called", "NOBODY"); code != 1 || !strings.Contains(stderr, "called AE title not recognized") {
 		t.Errorf("wrong called title: code %d, %s", code, stderr)
 	}
-	code, _, stderr := command(t, "status", "0123456789abcdef", "--http", n.http.Addr().String())
+	code, _, stderr := command(t, "status", "0123456789abcdef", "--http", n.HTTPAddr())
 	if code != 1 || !strings.Contains(stderr, "no such case") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("unknown case: code %d, %q", code, stderr)
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"testing"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline"
 	"ichor/pipeline/finding"
@@ -22,13 +23,13 @@ import (
 )
 
 // looked is what the shipped networks say of the files of one head.
-func looked(t *testing.T, e *engine, files []string) *pipeline.Result {
+func looked(t *testing.T, e *node.Engine, files []string) *pipeline.Result {
 	t.Helper()
 	var in pipeline.Study
 	for _, path := range slices.Backward(files) {
 		in.Objects = append(in.Objects, dicomFile{path: path})
 	}
-	r, err := e.analyzer.Analyze(t.Context(), in)
+	r, err := e.Analyzer.Analyze(t.Context(), in)
 	if err != nil || r.Finding.Status != finding.Analyzed || len(r.Finding.Lesions) == 0 {
 		t.Fatalf("%v %+v", err, r)
 	}
@@ -92,7 +93,7 @@ func framed(t *testing.T, s *phantom.Study, legacy bool) []string {
 }
 
 // compare checks each head of cases against want and logs how far the worst of them was off.
-func compare(t *testing.T, e *engine, want *pipeline.Result, share, mm float64, cases map[string]func(t *testing.T) []string) {
+func compare(t *testing.T, e *node.Engine, want *pipeline.Result, share, mm float64, cases map[string]func(t *testing.T) []string) {
 	var worst, farthest float64
 	for name, files := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +251,7 @@ func TestNetworksSeeSamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := e.analyzer.Analyze(t.Context(), study)
+			r, err := e.Analyzer.Analyze(t.Context(), study)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,9 +274,9 @@ func TestNetworksSeeSamples(t *testing.T) {
 	}
 }
 
-func shippedEngine(t *testing.T) *engine {
+func shippedEngine(t *testing.T) *node.Engine {
 	t.Helper()
-	e, err := openEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", Workers: 1, MinAge: 18})
+	e, err := node.OpenEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", Workers: 1, MinAge: 18})
 	if err != nil {
 		t.Fatal(err)
 	}

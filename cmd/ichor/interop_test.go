@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/state"
@@ -30,7 +31,7 @@ func TestStorescuToOrthanc(t *testing.T) {
 	c.Destinations = []config.Destination{{Name: "orthanc", Address: orthanc.DICOM, AETitle: "ORTHANC"}}
 	n := startNode(t, c)
 	dir, sample := sampleStudy(t, "mixed")
-	host, port, err := net.SplitHostPort(n.dicom.Addr().String())
+	host, port, err := net.SplitHostPort(n.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestStorescuToOrthanc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.delivered(within(t, 2*time.Minute), state.IDOf(files[0].StudyInstanceUID), func() {}); err != nil {
+	if _, err := delivered(within(t, 2*time.Minute), n.State(), state.IDOf(files[0].StudyInstanceUID), func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if got := seriesOf(t, orthanc); !slices.Equal(got, []string{"KO", "OT", "OT", "SEG", "SR"}) { // secondary captures and the overlay are OT
@@ -114,14 +115,14 @@ func download(t *testing.T, o *scptest.Orthanc) []string {
 // readBack lets pydicom and highdicom read the objects that a PACS received of the mixed sample, whose left and right
 // differ: masks equal to ours voxel by voxel on the slices they name, on blood and not on its mirror image, and the same
 // volumes in the SR as in the SEG.
-func readBack(t *testing.T, n *node, dir string, sample *phantom.Study, objects []string) {
+func readBack(t *testing.T, n *node.Node, dir string, sample *phantom.Study, objects []string) {
 	t.Helper()
 	interpreter := python(t)
 	study, err := studyFromFiles(t.Context(), dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := n.engine.analyzer.Analyze(t.Context(), study)
+	result, err := n.Engine().Analyzer.Analyze(t.Context(), study)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline/phantom"
 	"ichor/scp/receiver"
@@ -106,20 +107,20 @@ func testConfig(t testing.TB) config.Config {
 }
 
 // startNode runs the whole appliance until the test ends, and checks that it stops in order.
-func startNode(t testing.TB, c config.Config) *node {
+func startNode(t testing.TB, c config.Config) *node.Node {
 	t.Helper()
 	return startLogging(t, c, slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
-func startLogging(t testing.TB, c config.Config, log *slog.Logger) *node {
+func startLogging(t testing.TB, c config.Config, log *slog.Logger) *node.Node {
 	t.Helper()
-	n, err := newNode(t.Context(), c, log)
+	n, err := node.New(t.Context(), node.Options{Config: c, Version: version, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- errors.Join(n.run(ctx), n.Close()) }()
+	go func() { ended <- errors.Join(n.Run(ctx), n.Close()) }()
 	t.Cleanup(func() {
 		stop()
 		select {

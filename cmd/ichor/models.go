@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
@@ -50,7 +51,7 @@ func newModelsList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		path, err := bundlePath(c.Analysis)
+		path, err := node.BundlePath(c.Analysis)
 		if err != nil {
 			return err
 		}
@@ -135,12 +136,12 @@ func newModelsVerify() *cobra.Command {
 			return err
 		}
 		start := time.Now()
-		e, err := openEngine(cmd.Context(), c.Analysis)
+		e, err := node.OpenEngine(cmd.Context(), c.Analysis)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %d networks match their digests and reproduce their references on %s in %s, %v\n",
-			e.bundle.Name, e.bundle.Version, len(e.bundle.Networks), c.Analysis.Provider, c.Analysis.Precision, time.Since(start).Round(time.Millisecond))
+			e.Bundle.Name, e.Bundle.Version, len(e.Bundle.Networks), c.Analysis.Provider, c.Analysis.Precision, time.Since(start).Round(time.Millisecond))
 		return e.Close()
 	}
 	return cmd

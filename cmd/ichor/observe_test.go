@@ -1,8 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
+	"io"
+	"net/http"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -10,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
-	"ichor/scp/dimse"
 	"ichor/scp/scptest"
 )
 
@@ -23,31 +24,39 @@ func TestMetrics(t *testing.T) {
 	n := startNode(t, c)
 	router, other := authority.Valid("router"), authority.Valid("other")
 	args := func(c scptest.Certificate) []string {
-		return []string{n.dicom.Addr().String(), "--calling", "ROUTER", "--tls", "--tls-ca", authority.CA, "--tls-certificate", c.File, "--tls-key", c.Key}
+		return []string{n.Addr(), "--calling", "ROUTER", "--tls", "--tls-ca", authority.CA, "--tls-certificate", c.File, "--tls-key", c.Key}
 	}
 	dir, _ := sampleStudy(t, "normal")
 	for range 2 {
 		ok(t, append([]string{"send", args(router)[0], filepath.Join(dir, "CT0001.dcm")}, args(router)[1:]...)...)
 	}
 	command(t, append([]string{"echo"}, args(other)...)...)
-	n.observer.refusals.Add(1, fmt.Sprintf("%04XH", uint16(dimse.OutOfResources)))
 	lines := func() string {
-		var b bytes.Buffer
-		if _, err := n.observer.registry.WriteTo(&b); err != nil {
+		answer, err := http.Get("http://" + n.HTTPAddr() + "/metrics")
+		if err != nil {
 			t.Fatal(err)
 		}
-		return b.String()
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
 	}
 	want := []string{
 		`ichor_ready 1`, `ichor_spool_writable 1`, `ichor_spool_damaged 0`,
 		`ichor_associations_total{result="accepted"} 2`, `ichor_associations_total{result="rejected"} 1`, `ichor_associations_total{result="released"} 2`,
 		`ichor_objects_received_total{result="stored"} 1`, `ichor_objects_received_total{result="known"} 1`, `ichor_store_seconds_count 2`,
-		`ichor_refusals_total{status="A700H"} 1`, `ichor_deliveries{destination="nobody",state="dead"} 0`,
+		`ichor_deliveries{destination="nobody",state="dead"} 0`,
 	}
-	for _, e := range n.expiries() {
+	credentials, err := node.OpenCredentials(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range credentials.Expiries() {
 		want = append(want, fmt.Sprintf("ichor_certificate_expiry_timestamp_seconds{file=%q} %v", e.File, float64(e.NotAfter.Unix())))
 	}
-	if len(want) < 13 {
+	if len(want) < 12 {
 		t.Fatal("no certificates in use")
 	}
 	var text string
@@ -66,7 +75,11 @@ func TestMetrics(t *testing.T) {
 	if missing != "" {
 		t.Errorf("%s is not in\n%s", missing, text)
 	}
-	if slices.ContainsFunc(append(n.spool.Studies(), "ROUTER"), func(s string) bool { return strings.Contains(text, s) }) {
+	files, _, err := findDICOM(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc([]string{files[0].StudyInstanceUID, "ROUTER"}, func(s string) bool { return strings.Contains(text, s) }) {
 		t.Errorf("names a study or a peer:\n%s", text)
 	}
 	line := regexp.MustCompile(`^(# (HELP|TYPE) ichor_[a-z_]+ .+|ichor_[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [-+0-9.eInf]+)$`)

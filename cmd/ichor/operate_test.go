@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"ichor/cmd/ichor/node"
 	"ichor/config"
-	"ichor/pipeline/queue"
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
 	"ichor/scp/dimse"
@@ -30,7 +30,7 @@ func TestOperate(t *testing.T) {
 	n := startNode(t, toPACS(t, pacs))
 	ichor := func(want int, args ...string) string {
 		t.Helper()
-		code, out, errs := command(t, append(args, "--http", n.httpAddr())...)
+		code, out, errs := command(t, append(args, "--http", n.HTTPAddr())...)
 		if code != want {
 			t.Fatalf("%q: exit code %d\n%s%s", args, code, out, errs)
 		}
@@ -41,7 +41,7 @@ func TestOperate(t *testing.T) {
 	}
 	pacs.Fail(dimse.SOPClassNotSupported, 2)
 	dir, _ := sampleStudy(t, "normal") // gives SC and SR
-	files := send(t, n.dicom.Addr().String(), dir)
+	files := send(t, n.Addr(), dir)
 	id := state.IDOf(files[0].StudyInstanceUID)
 	letters := func() (list []web.DeadLetter) {
 		t.Helper()
@@ -50,7 +50,7 @@ func TestOperate(t *testing.T) {
 		}
 		return list
 	}
-	eventually(t, "two dead letters", func() bool { l, err := n.store.DeadLetters(); return err == nil && len(l) == 2 })
+	eventually(t, "two dead letters", func() bool { l, err := n.State().DeadLetters(); return err == nil && len(l) == 2 })
 	for _, l := range letters() {
 		if l.Kind != "delivery" || l.Case != id || l.Destination != "pacs" || l.Tries != 1 || !strings.Contains(l.Reason, "0122H") ||
 			!strings.Contains(l.Remedy, "SOP class") {
@@ -75,7 +75,7 @@ func TestOperate(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "delivered", func() bool {
-		d, err := n.store.Deliveries(id)
+		d, err := n.State().Deliveries(id)
 		settled := err == nil && len(d) == 2
 		for _, x := range d {
 			settled = settled && x.Settled()
@@ -88,7 +88,7 @@ func TestOperate(t *testing.T) {
 		t.Error(out)
 	}
 	eventually(t, "second revision", func() bool {
-		c, err := n.store.Case(id)
+		c, err := n.State().Case(id)
 		return err == nil && c.Revision == 2 && c.Phase == state.Analyzed
 	})
 	if got := pacs.Objects(); len(got) != 1 || got[0].Count != 1 {
@@ -107,37 +107,33 @@ func TestRetryFailed(t *testing.T) {
 	c := testConfig(t)
 	n := startNode(t, c)
 	dir, _ := sampleStudy(t, "normal")
-	files := send(t, n.dicom.Addr().String(), dir)
+	files := send(t, n.Addr(), dir)
 	id := state.IDOf(files[0].StudyInstanceUID)
 	phase := func(revision int, p state.Phase) func() bool {
-		return func() bool { c, err := n.store.Case(id); return err == nil && c.Revision == revision && c.Phase == p }
+		return func() bool { c, err := n.State().Case(id); return err == nil && c.Revision == revision && c.Phase == p }
 	}
 	eventually(t, "analysed", phase(1, state.Analyzed))
 	// A bundle of another name makes every analysis of the next revision fail for good.
-	good := n.engine.analyzer
-	n.engine.analyzer = nil // panics, which the queue takes for a failure
+	good := n.Engine().Analyzer
+	n.Engine().Analyzer = nil // panics, which the queue takes for a failure
 	if err := n.Retry(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "given up", phase(2, state.Failed))
-	n.engine.analyzer = good
-	code, out, errs := command(t, "dead-letters", "--http", n.httpAddr())
+	n.Engine().Analyzer = good
+	code, out, errs := command(t, "dead-letters", "--http", n.HTTPAddr())
 	if code != 0 || !strings.Contains(out, "ichor retry "+string(id)) {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
-	if code, out, errs := command(t, "retry", "--failed", "--http", n.httpAddr()); code != 0 || !strings.Contains(out, string(id)) {
+	if code, out, errs := command(t, "retry", "--failed", "--http", n.HTTPAddr()); code != 0 || !strings.Contains(out, string(id)) {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 	eventually(t, "analysed again", phase(3, state.Analyzed))
-	if left, err := n.queue.DeadLetters(t.Context()); err != nil || len(left) != 0 {
+	if left, err := n.DeadLetters(t.Context()); err != nil || len(left) != 0 {
 		t.Errorf("%d dead letters, error %v", len(left), err)
 	}
 	if _, err := n.Discard(t.Context(), web.Selection{IDs: []string{string(id) + ".2"}}); err == nil {
 		t.Error("a letter that is gone was discarded")
-	}
-	var none queue.Job
-	if _, err := n.revive(t.Context(), none); err == nil {
-		t.Error("a case that does not exist was revived")
 	}
 	code, _, errs = command(t, "replay", "--http", closedAddress(t))
 	if code != 1 || !strings.Contains(errs, "no node answers") {
@@ -153,7 +149,7 @@ func TestOrdersFromPages(t *testing.T) {
 	n := startNode(t, testConfig(t))
 	ask := func(change func(*http.Request)) int {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.httpAddr()+"/api/v1/dead-letters/replay", strings.NewReader("{}"))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.HTTPAddr()+"/api/v1/dead-letters/replay", strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,8 +187,8 @@ func TestDestinationRemoved(t *testing.T) {
 	c := toPACS(t, pacs)
 	c.Destinations = append(c.Destinations, config.Destination{Name: "old", Address: closedAddress(t), AETitle: "OLD"})
 	dir, _ := sampleStudy(t, "normal") // gives SC and SR
-	deliveries := func(n *node, s state.DeliveryState) int {
-		counts, err := n.store.Counts()
+	deliveries := func(n *node.Node, s state.DeliveryState) int {
+		counts, err := n.State().Counts()
 		if err != nil {
 			t.Error(err)
 		}
@@ -200,7 +196,7 @@ func TestDestinationRemoved(t *testing.T) {
 	}
 	t.Run("configured", func(t *testing.T) {
 		n := startNode(t, c)
-		send(t, n.dicom.Addr().String(), dir)
+		send(t, n.Addr(), dir)
 		eventually(t, "two deliveries wait", func() bool { return deliveries(n, state.Pending) == 2 })
 	})
 	both := c.Destinations
@@ -211,7 +207,7 @@ func TestDestinationRemoved(t *testing.T) {
 		if err != nil || len(letters) != 2 || letters[0].Destination != "old" || !strings.Contains(letters[0].Remedy, "discard") {
 			t.Fatalf("%+v, %v", letters, err)
 		}
-		if code, out, errs := command(t, "status", "--http", n.httpAddr()); code != 0 || !strings.Contains(out, "2 were given up") {
+		if code, out, errs := command(t, "status", "--http", n.HTTPAddr()); code != 0 || !strings.Contains(out, "2 were given up") {
 			t.Errorf("exit code %d\n%s%s", code, out, errs)
 		}
 		if count, err := n.Replay(t.Context(), web.Selection{}); count != 0 || err != nil {

@@ -11,11 +11,7 @@ import (
 	"time"
 
 	"ichor/config"
-	"ichor/reporting/deliver"
-	"ichor/scp/dimse"
-	"ichor/scp/receiver"
 	"ichor/scp/scptest"
-	"ichor/scp/secure"
 )
 
 // overTLS is a node with a TLS port and no other.
@@ -34,7 +30,7 @@ func TestTLS(t *testing.T) {
 	authority := scptest.NewAuthority(t)
 	n := startNode(t, overTLS(t, authority))
 	router, other := authority.Valid("router"), authority.Valid("other")
-	address := n.dicom.Addr().String()
+	address := n.Addr()
 	args := func(c scptest.Certificate) []string {
 		return []string{address, "--calling", "ROUTER", "--tls", "--tls-ca", authority.CA, "--tls-certificate", c.File, "--tls-key", c.Key}
 	}
@@ -61,64 +57,10 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestDestinationOverTLS dials destinations as delivery does.
-func TestDestinationOverTLS(t *testing.T) {
-	authority := scptest.NewAuthority(t)
-	pacs := authority.Valid("pacs")
-	theirs, err := secure.Open(secure.Files{Certificate: pacs.File, Key: pacs.Key, CA: authority.CA}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: t.TempDir(), TLS: theirs.Server(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	c := overTLS(t, authority)
-	n := &node{config: c}
-	if n.credentials, err = openCredentials(c, nil); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []struct {
-		config.Destination
-		ok bool
-	}{
-		{config.Destination{TLS: true}, true},
-		{config.Destination{TLS: true, ServerName: "pacs.example.org"}, true},
-		{config.Destination{TLS: true, ServerName: "another.example.org"}, false},
-		{config.Destination{}, false},
-	} {
-		d.Name, d.Address, d.AETitle = "pacs", r.Address(), "PACS"
-		n.config.Destinations = []config.Destination{d.Destination}
-		peer, err := n.dial(t.Context(), deliver.Destination{Name: d.Name}, dimse.ConnectOptions{
-			Address: d.Address, CalledAE: d.AETitle, CallingAE: "ICHOR", Contexts: contextsFor([]dicomFile{{}})[:0],
-		})
-		if (err == nil) != d.ok {
-			t.Errorf("%+v: %v", d.Destination, err)
-		}
-		if err == nil {
-			if err := peer.Release(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-}
-
-// TestCheckCertificates: what the operator reads of certificates, and that a node is not ready with one that expired.
+// TestCheckCertificates: what check tells the operator about certificates.
 func TestCheckCertificates(t *testing.T) {
 	authority := scptest.NewAuthority(t)
 	c := overTLS(t, authority)
-	n := &node{config: c}
-	var err error
-	if n.credentials, err = openCredentials(c, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.expired(time.Now()); err != nil {
-		t.Error(err)
-	}
-	if err := n.expired(time.Now().Add(48 * time.Hour)); err == nil || !strings.Contains(err.Error(), "renew it") {
-		t.Errorf("got %v", err)
-	}
 	old := authority.Issue("old", time.Now().Add(-time.Hour))
 	c.DICOM.TLS.Certificate, c.DICOM.TLS.Key = old.File, old.Key
 	said := map[string]string{}

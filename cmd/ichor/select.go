@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ichor/cmd/ichor/node"
 	"ichor/pipeline"
 	"ichor/pipeline/finding"
 	"ichor/scp/dcm/codec"
@@ -49,7 +50,7 @@ func newSelect() *cobra.Command {
 			return err
 		}
 		decoder, _ := codec.Detect(cmd.Context()) // a series that cannot be decoded without JPEG 2000 says so
-		f, err := pipeline.Select(cmd.Context(), study, decoder, selectionOptions(c.Analysis))
+		f, err := pipeline.Select(cmd.Context(), study, decoder, node.SelectionOptions(c.Analysis))
 		if err != nil {
 			return err
 		}

@@ -54,8 +54,8 @@ func TestStudyToPACS(t *testing.T) {
 			pacs := startPACS(t)
 			n := startNode(t, toPACS(t, pacs))
 			dir, study := sampleStudy(t, info.Name)
-			files := send(t, n.dicom.Addr().String(), dir)
-			c, err := n.delivered(within(t, 2*time.Minute), state.IDOf(files[0].StudyInstanceUID), func() {})
+			files := send(t, n.Addr(), dir)
+			c, err := delivered(within(t, 2*time.Minute), n.State(), state.IDOf(files[0].StudyInstanceUID), func() {})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,17 +104,18 @@ func checkVolumes(t *testing.T, found, truth finding.Volumes) {
 
 func TestSameStudyAgain(t *testing.T) {
 	pacs := startPACS(t)
-	n := startNode(t, toPACS(t, pacs))
+	settings := toPACS(t, pacs)
+	n := startNode(t, settings)
 	dir, _ := sampleStudy(t, "normal")
-	files := send(t, n.dicom.Addr().String(), dir)
+	files := send(t, n.Addr(), dir)
 	id := state.IDOf(files[0].StudyInstanceUID)
-	if _, err := n.delivered(within(t, 2*time.Minute), id, func() {}); err != nil {
+	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	first := pacs.Objects()
-	send(t, n.dicom.Addr().String(), dir)
-	time.Sleep(4 * n.config.Assembly.QuietPeriod)
-	c, err := n.store.Case(id)
+	send(t, n.Addr(), dir)
+	time.Sleep(4 * settings.Assembly.QuietPeriod)
+	c, err := n.State().Case(id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +135,11 @@ func TestRestartInTheMiddle(t *testing.T) {
 	var id state.CaseID
 	t.Run("first life", func(t *testing.T) {
 		n := startNode(t, c)
-		id = state.IDOf(send(t, n.dicom.Addr().String(), dir)[0].StudyInstanceUID)
+		id = state.IDOf(send(t, n.Addr(), dir)[0].StudyInstanceUID)
 	})
 	c.Assembly.QuietPeriod = 100 * time.Millisecond
 	n := startNode(t, c)
-	if _, err := n.delivered(within(t, 2*time.Minute), id, func() {}); err != nil {
+	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -153,25 +154,25 @@ func TestFailedStudyAgain(t *testing.T) {
 	var id state.CaseID
 	t.Run("first life", func(t *testing.T) {
 		n := startNode(t, c)
-		files := send(t, n.dicom.Addr().String(), dir)
-		failed, err := n.store.Queue(files[0].StudyInstanceUID, len(files), "test", now())
+		files := send(t, n.Addr(), dir)
+		failed, err := n.State().Queue(files[0].StudyInstanceUID, len(files), "test", time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		id = failed.ID
-		if err := n.store.Fail(id, failed.Revision, "for the test", now()); err != nil {
+		if err := n.State().Fail(id, failed.Revision, "for the test", time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	})
 	c.Assembly.QuietPeriod = quiet
 	n := startNode(t, c)
 	time.Sleep(2 * quiet)
-	if c, err := n.store.Case(id); err != nil || c.Phase != state.Failed {
+	if c, err := n.State().Case(id); err != nil || c.Phase != state.Failed {
 		t.Fatalf("a restart alone made it %s, %v", c.Phase, err)
 	}
-	send(t, n.dicom.Addr().String(), dir)
+	send(t, n.Addr(), dir)
 	for ctx := within(t, time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		c, err := n.store.Case(id)
+		c, err := n.State().Case(id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +192,7 @@ func TestDestinationDown(t *testing.T) {
 	n := startNode(t, c)
 	pacs.Fail(dimse.OutOfResources, 2)
 	dir, _ := sampleStudy(t, "normal")
-	send(t, n.dicom.Addr().String(), dir)
+	send(t, n.Addr(), dir)
 	if err := pacs.Wait(within(t, 2*time.Minute), 2); err != nil {
 		t.Fatalf("a dead destination and two refusals held up the living one: %v", err)
 	}
@@ -202,13 +203,13 @@ func TestWeb(t *testing.T) {
 	c.HTTP.Token = "secret"
 	n := startNode(t, c)
 	dir, _ := sampleStudy(t, "normal")
-	files := send(t, n.dicom.Addr().String(), dir)
+	files := send(t, n.Addr(), dir)
 	id := state.IDOf(files[0].StudyInstanceUID)
-	if _, err := n.delivered(within(t, 2*time.Minute), id, func() {}); err != nil {
+	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(path, token string) (int, []byte) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.http.Addr().String()+path, nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.HTTPAddr()+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,11 +271,11 @@ func TestBadStudies(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
 		dir, _ := sampleStudy(t, "normal")
 		edit(t, dir, bad[name])
-		ids[name] = state.IDOf(send(t, n.dicom.Addr().String(), dir)[0].StudyInstanceUID)
+		ids[name] = state.IDOf(send(t, n.Addr(), dir)[0].StudyInstanceUID)
 	}
-	goodID := state.IDOf(send(t, n.dicom.Addr().String(), good)[0].StudyInstanceUID)
+	goodID := state.IDOf(send(t, n.Addr(), good)[0].StudyInstanceUID)
 	for name, id := range ids {
-		c, err := n.delivered(within(t, 3*time.Minute), id, func() {})
+		c, err := delivered(within(t, 3*time.Minute), n.State(), id, func() {})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -283,7 +284,7 @@ func TestBadStudies(t *testing.T) {
 		}
 		t.Logf("%-18s %s: %s", name, c.Finding.Code, c.Finding.Reason)
 	}
-	c, err := n.delivered(within(t, 2*time.Minute), goodID, func() {})
+	c, err := delivered(within(t, 2*time.Minute), n.State(), goodID, func() {})
 	if err != nil || c.Phase != state.Analyzed {
 		t.Errorf("the good study beside them: %s, %v", c.Phase, err)
 	}
@@ -336,8 +337,8 @@ func TestLogsNameNoPatient(t *testing.T) {
 		if i == 0 {
 			pacs.Fail(dimse.OutOfResources, 1)
 		}
-		id := state.IDOf(send(t, n.dicom.Addr().String(), dir)[0].StudyInstanceUID)
-		if _, err := n.delivered(within(t, 2*time.Minute), id, func() {}); err != nil {
+		id := state.IDOf(send(t, n.Addr(), dir)[0].StudyInstanceUID)
+		if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
 			t.Fatal(err)
 		}
 	}

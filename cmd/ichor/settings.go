@@ -2,11 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -67,26 +65,6 @@ func newLogger(c config.Log, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
-}
-
-// shipped finds a file or folder that came with the binary: beside it, in the source tree around it, or under the
-// prefix it was installed to. The candidates are relative to the folder of the binary.
-func shipped(what, key string, candidates ...string) (string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("where this binary lies: %w", err)
-	}
-	if real, err := filepath.EvalSymlinks(exe); err == nil {
-		exe = real
-	}
-	for _, c := range candidates {
-		path := filepath.Join(filepath.Dir(exe), c)
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("%s is not beside the binary (looked for %s); run 'make build' or set %s",
-		what, filepath.Join(filepath.Dir(exe), candidates[0]), key)
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -30,23 +25,19 @@ func newStatus() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.Flags().IntVar(&limit, "limit", 20, "show at most `N` cases")
-	s := withSettings(cmd, map[string]string{"http": "http.listen", "token": "http.token"})
+	s := withSettings(cmd, nodeFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := s.load()
-		if err != nil {
-			return err
-		}
-		if c.HTTP.Listen == "" {
-			return errors.New("http.listen is empty, so the node cannot be asked; set it and restart the node")
-		}
-		base := "http://" + c.HTTP.Listen + "/api/v1/cases"
 		w := cmd.OutOrStdout()
 		if limit < 1 {
 			return usageError(fmt.Sprintf("--limit %d: write 1 or more", limit))
 		}
+		n, err := running(s)
+		if err != nil {
+			return err
+		}
 		if len(args) == 1 {
 			var d web.Detail
-			if err := get(base+"/"+url.PathEscape(args[0]), c.HTTP.Token, &d); err != nil {
+			if err := n.get("cases/"+url.PathEscape(args[0]), &d); err != nil {
 				return err
 			}
 			if asJSON {
@@ -55,7 +46,7 @@ func newStatus() *cobra.Command {
 			return printDetail(w, d)
 		}
 		var cases []state.Case
-		if err := get(fmt.Sprintf("%s?limit=%d", base, limit), c.HTTP.Token, &cases); err != nil {
+		if err := n.get(fmt.Sprintf("cases?limit=%d", limit), &cases); err != nil {
 			return err
 		}
 		if asJSON {
@@ -65,53 +56,13 @@ func newStatus() *cobra.Command {
 			return err
 		}
 		var letters []web.DeadLetter
-		if err := get("http://"+c.HTTP.Listen+"/api/v1/dead-letters", c.HTTP.Token, &letters); err != nil || len(letters) == 0 {
+		if err := n.get("dead-letters", &letters); err != nil || len(letters) == 0 {
 			return err
 		}
 		_, err = fmt.Fprintf(w, "\n%d were given up: 'ichor dead-letters' lists them\n", len(letters))
 		return err
 	}
 	return cmd
-}
-
-// get asks the running node.
-func get(address, token string, v any) error {
-	r, err := http.NewRequest(http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	return exchange(r, token, v)
-}
-
-// post gives the running node an order.
-func post(address, token string, order, v any) error {
-	body, err := json.Marshal(order)
-	if err != nil {
-		return err
-	}
-	r, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	return exchange(r, token, v)
-}
-
-func exchange(r *http.Request, token string, v any) error {
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	client := http.Client{Timeout: 30 * time.Second}
-	answer, err := client.Do(r)
-	if err != nil {
-		return fmt.Errorf("no node answers: %w; is 'ichor serve' running with this http.listen?", err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
-		return fmt.Errorf("the node answers %s: %s", answer.Status, strings.TrimSpace(string(text)))
-	}
-	return json.NewDecoder(answer.Body).Decode(v)
 }
 
 func printCases(w io.Writer, cases []state.Case) error {

@@ -117,11 +117,16 @@ func TestLateSlices(t *testing.T) {
 
 func header(t *testing.T, o receiver.Object) *dcm.DataSet {
 	t.Helper()
-	d, err := headerOf(o.Path)
+	r, err := openFile(o.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	defer r.Close()
+	f, err := dcm.Read(r, r.Size(), dcm.Limits{HeaderBytes: r.Size()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Data
 }
 
 // title is the code of the title of a key object document.

@@ -15,6 +15,7 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -61,10 +62,10 @@ func New(c Case) (*Case, error) {
 	if !dcm.PlausibleUID(c.study) {
 		return nil, fmt.Errorf("study instance UID is missing or malformed: %w", ErrReport)
 	}
-	c.Finding.Bundle.Name = cmp.Or(Text(c.Finding.Bundle.Name, 32), "unnamed")
-	c.Finding.Bundle.Version = cmp.Or(Text(c.Finding.Bundle.Version, 16), "0")
-	c.Version = cmp.Or(Text(c.Version, 64), "0")
-	c.Serial = cmp.Or(Text(c.Serial, 64), c.shortDigest())
+	c.Finding.Bundle.Name = cmp.Or(words.Text(c.Finding.Bundle.Name, 32), "unnamed")
+	c.Finding.Bundle.Version = cmp.Or(words.Text(c.Finding.Bundle.Version, 16), "0")
+	c.Version = cmp.Or(words.Text(c.Version, 64), "0")
+	c.Serial = cmp.Or(words.Text(c.Serial, 64), c.shortDigest())
 	switch c.Finding.Status {
 	case finding.Refused:
 		c.Volume, c.Labels, c.Cavity = nil, nil, nil
@@ -207,5 +208,5 @@ func (c *Case) volumes() []float64 {
 
 func (c *Case) shortDigest() string {
 	d := c.Finding.Bundle.Digest
-	return cmp.Or(Text(d[:min(len(d), 16)], 16), "0")
+	return cmp.Or(words.Text(d[:min(len(d), 16)], 16), "0")
 }

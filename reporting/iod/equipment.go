@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ichor/pipeline/finding"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -27,11 +28,11 @@ func (c *Case) Equipment(d *dcm.DataSet) {
 	e.SetStrings(dcm.Manufacturer, "LO", Manufacturer)
 	e.SetStrings(dcm.ManufacturerModelName, "LO", b.Name)
 	e.SetStrings(dcm.SoftwareVersions, "LO", b.Version)
-	if digest := Text(b.Digest, 64); digest != "" {
+	if digest := words.Text(b.Digest, 64); digest != "" {
 		e.SetStrings(dcm.DeviceSerialNumber, "LO", digest)
 	}
 	e.SetStrings(dcm.ContributionDateTime, "DT", c.now().Format("20060102150405-0700"))
-	e.SetStrings(dcm.ContributionDescription, "ST", Text(c.Bundle()+" "+finding.Disclaimer+" "+c.Settings(), 1024))
+	e.SetStrings(dcm.ContributionDescription, "ST", words.Text(c.Bundle()+" "+finding.Disclaimer+" "+c.Settings(), 1024))
 	d.SetSequence(dcm.ContributingEquipmentSequence, e)
 }
 
@@ -59,7 +60,7 @@ func (c *Case) AlgorithmParameters() string {
 	if digest := c.Finding.Bundle.Digest; digest != "" {
 		text = strings.TrimSuffix("bundle_sha256="+digest+"; "+text, "; ")
 	}
-	return Text(text, 10240) // LT, PS3.5 §6.2
+	return words.Text(text, 10240) // LT, PS3.5 §6.2
 }
 
 // Algorithm is the Algorithm Identification macro (PS3.3 Table 10-19).

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"ichor/pipeline/finding"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -20,7 +21,7 @@ func TestText(t *testing.T) {
 		{"plain", 64, "plain"}, {"", 4, ""}, {"  a\tb\n", 64, "a b"}, {`a\b`, 64, "a?b"},
 		{"Größe", 4, "Größ"}, {"ab  cd", 3, "ab"}, {"a\x1b$Bb", 64, "a $Bb"}, {"\xff\xfe", 64, "??"},
 	} {
-		if got := Text(c.in, c.n); got != c.want || !utf8.ValidString(got) {
+		if got := words.Text(c.in, c.n); got != c.want || !utf8.ValidString(got) {
 			t.Errorf("Text(%q, %d) = %q, want %q", c.in, c.n, got, c.want)
 		}
 	}

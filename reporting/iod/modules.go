@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -123,7 +123,7 @@ func (c *Case) sourceZone() (*time.Location, bool) {
 func (c *Case) copyText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
 	var values []string
 	for _, v := range c.Header.Strings(t) {
-		values = append(values, clean(v))
+		values = append(values, words.Clean(v))
 	}
 	if len(values) == 1 && values[0] == "" {
 		values = nil
@@ -132,7 +132,7 @@ func (c *Case) copyText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
 }
 
 func (c *Case) copyOptional(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
-	if v := clean(c.Header.String(t)); v != "" {
+	if v := words.Clean(c.Header.String(t)); v != "" {
 		d.SetStrings(t, vr, v)
 	}
 }
@@ -164,26 +164,4 @@ func validTime(v string) bool {
 		return false
 	}
 	return strings.Trim(fraction, "0123456789") == ""
-}
-
-// Text makes s fit a text VR of n characters: no control characters, no backslash, no more than n runes.
-func Text(s string, n int) string {
-	r := []rune(strings.TrimSpace(clean(s)))
-	if len(r) > n {
-		r = r[:n]
-	}
-	return strings.TrimSpace(string(r))
-}
-
-// clean removes what no text VR of one line may hold (PS3.5 §6.1.2.3, §6.2).
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\\' || r == unicode.ReplacementChar:
-			return '?'
-		case unicode.IsControl(r):
-			return ' '
-		}
-		return r
-	}, s)
 }

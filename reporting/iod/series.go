@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -87,7 +88,7 @@ func (c *Case) SeriesDescription(word string) string {
 	text := strings.ReplaceAll(c.Names.of(word).Description, "{version}", c.Finding.Bundle.Version)
 	if n := strings.Count(text, "{model}"); n > 0 {
 		room := max(0, most-len([]rune(text))+n*len("{model}")) / n
-		text = strings.ReplaceAll(text, "{model}", Text(c.Finding.Bundle.Name, room))
+		text = strings.ReplaceAll(text, "{model}", words.Text(c.Finding.Bundle.Name, room))
 	}
-	return Text(text, most)
+	return words.Text(text, most)
 }

@@ -4,6 +4,7 @@ import (
 	"image/color"
 
 	"ichor/reporting/iod"
+	"ichor/reporting/words"
 )
 
 const (
@@ -20,14 +21,14 @@ func measureLines(c *iod.Case) ([]string, error) {
 	var said []string
 	if len(c.Segments()) > 0 {
 		if r := c.Finding.Range; r != nil {
-			said = append(said, iod.Bounds(*r))
+			said = append(said, words.Bounds(*r))
 		}
-		said = append(said, iod.Lesions(c.Finding.Lesions, mostLesions)...)
-	} else if r := c.Finding.Range; r != nil && iod.Doubt(*r) != "" {
-		said = append(said, iod.Doubt(*r))
+		said = append(said, words.Lesions(c.Finding.Lesions, mostLesions)...)
+	} else if r := c.Finding.Range; r != nil && words.Doubt(*r) != "" {
+		said = append(said, words.Doubt(*r))
 	}
 	if p := c.Finding.Prior; p != nil {
-		said = append(said, iod.Change(*p))
+		said = append(said, words.Change(*p))
 	}
 	ruler := newCanvas(1, 1, color.Black)
 	var out []string

@@ -9,6 +9,7 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting/iod"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -42,7 +43,7 @@ func TestMeasureLines(t *testing.T) {
 	}
 	all := strings.Join(lines, " ")
 	f := c.Finding
-	want := append(append([]string{iod.Bounds(*f.Range)}, iod.Lesions(f.Lesions, 3)...), iod.Change(*f.Prior))
+	want := append(append([]string{words.Bounds(*f.Range)}, words.Lesions(f.Lesions, 3)...), words.Change(*f.Prior))
 	if all != strings.Join(want, " ") {
 		t.Errorf("said  %s\nwant  %s", all, strings.Join(want, " "))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/reporting/iod"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -103,7 +104,7 @@ func DataSet(c *iod.Case, n int, p Page) *dcm.DataSet {
 	d.SetStrings(dcm.ImageType, "CS", "DERIVED", "SECONDARY")
 	d.SetStrings(dcm.BurnedInAnnotation, "CS", "YES")
 	d.SetStrings(dcm.ImageComments, "LT", p.Note)
-	d.SetStrings(dcm.DerivationDescription, "ST", iod.Text("Slices with hemorrhage marked by a neural network. "+finding.Disclaimer+
+	d.SetStrings(dcm.DerivationDescription, "ST", words.Text("Slices with hemorrhage marked by a neural network. "+finding.Disclaimer+
 		" "+c.Bundle()+" "+c.Settings(), 1024))
 	c.Lossy(d)
 	var sources []*dcm.DataSet

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ichor/reporting/iod"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -62,7 +63,7 @@ func sections(c *iod.Case) ([]section, error) {
 
 // seriesName is how a viewer lists the series that was read: a study often has several of the same head.
 func seriesName(h *dcm.DataSet) string {
-	name := iod.Text(h.String(dcm.SeriesDescription), 64)
+	name := words.Text(h.String(dcm.SeriesDescription), 64)
 	if n, ok := h.Int(dcm.SeriesNumber); ok {
 		name = strings.TrimSuffix(fmt.Sprintf("Number %d, %s", n, name), ", ")
 	}

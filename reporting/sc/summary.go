@@ -11,6 +11,7 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/reporting/iod"
+	"ichor/reporting/words"
 )
 
 // Layout of the summary page, pixels. Where there is more to say in words, the page is higher.
@@ -95,7 +96,7 @@ func panel(p *canvas, c *iod.Case, sections []section) {
 	} else {
 		p.left(margin, y, style{17, false}, quietColor(), "Total volume")
 		y += 56
-		total := iod.Milliliters(c.Finding.Volumes.Total)
+		total := words.Milliliters(c.Finding.Volumes.Total)
 		p.left(margin, y, style{58, true}, textColor(), total)
 		p.left(margin+p.width(style{58, true}, total)+10, y, style{26, false}, textColor(), "mL")
 		y += 38
@@ -133,16 +134,16 @@ func table(p *canvas, c *iod.Case, y int) int {
 		}
 		p.fill(image.Rect(margin, y-15, margin+16, y+1), c.Look(s).Color)
 		p.left(margin+26, y, row, col, name)
-		p.right(volumeEdge, y, row, col, iod.Milliliters(c.Finding.Volumes.Of(s)))
-		p.right(panelRight, y, row, col, iod.Lesioned(count[s], c.Finding.Volumes.Of(s)))
+		p.right(volumeEdge, y, row, col, words.Milliliters(c.Finding.Volumes.Of(s)))
+		p.right(panelRight, y, row, col, words.Lesioned(count[s], c.Finding.Volumes.Of(s)))
 		y += 29
 	}
 	y -= 18
 	line()
 	bold := style{19, true}
 	p.left(margin, y, bold, textColor(), "Total")
-	p.right(volumeEdge, y, bold, textColor(), iod.Milliliters(c.Finding.Volumes.Total))
-	p.right(panelRight, y, bold, textColor(), iod.Lesioned(len(c.Finding.Lesions), c.Finding.Volumes.Total))
+	p.right(volumeEdge, y, bold, textColor(), words.Milliliters(c.Finding.Volumes.Total))
+	p.right(panelRight, y, bold, textColor(), words.Lesioned(len(c.Finding.Lesions), c.Finding.Volumes.Total))
 	return y + 42
 }
 

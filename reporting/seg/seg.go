@@ -8,6 +8,7 @@ package seg
 
 import (
 	"ichor/reporting/iod"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -102,7 +103,7 @@ func segments(d *dcm.DataSet, c *iod.Case, parts []segment) {
 		it.SetStrings(dcm.SegmentLabel, "LO", s.look.Label)
 		it.SetStrings(dcm.SegmentDescription, "ST", s.description)
 		it.SetStrings(dcm.SegmentAlgorithmType, "CS", "AUTOMATIC")
-		it.SetStrings(dcm.SegmentAlgorithmName, "LO", iod.Text(b.Name+" "+b.Version, 64))
+		it.SetStrings(dcm.SegmentAlgorithmName, "LO", words.Text(b.Name+" "+b.Version, 64))
 		it.SetSequence(dcm.SegmentationAlgorithmIdentificationSequence, c.Algorithm())
 		it.SetSequence(dcm.SegmentedPropertyCategoryCodeSequence, s.category.Item())
 		it.SetSequence(dcm.SegmentedPropertyTypeCodeSequence, s.look.Type.Item())

@@ -18,6 +18,7 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/reporting/iod"
 	"ichor/reporting/seg"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 )
 
@@ -174,31 +175,31 @@ func evaluations(c *iod.Case) []*dcm.DataSet {
 	f := c.Finding
 	out := []*dcm.DataSet{textItem(contains, iod.Comment, finding.Disclaimer)}
 	if f.Bundle.Caution != "" {
-		out = append(out, textItem(contains, iod.Comment, iod.Text(f.Bundle.Caution, 1000)))
+		out = append(out, textItem(contains, iod.Comment, words.Text(f.Bundle.Caution, 1000)))
 	}
 	switch {
 	case f.Status == finding.Refused:
 		out = append(out,
 			codeItem(contains, iod.ProcessingSummary, iod.NoneSucceededNoFindings),
-			textItem(contains, iod.Comment, "The study was not analyzed: "+orNone(iod.Text(f.Reason, 1000))),
-			textItem(contains, iod.Comment, "Refusal code: "+orNone(iod.Text(f.Code, 64))))
+			textItem(contains, iod.Comment, "The study was not analyzed: "+orNone(words.Text(f.Reason, 1000))),
+			textItem(contains, iod.Comment, "Refusal code: "+orNone(words.Text(f.Code, 64))))
 	case len(c.Segments()) == 0:
 		out = append(out,
 			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithoutFindings),
 			codeItem(contains, iod.IntracranialHemorrhage, iod.Absent),
 			textItem(contains, iod.Comment, "No hemorrhage found."))
-		if f.Range != nil && iod.Doubt(*f.Range) != "" {
-			out = append(out, textItem(contains, iod.Comment, iod.Doubt(*f.Range)))
+		if f.Range != nil && words.Doubt(*f.Range) != "" {
+			out = append(out, textItem(contains, iod.Comment, words.Doubt(*f.Range)))
 		}
 	default:
 		out = append(out,
 			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithFindings),
 			codeItem(contains, iod.IntracranialHemorrhage, iod.Present),
-			textItem(contains, iod.Comment, "Hemorrhage found: "+lesions(len(f.Lesions))+", "+iod.Milliliters(f.Volumes.Total)+" mL in total."))
+			textItem(contains, iod.Comment, "Hemorrhage found: "+lesions(len(f.Lesions))+", "+words.Milliliters(f.Volumes.Total)+" mL in total."))
 		if f.Range != nil {
-			out = append(out, textItem(contains, iod.Comment, iod.Bounds(*f.Range)))
+			out = append(out, textItem(contains, iod.Comment, words.Bounds(*f.Range)))
 		}
-		for _, l := range iod.Lesions(f.Lesions, mostLesions) {
+		for _, l := range words.Lesions(f.Lesions, mostLesions) {
 			out = append(out, textItem(contains, iod.Comment, l))
 		}
 		if len(f.Lesions) > 0 {
@@ -206,10 +207,10 @@ func evaluations(c *iod.Case) []*dcm.DataSet {
 		}
 	}
 	if f.Prior != nil {
-		out = append(out, textItem(contains, iod.Comment, iod.Change(*f.Prior)))
+		out = append(out, textItem(contains, iod.Comment, words.Change(*f.Prior)))
 	}
 	for _, w := range f.Warnings {
-		out = append(out, textItem(contains, iod.Comment, "Warning: "+iod.Text(w, 1000)))
+		out = append(out, textItem(contains, iod.Comment, "Warning: "+words.Text(w, 1000)))
 	}
 	out = append(out, textItem(contains, iod.AlgorithmName, f.Bundle.Name), textItem(contains, iod.AlgorithmVersion, f.Bundle.Version))
 	if p := c.AlgorithmParameters(); p != "" {

@@ -14,7 +14,7 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
-	"ichor/reporting/iod"
+	"ichor/reporting/words"
 )
 
 // The pages are for people: what came, what was found or why nothing was, and what became of it. They change nothing, run
@@ -35,7 +35,7 @@ func (o Options) pages(mux *http.ServeMux) {
 	t := template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(css) },
 		"time":  func(t time.Time) string { return t.Local().Format(time.DateTime) },
-		"ml":    iod.Milliliters, "lesions": iod.Lesioned,
+		"ml":    words.Milliliters, "lesions": words.Lesioned,
 	}).ParseFS(files, "pages.html"))
 	page := func(name string, read func(*http.Request) (any, error)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -169,7 +169,7 @@ func kinds(f *finding.Finding, found bool) []kind {
 	add := func(k kind, s finding.Subtype) {
 		k.ML = f.Volumes.Of(s)
 		if f.Range != nil {
-			k.Bounded, k.LowML, k.HighML = f.Range.High.Of(s) >= iod.MinBoundML, f.Range.Low.Of(s), f.Range.High.Of(s)
+			k.Bounded, k.LowML, k.HighML = f.Range.High.Of(s) >= words.MinBoundML, f.Range.Low.Of(s), f.Range.High.Of(s)
 		}
 		if k.ML > 0 || !found {
 			out = append(out, k)
@@ -229,11 +229,11 @@ func (o Options) one(r *http.Request) (any, error) {
 	}
 	if f := d.Finding; f != nil {
 		v.Former = Result(d.Case) == nil
-		if v.Sentences = iod.Lesions(f.Lesions, 20); f.Volumes != nil && f.Volumes.Total == 0 && f.Range != nil && iod.Doubt(*f.Range) != "" {
-			v.Sentences = append(v.Sentences, iod.Doubt(*f.Range))
+		if v.Sentences = words.Lesions(f.Lesions, 20); f.Volumes != nil && f.Volumes.Total == 0 && f.Range != nil && words.Doubt(*f.Range) != "" {
+			v.Sentences = append(v.Sentences, words.Doubt(*f.Range))
 		}
 		if f.Prior != nil {
-			v.Sentences = append(v.Sentences, iod.Change(*f.Prior))
+			v.Sentences = append(v.Sentences, words.Change(*f.Prior))
 		}
 	}
 	return v, nil

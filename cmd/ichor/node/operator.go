@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"ichor/config"
 	"ichor/pipeline/queue"
 	"ichor/pipeline/state"
 	"ichor/reporting/deliver"
@@ -14,7 +15,7 @@ import (
 )
 
 // Retry asks for another analysis of a case that has ended, as its next revision.
-func (n *node) Retry(ctx context.Context, id state.CaseID) error {
+func (n *Node) Retry(ctx context.Context, id state.CaseID) error {
 	c, err := n.store.Case(id)
 	if errors.Is(err, state.ErrNotFound) {
 		return fmt.Errorf("no case %s; 'ichor status' lists them: %w", id, err)
@@ -48,6 +49,7 @@ func (n *node) Retry(ctx context.Context, id state.CaseID) error {
 	return nil
 }
 
+// underway explains why a case cannot be analysed again now.
 func underway(id state.CaseID, err error) error {
 	if errors.Is(err, state.ErrTransition) {
 		return fmt.Errorf("case %s is being received or analysed already: %w", id, state.ErrTransition)
@@ -56,13 +58,13 @@ func underway(id state.CaseID, err error) error {
 }
 
 // revive makes the next revision of a case whose job is replayed.
-func (n *node) revive(_ context.Context, dead queue.Job) (queue.Job, error) {
+func (n *Node) revive(_ context.Context, dead queue.Job) (queue.Job, error) {
 	c, err := n.store.Requeue(dead.CaseID, now())
 	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}, err
 }
 
 // RetryFailed retries every failed case whose images are still here.
-func (n *node) RetryFailed(ctx context.Context) (retried []state.CaseID, err error) {
+func (n *Node) RetryFailed(ctx context.Context) (retried []state.CaseID, err error) {
 	failed, err := n.store.InPhase(state.Failed)
 	if err != nil {
 		return nil, err
@@ -80,8 +82,8 @@ func (n *node) RetryFailed(ctx context.Context) (retried []state.CaseID, err err
 	return retried, nil
 }
 
-// DeadLetters lists what was given up and has not been overtaken: failed analyses, then deliveries.
-func (n *node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
+// DeadLetters lists what was given up and has no newer revision: failed analyses, then deliveries.
+func (n *Node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
 	jobs, err := n.queue.DeadLetters(ctx)
 	if err != nil {
 		return nil, err
@@ -97,7 +99,7 @@ func (n *node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
 		}
 		list = append(list, web.DeadLetter{
 			ID: l.ID, Kind: "analysis", Case: l.Job.CaseID, Tries: l.Tries, Reason: l.Reason, At: l.At,
-			Remedy: "mend what the reason names, then run 'ichor retry " + string(l.Job.CaseID) + "'",
+			Remedy: "fix what the reason names, then run 'ichor retry " + string(l.Job.CaseID) + "'",
 		})
 	}
 	deliveries, err := n.store.DeadLetters()
@@ -116,9 +118,9 @@ func (n *node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
 // deliveryID names a delivery without its UID.
 func deliveryID(d state.Delivery) string { return "d" + strconv.FormatUint(d.Number, 10) }
 
-// forsake makes dead letters of what waits for destinations that are no longer configured: nobody would ever send it,
-// and an operator is to see it.
-func (n *node) forsake() error {
+// buryUnknown makes dead letters of deliveries to destinations that are no longer configured: they would never be sent,
+// and an operator has to see them.
+func (n *Node) buryUnknown() error {
 	counts, err := n.store.Counts()
 	if err != nil {
 		return err
@@ -149,7 +151,7 @@ func (n *node) forsake() error {
 }
 
 // Replay makes deliveries pending again.
-func (n *node) Replay(_ context.Context, s web.Selection) (int, error) {
+func (n *Node) Replay(_ context.Context, s web.Selection) (int, error) {
 	if s.Destination != "" && !n.configured(s.Destination) {
 		return 0, fmt.Errorf("no destination %q in the configuration of the node: %w", s.Destination, state.ErrNotFound)
 	}
@@ -163,8 +165,8 @@ func (n *node) Replay(_ context.Context, s web.Selection) (int, error) {
 	return count, err
 }
 
-// Discard ends dead letters for good. They are named one by one: nobody discards everything by leaving something out.
-func (n *node) Discard(ctx context.Context, s web.Selection) (count int, err error) {
+// Discard ends dead letters for good. They are named one by one, so that leaving something out never discards everything.
+func (n *Node) Discard(ctx context.Context, s web.Selection) (count int, err error) {
 	if len(s.IDs) == 0 {
 		return 0, fmt.Errorf("name the dead letters to discard: %w", state.ErrNotFound)
 	}
@@ -194,7 +196,7 @@ func unknownLetter(id string, err error) error {
 }
 
 // eachDead does something to the dead deliveries that are selected.
-func (n *node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (count int, err error) {
+func (n *Node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (count int, err error) {
 	dead, err := n.store.DeadLetters()
 	if err != nil {
 		return 0, err
@@ -218,7 +220,7 @@ func (n *node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (coun
 	}
 	for _, d := range chosen {
 		switch err := do(d.DeliveryKey); {
-		case errors.Is(err, state.ErrTransition): // somebody else was faster
+		case errors.Is(err, state.ErrTransition): // another request was faster
 		case err != nil:
 			return count, err
 		default:
@@ -226,4 +228,15 @@ func (n *node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (coun
 		}
 	}
 	return count, nil
+}
+
+func (n *Node) configured(destination string) bool {
+	return slices.Contains(destinationNames(n.config), destination)
+}
+
+func destinationNames(c config.Config) (names []string) {
+	for _, d := range c.Destinations {
+		names = append(names, d.Name)
+	}
+	return names
 }

@@ -1,4 +1,4 @@
-package iod
+package words
 
 import (
 	"slices"

@@ -1,9 +1,11 @@
-package main
+package node
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 
 	"ichor/config"
@@ -14,18 +16,17 @@ import (
 	"ichor/scp/dcm/codec"
 )
 
-// engine is the loaded bundle and the analysis built on it.
-type engine struct {
-	bundle   *bundle.Bundle
+// Engine is the loaded bundle and the analysis built on it.
+type Engine struct {
+	Bundle   *bundle.Bundle
+	Decoder  *codec.Decoder
+	Analyzer *pipeline.Analyzer
 	runtime  *onnx.Runtime
 	sessions []*onnx.Session
-	decoder  *codec.Decoder
-	missing  error // why JPEG 2000 is not decoded, nil where it is
-	analyzer *pipeline.Analyzer
 }
 
-// bundlePath is the bundle in the configuration, or the one that came with ichor.
-func bundlePath(c config.Analysis) (string, error) {
+// BundlePath is the bundle in the configuration, or the one that came with ichor.
+func BundlePath(c config.Analysis) (string, error) {
 	if c.Bundle != "" {
 		return c.Bundle, nil
 	}
@@ -41,26 +42,46 @@ func libraryPath(c config.Analysis) (string, error) {
 	return shipped("ONNX Runtime", "analysis.library", "lib/"+name, "../lib/ichor/"+name)
 }
 
-// openEngine loads library and bundle, and refuses a bundle whose reference the machine does not reproduce.
-func openEngine(ctx context.Context, c config.Analysis) (_ *engine, err error) {
+// shipped finds a file or folder that came with the binary: beside it, in the source tree around it, or under its
+// installation prefix. The candidates are relative to the folder of the binary.
+func shipped(what, key string, candidates ...string) (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("path of this binary: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(exe); err == nil {
+		exe = real
+	}
+	for _, c := range candidates {
+		path := filepath.Join(filepath.Dir(exe), c)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not beside the binary (looked for %s); run 'make build' or set %s",
+		what, filepath.Join(filepath.Dir(exe), candidates[0]), key)
+}
+
+// OpenEngine loads library and bundle, and refuses a bundle whose reference the machine does not reproduce.
+func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	library, err := libraryPath(c)
 	if err != nil {
 		return nil, err
 	}
-	path, err := bundlePath(c)
+	path, err := BundlePath(c)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{}
+	e := &Engine{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())
 		}
 	}()
-	if e.bundle, err = bundle.Open(path); err != nil {
+	if e.Bundle, err = bundle.Open(path); err != nil {
 		return nil, err
 	}
-	if e.bundle, err = e.bundle.In(bundle.Precision(c.Precision)); err != nil {
+	if e.Bundle, err = e.Bundle.In(bundle.Precision(c.Precision)); err != nil {
 		return nil, err
 	}
 	threads := c.Threads
@@ -71,8 +92,8 @@ func openEngine(ctx context.Context, c config.Analysis) (_ *engine, err error) {
 		return nil, err
 	}
 	nets := map[bundle.Role]*onnx.Session{}
-	for i := range e.bundle.Networks {
-		n := &e.bundle.Networks[i]
+	for i := range e.Bundle.Networks {
+		n := &e.Bundle.Networks[i]
 		s, err := e.runtime.Load(n)
 		if err != nil {
 			return nil, fmt.Errorf("network %s: %w", n.Role, err)
@@ -83,24 +104,25 @@ func openEngine(ctx context.Context, c config.Analysis) (_ *engine, err error) {
 		}
 		nets[n.Role] = s
 	}
-	e.decoder, e.missing = codec.Detect(ctx)
-	e.analyzer = pipeline.New(pipeline.Options{
-		Decoder:      e.decoder,
-		Bundle:       e.bundle,
+	e.Decoder, _ = codec.Detect(ctx) // without JPEG 2000 it is not offered, and senders convert
+	e.Analyzer = pipeline.New(pipeline.Options{
+		Decoder:      e.Decoder,
+		Bundle:       e.Bundle,
 		CavityTissue: nets[bundle.CavityTissue],
 		CavityBone:   nets[bundle.CavityBone],
 		Bleed:        nets[bundle.Bleed],
-		Selection:    selectionOptions(c),
+		Selection:    SelectionOptions(c),
 	})
 	return e, nil
 }
 
-func selectionOptions(c config.Analysis) selection.Options {
+// SelectionOptions are the rules of the site for choosing a series.
+func SelectionOptions(c config.Analysis) selection.Options {
 	return selection.Options{MinSlices: c.MinSlices, MinAge: c.MinAge, Contrast: c.Contrast, BoneKernel: c.BoneKernel}
 }
 
 // Close frees the networks and the library.
-func (e *engine) Close() error {
+func (e *Engine) Close() error {
 	var errs []error
 	for _, s := range e.sessions {
 		errs = append(errs, s.Close())

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"ichor/scp"
 )
 
-// observer counts what the parts of the node tell of. No metric names a patient, a study or a peer that is not configured.
+// observer counts what the parts of the node report. No metric names a patient, a study or a peer that is not configured.
 type observer struct {
 	registry     metrics.Registry
 	associations *metrics.Counter   // result: accepted, rejected, released, aborted
@@ -33,7 +33,7 @@ func newObserver() *observer {
 	return o
 }
 
-// received counts what the server tells of.
+// received counts an event of the server.
 func (o *observer) received(e scp.Event) {
 	switch e.Kind {
 	case scp.Accepted, scp.Rejected, scp.Released, scp.Aborted:
@@ -57,13 +57,16 @@ func (o *observer) received(e scp.Event) {
 	}
 }
 
-// sent counts what the deliverer tells of.
-func (o *observer) sent(e deliver.Event) {
-	o.deliveries.Add(1, e.Delivery.Destination, string(e.Outcome))
+// sent is called for every delivery attempt.
+func (n *Node) sent(e deliver.Event) {
+	n.observer.deliveries.Add(1, e.Delivery.Destination, string(e.Outcome))
+	if e.Outcome == deliver.Stored {
+		n.results.Stored()
+	}
 }
 
-// gauges declares what is looked up when it is asked for.
-func (n *node) gauges() {
+// gauges declares the metrics that are read when they are asked for.
+func (n *Node) gauges() {
 	r := &n.observer.registry
 	one := func(name, help string, read func() float64) {
 		r.Gauge(name, help, func(set func(float64, ...string)) { set(read()) })
@@ -74,7 +77,7 @@ func (n *node) gauges() {
 		}
 		return 0
 	}
-	one("ichor_ready", "1 when studies can be received and analysed, as /readyz says.", func() float64 { return yes(n.ready() == nil) })
+	one("ichor_ready", "1 when studies can be received and analysed, as /readyz says.", func() float64 { return yes(n.Ready() == nil) })
 	one("ichor_associations", "Associations of peers at this moment.", func() float64 { return float64(n.server.Associations()) })
 	one("ichor_spool_writable", "1 when objects are taken; 0: senders are answered A700H.", func() float64 { return yes(n.spool.Ready() == nil) })
 	one("ichor_spool_bytes", "What received studies take on disk.", func() float64 { return float64(n.spool.Bytes()) })

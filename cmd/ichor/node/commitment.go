@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"slices"
@@ -36,15 +36,15 @@ func (c commitments) Result(r commitment.Result) (known bool, err error) {
 	return known, err
 }
 
-func (n *node) newReporter() *scp.Reporter {
+func (n *Node) newReporter() *scp.Reporter {
 	return scp.NewReporter(scp.ReporterOptions{
 		Spool: n.spool, Promises: n.promises, Answered: n.store.RemovePromise, Address: n.peerAddress,
 		Retry: n.config.Delivery.FirstRetry, MaxAge: n.config.Delivery.MaxAge, Logger: n.log,
 	})
 }
 
-// promises are those of the state, as scp has them.
-func (n *node) promises() ([]scp.Promise, error) {
+// promises are the requests in the state, as scp has them.
+func (n *Node) promises() ([]scp.Promise, error) {
 	all, err := n.store.Promises()
 	if err != nil {
 		return nil, err
@@ -60,8 +60,8 @@ func (n *node) promises() ([]scp.Promise, error) {
 	return list, nil
 }
 
-// peerAddress is how to call a peer, false where the configuration does not say.
-func (n *node) peerAddress(title string) (dimse.ConnectOptions, bool) {
+// peerAddress says how to call a peer; false where the configuration has no address.
+func (n *Node) peerAddress(title string) (dimse.ConnectOptions, bool) {
 	i := slices.IndexFunc(n.config.DICOM.Peers, func(p config.Peer) bool { return p.AETitle == title && p.Address != "" })
 	if i < 0 {
 		return dimse.ConnectOptions{}, false

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -13,29 +13,20 @@ import (
 
 const (
 	askedAtOnce = 4
-	askedQueue  = 256              // further studies go by the quiet period
+	askedQueue  = 256              // further studies fall back to the quiet period
 	askedTime   = 30 * time.Second // for one answer; the quiet period runs meanwhile
 )
 
-// ask has the peer that sends a study asked how many objects it has, where it may be (dicom.peers[].find).
-func (n *node) ask(study string) {
+// ask queues a study for count, which asks its sender how many objects it has, where dicom.peers[].find allows it.
+func (n *Node) ask(study string) {
 	select {
 	case n.asked <- study:
 	default:
 	}
 }
 
-// here is how many objects of a study are in the spool.
-func (n *node) here(study string) int {
-	seen := map[string]bool{}
-	for _, o := range n.spool.Study(study) {
-		seen[o.SOPInstanceUID] = true
-	}
-	return len(seen)
-}
-
-// count asks peers until ctx is done.
-func (n *node) count(ctx context.Context) error {
+// count asks senders until ctx is done.
+func (n *Node) count(ctx context.Context) error {
 	var asking sync.WaitGroup
 	for range askedAtOnce {
 		asking.Go(func() {
@@ -53,7 +44,7 @@ func (n *node) count(ctx context.Context) error {
 	return nil
 }
 
-func (n *node) countStudy(ctx context.Context, study string) {
+func (n *Node) countStudy(ctx context.Context, study string) {
 	objects := n.spool.Study(study)
 	if len(objects) == 0 {
 		return
@@ -68,7 +59,7 @@ func (n *node) countStudy(ctx context.Context, study string) {
 	defer cancel()
 	expected, err := find.Count(ctx, o, study)
 	if err != nil {
-		n.log.Warn("the sender was asked how many objects the study has; it goes by the quiet period", "case", state.IDOf(study), "peer", sender, "err", err)
+		n.log.Warn("C-FIND for the instance count failed; falling back to the quiet period", "case", state.IDOf(study), "peer", sender, "err", err)
 		return
 	}
 	n.assembler.Expect(study, expected)

@@ -1,40 +1,20 @@
-package main
+package node
 
 import (
 	"context"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
-	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"ichor/config"
 	"ichor/pipeline/state"
-	"ichor/reporting"
+	"ichor/scp"
+	"ichor/scp/dimse"
 	"ichor/scp/spool"
 )
-
-// TestResultsAreNotReplaced analyses a case twice while its destination is down. The second time the same objects have
-// other bytes; what waits for delivery must stay what was recorded, or it is taken for damaged.
-func TestResultsAreNotReplaced(t *testing.T) {
-	n := &node{results: t.TempDir(), config: config.Config{Destinations: []config.Destination{{Name: "pacs"}}}}
-	var first state.Delivery
-	for _, text := range []string{"report", "report with a warning"} {
-		deliveries, err := n.saveResults("0123456789abcdef", []reporting.Object{{SOPInstanceUID: "2.25.1", Bytes: []byte(text)}}, state.Routine, n.config.Destinations...)
-		if err != nil || len(deliveries) != 1 {
-			t.Fatal(deliveries, err)
-		}
-		if first.Path == "" {
-			first = deliveries[0]
-		}
-		data, err := os.ReadFile(deliveries[0].Path)
-		if err != nil || string(data) != "report" || !reflect.DeepEqual(deliveries[0], first) || first.Size != int64(len(data)) {
-			t.Errorf("%q, %v; recorded %+v, at first %+v", data, err, deliveries[0], first)
-		}
-	}
-}
 
 // TestFullDisk runs below the reserve: the node is not ready, but it lives, and a service manager that restarted it
 // would end deliveries without freeing a byte. No reserve at all can be had.
@@ -48,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	c.DICOM.ReserveMiB = 1 << 40
-	n := &node{config: c, log: slog.New(slog.DiscardHandler)}
+	n := &Node{config: c, log: slog.New(slog.DiscardHandler)}
 	var err error
 	if n.spool, err = spool.Open(t.Context(), spoolOptions(c, n.log)); err != nil {
 		t.Fatal(err)
@@ -58,7 +38,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.store.Close()
-	if n.ready() == nil {
+	if n.Ready() == nil {
 		t.Error("ready without disk space")
 	}
 	socket := filepath.Join(t.TempDir(), "notify")
@@ -87,7 +67,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestSlowRequestAtTheEnd stops the web interface while a request is on its way and never comes.
 func TestSlowRequestAtTheEnd(t *testing.T) {
-	n := &node{log: slog.New(slog.DiscardHandler), observer: newObserver()}
+	n := &Node{log: slog.New(slog.DiscardHandler), observer: newObserver()}
 	var err error
 	if n.http, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
@@ -112,5 +92,15 @@ func TestSlowRequestAtTheEnd(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("does not end")
+	}
+}
+
+// TestRefusalsAreCounted: a refusal is counted by its DIMSE status.
+func TestRefusalsAreCounted(t *testing.T) {
+	o := newObserver()
+	o.received(scp.Event{Kind: scp.Refused, Status: dimse.OutOfResources})
+	var b strings.Builder
+	if _, err := o.registry.WriteTo(&b); err != nil || !strings.Contains(b.String(), "\n"+`ichor_refusals_total{status="A700H"} 1`+"\n") {
+		t.Errorf("%s\n%v", b.String(), err)
 	}
 }

@@ -1,4 +1,6 @@
-package iod
+// Package words holds the sentences of the product about a finding. Secondary captures, structured reports and the
+// dashboard say the same thing in the same words.
+package words
 
 import (
 	"cmp"
@@ -11,9 +13,7 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// The sentences in which SC and SR say the measures alike.
-
-// Milliliters writes a volume for the eye.
+// Milliliters formats a volume with one decimal; a trace reads "<0.1".
 func Milliliters(v float64) string {
 	if v > 0 && v < 0.05 {
 		return "<0.1"
@@ -21,8 +21,8 @@ func Milliliters(v float64) string {
 	return fmt.Sprintf("%.1f", v)
 }
 
-// Lesioned is the number of lesions for the eye: a dash where there is hemorrhage, but in crumbs that are not listed as
-// lesions. A zero beside a volume would be read as a contradiction.
+// Lesioned formats the number of lesions. It is a dash where there is hemorrhage but no part of it is large enough to be
+// listed as a lesion: a zero beside a volume would look like a contradiction.
 func Lesioned(n int, ml float64) string {
 	if n == 0 && ml > 0 {
 		return "–"
@@ -30,7 +30,7 @@ func Lesioned(n int, ml float64) string {
 	return strconv.Itoa(n)
 }
 
-// Lesions describes the largest lesions, a line each, and in one more line what is left of them after most.
+// Lesions describes the largest lesions, at most most of them, one a line. One more line sums up the others.
 func Lesions(all []finding.Lesion, most int) []string {
 	sorted := slices.Clone(all)
 	slices.SortStableFunc(sorted, func(a, b finding.Lesion) int { return cmp.Compare(b.VolumeML, a.VolumeML) })
@@ -49,7 +49,7 @@ func Lesions(all []finding.Lesion, most int) []string {
 	return out
 }
 
-// lesion leaves out what was not measured: findings of older versions are written again, too.
+// lesion leaves out what was not measured, for findings of older versions can be written again.
 func lesion(l finding.Lesion) string {
 	s := fmt.Sprintf("%s %s mL", l.Subtype, Milliliters(l.VolumeML))
 	switch {
@@ -72,7 +72,7 @@ func lesion(l finding.Lesion) string {
 	return s + "."
 }
 
-// MinBoundML is the least upper bound of a subtype that is told.
+// MinBoundML is the smallest upper bound of a subtype that is shown.
 const MinBoundML = 0.05
 
 // Bounds says how far the total may be off and, where there are several, each subtype.
@@ -90,7 +90,7 @@ func Bounds(r finding.Range) string {
 	return s + "; not a confidence interval."
 }
 
-// Doubt says of a head without hemorrhage how much there would be under a lower threshold; "" where that is next to nothing.
+// Doubt says how much hemorrhage a lower threshold would mark in a head where none was found; "" for less than leastML.
 func Doubt(r finding.Range) string {
 	if r.High.Total < leastML {
 		return ""
@@ -98,7 +98,7 @@ func Doubt(r finding.Range) string {
 	return fmt.Sprintf("No hemorrhage at the threshold that was set; at a lower one %s mL would be marked.", Milliliters(r.High.Total))
 }
 
-// leastML is the smallest volume that says something: of a smaller prior total a few voxels make hundreds of percent.
+// leastML is the smallest volume worth a comparison: a few voxels change a smaller one by hundreds of percent.
 const leastML = 1
 
 // Change says what changed since the prior finding, and why the two may be hard to compare.

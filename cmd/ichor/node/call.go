@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -17,9 +17,9 @@ import (
 	"ichor/scp/ul"
 )
 
-// openCredentials reads the files of dicom.tls. Without any there are none, unless a destination is called over TLS:
+// OpenCredentials reads the files of dicom.tls. Without any there are none, unless a destination is called over TLS:
 // then the authorities of the system are trusted.
-func openCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, error) {
+func OpenCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, error) {
 	t := c.DICOM.TLS
 	called := slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return d.TLS }) ||
 		slices.ContainsFunc(c.DICOM.Peers, func(p config.Peer) bool { return p.TLS })
@@ -34,7 +34,7 @@ func openCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, er
 }
 
 // dial calls a destination: over TLS and with a user identity where that is set for it, or a DICOMweb service.
-func (n *node) dial(ctx context.Context, to deliver.Destination, o dimse.ConnectOptions) (deliver.Peer, error) {
+func (n *Node) dial(ctx context.Context, to deliver.Destination, o dimse.ConnectOptions) (deliver.Peer, error) {
 	i := slices.IndexFunc(n.config.Destinations, func(d config.Destination) bool { return d.Name == to.Name })
 	if i < 0 {
 		return nil, fmt.Errorf("destination %q is not in the configuration", to.Name)
@@ -46,7 +46,7 @@ func (n *node) dial(ctx context.Context, to deliver.Destination, o dimse.Connect
 	if d.TLS {
 		o.TLS = n.credentials.Client(d.ServerName)
 	}
-	o.Identity = identity(d)
+	o.Identity = Identity(d)
 	scu, err := dimse.Connect(ctx, o)
 	if err != nil {
 		return nil, err
@@ -73,8 +73,8 @@ func dicomweb(d config.Destination) (*stow.Client, error) {
 	return stow.New(o)
 }
 
-// probe asks a DICOMweb service whether it would take something of us.
-func probe(ctx context.Context, d config.Destination) error {
+// Probe asks a DICOMweb service whether it would accept objects from us.
+func Probe(ctx context.Context, d config.Destination) error {
 	c, err := dicomweb(d)
 	if err != nil {
 		return err
@@ -82,8 +82,8 @@ func probe(ctx context.Context, d config.Destination) error {
 	return errors.Join(c.Probe(ctx), c.Release(ctx))
 }
 
-// identity is the user identity for a destination, nil for none.
-func identity(d config.Destination) *ul.UserIdentity {
+// Identity is the user identity for a destination, nil for none.
+func Identity(d config.Destination) *ul.UserIdentity {
 	switch {
 	case d.Username == "":
 		return nil
@@ -94,7 +94,7 @@ func identity(d config.Destination) *ul.UserIdentity {
 }
 
 // expiries says how long the certificates in use are good: for health and metrics.
-func (n *node) expiries() []secure.Expiry {
+func (n *Node) expiries() []secure.Expiry {
 	if n.credentials == nil {
 		return nil
 	}
@@ -102,9 +102,9 @@ func (n *node) expiries() []secure.Expiry {
 }
 
 // expired returns what to do about a certificate that is not valid now.
-func (n *node) expired(now time.Time) error {
+func (n *Node) expired(now time.Time) error {
 	for _, e := range n.expiries() {
-		if e.List { // an old list is better than none, and than a node that takes nothing
+		if e.List { // an old revocation list is better than none, and than a node that accepts nothing
 			continue
 		}
 		if _, err := e.Check(now); err != nil {

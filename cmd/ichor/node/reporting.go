@@ -1,16 +1,18 @@
-package main
+package node
 
 import (
+	"path/filepath"
 	"slices"
 
 	"ichor/config"
 	"ichor/pipeline/finding"
 	"ichor/reporting"
 	"ichor/reporting/iod"
+	"ichor/reporting/outcome"
 )
 
-// reportingOptions are the choices of the site for result objects.
-func reportingOptions(c config.Config) reporting.Options {
+// ReportingOptions are the choices of the site for result objects; version is that of ichor.
+func ReportingOptions(c config.Config, version string) reporting.Options {
 	s := c.Reporting.Series
 	o := reporting.Options{
 		Version:       version,
@@ -41,6 +43,21 @@ func reportingOptions(c config.Config) reporting.Options {
 	return o
 }
 
+// resultsDir is the folder of the objects to deliver.
+func resultsDir(c config.Config) string { return filepath.Join(c.State, "results") }
+
+func (n *Node) resultOptions(version string) outcome.Options {
+	o := outcome.Options{
+		State: n.store, Dir: resultsDir(n.config), Reporting: ReportingOptions(n.config, version), Logger: n.log, Now: now,
+		Reported: func(f finding.Finding) bool { return isReported(f, n.config.Reporting.Refusals) },
+		Wake:     func() { n.deliverer.Wake() },
+	}
+	for _, d := range n.config.Destinations {
+		o.Destinations = append(o.Destinations, outcome.Destination{Name: d.Name, Form: formOf(d), Commitment: d.Commitment, RejectionNote: d.RejectionNote})
+	}
+	return o
+}
+
 // isReported reports whether the site wants objects of a finding. A study whose files are all damaged may be a CT.
 func isReported(f finding.Finding, refusals string) bool {
 	if f.Status != finding.Refused {
@@ -56,7 +73,7 @@ func isReported(f finding.Finding, refusals string) bool {
 	return len(f.Candidates) == 0 || slices.ContainsFunc(f.Candidates, isCT)
 }
 
-// formOf is the kind of segmentation that a destination wants.
+// formOf is the form of segmentation that a destination wants.
 func formOf(d config.Destination) reporting.Form {
 	if d.Segmentation == config.LabelMap {
 		return reporting.LabelMap

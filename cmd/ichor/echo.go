@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ichor/scp/dcm"
+	"ichor/scp/ul"
+)
+
+func newEcho() *cobra.Command {
+	var p peerFlags
+	cmd := &cobra.Command{
+		Use:   "echo HOST:PORT",
+		Short: "Ask a DICOM peer whether it answers (C-ECHO)",
+		Example: "  ichor echo 127.0.0.1:11112 --called ICHOR\n" +
+			"  ichor echo pacs.example.org:2762 --called PACS --tls --tls-ca ca.pem --tls-certificate node.pem --tls-key node.key",
+		Args: cobra.ExactArgs(1),
+	}
+	p.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		start := time.Now()
+		if err := p.echo(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s (%s) answers, %v\n", args[0], p.called, time.Since(start).Round(time.Millisecond))
+		return nil
+	}
+	return cmd
+}
+
+func (p *peerFlags) echo(ctx context.Context, address string) error {
+	scu, err := p.connect(ctx, address, []ul.ProposedContext{{
+		AbstractSyntax:   dcm.VerificationSOPClass,
+		TransferSyntaxes: []string{dcm.ImplicitVRLittleEndian},
+	}})
+	if err != nil {
+		return err
+	}
+	if err := scu.Echo(ctx); err != nil {
+		scu.Abort()
+		return fmt.Errorf("peer %s: %w", address, err)
+	}
+	return scu.Release(ctx)
+}

@@ -1,0 +1,301 @@
+// Package node is the appliance as a value: New wires the parts in the order in which a study passes them, Run works
+// until its context is done, Close frees them.
+//
+//	study.go       reception to assembly, assembly to the queue, and what a restart takes up
+//	job.go         one job of the queue: analyse, then record
+//	call.go        how destinations and peers are called
+//	operator.go    retry, replay, dead letters
+//	engine.go      the loaded networks
+//	sockets.go     the ports, and those that systemd passes
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ichor/config"
+	"ichor/pipeline/assembly"
+	"ichor/pipeline/queue"
+	"ichor/pipeline/retention"
+	"ichor/pipeline/state"
+	"ichor/reporting/deliver"
+	"ichor/reporting/outcome"
+	"ichor/scp"
+	"ichor/scp/secure"
+	"ichor/scp/spool"
+)
+
+// Options are what a Node is made of.
+type Options struct {
+	Config  config.Config
+	Version string       // of ichor, for the result objects
+	Logger  *slog.Logger // nil: none
+}
+
+// Node is the whole appliance in one process. Its fields stand in the order in which a study passes them.
+type Node struct {
+	config   config.Config
+	log      *slog.Logger
+	observer *observer
+
+	passed      map[string]ports // by systemd, until dicom takes them
+	dicom       ports
+	credentials *secure.Credentials // of TLS; nil: none are configured
+	server      *scp.Server
+	spool       *spool.Spool
+	assembler   *assembly.Assembler
+	store       *state.Store
+	queue       *queue.Queue
+	engine      *Engine
+	results     *outcome.Recorder
+	deliverer   *deliver.Deliverer
+	reporter    *scp.Reporter // of Storage Commitment
+	sweeper     *retention.Sweeper
+	asked       chan string // studies whose senders are to be asked how many objects they have
+	http        net.Listener
+}
+
+// New builds every part in flow order and takes up what a former run left. On error nothing stays open.
+func New(ctx context.Context, o Options) (_ *Node, err error) {
+	c, log := o.Config, o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{config: c, log: log, observer: newObserver(), asked: make(chan string, askedQueue)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if err := n.claimSockets(); err != nil {
+		return nil, err
+	}
+	if n.credentials, err = OpenCredentials(c, log); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.State, 0o750); err != nil {
+		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user or choose another under state", c.State, err)
+	}
+	// The state file is locked first: a second process must not touch spool or results.
+	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
+		return nil, err
+	}
+	if n.results, err = outcome.New(n.resultOptions(o.Version)); err != nil {
+		return nil, err
+	}
+	if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
+		return nil, err
+	}
+	if n.spool, err = spool.Open(ctx, spoolOptions(c, log)); err != nil {
+		return nil, err
+	}
+	if n.queue, err = queue.Start(ctx, queue.Options{
+		URL: c.Queue.URL, Dir: filepath.Join(c.State, "queue"), MaxTries: c.Analysis.MaxTries, Dead: n.giveUp, Revive: n.revive, Logger: log,
+	}); err != nil {
+		return nil, err
+	}
+	n.assembler = assembly.New(assembly.Options{
+		Quiet: c.Assembly.QuietPeriod, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
+	})
+	for _, d := range c.Destinations {
+		if d.Commitment {
+			continue
+		}
+		if err := n.store.WaiveCommitment(d.Name, now()); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.buryUnknown(); err != nil {
+		return nil, err
+	}
+	n.deliverer = n.newDeliverer()
+	n.reporter = n.newReporter()
+	n.sweeper = retention.New(n.retentionOptions())
+	if n.server, err = n.newServer(); err != nil {
+		return nil, err
+	}
+	n.gauges()
+	if err := n.resume(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.listenDICOM(ctx); err != nil {
+		return nil, err
+	}
+	if c.HTTP.Listen != "" {
+		if n.http, err = listen(ctx, "http.listen", c.HTTP.Listen); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// Run works until ctx is done, then drains: each part takes nothing new and has a time of its own to finish the work in
+// hand. What remains is on disk, and the next New takes it up.
+func (n *Node) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.server.Serve(ctx, n.dicom...) })
+	g.Go(func() error { return n.spool.Prepare(ctx) })
+	g.Go(func() error { return n.scrub(ctx) })
+	g.Go(func() error { return n.assembler.Run(ctx) })
+	g.Go(func() error { return n.count(ctx) })
+	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
+	g.Go(func() error { return n.results.Run(ctx) })
+	g.Go(func() error { return n.deliverer.Run(ctx) })
+	g.Go(func() error { return n.reporter.Run(ctx) })
+	g.Go(func() error { return n.sweeper.Run(ctx) })
+	g.Go(func() error { return n.watchdog(ctx) })
+	if n.http != nil {
+		g.Go(func() error { return n.serveHTTP(ctx) })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Close frees what New opened, in the opposite order. It comes after Run.
+func (n *Node) Close() error {
+	var errs []error
+	listeners := append(slices.Clone(n.dicom), n.http)
+	for _, lns := range n.passed {
+		listeners = append(listeners, lns...)
+	}
+	for _, l := range listeners {
+		if l != nil {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if n.queue != nil {
+		errs = append(errs, n.queue.Close())
+	}
+	if n.spool != nil {
+		errs = append(errs, n.spool.Close())
+	}
+	if n.engine != nil {
+		errs = append(errs, n.engine.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Addr is the address of the first DICOM port.
+func (n *Node) Addr() string { return n.dicom[0].Addr().String() }
+
+// Addrs names all DICOM ports, for people.
+func (n *Node) Addrs() string { return n.dicom.String() }
+
+// HTTPAddr is the address of the web interface, "none" where there is none.
+func (n *Node) HTTPAddr() string {
+	if n.http == nil {
+		return "none"
+	}
+	return n.http.Addr().String()
+}
+
+// Engine is the loaded bundle.
+func (n *Node) Engine() *Engine { return n.engine }
+
+// State is the record of cases and deliveries, for reading.
+func (n *Node) State() *state.Store { return n.store }
+
+// Ready says why the node cannot receive or analyse.
+func (n *Node) Ready() error {
+	if err := n.spool.Ready(); err != nil {
+		return fmt.Errorf("disk: %w; free disk space or repair the disk", err)
+	}
+	if err := n.expired(now()); err != nil {
+		return err
+	}
+	return n.alive()
+}
+
+// alive says why a restart of this process is needed; a full disk is no such reason.
+func (n *Node) alive() error {
+	_, err := n.store.Counts()
+	return err
+}
+
+// scrub verifies in the background what a former run stored.
+func (n *Node) scrub(ctx context.Context) error {
+	if err := n.spool.Scrub(ctx); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func spoolOptions(c config.Config, log *slog.Logger) spool.Options {
+	reserve := int64(c.DICOM.ReserveMiB) << 20
+	if reserve == 0 {
+		reserve = -1 // none: to the spool 0 is its default
+	}
+	prepared := int64(c.DICOM.PreparedMiB) << 20
+	if prepared == 0 {
+		prepared = -1
+	}
+	return spool.Options{
+		Dir: filepath.Join(c.State, "spool"), MaxObjectBytes: int64(c.DICOM.MaxObjectMiB) << 20, ReserveBytes: reserve, SpareBytes: prepared,
+		Logger: log,
+	}
+}
+
+func (n *Node) retentionOptions() retention.Options {
+	c := n.config
+	return retention.Options{
+		State: n.store, Spool: n.spool, Results: resultsDir(c), Keep: c.Retention, KeepFailed: c.RetentionFailed,
+		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: destinationNames(c), Logger: n.log, Now: now,
+	}
+}
+
+func (n *Node) newServer() (*scp.Server, error) {
+	c := n.config.DICOM
+	var peers []scp.Peer
+	for _, p := range c.Peers {
+		prefixes, err := p.Prefixes()
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, scp.Peer{
+			AETitle: p.AETitle, Prefixes: prefixes, Certificates: p.Certificates,
+			Username: p.Username, Passcode: p.Passcode, MaxAssociations: p.MaxAssociations,
+			Listens: p.Address != "",
+		})
+	}
+	return scp.New(scp.Options{
+		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
+		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(),
+		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
+		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: commitments{n.reporter, n.store, n.deliverer}, Logger: n.log,
+		Events: n.observer.received,
+	})
+}
+
+func (n *Node) newDeliverer() *deliver.Deliverer {
+	var destinations []deliver.Destination
+	for _, d := range n.config.Destinations {
+		destinations = append(destinations, deliver.Destination{
+			Name: d.Name, Address: d.Address, CalledAE: d.AETitle, CallingAE: n.config.DICOM.AETitle, URL: d.URL,
+			Associations: d.Associations, Commitment: d.Commitment, Deflate: d.Deflate,
+		})
+	}
+	c := n.config.Delivery
+	return deliver.New(deliver.Options{
+		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
+		Dial: n.dial, Events: n.sent,
+	})
+}
+
+// now is the clock of all records.
+func now() time.Time { return time.Now().UTC() }

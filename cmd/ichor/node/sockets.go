@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"ichor/config"
+)
+
+// Names of the sockets that systemd passes, FileDescriptorName= of their units.
+const (
+	dicomSocket    = "dicom"     // ichor.socket
+	dicomTLSSocket = "dicom-tls" // ichor-tls.socket
+)
+
+// passedSockets takes the listening sockets that systemd opened for this process, by name: the way to port 104 without
+// root. There are none where it was started otherwise. Child processes do not inherit them.
+func passedSockets() (map[string]ports, error) {
+	sockets := map[string]ports{}
+	for _, file := range activation.Files(true) {
+		ln, err := net.FileListener(file) // a duplicate
+		if err := errors.Join(err, file.Close()); err != nil {
+			return nil, fmt.Errorf("socket %q passed by systemd: %w; it must be a listening TCP socket, ListenStream= in its unit", file.Name(), err)
+		}
+		sockets[file.Name()] = append(sockets[file.Name()], ln)
+	}
+	return sockets, nil
+}
+
+// Entrance is a DICOM port of the node: an address of its own, or a socket that systemd passes under a name.
+type Entrance struct{ Key, Address, Socket, Unit string }
+
+// Entrances are the DICOM ports that the configuration asks for, the plain one first.
+func Entrances(c config.DICOM) []Entrance {
+	return slices.DeleteFunc([]Entrance{
+		{"dicom.listen", c.Listen, dicomSocket, "ichor.socket"},
+		{"dicom.tls.listen", c.TLS.Listen, dicomTLSSocket, "ichor-tls.socket"},
+	}, func(e Entrance) bool { return e.Address == "" })
+}
+
+// claimSockets takes what systemd passed, and refuses to start with other sockets than the configuration asks for.
+func (n *Node) claimSockets() (err error) {
+	if n.passed, err = passedSockets(); err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, e := range Entrances(n.config.DICOM) {
+		if e.Address != config.Systemd {
+			continue
+		}
+		used[e.Socket] = true
+		if len(n.passed[e.Socket]) == 0 {
+			return fmt.Errorf("%s is %s, and systemd passed no socket named %s; run 'systemctl enable --now %s', or write host:port", e.Key, e.Address, e.Socket, e.Unit)
+		}
+	}
+	for name := range n.passed {
+		if !used[name] { // systemd would keep accepting connections that nobody serves
+			return fmt.Errorf("systemd passed a socket named %q that the configuration does not use; write dicom.listen: systemd for %s, dicom.tls.listen: systemd for %s, or disable its unit",
+				name, dicomSocket, dicomTLSSocket)
+		}
+	}
+	return nil
+}
+
+// listenDICOM opens the ports of the configuration, or takes those that systemd passed.
+func (n *Node) listenDICOM(ctx context.Context) error {
+	for _, e := range Entrances(n.config.DICOM) {
+		lns := n.passed[e.Socket]
+		delete(n.passed, e.Socket)
+		if e.Address != config.Systemd {
+			ln, err := listen(ctx, e.Key, e.Address)
+			if err != nil {
+				return err
+			}
+			lns = ports{ln}
+		}
+		for _, ln := range lns {
+			if e.Socket == dicomTLSSocket {
+				ln = tls.NewListener(ln, n.credentials.Server(n.config.DICOM.TLS.RequireClient))
+			}
+			n.dicom = append(n.dicom, ln)
+		}
+	}
+	return nil
+}
+
+// ports are listeners of one service.
+type ports []net.Listener
+
+// Addr is the address of the first one.
+func (p ports) Addr() net.Addr { return p[0].Addr() }
+
+func (p ports) String() string {
+	words := make([]string, len(p))
+	for i, ln := range p {
+		words[i] = ln.Addr().String()
+	}
+	return strings.Join(words, " ")
+}
+
+// listen opens a TCP address; its error says what to do.
+func listen(ctx context.Context, key, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if errors.Is(err, fs.ErrPermission) && key != "http.listen" {
+		return nil, fmt.Errorf("%s %s: %w; a port below 1024 comes from systemd: enable its socket unit and write systemd under %s", key, address, err, key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w; stop what holds the port, or choose another under %s", key, address, err, key)
+	}
+	return l, nil
+}

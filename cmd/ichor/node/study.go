@@ -1,0 +1,87 @@
+package node
+
+import (
+	"context"
+
+	"ichor/pipeline/assembly"
+	"ichor/pipeline/queue"
+	"ichor/pipeline/state"
+	"ichor/scp/spool"
+)
+
+// sink joins reception to assembly. A study whose analysis was given up is taken up again when its sender repeats it,
+// although the spool has all its objects already.
+type sink struct {
+	*assembly.Assembler
+	store *state.Store
+}
+
+// Received is called for each durable object; fresh says that it was not there before.
+func (s sink) Received(assoc uint64, o spool.Object, fresh bool) {
+	if !fresh {
+		c, err := s.store.Case(state.IDOf(o.StudyInstanceUID))
+		fresh = err == nil && c.Phase == state.Failed
+	}
+	s.Assembler.Received(assoc, o, fresh)
+}
+
+// received counts the instances of a study in the spool.
+func (n *Node) received(study string) int {
+	seen := map[string]bool{}
+	for _, o := range n.spool.Study(study) {
+		seen[o.SOPInstanceUID] = true
+	}
+	return len(seen)
+}
+
+// begin makes a case of a study when its first object arrives, so that it is shown while it is being received.
+func (n *Node) begin(study string) {
+	if _, err := n.store.Receive(study, now()); err != nil {
+		n.log.Error("case not recorded; it will be when the study is complete", "case", state.IDOf(study), "err", err)
+	}
+}
+
+// complete queues a study for analysis. Assembly calls it, for one study at a time.
+func (n *Node) complete(study, how string) {
+	log := n.log.With("case", state.IDOf(study))
+	c, err := n.store.Queue(study, len(n.spool.Study(study)), how, now())
+	if err != nil {
+		log.Error("study not queued, will be tried again", "err", err)
+		n.assembler.Resume(study, 0)
+		return
+	}
+	log.Info("study complete", "stage", "assembly", "objects", c.Objects, "how", how)
+	if err := n.submit(context.Background(), c); err != nil {
+		log.Error("study not queued, will be tried again", "err", err)
+		n.assembler.Resume(study, 0)
+	}
+}
+
+func (n *Node) submit(ctx context.Context, c state.Case) error {
+	if c.Phase != state.Queued {
+		return nil
+	}
+	return n.queue.Submit(ctx, queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete})
+}
+
+// resume takes up what a former run left: the spool says what was acknowledged, the state what became of it.
+func (n *Node) resume(ctx context.Context) error {
+	for _, study := range n.spool.Studies() {
+		objects := len(n.spool.Study(study))
+		next, c, err := n.store.Resume(study, objects)
+		if err != nil {
+			return err
+		}
+		switch next {
+		case state.Assemble:
+			// The quiet period counts from now, not from its last object: a sender that was cut off needs time to come back.
+			n.assembler.Resume(study, objects)
+		case state.Submit:
+			err = n.submit(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

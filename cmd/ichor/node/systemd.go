@@ -1,0 +1,42 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// AnnounceReady tells systemd that the service is up (Type=notify), and when ctx is done that it stops. Without systemd it
+// does nothing.
+func (n *Node) AnnounceReady(ctx context.Context) {
+	announce(n.log, daemon.SdNotifyReady)
+	context.AfterFunc(ctx, func() { announce(n.log, daemon.SdNotifyStopping) })
+}
+
+func announce(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("service manager not told", "err", err)
+	}
+}
+
+// watchdog tells systemd at half its interval that the node lives, where the unit asks for it.
+func (n *Node) watchdog(ctx context.Context) error {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
+		return err
+	}
+	tick := time.NewTicker(interval / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if n.alive() == nil { // not Ready: a restart does not empty a disk
+				announce(n.log, daemon.SdNotifyWatchdog)
+			}
+		}
+	}
+}

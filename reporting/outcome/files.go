@@ -1,0 +1,110 @@
+package outcome
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ichor/pipeline/state"
+	"ichor/reporting"
+	"ichor/scp/dcm"
+)
+
+// prepare makes the folder of the results and removes half-written files from it.
+func prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("state folder: %w; make it writable for this user or choose another under state", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*", ".part-*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// save makes the objects durable and returns one delivery for each object and destination.
+func (r *Recorder) save(id state.CaseID, objects []reporting.Object, p state.Priority, destinations ...Destination) ([]state.Delivery, error) {
+	dir := filepath.Join(r.o.Dir, string(id))
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	var deliveries []state.Delivery
+	for _, o := range objects {
+		path := filepath.Join(dir, o.SOPInstanceUID+".dcm") // a UID that we derived: digits and dots
+		size, err := keep(path, o.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("result: %w", err)
+		}
+		for _, d := range destinations {
+			if !o.For(d.Form) {
+				continue
+			}
+			deliveries = append(deliveries, state.Delivery{
+				DeliveryKey: state.DeliveryKey{SOPInstanceUID: o.SOPInstanceUID, Destination: d.Name},
+				Kind:        string(o.Kind), SOPClassUID: o.SOPClassUID, SeriesInstanceUID: o.SeriesInstanceUID, TransferSyntaxUID: o.TransferSyntaxUID,
+				Path: path, Size: size, Priority: p, Commitment: d.Commitment,
+			})
+		}
+	}
+	return deliveries, errors.Join(syncFolder(dir), syncFolder(r.o.Dir))
+}
+
+// keep makes a result durable and returns its size. A file that is there already stays as it is: its object was sent or
+// waits to be sent, and the object that a SOP Instance UID names does not change. A later revision may well have other
+// bytes, such as the time of its analysis or a warning.
+func keep(path string, data []byte) (size int64, err error) {
+	if info, err := os.Stat(path); err == nil {
+		return info.Size(), nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return int64(len(data)), writeDurable(path, data)
+}
+
+// writeDurable replaces path by a complete, synced file; the caller syncs the folder.
+func writeDurable(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".part-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // already renamed when all went well
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// headerOf reads the header of one of our own objects. The error does not name the file, whose name is a UID.
+func headerOf(path string) (*dcm.DataSet, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("result object: %s", strings.ReplaceAll(err.Error(), filepath.Base(path), "*"))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	file, err := dcm.Read(f, info.Size(), dcm.Limits{HeaderBytes: info.Size()})
+	if err != nil {
+		return nil, fmt.Errorf("result object: %w", err)
+	}
+	return file.Data, nil
+}

@@ -1,0 +1,166 @@
+// Package outcome decides what becomes of a finding: the identity of its result, the former result it replaces, the
+// files, the deliveries, and the notes that tell destinations which objects were replaced.
+package outcome
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/state"
+	"ichor/reporting"
+	"ichor/reporting/iod"
+)
+
+// ErrGone is returned for a study of which images that a former result was made from are not here any more. What is left
+// would give a worse result in its place.
+var ErrGone = errors.New("send the whole study again")
+
+// Destination says which objects a destination gets.
+type Destination struct {
+	Name          string
+	Form          reporting.Form // of segmentations
+	Commitment    bool           // Storage Commitment is asked for
+	RejectionNote bool           // it is told which of its objects were replaced
+}
+
+// Options are what a Recorder works with.
+type Options struct {
+	State        *state.Store
+	Dir          string // one folder of result files for each case
+	Destinations []Destination
+	Reporting    reporting.Options
+	Reported     func(finding.Finding) bool // whether the site wants objects of a finding; nil: of every one
+	Wake         func()                     // called when there is something new to deliver; may be nil
+
+	Logger *slog.Logger     // nil: none
+	Now    func() time.Time // time.Now if nil
+}
+
+// Recorder stores results.
+type Recorder struct {
+	o    Options
+	late chan struct{} // a destination stored an object that may have been superseded meanwhile
+}
+
+// New makes the folder of the results and removes what an interrupted run left half-written in it.
+func New(o Options) (*Recorder, error) {
+	if o.Reported == nil {
+		o.Reported = func(finding.Finding) bool { return true }
+	}
+	if o.Wake == nil {
+		o.Wake = func() {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Recorder{o, make(chan struct{}, 1)}, prepare(o.Dir)
+}
+
+// Record makes the objects of a report durable and ends the revision of the case with it: result and deliveries in one
+// transaction. objects is how many instances were analysed. It may be interrupted anywhere and repeated: the same study
+// gives objects with the same UIDs. It returns the finding as it was stored, or state.ErrStale for a revision that is not
+// wanted any more.
+func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, objects int, a reporting.Report) (finding.Finding, error) {
+	exam := state.ExamOf(a.Header)
+	var err error
+	if a.Finding.Prior, err = r.o.State.Prior(id, exam, a.Finding); err != nil {
+		return finding.Finding{}, err
+	}
+	all, err := r.o.State.Outcomes(id)
+	if err != nil {
+		return finding.Finding{}, err
+	}
+	var present *state.Outcome
+	if len(all) > 0 {
+		present = &all[len(all)-1]
+	}
+	if present != nil && objects < present.Objects {
+		return finding.Finding{}, fmt.Errorf("%d of the %d objects that the former result was made from are here, the others were removed (retention): %w",
+			objects, present.Objects, ErrGone)
+	}
+	c, err := r.o.State.Case(id)
+	if err != nil {
+		return finding.Finding{}, err
+	}
+	o := r.o.Reporting
+	o.Began = c.Created
+	identity, err := identify(a, &o, present, all)
+	if err != nil {
+		return finding.Finding{}, err
+	}
+	if present != nil && present.Identity != identity {
+		if err := r.supersedes(&a, &o, id, objects, present); err != nil {
+			return finding.Finding{}, err
+		}
+	}
+	var written []reporting.Object
+	if r.o.Reported(a.Finding) {
+		if written, err = reporting.Write(ctx, a, o); err != nil {
+			return finding.Finding{}, err
+		}
+	}
+	deliveries, err := r.save(id, written, priority(a.Finding), r.o.Destinations...)
+	if err != nil {
+		return finding.Finding{}, err
+	}
+	return a.Finding, r.o.State.Finish(id, revision, state.Result{Finding: a.Finding, Exam: exam, Identity: identity, Deliveries: deliveries,
+		Reject: r.reject(id, revision, a.Header, a.Finding.Bundle, o.Began)}, r.o.Now())
+}
+
+// priority sends hemorrhage first and refusals last.
+func priority(f finding.Finding) state.Priority {
+	switch {
+	case f.Status == finding.Refused:
+		return state.Low
+	case f.Volumes != nil && f.Volumes.Total > 0:
+		return state.Urgent
+	}
+	return state.Routine
+}
+
+// identify gives the result of a report its identity. A result that was replaced meanwhile does not come back under the
+// same UIDs, for its destinations may have been told to forget it.
+func identify(a reporting.Report, o *reporting.Options, present *state.Outcome, all []state.Outcome) (string, error) {
+	for {
+		identity, err := reporting.Identity(a, *o)
+		if err != nil || present == nil || present.Identity == identity {
+			return identity, err
+		}
+		if !slices.ContainsFunc(all, func(old state.Outcome) bool { return old.Identity == identity }) {
+			return identity, nil
+		}
+		o.Generation++
+	}
+}
+
+// supersedes states in a report which result it replaces.
+func (r *Recorder) supersedes(a *reporting.Report, o *reporting.Options, id state.CaseID, objects int, old *state.Outcome) error {
+	text := fmt.Sprintf("This result takes the place of that of %s", old.At.Format("2006-01-02 15:04 MST"))
+	if old.Objects != objects {
+		text += fmt.Sprintf(", when %d of these %d objects of the study were here", old.Objects, objects)
+	}
+	a.Finding.Warnings = append(slices.Clone(a.Finding.Warnings), text+".")
+	deliveries, err := r.o.State.Deliveries(id)
+	if err != nil {
+		return err
+	}
+	stored := map[string]bool{}
+	for _, d := range deliveries {
+		stored[d.SOPInstanceUID] = stored[d.SOPInstanceUID] || !d.StoredAt.IsZero()
+	}
+	for _, i := range old.Instances {
+		if i.Kind == string(reporting.SR) && stored[i.SOPInstanceUID] && i.SeriesInstanceUID != "" {
+			o.Predecessors = append(o.Predecessors, iod.SeriesReferences{SeriesInstanceUID: i.SeriesInstanceUID,
+				Instances: []iod.Reference{{SOPClassUID: i.SOPClassUID, SOPInstanceUID: i.SOPInstanceUID}}})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,28 @@
+package words
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Text makes s fit a text VR of n characters: no control characters, no backslash, no more than n runes.
+func Text(s string, n int) string {
+	r := []rune(strings.TrimSpace(Clean(s)))
+	if len(r) > n {
+		r = r[:n]
+	}
+	return strings.TrimSpace(string(r))
+}
+
+// Clean removes what no text VR of one line may hold (PS3.5 §6.1.2.3, §6.2).
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\\' || r == unicode.ReplacementChar:
+			return '?'
+		case unicode.IsControl(r):
+			return ' '
+		}
+		return r
+	}, s)
+}
