@@ -44,6 +44,16 @@ $(LIBRARY): models/onnx/runtime.txt | pip
 demo: build ## run the main job on this machine: a head CT goes in, a segmentation comes back
 	@bin/ichor demo --out out/demo
 
+# Functions that only tests call and that stay: peers with faults, and the tables that write the conformance statement.
+TEST_ONLY := ichor/scp/(scptest|receiver)\.|ichor/pipeline/phantom/synthetic\.|ichor/scp\.(StorageClasses|PlainSyntaxes|StoreRefusals)$$
+.PHONY: lint
+lint: ## check the code: go vet, gofmt, staticcheck, dead code (versions are pinned in go.mod)
+	@unformatted=$$(gofmt -l cmd config models pipeline reporting scp); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@dead=$$($(GO) tool deadcode -f '{{range .Funcs}}{{println $$.Path .Name .Position}}{{end}}' ./... | sed 's/ /./' | grep -vE '$(TEST_ONLY)' | grep .); \
+	  test -z "$$dead" || { echo "no command calls:"; echo "$$dead"; exit 1; }
+
 test: test-go test-python ## run all tests, with everything they need
 
 # The race detector watches what runs goroutines; the voxel loops and writers, which have none, are slow under it.

@@ -1,7 +1,8 @@
 // Package config reads ichor's settings: defaults, then a YAML file, then ICHOR_... environment variables, then flags.
+// A later source overrides an earlier one.
 //
-// The struct below is the only place where a setting is declared: its tags hold the key, the default and the words of
-// the example file. Unknown keys in the file are errors.
+// Every setting is declared once, in the structs below: the tags hold its key, its default and its description in the
+// example file. Unknown keys in the file are errors.
 package config
 
 import (
@@ -20,121 +21,121 @@ import (
 
 // Config is everything an operator can set.
 type Config struct {
-	State           string        `mapstructure:"state" default:"" doc:"Folder for received objects, cases and results. Empty: /var/lib/ichor as a service, the user's state folder otherwise."`
-	DICOM           DICOM         `mapstructure:"dicom" doc:"The receiving DICOM node."`
-	Destinations    []Destination `mapstructure:"destinations" doc:"Nodes that get the results, by DICOM or DICOMweb. Each has a queue of its own."`
+	State           string        `mapstructure:"state" default:"" doc:"Folder for received objects, cases and results. Empty: /var/lib/ichor when run as a service, else the user's state folder."`
+	DICOM           DICOM         `mapstructure:"dicom" doc:"The DICOM node that receives studies."`
+	Destinations    []Destination `mapstructure:"destinations" doc:"Nodes that receive the results, by DICOM or DICOMweb. Each has its own queue."`
 	Delivery        Delivery      `mapstructure:"delivery" doc:"How results are sent."`
 	Assembly        Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
 	Reporting       Reporting     `mapstructure:"reporting" doc:"What the result objects look like."`
-	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and the machine they run on."`
+	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and how they run."`
 	Queue           Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
-	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are removed this long after the last result was delivered."`
-	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies that came to no end: analysis failed, results with the dead letters or for a destination that is not configured any more."`
-	RetentionGiB    int           `mapstructure:"retention_gib" default:"0" doc:"Delivered studies are removed before their time when received studies take more than this, oldest first. 0: when less than twice dicom.reserve_mib is free."`
-	HTTP            HTTP          `mapstructure:"http" doc:"Dashboard, health, metrics, and cases as JSON."`
-	Log             Log           `mapstructure:"log" doc:"Log lines go to standard error; they carry no patient attribute."`
+	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are deleted this long after the last result was delivered."`
+	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies without a delivered result: the analysis failed, or results became dead letters, or their destination was removed from this file."`
+	RetentionGiB    int           `mapstructure:"retention_gib" default:"0" doc:"Disk quota for received studies. Delivered studies are deleted early, oldest first, when the quota is exceeded or when less than twice dicom.reserve_mib is free. 0: no quota."`
+	HTTP            HTTP          `mapstructure:"http" doc:"Dashboard, health checks, metrics, and cases as JSON."`
+	Log             Log           `mapstructure:"log" doc:"Logging to standard error. Log lines contain no patient data."`
 }
 
 // DICOM is the receiving node.
 type DICOM struct {
-	Listen          string        `mapstructure:"listen" default:"127.0.0.1:11112" doc:"Address to listen on; systemd: the socket that ichor.socket passes; empty: none, TLS alone. Beyond loopback, peers must be listed."`
-	TLS             TLS           `mapstructure:"tls" doc:"DICOM over TLS 1.2 or 1.3, here and at destinations. Files that change are read again, without a restart."`
-	AETitle         string        `mapstructure:"ae_title" default:"ICHOR" doc:"Our application entity title."`
-	CheckCalledAE   bool          `mapstructure:"check_called_ae" default:"true" doc:"Reject associations that call another title."`
-	Peers           []Peer        `mapstructure:"peers" doc:"Who may talk to us. An empty list admits everyone, on loopback only."`
-	MaxAssociations int           `mapstructure:"max_associations" default:"64" doc:"Further ones are rejected as transient, so that the peer tries again."`
-	MaxPerPeer      int           `mapstructure:"max_per_peer" default:"16" doc:"The same for each peer, so that one cannot take the places of all."`
+	Listen          string        `mapstructure:"listen" default:"127.0.0.1:11112" doc:"Address to listen on. systemd: use the socket from ichor.socket. Empty: plain DICOM is off, only TLS is used. Addresses other than loopback require dicom.peers."`
+	TLS             TLS           `mapstructure:"tls" doc:"DICOM over TLS 1.2 or 1.3, for receiving and for destinations. Changed certificate files are read again without a restart."`
+	AETitle         string        `mapstructure:"ae_title" default:"ICHOR" doc:"Our AE title."`
+	CheckCalledAE   bool          `mapstructure:"check_called_ae" default:"true" doc:"Reject associations that call a different AE title."`
+	Peers           []Peer        `mapstructure:"peers" doc:"Nodes that may connect. An empty list accepts everyone, on loopback only."`
+	MaxAssociations int           `mapstructure:"max_associations" default:"64" doc:"Maximum number of simultaneous associations. More are rejected as transient, so the sender retries."`
+	MaxPerPeer      int           `mapstructure:"max_per_peer" default:"16" doc:"The same limit for each peer, so that one peer cannot use all associations."`
 	MaxObjectMiB    int           `mapstructure:"max_object_mib" default:"4096" doc:"Larger objects are refused."`
-	ReserveMiB      int           `mapstructure:"reserve_mib" default:"1024" doc:"Objects are refused (A700H) when less disk space than this is left."`
-	PreparedMiB     int           `mapstructure:"prepared_mib" default:"512" doc:"Disk space that is written ahead while nothing is received, in files of 64 MiB: objects are on disk sooner by it. Given up where the disk is short. 0: none."`
-	RequestTimeout  time.Duration `mapstructure:"request_timeout" default:"30s" doc:"A connection must send its association request, and close after a release, within this time (ARTIM)."`
-	IdleTimeout     time.Duration `mapstructure:"idle_timeout" default:"1m" doc:"An association that stays silent this long between two objects is aborted. Until then its studies are not complete."`
-	ReadTimeout     time.Duration `mapstructure:"read_timeout" default:"1m" doc:"Within an object at least 16 KiB must arrive in this time."`
+	ReserveMiB      int           `mapstructure:"reserve_mib" default:"1024" doc:"Objects are refused (A700H) when less disk space than this is free."`
+	PreparedMiB     int           `mapstructure:"prepared_mib" default:"512" doc:"Preallocate this much disk space while idle (64 MiB files); makes C-STORE faster. It is given up when the disk is nearly full. 0 disables it."`
+	RequestTimeout  time.Duration `mapstructure:"request_timeout" default:"30s" doc:"A new connection must send its association request within this time; after a release, the peer must close the connection within it (ARTIM)."`
+	IdleTimeout     time.Duration `mapstructure:"idle_timeout" default:"1m" doc:"An association that is silent for this long between two objects is aborted. Until then its studies do not count as complete."`
+	ReadTimeout     time.Duration `mapstructure:"read_timeout" default:"1m" doc:"While an object is being received, at least 16 KiB must arrive within this time."`
 }
 
-// Systemd as an address means the sockets that the service manager passes (systemd.socket(5)).
+// Systemd as an address means the socket that systemd opens and passes to the service (systemd.socket(5)).
 const Systemd = "systemd"
 
 // TLS is DICOM over TLS.
 type TLS struct {
-	Listen        string `mapstructure:"listen" default:"" doc:"Address for DICOM over TLS, such as 0.0.0.0:2762; systemd: the socket that ichor-tls.socket passes; empty: none."`
-	Certificate   string `mapstructure:"certificate" default:"" doc:"PEM file of our certificate, followed by those that signed it."`
-	Key           string `mapstructure:"key" default:"" doc:"PEM file of its private key."`
-	CA            string `mapstructure:"ca" default:"" doc:"PEM file of the authorities that sign the certificates of peers and destinations."`
-	CRL           string `mapstructure:"crl" default:"" doc:"File with the revocation lists of those authorities, PEM or DER: who shows a certificate on them is not let in, and not called. Empty: none are looked at."`
-	RequireClient bool   `mapstructure:"require_client_certificate" default:"true" doc:"Peers must show a certificate, too (mutual authentication)."`
+	Listen        string `mapstructure:"listen" default:"" doc:"Address for DICOM over TLS, such as 0.0.0.0:2762. systemd: use the socket from ichor-tls.socket. Empty: off."`
+	Certificate   string `mapstructure:"certificate" default:"" doc:"PEM file with our certificate, followed by its intermediate certificates."`
+	Key           string `mapstructure:"key" default:"" doc:"PEM file with the private key."`
+	CA            string `mapstructure:"ca" default:"" doc:"PEM file with the certificate authorities that peers and destinations are verified against."`
+	CRL           string `mapstructure:"crl" default:"" doc:"File with the certificate revocation lists of these authorities, PEM or DER. Connections with a revoked certificate are refused, in both directions. Empty: revocation is not checked."`
+	RequireClient bool   `mapstructure:"require_client_certificate" default:"true" doc:"Peers must present a certificate (mutual authentication)."`
 }
 
-// Peer is a caller that is let in.
+// Peer is a node that may connect.
 type Peer struct {
-	AETitle         string   `mapstructure:"ae_title" sample:"PACS1" doc:"Calling application entity title."`
-	Addresses       []string `mapstructure:"addresses" sample:"[10.1.2.0/24]" doc:"Address ranges it may call from; empty: any."`
-	Certificates    []string `mapstructure:"certificates" sample:"[router.example.org]" doc:"TLS certificates it must show one of: common name, DNS name, address, whole subject, or sha256:FINGERPRINT. Empty: none is asked for."`
-	Username        string   `mapstructure:"username" sample:"router" doc:"User identity it must give. Empty: none is asked for."`
-	Passcode        string   `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
-	MaxAssociations int      `mapstructure:"max_associations" sample:"16" doc:"At a time; 0: as dicom.max_per_peer."`
-	Address         string   `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port where it listens: it gets the results of Storage Commitment there. Empty: on the association on which it asked."`
-	TLS             bool     `mapstructure:"tls" sample:"false" doc:"Call it there over TLS, with the files under dicom.tls."`
-	Find            bool     `mapstructure:"find" sample:"false" doc:"Ask it there by C-FIND how many objects a study has, so that it is complete when they are here. For an archive that has a whole study before it sends it."`
+	AETitle         string   `mapstructure:"ae_title" sample:"PACS1" doc:"Calling AE title."`
+	Addresses       []string `mapstructure:"addresses" sample:"[10.1.2.0/24]" doc:"IP ranges the peer may connect from. Empty: any."`
+	Certificates    []string `mapstructure:"certificates" sample:"[router.example.org]" doc:"TLS certificates of the peer; it must present one of them. Write the common name, a DNS name, an IP address, the whole subject, or sha256:FINGERPRINT. Empty: not checked."`
+	Username        string   `mapstructure:"username" sample:"router" doc:"User identity the peer must send. Empty: not checked."`
+	Passcode        string   `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user. Without TLS anyone on the network path can read it."`
+	MaxAssociations int      `mapstructure:"max_associations" sample:"16" doc:"Maximum number of simultaneous associations of this peer. 0: the value of dicom.max_per_peer."`
+	Address         string   `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port on which the peer listens. Storage Commitment results are sent there. Empty: they are sent on the association of the request."`
+	TLS             bool     `mapstructure:"tls" sample:"false" doc:"Use TLS to connect to that address, with the files in dicom.tls."`
+	Find            bool     `mapstructure:"find" sample:"false" doc:"Use C-FIND at that address to ask how many objects a study has; the study is complete when all have arrived. For an archive that holds the whole study before it sends it."`
 }
 
-// Destination is a node that gets results: a DICOM peer by address and title, or a DICOMweb service by URL.
+// Destination is a node that receives results: a DICOM peer by address and title, or a DICOMweb service by URL.
 type Destination struct {
 	Name          string `mapstructure:"name" sample:"pacs" doc:"Name in logs and in status."`
 	Address       string `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port"`
-	AETitle       string `mapstructure:"ae_title" sample:"PACS1" doc:"Its application entity title."`
-	TLS           bool   `mapstructure:"tls" sample:"false" doc:"Call it over TLS, with the files under dicom.tls."`
-	ServerName    string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Name in its certificate; empty: the host of its address."`
-	URL           string `mapstructure:"url" sample:"https://pacs.example.org/dicom-web" doc:"Of a DICOMweb service, to store by STOW-RS, in place of address, ae_title and tls."`
+	AETitle       string `mapstructure:"ae_title" sample:"PACS1" doc:"AE title of the destination."`
+	TLS           bool   `mapstructure:"tls" sample:"false" doc:"Use TLS, with the files in dicom.tls."`
+	ServerName    string `mapstructure:"server_name" sample:"pacs.example.org" doc:"Host name expected in its certificate. Empty: the host in address."`
+	URL           string `mapstructure:"url" sample:"https://pacs.example.org/dicom-web" doc:"URL of a DICOMweb service (STOW-RS). Use it in place of address, ae_title and tls."`
 	TokenFile     string `mapstructure:"token_file" sample:"/etc/ichor/pacs.token" doc:"File with a bearer token for url."`
 	PasswordFile  string `mapstructure:"password_file" sample:"/etc/ichor/pacs.password" doc:"File with user:password for url."`
-	CA            string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file of the authorities that sign the certificate of url; empty: those of the system."`
-	Associations  int    `mapstructure:"associations" sample:"1" doc:"At a time, 1 to 16."`
-	Commitment    bool   `mapstructure:"commitment" sample:"false" doc:"Ask for Storage Commitment; what it does not commit to is sent again. It must know our title, host and port."`
-	Segmentation  string `mapstructure:"segmentation" sample:"binary" doc:"binary, which every viewer knows, or labelmap (Label Map Segmentation Storage) for a destination that takes it."`
-	RejectionNote bool   `mapstructure:"rejection_note" sample:"false" doc:"When a newer result takes the place of one that it has: send a Key Object Selection that rejects the former objects (IHE RAD IOCM), before the new ones. For an archive that hides what is rejected."`
-	Deflate       bool   `mapstructure:"deflate" sample:"false" doc:"Offer segmentations in Deflated Explicit VR Little Endian as well, used where it accepts that: some tens of times smaller."`
-	Username      string `mapstructure:"username" sample:"ichor" doc:"User identity to give. Empty: none."`
-	Passcode      string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user; without TLS everyone on the way can read it."`
+	CA            string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file with the certificate authorities for url. Empty: those of the system."`
+	Associations  int    `mapstructure:"associations" sample:"1" doc:"Number of simultaneous associations, 1 to 16."`
+	Commitment    bool   `mapstructure:"commitment" sample:"false" doc:"Request Storage Commitment; objects that the destination does not commit to are sent again. The destination must know our AE title, host and port."`
+	Segmentation  string `mapstructure:"segmentation" sample:"binary" doc:"binary works with every viewer; labelmap is Label Map Segmentation Storage, for a destination that supports it."`
+	RejectionNote bool   `mapstructure:"rejection_note" sample:"false" doc:"When a newer result replaces one that the destination already has, first send a Key Object Selection that rejects the old objects (IHE RAD IOCM). For an archive that hides rejected objects."`
+	Deflate       bool   `mapstructure:"deflate" sample:"false" doc:"Also offer segmentations in Deflated Explicit VR Little Endian; where accepted, they are up to some tens of times smaller."`
+	Username      string `mapstructure:"username" sample:"ichor" doc:"User identity to send. Empty: none."`
+	Passcode      string `mapstructure:"passcode" sample:"secret" doc:"Passcode of that user. Without TLS anyone on the network path can read it."`
 }
 
 // Delivery is how results are sent.
 type Delivery struct {
-	FirstRetry time.Duration `mapstructure:"first_retry" default:"5s" doc:"Wait after the first failure; it doubles from there."`
-	MaxRetry   time.Duration `mapstructure:"max_retry" default:"10m" doc:"Longest wait between tries."`
-	MaxAge     time.Duration `mapstructure:"max_age" default:"168h" doc:"An object that could not be sent for this long goes to the dead letters."`
+	FirstRetry time.Duration `mapstructure:"first_retry" default:"5s" doc:"Wait after the first failure. The wait doubles after each further failure."`
+	MaxRetry   time.Duration `mapstructure:"max_retry" default:"10m" doc:"Longest wait between two attempts."`
+	MaxAge     time.Duration `mapstructure:"max_age" default:"168h" doc:"An object that could not be delivered for this long becomes a dead letter."`
 }
 
 // Assembly is when a study counts as complete.
 type Assembly struct {
-	QuietPeriod time.Duration `mapstructure:"quiet_period" default:"30s" doc:"Complete after this silence, with no association still sending the study."`
-	Limit       time.Duration `mapstructure:"limit" default:"15m" doc:"Complete this long after its first object, come what may."`
+	QuietPeriod time.Duration `mapstructure:"quiet_period" default:"30s" doc:"A study is complete when nothing arrived for this long and no association is still sending it."`
+	Limit       time.Duration `mapstructure:"limit" default:"15m" doc:"A study is complete at the latest this long after its first object."`
 }
 
 // Analysis is the networks and where they run.
 type Analysis struct {
-	Bundle     string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one that came with ichor."`
-	Library    string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one that came with ichor."`
-	Provider   string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. One that is missing is an error, never a silent fallback."`
-	Precision  string `mapstructure:"precision" default:"float32" doc:"float32 or int8. int8 is faster on processors with VNNI and needs a bundle that has it; 'ichor models list' shows what it changes."`
-	Workers    int    `mapstructure:"workers" default:"1" doc:"Studies analysed at the same time."`
-	Threads    int    `mapstructure:"threads" default:"0" doc:"Threads a network may use. 0: one for each core."`
+	Bundle     string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one shipped with ichor."`
+	Library    string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one shipped with ichor."`
+	Provider   string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. If it is not available, ichor stops with an error; it never falls back to another one."`
+	Precision  string `mapstructure:"precision" default:"float32" doc:"float32 or int8. int8 is faster on processors with VNNI and needs a bundle that contains it; 'ichor models list' shows how it changes the results."`
+	Workers    int    `mapstructure:"workers" default:"1" doc:"Number of studies analysed at the same time."`
+	Threads    int    `mapstructure:"threads" default:"0" doc:"Threads for each network. 0: one per core."`
 	MinSlices  int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`
-	MinAge     int    `mapstructure:"min_age" default:"18" doc:"Studies of younger patients, in years, are refused; the networks that come with ichor know adults. 0: any age is analysed."`
-	Contrast   bool   `mapstructure:"contrast" default:"false" doc:"Analyse a contrast-enhanced series, with a warning, where the study has none without agent. false: refuse it."`
-	BoneKernel bool   `mapstructure:"bone_kernel" default:"false" doc:"Analyse a series with a sharp kernel, with a warning, where the study has none for soft tissue. false: refuse it."`
-	MaxTries   int    `mapstructure:"max_tries" default:"3" doc:"An analysis that fails this often goes to the dead letters."`
+	MinAge     int    `mapstructure:"min_age" default:"18" doc:"Studies of patients younger than this, in years, are refused: the shipped networks were made for adults. 0: any age is analysed."`
+	Contrast   bool   `mapstructure:"contrast" default:"false" doc:"If a study has only contrast-enhanced series, analyse one of them, with a warning. false: refuse the study."`
+	BoneKernel bool   `mapstructure:"bone_kernel" default:"false" doc:"If a study has only series with a sharp kernel, analyse one of them, with a warning. false: refuse the study."`
+	MaxTries   int    `mapstructure:"max_tries" default:"3" doc:"An analysis that failed this many times is given up."`
 }
 
 // Queue is the work queue.
 type Queue struct {
-	URL string `mapstructure:"url" default:"" doc:"nats://host:4222 of an external NATS with JetStream. Empty: an embedded one that listens nowhere."`
+	URL string `mapstructure:"url" default:"" doc:"nats://host:4222 of an external NATS server with JetStream. Empty: an embedded server without a network port."`
 }
 
 // HTTP is the local web interface.
 type HTTP struct {
-	Listen string `mapstructure:"listen" default:"127.0.0.1:8080" doc:"Address of the dashboard, /healthz, /readyz, /metrics and /api/v1/cases. Empty: none. Beyond loopback a token is required."`
-	Token  string `mapstructure:"token" default:"" doc:"Bearer token for everything but health. A browser asks for it as a password, under any user name, to show the dashboard."`
+	Listen string `mapstructure:"listen" default:"127.0.0.1:8080" doc:"Address of the dashboard, /healthz, /readyz, /metrics and /api/v1/cases. Empty: off. Addresses other than loopback require a token."`
+	Token  string `mapstructure:"token" default:"" doc:"Bearer token for everything except the health checks. For the dashboard, a browser asks for it as the password; the user name does not matter."`
 }
 
 // Log is how much is logged.
@@ -146,8 +147,8 @@ type Log struct {
 // DefaultPath is read when it exists and no other file is named.
 const DefaultPath = "/etc/ichor/ichor.yaml"
 
-// Load reads the settings. An empty path means DefaultPath where that exists, else defaults alone. overrides are set
-// last, by dotted key: the command line.
+// Load reads the settings. If path is empty, Load reads DefaultPath, or no file if that does not exist. overrides are the
+// flags of the command line, by dotted key; they are applied last.
 func Load(path string, overrides map[string]any) (Config, error) {
 	v := viper.New()
 	setDefaults(v, "", reflect.TypeFor[Config]())
@@ -167,13 +168,16 @@ func Load(path string, overrides map[string]any) (Config, error) {
 				return Config{}, fmt.Errorf("no configuration file at %s; write one with 'ichor check --example' or leave --config out", path)
 			}
 			if errors.Is(err, fs.ErrPermission) {
-				return Config{}, fmt.Errorf("configuration %s may not be read by this user; run as root or in its group, or name another with --config, /dev/null for the defaults", path)
+				return Config{}, fmt.Errorf("configuration %s: this user may not read it; run as root or as a member of its group, or use --config with another file (/dev/null: the defaults)", path)
 			}
 			return Config{}, fmt.Errorf("configuration %s: %s", path, oneLine(err))
 		}
 	}
 	for key, value := range overrides {
 		v.Set(key, value)
+	}
+	if err := retired(v); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", orDefaults(path), err)
 	}
 	var c Config
 	if err := v.UnmarshalExact(&c, viper.DecodeHook(times)); err != nil {
@@ -188,15 +192,29 @@ func Load(path string, overrides map[string]any) (Config, error) {
 	return c, nil
 }
 
-// Default returns the settings as the tags have them, without file, environment and flags, and without a state folder.
+// Default returns the defaults, without file, environment and flags, and without a state folder.
 func Default() Config {
 	v := viper.New()
 	setDefaults(v, "", reflect.TypeFor[Config]())
 	var c Config
 	if err := v.UnmarshalExact(&c, viper.DecodeHook(times)); err != nil {
-		panic(err) // a default tag that is no value of its field; TestExampleIsTheDefault would have failed
+		panic(err) // a default tag does not fit its field; TestExampleIsTheDefault fails then
 	}
 	return c
+}
+
+// retired says what to write in place of keys of earlier versions.
+func retired(v *viper.Viper) error {
+	const instead = "since 0.2.0 reporting.series is a list: write - {object: SEG, number: 9001} in place of seg_number: 9001"
+	if _, keys := v.Get("reporting.series").(map[string]any); keys {
+		return errors.New(instead)
+	}
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ICHOR_REPORTING_SERIES_") {
+			return fmt.Errorf("environment variable %s: %s, in the configuration file", name, instead)
+		}
+	}
+	return nil
 }
 
 func orDefaults(path string) string {
@@ -208,8 +226,8 @@ func orDefaults(path string) string {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// times reads times such as 30s. A bare number is refused: Go would take it for nanoseconds, and "retention: 7" for the
-// wish to remove every study at once.
+// times parses times such as 30s. It refuses a number without a unit: Go would read it as nanoseconds, and
+// "retention: 7" would delete every study at once.
 func times(_, to reflect.Type, value any) (any, error) {
 	if to != reflect.TypeFor[time.Duration]() || value == 0 {
 		return value, nil
@@ -249,7 +267,7 @@ func setDefaults(v *viper.Viper, prefix string, t reflect.Type) {
 	}
 }
 
-// Loopback reports whether a listening address can be reached from this machine alone.
+// Loopback reports whether a listening address can be reached only from this machine.
 func Loopback(address string) bool {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ichor/reporting/iod"
 )
 
 var update = flag.Bool("update", false, "rewrite example.yaml")
@@ -61,14 +63,14 @@ func TestLoadRefuses(t *testing.T) {
 		{"systemd open to the world", "dicom:\n  listen: systemd", "dicom.peers"},
 		{"TLS open to the world", "dicom:\n  tls: {listen: '0.0.0.0:2762', certificate: c, key: k, ca: a}", "dicom.peers"},
 		{"no port at all", "dicom:\n  listen: ''", "dicom.listen"},
-		{"TLS without certificate", "dicom:\n  tls: {listen: '127.0.0.1:2762', ca: a}", "certificate and its key"},
+		{"TLS without certificate", "dicom:\n  tls: {listen: '127.0.0.1:2762', ca: a}", "dicom.tls.listen"},
 		{"certificate without key", "dicom:\n  tls: {certificate: c}", "certificate and key"},
 		{"TLS without authorities", "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}", "dicom.tls.ca"},
 		{"name that nobody signs", "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}\n  peers: [{ae_title: CT1, certificates: [ct1]}]", "dicom.peers[0].certificates"},
 		{"peer without fingerprint", "dicom:\n  tls: {listen: '127.0.0.1:2762', certificate: c, key: k}\n  peers: [{ae_title: CT1}]", "dicom.peers[0].certificates"},
 		{"certificate without TLS", "dicom:\n  peers: [{ae_title: CT1, certificates: [ct1]}]", "dicom.tls.listen"},
-		{"passcode of nobody", "dicom:\n  peers: [{ae_title: CT1, passcode: x}]", "dicom.peers[0].passcode"},
-		{"passcode for nobody", "destinations: [{name: a, address: 'h:1', ae_title: A, passcode: x}]", "destinations[0].passcode"},
+		{"passcode without user", "dicom:\n  peers: [{ae_title: CT1, passcode: x}]", "dicom.peers[0].passcode"},
+		{"passcode without user, destination", "destinations: [{name: a, address: 'h:1', ae_title: A, passcode: x}]", "destinations[0].passcode"},
 		{"no place for a peer", "dicom:\n  max_per_peer: 0", "dicom.max_per_peer"},
 		{"long title", "dicom:\n  ae_title: SEVENTEENLETTERS1", "dicom.ae_title"},
 		{"blank title", "dicom:\n  ae_title: '  '", "dicom.ae_title"},
@@ -88,12 +90,15 @@ func TestLoadRefuses(t *testing.T) {
 		{"hundred associations", "destinations: [{name: a, address: 'h:1', ae_title: A, associations: 100}]", "destinations[0].associations"},
 		{"segmentation of another kind", "destinations: [{name: a, address: 'h:1', ae_title: A, segmentation: fractional}]", "destinations[0].segmentation"},
 		{"deflated over the web", "destinations: [{name: a, url: 'https://h/', deflate: true}]", "destinations[0].deflate"},
-		{"series of nobody", "reporting:\n  series: {seg_number: 0}", "reporting.series.seg_number"},
-		{"same series number twice", "reporting:\n  series: {sr_number: 9002}", "reporting.series.sc_number is the same"},
-		{"description too long", "reporting:\n  series: {sc_description: '" + strings.Repeat("RUO ", 17) + "'}", "reporting.series.sc_description"},
-		{"description with a backslash", "reporting:\n  series: {sc_description: 'RUO \\ x'}", "reporting.series.sc_description"},
-		{"description of clinical use", "reporting:\n  series: {sr_description: 'ICH report'}", "RUO"},
-		{"description with another word", "reporting:\n  series: {sr_description: 'RUO {patient}'}", "{model} and {version}"},
+		{"series keys of 0.1.0", "reporting:\n  series: {seg_number: 9001}", "object: SEG"},
+		{"series of nobody", "reporting:\n  series: [{object: PDF}]", "reporting.series[0].object"},
+		{"series twice", "reporting:\n  series: [{object: SC, number: 1}, {object: SC, number: 2}]", "reporting.series[1].object"},
+		{"negative series number", "reporting:\n  series: [{object: SEG, number: -1}]", "reporting.series[0].number"},
+		{"series number of another default", "reporting:\n  series: [{object: SR, number: 9002}]", "SC and SR both have number 9002"},
+		{"description too long", "reporting:\n  series: [{object: SC, description: '" + strings.Repeat("RUO ", 17) + "'}]", "reporting.series[0].description"},
+		{"description with a backslash", "reporting:\n  series: [{object: SC, description: 'RUO \\ x'}]", "reporting.series[0].description"},
+		{"description of clinical use", "reporting:\n  series: [{object: SR, description: 'ICH report'}]", "RUO"},
+		{"description with another word", "reporting:\n  series: [{object: SR, description: 'RUO {patient}'}]", "{model} and {version}"},
 		{"segment of nothing", "reporting:\n  segments: [{subtype: CMB}]", "reporting.segments[0].subtype"},
 		{"segment twice", "reporting:\n  segments: [{subtype: IVH}, {subtype: IVH}]", "reporting.segments[1].subtype IVH"},
 		{"code without scheme", "reporting:\n  segments: [{subtype: IVH, code_value: '23276006', code_meaning: x}]", "reporting.segments[0].code_scheme"},
@@ -120,7 +125,24 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-// TestLoadAccepts: what TLS may leave out.
+// A setting of 0.1.0 in the environment must not be ignored.
+func TestRetiredEnvironment(t *testing.T) {
+	t.Setenv("ICHOR_REPORTING_SERIES_SEG_NUMBER", "77")
+	if _, err := Load(write(t, "{}"), nil); err == nil || !strings.Contains(err.Error(), "ICHOR_REPORTING_SERIES_SEG_NUMBER") {
+		t.Errorf("a retired variable: %v", err)
+	}
+}
+
+// The defaults that duplicates are looked for among are those that the objects get.
+func TestSeriesNumbers(t *testing.T) {
+	for object, number := range seriesNumbers() {
+		if d := iod.DefaultSeriesName(object); d.Number != number {
+			t.Errorf("%s: %d here, %d in reporting/iod", object, number, d.Number)
+		}
+	}
+}
+
+// Settings that may be left out with TLS, and other combinations that are allowed.
 func TestLoadAccepts(t *testing.T) {
 	for name, text := range map[string]string{
 		"TLS alone":         "dicom:\n  listen: ''\n  tls: {listen: systemd, certificate: c, key: k, ca: a}\n  peers: [{ae_title: CT1, certificates: [ct1]}]",
@@ -130,6 +152,7 @@ func TestLoadAccepts(t *testing.T) {
 		"one colour":        "reporting:\n  segments: [{subtype: EDH, color: '#d66eb2'}, {subtype: cavity, label: Schädelinneres}]",
 		"a code":            "reporting:\n  segments: [{subtype: SAH, code_value: '21454007', code_scheme: SCT, code_meaning: Subarachnoid intracranial hemorrhage}]",
 		"label map":         "destinations: [{name: a, address: 'h:1', ae_title: A, segmentation: labelmap, deflate: true}, {name: b, url: 'https://h/', segmentation: labelmap}]",
+		"numbers swapped":   "reporting:\n  series: [{object: SC, number: 9003}, {object: SR, number: 9002, description: 'Report, RUO'}]",
 		"destination alone": "destinations: [{name: a, address: 'h:1', ae_title: A, tls: true, server_name: pacs}]",
 	} {
 		if _, err := Load(write(t, text), nil); err != nil {
@@ -138,14 +161,14 @@ func TestLoadAccepts(t *testing.T) {
 	}
 }
 
-// The installed file is not for everyone to read; who may not gets told so, and the defaults can be had by name.
+// The installed file is readable only for root and its group. Others get an error that says so.
 func TestUnreadable(t *testing.T) {
 	if os.Getuid() != 0 {
 		path := write(t, "{}")
 		if err := os.Chmod(path, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "may not be read by this user") {
+		if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "this user may not read it") {
 			t.Errorf("unreadable file: %v", err)
 		}
 	}
@@ -154,7 +177,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// No time at all may be written as a bare zero.
+// Zero needs no unit.
 func TestZeroTime(t *testing.T) {
 	c, err := Load(write(t, "retention: 0"), nil)
 	if err != nil || c.Retention != 0 {

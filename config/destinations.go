@@ -8,7 +8,7 @@ import (
 // LabelMap is the value of Destination.Segmentation for label maps.
 const LabelMap = "labelmap"
 
-// validate wants a DICOM peer or a DICOMweb service, and nothing that only the other has.
+// validate requires either a DICOM peer or a DICOMweb service, not a mixture of both.
 func (d *Destination) validate(key string) error {
 	if d.Associations < 0 || d.Associations > 16 {
 		return fmt.Errorf("%s.associations %d: write 1 to 16", key, d.Associations)
@@ -21,7 +21,7 @@ func (d *Destination) validate(key string) error {
 	}
 	switch {
 	case d.TokenFile != "" || d.PasswordFile != "" || d.CA != "":
-		return fmt.Errorf("%s: token_file, password_file and ca are for a DICOMweb service; name its url, or leave them out", key)
+		return fmt.Errorf("%s: token_file, password_file and ca are for a DICOMweb service; set url, or remove them", key)
 	case !hostPort(d.Address):
 		return fmt.Errorf("%s.address %q: write host:port, such as 10.1.2.3:104", key, d.Address)
 	}
@@ -34,9 +34,9 @@ func (d *Destination) validateURL(key string) error {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("%s.url: write https://host/path of the DICOMweb service", key)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("%s.url: leave out user, query and fragment; credentials go into token_file or password_file", key)
+		return fmt.Errorf("%s.url: remove user, query and fragment; use token_file or password_file for credentials", key)
 	case d.Address != "" || d.AETitle != "" || d.TLS || d.Username != "":
-		return fmt.Errorf("%s: give either url, or address and ae_title with what belongs to them", key)
+		return fmt.Errorf("%s: use either url, or address, ae_title, tls and username", key)
 	case d.Commitment:
 		return fmt.Errorf("%s.commitment: STOW-RS has no Storage Commitment; set it to false", key)
 	case d.Deflate:
@@ -46,7 +46,7 @@ func (d *Destination) validateURL(key string) error {
 	case u.Scheme == "http" && (d.CA != "" || d.ServerName != ""):
 		return fmt.Errorf("%s: ca and server_name are for https", key)
 	case u.Scheme == "http" && (d.TokenFile != "" || d.PasswordFile != "") && !Loopback(u.Host):
-		return fmt.Errorf("%s.url: over http everyone on the way can read the credentials; use https", key)
+		return fmt.Errorf("%s.url: over http anyone on the network path can read the credentials; use https", key)
 	}
 	return nil
 }

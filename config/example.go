@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Example returns a commented file with every key at its default, generated from the tags of Config. Lists show one
-// entry, commented out.
+// Example returns a commented file with every key at its default, generated from the tags of Config. For each list it
+// shows one entry, commented out.
 func Example() string {
 	var b strings.Builder
 	b.WriteString("# ichor: every setting with its default. Environment: ICHOR_ and the key in capitals, dots as\n" +
@@ -23,7 +23,9 @@ func example(b *strings.Builder, t reflect.Type, indent, comment string) {
 		if indent == "" {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(b, "%s# %s\n", indent, doc)
+		for line := range wrap(doc, 118-len(indent)) {
+			fmt.Fprintf(b, "%s# %s\n", indent, line)
+		}
 		switch {
 		case f.Type.Kind() == reflect.Struct:
 			fmt.Fprintf(b, "%s%s:\n", indent, key)
@@ -32,12 +34,32 @@ func example(b *strings.Builder, t reflect.Type, indent, comment string) {
 			fmt.Fprintf(b, "%s%s: []\n", indent, key)
 			sep := "- "
 			for e := range fields(f.Type.Elem()) {
-				fmt.Fprintf(b, "%s#%s%s: %s   # %s\n", indent, sep, e.Tag.Get("mapstructure"), e.Tag.Get("sample"), e.Tag.Get("doc"))
-				sep = "  "
+				for line := range wrap(e.Tag.Get("doc"), 115-len(indent)) {
+					fmt.Fprintf(b, "%s#%s# %s\n", indent, sep, line)
+					sep = "  "
+				}
+				fmt.Fprintf(b, "%s#  %s: %s\n", indent, e.Tag.Get("mapstructure"), e.Tag.Get("sample"))
 			}
 		default:
 			fmt.Fprintf(b, "%s%s: %s\n", indent, key, yamlValue(f.Tag.Get("default")))
 		}
+	}
+}
+
+// wrap breaks text into lines of at most width bytes, at spaces.
+func wrap(text string, width int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		line := ""
+		for word := range strings.FieldsSeq(text) {
+			if line != "" && len(line)+1+len(word) > width {
+				if !yield(line) {
+					return
+				}
+				line = ""
+			}
+			line = strings.TrimSpace(line + " " + word)
+		}
+		yield(line)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// validateListen wants a port at all, and the peers by name wherever others than this machine can call.
+// validateListen requires at least one port, and a list of peers for a port that other machines can reach.
 func (d *DICOM) validateListen() error {
 	if d.Listen == "" && d.TLS.Listen == "" {
 		return fmt.Errorf("dicom.listen and dicom.tls.listen are both empty: write host:port for one of them, such as 0.0.0.0:11112")
@@ -23,33 +23,33 @@ func (d *DICOM) validateListen() error {
 	return nil
 }
 
-// validateTLS wants the files that the port needs, and no peer that could never show what is asked of it.
+// validateTLS requires the files that the port needs, and rejects peers that could never satisfy their own entry.
 func (d *DICOM) validateTLS() error {
 	t := &d.TLS
 	switch {
 	case (t.Certificate == "") != (t.Key == ""):
-		return fmt.Errorf("dicom.tls: name both, certificate and key, or none")
+		return fmt.Errorf("dicom.tls: set both certificate and key, or neither")
 	case t.Listen != "" && t.Certificate == "":
-		return fmt.Errorf("dicom.tls.listen %s: name our certificate and its key under dicom.tls", t.Listen)
+		return fmt.Errorf("dicom.tls.listen %s: set our certificate and its key in dicom.tls", t.Listen)
 	case t.CRL != "" && t.CA == "":
-		return fmt.Errorf("dicom.tls.crl: name the authorities that sign the lists under dicom.tls.ca")
+		return fmt.Errorf("dicom.tls.crl: set dicom.tls.ca to the authorities that sign the revocation lists")
 	case t.Listen != "" && t.RequireClient && t.CA == "" && len(d.Peers) == 0:
-		return fmt.Errorf("dicom.tls.ca: name the authorities that sign the certificates of peers, or set require_client_certificate: false")
+		return fmt.Errorf("dicom.tls.ca: set it to the authorities that sign the certificates of peers, or set require_client_certificate: false")
 	}
 	for i, p := range d.Peers {
 		key := fmt.Sprintf("dicom.peers[%d].certificates", i)
 		if len(p.Certificates) > 0 && t.Listen == "" {
-			return fmt.Errorf("%s: a certificate can be shown over TLS alone; set dicom.tls.listen", key)
+			return fmt.Errorf("%s: certificates are only checked over TLS; set dicom.tls.listen", key)
 		}
 		if t.Listen == "" || t.CA != "" {
 			continue
 		}
 		if t.RequireClient && len(p.Certificates) == 0 {
-			return fmt.Errorf("%s: without dicom.tls.ca write the fingerprint of its certificate here, as sha256:...", key)
+			return fmt.Errorf("%s: set dicom.tls.ca, or write the fingerprint of the certificate here as sha256:HEX", key)
 		}
 		for _, c := range p.Certificates {
 			if !strings.HasPrefix(c, "sha256:") {
-				return fmt.Errorf("%s %q: a name counts only when an authority has signed it; name the authorities under dicom.tls.ca, or write sha256:... here", key, c)
+				return fmt.Errorf("%s %q: a name is only trusted if an authority has signed it; set dicom.tls.ca, or write the fingerprint here as sha256:HEX", key, c)
 			}
 		}
 	}
@@ -67,7 +67,7 @@ func (p *Peer) validate(key string) error {
 	case p.Address != "" && !hostPort(p.Address):
 		return fmt.Errorf("%s.address %q: write host:port, such as 10.1.2.3:104", key, p.Address)
 	case p.Address == "" && (p.Find || p.TLS):
-		return fmt.Errorf("%s: find and tls need the address where it listens", key)
+		return fmt.Errorf("%s: find and tls require address", key)
 	}
 	if p.Passcode != "" && p.Username == "" {
 		return fmt.Errorf("%s.passcode: a passcode needs a username", key)

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,43 +14,32 @@ import (
 
 // Reporting is what the result objects look like.
 type Reporting struct {
-	CavitySegment bool      `mapstructure:"cavity_segment" default:"false" doc:"The intracranial cavity is sent as a segmentation of its own, hemorrhage or not. It is no segment beside the subtypes: viewers were seen to lose segments where some overlap."`
-	KeyObjects    bool      `mapstructure:"key_objects" default:"true" doc:"Where hemorrhage is found: a Key Object Selection that points at the slices to look at first."`
-	OverlaySeries bool      `mapstructure:"overlay_series" default:"true" doc:"Where hemorrhage is found: a series to scroll through, slice by slice with the overlay burnt in, for viewers that do not show segmentations. About the size of the CT, at most 96 images."`
-	Refusals      string    `mapstructure:"refusals" default:"ct" doc:"Which studies that are not analysed get a report that says why: ct (all but those that plainly hold no CT, as ultrasound sent along), all, or none. The finding is kept in any case."`
-	Series        Series    `mapstructure:"series" doc:"Number and description of our series. {model} and {version} stand for those of the networks; RUO or 'research use only' must be in it."`
-	Segments      []Segment `mapstructure:"segments" doc:"Label, codes and colour of segments, where they are to be others than the defaults. What is left out stays."`
+	CavitySegment bool      `mapstructure:"cavity_segment" default:"false" doc:"Also send the intracranial cavity, as a separate segmentation object, whether or not hemorrhage is found. It is separate because some viewers lose segments when segments overlap."`
+	KeyObjects    bool      `mapstructure:"key_objects" default:"true" doc:"If hemorrhage is found, send a Key Object Selection that points to the slices to look at first."`
+	OverlaySeries bool      `mapstructure:"overlay_series" default:"true" doc:"If hemorrhage is found, send a series with the overlay burnt into each slice, for viewers that do not show segmentations. It is about as large as the CT, at most 96 images."`
+	Refusals      string    `mapstructure:"refusals" default:"ct" doc:"Which refused studies get a report with the reason: ct (all that may contain a CT; not an ultrasound study, for example), all, or none. The finding itself is always kept."`
+	Series        []Series  `mapstructure:"series" doc:"Numbers and descriptions of our series, if they should differ from the defaults. Omitted fields keep their default."`
+	Segments      []Segment `mapstructure:"segments" doc:"Labels, codes and colours of segments, if they should differ from the defaults. Omitted fields keep their default."`
 }
 
-// Series is how our series are listed.
+// Series is how one of our series is listed.
 type Series struct {
-	SEGNumber          int    `mapstructure:"seg_number" default:"9001" doc:"Of the segmentation."`
-	SEGDescription     string `mapstructure:"seg_description" default:"AI ICH SEG {model} {version} RUO" doc:"At most 64 characters."`
-	SCNumber           int    `mapstructure:"sc_number" default:"9002" doc:"Of the summary page and the key slices."`
-	SCDescription      string `mapstructure:"sc_description" default:"AI ICH SC {model} {version} RUO" doc:"At most 64 characters."`
-	SRNumber           int    `mapstructure:"sr_number" default:"9003" doc:"Of the structured report."`
-	SRDescription      string `mapstructure:"sr_description" default:"AI ICH SR {model} {version} RUO" doc:"At most 64 characters."`
-	OverlayNumber      int    `mapstructure:"overlay_number" default:"9004" doc:"Of the series to scroll through."`
-	OverlayDescription string `mapstructure:"overlay_description" default:"AI ICH overlay {model} {version} RUO" doc:"At most 64 characters."`
-	KeyNumber          int    `mapstructure:"key_number" default:"9005" doc:"Of the note that points at the key slices."`
-	KeyDescription     string `mapstructure:"key_description" default:"AI ICH KEY {model} {version} RUO" doc:"At most 64 characters."`
-	CavityNumber       int    `mapstructure:"cavity_number" default:"9007" doc:"Of the segmentation of the intracranial cavity."`
-	CavityDescription  string `mapstructure:"cavity_description" default:"AI ICH CAVITY {model} {version} RUO" doc:"At most 64 characters."`
-	NoteNumber         int    `mapstructure:"rejection_number" default:"9006" doc:"Of the note that names objects which a newer result replaced."`
-	NoteDescription    string `mapstructure:"rejection_description" default:"AI ICH REJECTION {model} {version} RUO" doc:"At most 64 characters."`
+	Object      string `mapstructure:"object" sample:"SEG" doc:"SEG 9001, SC 9002 (summary page and key slices), SR 9003, overlay 9004, KEY 9005 (key object note), REJECTION 9006 (rejection note) or CAVITY 9007, with the default number."`
+	Number      int    `mapstructure:"number" sample:"9001" doc:"Series Number."`
+	Description string `mapstructure:"description" sample:"AI ICH SEG {model} {version} RUO" doc:"At most 64 characters. {model} and {version} are replaced by those of the bundle. RUO or 'research use only' is required."`
 }
 
 // Segment is how one kind of segment appears.
 type Segment struct {
-	Subtype       string `mapstructure:"subtype" sample:"IVH" doc:"IPH, IVH, SAH, SDH, EDH, ICH (of networks that tell no subtype) or cavity."`
+	Subtype       string `mapstructure:"subtype" sample:"IVH" doc:"IPH, IVH, SAH, SDH, EDH, ICH (for networks without subtypes) or cavity."`
 	Label         string `mapstructure:"label" sample:"Intraventricular hemorrhage" doc:"At most 64 characters."`
-	CodeValue     string `mapstructure:"code_value" sample:"\"50960005\"" doc:"Code of what it is, in quotes; default: SNOMED CT 50960005, Hemorrhage, for all. Finer codes are for a terminologist of the site to choose."`
+	CodeValue     string `mapstructure:"code_value" sample:"\"50960005\"" doc:"Code of the finding, in quotes. Default for all: SNOMED CT 50960005, Hemorrhage. A more specific code is for your terminologist to choose."`
 	CodeScheme    string `mapstructure:"code_scheme" sample:"SCT" doc:"Coding scheme designator."`
 	CodeMeaning   string `mapstructure:"code_meaning" sample:"Hemorrhage" doc:"At most 64 characters."`
 	RegionValue   string `mapstructure:"region_value" sample:"\"35764002\"" doc:"Code of the anatomic region, in quotes."`
 	RegionScheme  string `mapstructure:"region_scheme" sample:"SCT" doc:"Coding scheme designator."`
 	RegionMeaning string `mapstructure:"region_meaning" sample:"Brain ventricle" doc:"At most 64 characters."`
-	Color         string `mapstructure:"color" sample:"\"#56B4E9\"" doc:"Red, green and blue, in quotes: in the segmentation and on the pages."`
+	Color         string `mapstructure:"color" sample:"\"#56B4E9\"" doc:"Red, green and blue in hexadecimal, in quotes; used in the segmentation and on the pages."`
 }
 
 // Values of Reporting.Refusals.
@@ -65,33 +56,8 @@ func (r *Reporting) validate() error {
 	if !slices.Contains([]string{RefusalsCT, RefusalsAll, RefusalsNone}, r.Refusals) {
 		return fmt.Errorf("reporting.refusals %q: write ct, all or none", r.Refusals)
 	}
-	numbers := map[int]string{}
-	for _, s := range []struct {
-		key, description string
-		number           int
-	}{
-		{"seg", r.Series.SEGDescription, r.Series.SEGNumber}, {"sc", r.Series.SCDescription, r.Series.SCNumber},
-		{"sr", r.Series.SRDescription, r.Series.SRNumber}, {"overlay", r.Series.OverlayDescription, r.Series.OverlayNumber},
-		{"key", r.Series.KeyDescription, r.Series.KeyNumber}, {"rejection", r.Series.NoteDescription, r.Series.NoteNumber},
-		{"cavity", r.Series.CavityDescription, r.Series.CavityNumber},
-	} {
-		key := "reporting.series." + s.key
-		if s.number < 1 || s.number > 99999999 {
-			return fmt.Errorf("%s_number %d: write 1 to 99999999", key, s.number)
-		}
-		if other := numbers[s.number]; other != "" {
-			return fmt.Errorf("%s_number %d: %s_number is the same; give each series one of its own", key, s.number, other)
-		}
-		numbers[s.number] = key
-		if err := words(key+"_description", s.description, 64); err != nil {
-			return err
-		}
-		if left := strings.NewReplacer("{model}", "", "{version}", "").Replace(s.description); strings.ContainsAny(left, "{}") {
-			return fmt.Errorf("%s_description %q: of words in braces there are {model} and {version}", key, s.description)
-		}
-		if low := strings.ToLower(s.description); !strings.Contains(low, "ruo") && !strings.Contains(low, "research use only") {
-			return fmt.Errorf("%s_description %q: RUO or 'research use only' must be in it", key, s.description)
-		}
+	if err := r.validateSeries(); err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for i := range r.Segments {
@@ -100,9 +66,51 @@ func (r *Reporting) validate() error {
 			return err
 		}
 		if seen[s.Subtype] {
-			return fmt.Errorf("reporting.segments[%d].subtype %s: it is there twice", i, s.Subtype)
+			return fmt.Errorf("reporting.segments[%d].subtype %s: listed twice", i, s.Subtype)
 		}
 		seen[s.Subtype] = true
+	}
+	return nil
+}
+
+// seriesNumbers are the default series numbers. reporting/iod has the same table, and a test compares the two.
+func seriesNumbers() map[string]int {
+	return map[string]int{"SEG": 9001, "SC": 9002, "SR": 9003, "overlay": 9004, "KEY": 9005, "REJECTION": 9006, "CAVITY": 9007}
+}
+
+// validateSeries checks each entry, and that no two series have the same number, defaults included.
+func (r *Reporting) validateSeries() error {
+	numbers, listed := seriesNumbers(), map[string]bool{}
+	for i, s := range r.Series {
+		key := fmt.Sprintf("reporting.series[%d]", i)
+		if _, ok := numbers[s.Object]; !ok || listed[s.Object] {
+			return fmt.Errorf("%s.object %q: write SEG, SC, SR, overlay, KEY, REJECTION or CAVITY, each at most once", key, s.Object)
+		}
+		listed[s.Object] = true
+		if s.Number < 0 || s.Number > 99999999 {
+			return fmt.Errorf("%s.number %d: write 1 to 99999999", key, s.Number)
+		}
+		numbers[s.Object] = cmp.Or(s.Number, numbers[s.Object])
+		if s.Description == "" {
+			continue
+		}
+		if err := words(key+".description", s.Description, 64); err != nil {
+			return err
+		}
+		if left := strings.NewReplacer("{model}", "", "{version}", "").Replace(s.Description); strings.ContainsAny(left, "{}") {
+			return fmt.Errorf("%s.description %q: the only words in braces are {model} and {version}", key, s.Description)
+		}
+		if low := strings.ToLower(s.Description); !strings.Contains(low, "ruo") && !strings.Contains(low, "research use only") {
+			return fmt.Errorf("%s.description %q: must contain RUO or 'research use only'", key, s.Description)
+		}
+	}
+	users := map[int]string{}
+	for _, object := range slices.Sorted(maps.Keys(numbers)) {
+		n := numbers[object]
+		if users[n] != "" {
+			return fmt.Errorf("reporting.series: %s and %s both have number %d; give each series its own", users[n], object, n)
+		}
+		users[n] = object
 	}
 	return nil
 }
@@ -137,7 +145,7 @@ func (s *Segment) validate(key string) error {
 	return nil
 }
 
-// RGB is the colour; ok is false where there is none.
+// RGB is the colour. ok is false if none is set.
 func (s *Segment) RGB() (c color.RGBA, ok bool) {
 	digits, found := strings.CutPrefix(s.Color, "#")
 	v, err := strconv.ParseUint(digits, 16, 24)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Validate checks what the types cannot say. The error names the key and what to write instead.
+// Validate checks values and combinations. The error names the key and says what to write instead.
 func (c *Config) Validate() error {
 	if err := aeTitle("dicom.ae_title", c.DICOM.AETitle); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (c *Config) Validate() error {
 	for i, d := range c.Destinations {
 		key := fmt.Sprintf("destinations[%d]", i)
 		if d.Name == "" || names[d.Name] {
-			return fmt.Errorf("%s.name %q: give each destination a name of its own", key, d.Name)
+			return fmt.Errorf("%s.name %q: give each destination its own name", key, d.Name)
 		}
 		names[d.Name] = true
 		if err := d.validate(key); err != nil {
@@ -43,7 +43,7 @@ func (c *Config) Validate() error {
 	}
 	if c.HTTP.Listen != "" {
 		if !hostPort(c.HTTP.Listen) {
-			return fmt.Errorf("http.listen %q: write host:port, or leave it empty for none", c.HTTP.Listen)
+			return fmt.Errorf("http.listen %q: write host:port, or leave it empty to switch it off", c.HTTP.Listen)
 		}
 		if c.HTTP.Token == "" && !Loopback(c.HTTP.Listen) {
 			return fmt.Errorf("http.listen %s can be reached from other machines: set http.token", c.HTTP.Listen)
@@ -101,13 +101,13 @@ func (c *Config) validateNumbers() error {
 		{"retention_failed", c.RetentionFailed >= 0},
 	} {
 		if !d.ok {
-			return fmt.Errorf("%s: must be a positive time such as 30s, and no limit below what it bounds", d.key)
+			return fmt.Errorf("%s: must be a positive time such as 30s, and assembly.limit and delivery.max_retry not below the time they limit", d.key)
 		}
 	}
 	return nil
 }
 
-// hostPort reports whether s is a host, which may be empty, and a port by number.
+// hostPort reports whether s is host:port with a numeric port. The host may be empty.
 func hostPort(s string) bool {
 	_, port, err := net.SplitHostPort(s)
 	if err != nil {

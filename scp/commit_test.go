@@ -228,7 +228,8 @@ func TestCommitmentRefused(t *testing.T) {
 	l.mu.Lock()
 	l.full = true
 	l.mu.Unlock()
-	if err := ask(t, scu); dimse.AsStatus(err) != dimse.ResourceLimitation {
+	err = ask(t, scu)
+	if status, ok := errors.AsType[*dimse.StatusError](err); !ok || status.Status != dimse.ResourceLimitation {
 		t.Errorf("not kept, and answered %v", err)
 	}
 	if err := scu.Release(t.Context()); err != nil {

@@ -107,9 +107,6 @@ func (c *Case) now() time.Time {
 	return c.Time
 }
 
-// DateTime is the content time as DT with its offset (PS3.5 §6.2).
-func (c *Case) DateTime() string { return c.now().Format("20060102150405-0700") }
-
 func (c *Case) sourceZone() (*time.Location, bool) {
 	t, err := time.Parse("-0700", c.Header.String(dcm.TimezoneOffsetFromUTC))
 	if err != nil {

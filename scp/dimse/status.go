@@ -1,7 +1,6 @@
 package dimse
 
 import (
-	"errors"
 	"fmt"
 )
 
@@ -143,17 +142,4 @@ func (e *StatusError) Error() string {
 		s += ": " + e.Err.Error()
 	}
 	return s
-}
-
-// AsStatus returns the status that err carries, ProcessingFailure if it carries none, StatusSuccess if err
-// is nil.
-func AsStatus(err error) Status {
-	var s *StatusError
-	switch {
-	case err == nil:
-		return StatusSuccess
-	case errors.As(err, &s):
-		return s.Status
-	}
-	return ProcessingFailure
 }

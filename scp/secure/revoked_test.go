@@ -22,18 +22,18 @@ func TestRevoked(t *testing.T) {
 	client := func(shown scptest.Certificate) *Credentials {
 		return open(t, Files{Certificate: shown.File, Key: shown.Key, CA: authority.CA})
 	}
-	if srv, cli, _ := shake(t, c.Server(true), client(good).Client("localhost")); srv != nil || cli != nil {
+	if _, srv, cli := shake(t, c.Server(true), client(good).Client("localhost")); srv != nil || cli != nil {
 		t.Errorf("a good one: %v, %v", srv, cli)
 	}
 	for _, mutual := range []bool{true, false} {
-		if srv, _, _ := shake(t, c.Server(mutual), client(bad).Client("localhost")); !errors.Is(srv, ErrRevoked) {
+		if _, srv, _ := shake(t, c.Server(mutual), client(bad).Client("localhost")); !errors.Is(srv, ErrRevoked) {
 			t.Errorf("a revoked one, mutual %v: %v", mutual, srv)
 		}
 	}
-	if _, cli, _ := shake(t, client(bad).Server(false), c.Client("localhost")); !errors.Is(cli, ErrRevoked) {
+	if _, _, cli := shake(t, client(bad).Server(false), c.Client("localhost")); !errors.Is(cli, ErrRevoked) {
 		t.Errorf("a revoked server: %v", cli)
 	}
-	if _, cli, _ := shake(t, client(good).Server(false), c.Client("localhost")); cli != nil {
+	if _, _, cli := shake(t, client(good).Server(false), c.Client("localhost")); cli != nil {
 		t.Errorf("a good server: %v", cli)
 	}
 	authority.Revoke("list.pem", tomorrow.Add(time.Hour), good, bad)
@@ -41,7 +41,7 @@ func TestRevoked(t *testing.T) {
 	if err := os.Chtimes(crl, later, later); err != nil {
 		t.Fatal(err)
 	}
-	if srv, _, _ := shake(t, c.Server(true), client(good).Client("localhost")); !errors.Is(srv, ErrRevoked) {
+	if _, srv, _ := shake(t, c.Server(true), client(good).Client("localhost")); !errors.Is(srv, ErrRevoked) {
 		t.Errorf("revoked since: %v", srv)
 	}
 	list := c.Expiries()[2]
@@ -61,7 +61,7 @@ func TestRevoked(t *testing.T) {
 	if err := os.WriteFile(der, block.Bytes, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if srv, _, _ := shake(t, open(t, Files{Certificate: node.File, Key: node.Key, CA: authority.CA, CRL: der}).Server(true), client(bad).Client("localhost")); !errors.Is(srv, ErrRevoked) {
+	if _, srv, _ := shake(t, open(t, Files{Certificate: node.File, Key: node.Key, CA: authority.CA, CRL: der}).Server(true), client(bad).Client("localhost")); !errors.Is(srv, ErrRevoked) {
 		t.Errorf("a list in DER: %v", srv)
 	}
 }

@@ -25,7 +25,7 @@ func open(t *testing.T, f Files) *Credentials {
 }
 
 // shake runs a handshake over loopback and returns what each side says of it.
-func shake(t *testing.T, server, client *tls.Config) (srv, cli error, s *tls.Conn) {
+func shake(t *testing.T, server, client *tls.Config) (s *tls.Conn, srv, cli error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,7 +55,7 @@ func shake(t *testing.T, server, client *tls.Config) (srv, cli error, s *tls.Con
 	}
 	cli = <-done
 	conn.Close()
-	return srv, cli, s
+	return s, srv, cli
 }
 
 func TestProfile(t *testing.T) {
@@ -89,7 +89,7 @@ func TestProfile(t *testing.T) {
 			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
 		}), false},
 	} {
-		srv, cli, conn := shake(t, c.server, c.client)
+		conn, srv, cli := shake(t, c.server, c.client)
 		if ok := srv == nil && cli == nil; ok != c.ok {
 			t.Errorf("%s: server %v, client %v", name, srv, cli)
 		}
@@ -98,14 +98,14 @@ func TestProfile(t *testing.T) {
 		}
 	}
 	// TLS 1.3 is chosen where both have it.
-	if _, _, conn := shake(t, server.Server(true), client(peer)); conn.ConnectionState().Version != tls.VersionTLS13 {
+	if conn, _, _ := shake(t, server.Server(true), client(peer)); conn.ConnectionState().Version != tls.VersionTLS13 {
 		t.Error(tls.VersionName(conn.ConnectionState().Version))
 	}
 }
 
 func serial(t *testing.T, c *Credentials) string {
 	t.Helper()
-	_, cli, conn := shake(t, c.Server(false), &tls.Config{InsecureSkipVerify: true})
+	conn, _, cli := shake(t, c.Server(false), &tls.Config{InsecureSkipVerify: true})
 	if cli != nil {
 		t.Fatal(cli)
 	}

@@ -13,7 +13,6 @@ import (
 
 // ReportingOptions are the choices of the site for result objects; version is that of ichor.
 func ReportingOptions(c config.Config, version string) reporting.Options {
-	s := c.Reporting.Series
 	o := reporting.Options{
 		Version:       version,
 		Looks:         iod.Looks{},
@@ -21,14 +20,10 @@ func ReportingOptions(c config.Config, version string) reporting.Options {
 		NoKeyObjects:  !c.Reporting.KeyObjects,
 		NoOverlay:     !c.Reporting.OverlaySeries,
 		LabelMap:      slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return formOf(d) == reporting.LabelMap }),
-		Names: iod.SeriesNames{
-			"SEG":     {Number: s.SEGNumber, Description: s.SEGDescription},
-			"SC":      {Number: s.SCNumber, Description: s.SCDescription},
-			"SR":      {Number: s.SRNumber, Description: s.SRDescription},
-			"overlay": {Number: s.OverlayNumber, Description: s.OverlayDescription},
-			"KEY":     {Number: s.KeyNumber, Description: s.KeyDescription}, "REJECTION": {Number: s.NoteNumber, Description: s.NoteDescription},
-			"CAVITY": {Number: s.CavityNumber, Description: s.CavityDescription},
-		},
+		Names:         iod.SeriesNames{},
+	}
+	for _, s := range c.Reporting.Series {
+		o.Names[s.Object] = iod.SeriesName{Number: s.Number, Description: s.Description}
 	}
 	for i := range c.Reporting.Segments {
 		g := &c.Reporting.Segments[i]
