@@ -29,9 +29,9 @@ func small() phantom.Shape {
 }
 
 // read builds the volume of a study, as Analyze does before any network runs.
-func read(t *testing.T, s Study, d Decoder) (*volume.Volume, *Result, error) {
+func read(t *testing.T, s Study, d Decoder) (*volume.Volume, *running, error) {
 	t.Helper()
-	r := &Result{}
+	r := &running{}
 	in, err := readHeaders(t.Context(), s, r)
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 )
 
 // wordy is a finding with more to say than there ever is.
-func wordy(t *testing.T) *iod.Case {
+func wordy(t *testing.T) *iod.Report {
 	t.Helper()
 	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, 32, 32, 12, map[finding.Subtype]volume.Vec{finding.SAH: {0, 0, 5}, finding.IPH: {20, 20, 10}})
 	f := &c.Finding

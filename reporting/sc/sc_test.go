@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting/iod"
@@ -15,7 +16,7 @@ import (
 )
 
 // box makes a case of a water cube with labelled points in patient coordinates (LPS, mm), stored as the axes say.
-func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices int, points map[finding.Subtype]volume.Vec) *iod.Case {
+func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices int, points map[finding.Subtype]volume.Vec) *iod.Report {
 	t.Helper()
 	g := volume.Grid{Rows: rows, Columns: columns, AlongRow: alongRow, AlongColumn: alongColumn, SpacingMM: [2]float64{200 / float64(rows), 200 / float64(columns)}}
 	for k := range slices {
@@ -45,8 +46,8 @@ func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices i
 	}
 	h := &dcm.DataSet{}
 	h.SetStrings(dcm.StudyInstanceUID, "UI", "1.2")
-	c, err := iod.New(iod.Case{Volume: v, Labels: labels, Cavity: cavity, Header: h,
-		Finding: finding.Finding{Status: finding.Analyzed, Volumes: &finding.Volumes{}}})
+	c, err := iod.New(iod.Report{Result: analysis.Result{Volume: v, Labels: labels, Cavity: cavity, Header: h,
+		Finding: finding.Finding{Status: finding.Analyzed, Volumes: &finding.Volumes{}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,7 @@ type Node struct {
 	store       *state.Store
 	queue       *queue.Queue
 	engine      *Engine
+	working     sync.Map // cases that are being analysed
 	results     *outcome.Recorder
 	deliverer   *deliver.Deliverer
 	reporter    *scp.Reporter // of Storage Commitment
