@@ -10,7 +10,9 @@ import torch
 
 from ..paper import PRETEXTS, Study
 from . import cavity, classification, contrastive, restoration, segmentation
-from .fit import Machine, Task, fit, mean_loss, weights, whole
+from ...files import whole
+from ...loop import Machine, weights
+from .fit import Task, fit, mean_loss
 from .folds import folds
 from .score import embedding, fold_dice, volume_rows, write_rows
 from .sets import Labelled, Source, check_labels, labelled

@@ -25,7 +25,9 @@ from tqdm import tqdm
 
 from ...datasets.volume import DataError
 from ..paper import METHODS, PRETEXTS, Study
-from .fit import LOG, Machine, whole
+from ...files import whole
+from ...loop import Machine
+from .fit import LOG
 from .scales import Heads, deviations
 from .score import COLUMNS, read_rows, write_rows
 from .sets import Source, labelled, render, sources, tell_left_out
