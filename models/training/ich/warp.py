@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 
 def warp(x: torch.Tensor, labels: torch.Tensor | None, theta: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """x (B, C, H, W), bilinear, and labels (B, 1, H, W) or None, nearest, read on `size` pixels where theta (B, 2, 3) says: it maps places
+    """x (B, C, H, W), bilinear, and labels (B, K, H, W) or None, nearest, read on `size` pixels where theta (B, 2, 3) says: it maps places
     in the result to places in x, both in [-1, 1]. Outside both are 0. Labels come back as floats.
     """
     grid = F.affine_grid(theta.to(x.device), [len(x), 1, *size], align_corners=False)

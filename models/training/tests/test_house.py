@@ -1,9 +1,11 @@
 """The packages: what each is for stands in its docstring, and no module imports itself through others."""
 
 import ast
+import re
 from pathlib import Path
 
 import ich
+from ich.__main__ import COMMANDS
 
 ROOT = Path(ich.__file__).parent
 
@@ -48,3 +50,16 @@ def test_the_paper_needs_nothing_of_bundles_and_commands():
 def test_every_package_says_what_it_is_for():
     for file in ROOT.rglob("__init__.py"):
         assert len(ast.get_docstring(ast.parse(file.read_text())) or "") > 50, file
+
+
+def test_the_readme_names_files_packages_and_commands_that_are_there():
+    text = (ROOT.parent / "README.md").read_text()
+    files = {f.name for f in ROOT.rglob("*.py")}
+    assert set(re.findall(r"\w+\.py\b", text)) <= files
+    for package in (d.name for d in ROOT.iterdir() if (d / "__init__.py").exists()):
+        assert f"ich/{package}/" in text, package
+    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", text):
+        assert (ROOT.parent / target).exists(), target
+    source = "".join(Path(m.__file__).read_text() for m in COMMANDS)
+    for command in set(re.findall(r"python -m ich (\w+)", text)):
+        assert f'add_parser("{command}"' in source, command

@@ -16,7 +16,7 @@ from .fit import Task, fit, mean_loss
 from .folds import folds
 from .score import embedding, fold_dice, volume_rows, write_rows
 from .sets import Labelled, Source, check_labels, labelled
-from .slices import Slices, balanced, hold_out, seed_of
+from .slices import balanced, hold_out, seed_of
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from .fit import LOG
 from .deviations import deviations
 from .scales import Heads
 from .score import COLUMNS, read_rows, write_rows
-from .sets import Source, labelled, render, sources, tell_left_out
+from .sets import labelled, render, sources, tell_left_out
 from .steps import Context, cavity_file, fold_dir, pretext_dir, run_cavity, run_fold, run_mask, run_pretext
 
 

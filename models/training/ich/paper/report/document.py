@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from ...files import whole
 from ..paper import PAPER_TABLE1, PAPER_TABLE2, PAPER_TABLE3
 from . import figures, findings, volumes
 from .experiment import DATASETS, Experiment, Part, read, title
@@ -31,9 +31,8 @@ def write(folder: Path) -> Path:
 
 def _save(path: Path, text: str) -> Path:
     """Appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
