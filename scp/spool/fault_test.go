@@ -69,6 +69,7 @@ func TestUnreadable(t *testing.T) {
 		damaged bool
 	}{
 		{"header of the third", segment, at[2], 8, true},
+		{"header of the third, zeros behind the last", append(bytes.Clone(segment), make([]byte, 100_000)...), at[2], 8, true},
 		{"pixels of the third", segment, at[2] + 9000, 10, false}, // a start does not read them
 		{"pixels of the last", segment, at[9] + 9000, 9, true},
 		{"header of the last", segment, at[9], 8, true},

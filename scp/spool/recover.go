@@ -166,11 +166,17 @@ func (r *recovery) segment(ctx context.Context, n uint64) error {
 	case unread(broken):
 		r.unread(location{n, 0}, broken)
 		return nil
+	case broken != nil && s.view: // its first record is being written
+		return nil
 	case broken != nil:
 		s.damage(location{n, 0}, broken)
 		return nil
 	default:
-		if w, err = r.walk(ctx, f, n, size, nonce); err != nil {
+		walk := r.walk
+		if s.view {
+			walk = r.watch
+		}
+		if w, err = walk(ctx, f, n, size, nonce); err != nil {
 			return err
 		}
 	}

@@ -108,9 +108,28 @@ func (w *walked) last(f io.ReaderAt) {
 // errDigest: the bytes of a record are not those that were written.
 var errDigest = errors.New("SHA-256 does not match")
 
-// doubtful says of wrong bytes at the end of a segment that they may be more than a torn write.
+// errDoubtful: wrong bytes at the end of a segment may be more than a torn write.
+var errDoubtful = errors.New("it may have been acknowledged")
+
 func doubtful(err error) error {
-	return fmt.Errorf("last record of an interrupted run: %w; it may have been acknowledged", err)
+	return fmt.Errorf("last record of an interrupted run: %w; %w", err, errDoubtful)
+}
+
+// watch walks a segment to which another process may be writing. What changed while it was read is read again, and what
+// is wrong at the end is a write in progress.
+func (r *recovery) watch(ctx context.Context, f io.ReaderAt, n uint64, size int64, nonce [16]byte) (w walked, err error) {
+	for range 3 {
+		if w, err = r.walk(ctx, f, n, size, nonce); err != nil {
+			return w, err
+		}
+		if k := len(w.records) - 1; k >= 0 && errors.Is(w.records[k].err, errDoubtful) {
+			w.records = w.records[:k]
+		}
+		if _, _, damaged := w.split(); len(damaged) == 0 {
+			break
+		}
+	}
+	return w, nil
 }
 
 // hasGap reports whether a sector of what is written from at to end never reached the disk: it holds zeros only, where
