@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ichor/scp/dcm"
 )
 
@@ -59,7 +61,9 @@ func ten(t *testing.T) (objects map[string][]byte, segment, sealed []byte, at []
 // the disk can be read again.
 func TestUnreadable(t *testing.T) {
 	objects, segment, sealed, at := ten(t)
-	page := func(offset int64) (from, to int64) { return offset / pageLen * pageLen, offset/pageLen*pageLen + pageLen }
+	page := func(offset int64) (from, to int64) {
+		return offset / pageLen * pageLen, offset/pageLen*pageLen + pageLen
+	}
 	end := int64(len(segment))
 	for _, c := range []struct {
 		name    string
@@ -456,5 +460,68 @@ func TestCauses(t *testing.T) {
 	}
 	if !slices.Equal([]bool{unread(syscall.EIO), unread(os.ErrNotExist), unread(syscall.ENOENT), unread(errDigest)}, []bool{true, false, false, false}) {
 		t.Error("what could not be read and what is wrong are mixed up")
+	}
+}
+
+// TestStartOnRealDisk: a tmpfs that is full, then one that is read-only. It needs the right to mount.
+func TestStartOnRealDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("no tmpfs can be mounted here: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	s := prepared(t, dir, 2)
+	sess := s.Session()
+	data := object(t, "1.9", "1.1", 1000)
+	put(t, sess, "1.1", data)
+	sess.Close()
+	s.Close()
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	f.Close()
+	if !errors.Is(err, syscall.ENOSPC) || len(spareFiles(t, dir)) != 1 {
+		t.Fatalf("%v, spares %v", err, spareFiles(t, dir))
+	}
+	s = open(t, dir)
+	if err := s.Ready(); err != nil || len(spareFiles(t, dir)) != 0 {
+		t.Errorf("with room where the spare was: %v, %v", err, spareFiles(t, dir))
+	}
+	s.Close()
+	f, err = os.OpenFile(ballast, os.O_APPEND|os.O_WRONLY, 0)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	f.Close()
+	s = open(t, dir)
+	if err := s.Ready(); !errors.Is(err, ErrNoSpace) || len(s.Study("1.9")) != 1 {
+		t.Errorf("full: %v, %d objects", err, len(s.Study("1.9")))
+	}
+	os.Remove(ballast)
+	s.trouble.probed = s.trouble.probed.Add(-probePause)
+	if err := s.Ready(); err != nil {
+		t.Errorf("not full any more: %v", err)
+	}
+	s.Close()
+
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	if err := s.Ready(); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "writable") {
+		t.Errorf("read-only: %v", err)
+	}
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("a second one on a read-only disk: %v", err)
+	}
+	check(t, s, s.Study("1.9")[0], data)
+	s.Close()
+	if v, err := OpenView(t.Context(), dir); err != nil || len(v.Study("1.9")) != 1 {
+		t.Errorf("view of a read-only disk: %v", err)
 	}
 }

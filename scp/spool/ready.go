@@ -54,13 +54,13 @@ func (s *Spool) Ready() error {
 
 // Watch finds out that the disk is full, read-only or failing while nobody sends, and that it has recovered, until ctx
 // is done. Without it Ready knows only what the last object met.
-func (s *Spool) Watch(ctx context.Context) {
+func (s *Spool) Watch(ctx context.Context) error {
 	tick := time.NewTicker(watchPause)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
 			s.watch()
 		}
