@@ -95,7 +95,7 @@ func newRoot(started *bool) *cobra.Command {
 		},
 	}
 	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
-	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCheck(), newModels())
+	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newSpool(), newCheck(), newModels())
 	return root
 }
 

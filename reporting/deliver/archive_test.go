@@ -71,6 +71,7 @@ func (e ears) promises() (list []scp.Promise, err error) {
 type deaf struct{}
 
 func (deaf) Opened(uint64)                       {}
+func (deaf) Refused(uint64)                      {}
 func (deaf) Received(uint64, spool.Object, bool) {}
 func (deaf) Closed(uint64)                       {}
 
