@@ -169,24 +169,8 @@ func size(shape []int64) int {
 	return n
 }
 
-// Verify runs the reference input of every network of b and compares the result with the reference output. An error
-// names the network, the largest difference and the tolerance.
-func Verify(ctx context.Context, r *Runtime, b *bundle.Bundle) error {
-	for i := range b.Networks {
-		n := &b.Networks[i]
-		s, err := r.Load(n)
-		if err != nil {
-			return fmt.Errorf("network %s: %w", n.Role, err)
-		}
-		err = s.Verify(ctx, n)
-		if err := errors.Join(err, s.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Verify compares the session with the reference of the network it was loaded from.
+// Verify runs the reference input of n, the network that s was loaded from, and compares the result with the reference
+// output. An error names the network, the largest difference and the tolerance.
 func (s *Session) Verify(ctx context.Context, n *bundle.Network) error {
 	input, want, err := n.Samples()
 	if err != nil {
