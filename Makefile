@@ -56,8 +56,11 @@ lint: ## check the code: go vet, gofmt, staticcheck, dead code (versions are pin
 
 test: test-go test-python ## run all tests, with everything they need
 
-# The race detector runs where there are goroutines. Voxel loops and writers have none, and are slow under it.
-RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./pipeline/retention ./reporting/deliver/... ./reporting/outcome ./reporting/web ./models/onnx ./cmd/ichor/...
+# The race detector runs where there are goroutines. Voxel loops, codecs and writers have none, and are slow under it. The
+# slowest package comes first, so that the others run beside it.
+RACE := ./cmd/ichor/... ./scp ./scp/ul ./scp/dimse ./scp/find ./scp/secure ./scp/receiver ./scp/spool ./scp/dcm/codec \
+  ./pipeline/queue ./pipeline/state ./pipeline/assembly ./pipeline/retention ./reporting/deliver/... ./reporting/outcome \
+  ./reporting/web ./reporting/metrics ./models/onnx
 test-go: export ICHOR_PYTHON = $(VENV)/bin/python
 test-go: export ICHOR_ONNXRUNTIME = $(abspath $(LIBRARY))
 test-go: export ICHOR_VIEWER = $(VIEWER)/dist
