@@ -92,7 +92,7 @@ func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []floa
 		return nil, err
 	}
 	if batch < 1 || batch > MaxBatch {
-		return nil, fmt.Errorf("network %s: batch of %d, 1 to %d are taken", s.role, batch, MaxBatch)
+		return nil, fmt.Errorf("network %s: batch of %d; must be 1 to %d", s.role, batch, MaxBatch)
 	}
 	if want := batch * size(s.in); len(input) != want {
 		return nil, fmt.Errorf("network %s: input of %d values, a batch of %d needs %d", s.role, len(input), batch, want)
@@ -110,7 +110,7 @@ func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []floa
 		return nil, fmt.Errorf("network %s: %w", s.role, err)
 	}
 	if slices.ContainsFunc(output, func(f float32) bool { return f != f }) {
-		return nil, fmt.Errorf("network %s: output holds values that are no numbers", s.role)
+		return nil, fmt.Errorf("network %s: output contains NaN or infinite values", s.role)
 	}
 	return output, nil
 }
