@@ -90,8 +90,8 @@ func newRoot(started *bool) *cobra.Command {
 			return usageError("name a command")
 		},
 	}
-	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n") // newVersion prints the same
-	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCheck(), newModels(),
-		newVersion())
+	root.AddCommand(newVersion())
+	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
+	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCheck(), newModels())
 	return root
 }
