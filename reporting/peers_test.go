@@ -122,6 +122,7 @@ func extended() []string {
 
 // TestPeers shows the same objects to readers that others wrote.
 func TestPeers(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for name, r := range peerCases() {
 		save(t, filepath.Join(root, name), r)

@@ -23,6 +23,7 @@ import (
 // alone and so find crumbs of every subtype everywhere. Each object passes dciodvfy and belongs to its study, says who made
 // it and with what, and refers to images that are there.
 func TestSamples(t *testing.T) {
+	t.Parallel()
 	all, err := phantom.Samples()
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +35,7 @@ func TestSamples(t *testing.T) {
 	a := byDensity()
 	for _, sample := range all {
 		t.Run(sample.Name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if _, err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
 				t.Fatal(err)

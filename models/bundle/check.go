@@ -10,7 +10,7 @@ import (
 
 var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// check looks at everything that the manifest alone can tell. The first contradiction is returned, its field named.
+// check checks the manifest without its files. It returns the first contradiction and names the field.
 func (m *Manifest) check() error {
 	if m.Schema != 1 {
 		return refuse("schema", "is %d; this version reads 1", m.Schema)
@@ -178,7 +178,7 @@ func (o *Output) check(r Role, size int) error {
 	want := []string{"cavity"}
 	if r == Bleed {
 		want = []string{"any", "IPH", "IVH", "SAH", "SDH", "EDH"}
-		if len(o.Channels) == 1 { // hemorrhage alone, as the paper's networks
+		if len(o.Channels) == 1 { // only hemorrhage, without subtypes, like the paper's networks
 			want = want[:1]
 		}
 	}

@@ -51,7 +51,7 @@ type Network struct {
 	Post       Post      `json:"post"`
 	Reference  Reference `json:"reference"`
 
-	Int8 *Quantised `json:"int8,omitempty"` // nil: the network is there in float32 alone
+	Int8 *Quantised `json:"int8,omitempty"` // nil: the network has only a float32 file
 
 	dir       string
 	precision Precision // of the files in use; empty is Float32
