@@ -113,6 +113,7 @@ func compare(t *testing.T, e *node.Engine, want *analysis.Result, share, mm floa
 
 // The shipped networks say the same of a head however its voxels are numbered and written.
 func TestNetworksSeeRelabelled(t *testing.T) {
+	t.Parallel()
 	e := shippedEngine(t)
 	s, err := phantom.Load("mixed")
 	if err != nil {
@@ -165,6 +166,7 @@ func TestNetworksSeeRelabelled(t *testing.T) {
 // The shipped networks find each bleed of a head with its volume and in its place, however the scanner cuts the head. It is rendered
 // anew on each grid.
 func TestNetworksSeeResampled(t *testing.T) {
+	t.Parallel()
 	e := shippedEngine(t)
 	shape := func() phantom.Shape {
 		return phantom.Shape{Balls: []phantom.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-25, -15, 12}, RadiusMM: 20},
@@ -229,6 +231,7 @@ func TestNetworksSeeResampled(t *testing.T) {
 // Each study of the sample set ends as it says through the whole analysis: refused for the right reason, or analysed from the right
 // series, with the blood that is in it.
 func TestNetworksSeeSamples(t *testing.T) {
+	t.Parallel()
 	e := shippedEngine(t)
 	all, err := phantom.Samples()
 	if err != nil {
@@ -236,6 +239,7 @@ func TestNetworksSeeSamples(t *testing.T) {
 	}
 	for _, sample := range all {
 		t.Run(sample.Name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if _, err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
 				t.Fatal(err)
