@@ -27,14 +27,14 @@ var causes = []struct {
 
 const checkDisk = "check the disk and its connection"
 
-// cause returns what an error of the system means and the remedy; ErrUnwritable for all that is not in the table.
-func cause(err error) (means error, remedy string) {
+// cause returns the remedy for an error of the system and what the error means; ErrUnwritable if it is not in the table.
+func cause(err error) (remedy string, means error) {
 	for _, c := range causes {
 		if errors.Is(err, c.errno) {
-			return c.means, c.remedy
+			return c.remedy, c.means
 		}
 	}
-	return ErrUnwritable, checkDisk
+	return checkDisk, ErrUnwritable
 }
 
 // diskError names what failed, why, and what to do.
@@ -44,13 +44,13 @@ func diskError(what string, err error) error {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	means, remedy := cause(err)
+	remedy, means := cause(err)
 	return fmt.Errorf("%s: %w: %w; %s", what, means, err, remedy)
 }
 
 // folderError names a folder that cannot be used and what to do.
 func folderError(dir string, err error) error {
-	_, remedy := cause(err)
+	remedy, _ := cause(err)
 	return fmt.Errorf("spool folder %s: %w; %s", dir, err, remedy)
 }
 
@@ -62,6 +62,6 @@ func unread(err error) bool {
 
 // ofProcess reports whether err says that this process may not or cannot open another file: nothing about the file.
 func ofProcess(err error) bool {
-	means, _ := cause(err)
+	_, means := cause(err)
 	return errors.Is(means, ErrResources) || errors.Is(err, fs.ErrPermission)
 }

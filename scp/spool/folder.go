@@ -77,7 +77,7 @@ func (s *Spool) takeFolder() error {
 		err = s.probe()
 	}
 	if err != nil {
-		if means, _ := cause(err); errors.Is(err, ErrNoSpace) || means == ErrNoSpace {
+		if _, means := cause(err); errors.Is(err, ErrNoSpace) || means == ErrNoSpace {
 			removeSpares(s.dir) // before anything is written
 			err = errors.Join(s.reserved(1), s.probe())
 		}

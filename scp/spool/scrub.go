@@ -110,7 +110,7 @@ func (s *Spool) verified(o Object) error {
 	}
 	err := s.readWhole(o)
 	if unread(err) {
-		_, remedy := cause(err)
+		remedy, _ := cause(err)
 		return fmt.Errorf("spooled object: %w; %s", err, remedy) // says nothing of the object: a later read may succeed
 	}
 	s.mu.Lock()
