@@ -85,10 +85,12 @@ def test_reduced_runs_name_what_they_change():
 def test_what_the_paper_does_not_say_is_listed_at_every_scale():
     for study in SCALES.values():
         rows = {d["setting"]: d for d in deviations(study, ["hssayeni"]) if "by" in d}
-        assert {"slices", "views.order", "augment.order", "pos_weight", "metrics.grid", "network.dropout", "segmentation.hssayeni.smoothing",
+        assert {"slices", "views.order", "augment.order", "pos_weight", "metrics.grid", "network.factor", "segmentation.hssayeni.smoothing",
                 "global_contrastive.augment.crop", "local_contrastive.augment.brightness"} <= set(rows)
         assert "0.78 HU" in rows["slices"]["here"] and f"{study.size} x {study.size}" in rows["metrics.grid"]["here"]
         assert "autocast" not in rows  # the CPU computes in float32
+        assert ("network.dropout" in rows) == (study is PAPER)  # the reduced runs have none: a setting that they changed
+        assert len({d["setting"] for d in deviations(study, ["hssayeni"])}) == len(deviations(study, ["hssayeni"]))
     on_gpu = {d["setting"]: d for d in deviations(PAPER, [], Machine("cuda", torch.bfloat16))}
     assert on_gpu["autocast"]["here"].startswith("bfloat16")
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import torch
 
 from ...loop import Machine
-from ..paper import Study
+from ..paper import Augmentation, Study
 from .scales import PAPER
 
 CODE, OURS = "authors' code", "ours"
@@ -61,17 +61,22 @@ def chosen(study: Study, datasets: list[str], on: Machine) -> list[dict]:
         ("contrastive.sum", "mean", "sum, Eq. 6 and 7", OURS),
         ("pos_weight", "of multilabel-ce: slices without the class / slices with it", "weighted, not said how", CODE),
         ("metrics.grid", f"the network's, {grid}", "not said", OURS),
-        ("pretext.validation", "of other patients than those trained on", "slices", OURS),
+        ("held_out", "pretext slices of other patients than those trained on", "slices", OURS),
         ("folds", "patients stay whole, those that bleed are spread evenly", "volumes stay whole, each fold has some that bleed", OURS),
-        ("cavity", "masks that a set brings are used" if study.cavity == "given" else "the nets' union, always", "the nets' union", OURS),
     ]
+    if study.cavity == "given":
+        rows.append(("cavity_masks", "those that a set brings are used", "the nets' union", OURS))
     if on.dtype is not None:
         rows.append(("autocast", f"{str(on.dtype).removeprefix('torch.')} on a GPU, weights in {str(torch.float32).removeprefix('torch.')}", "not said", OURS))
-    settings = asdict(study)
     for name, by in CHOSEN.items():
-        value = settings
-        for key in name.split("."):
-            value = value[key]
-        rows.append((name, value, "not said", by))
+        here = _at(study, name)
+        if here == _at(PAPER, name):  # else a scale changed it, and `changed` says so
+            rows.append((name, "that of 2.3.2" if here == Augmentation() else here, "not said", by))
     rows += [(f"segmentation.{name}.smoothing", study.segmentation_of(name).smoothing, "not said", CODE) for name in datasets]
     return [{"setting": s, "here": here, "paper": paper, "by": by} for s, here, paper, by in rows]
+
+
+def _at(study: Study, name: str) -> object:
+    for key in name.split("."):
+        study = getattr(study, key)
+    return study
