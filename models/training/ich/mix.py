@@ -1,0 +1,50 @@
+"""Held-out heads as an emergency department sees them: all sizes, densities and companies of real hemorrhages.
+
+Three sets of seeds that share no head: `fit` for the rules of the decision, `check` to see what they do, `judge` for the
+figures. Every third head bleeds nowhere; the others draw from the table of real lesions (statistics.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from . import heads
+from .data import HELD_OUT
+from .phantom.study import Plan, generate
+from .scan import Bleed, Scan
+from .statistics import draw_bleeds
+
+SEEDS = {"fit": HELD_OUT + 400_000, "check": HELD_OUT + 500_000, "judge": HELD_OUT + 600_000}
+KIND = "mix"
+
+
+def plan_of(which: str, i: int) -> Plan:
+    """Bleeds of the i-th head of a set."""
+    if i % 3 == 0:
+        return Plan()
+    return Plan(draw_bleeds(np.random.default_rng((SEEDS[which] + i, 11))))
+
+
+def render(which: str, i: int) -> Scan:
+    """The i-th head; HU are whole numbers, as in a CT image."""
+    plan = plan_of(which, i)
+    p = generate(SEEDS[which] + i, plan)
+    bleeds = tuple(Bleed(k, hu, ml) for k, ml, hu in plan.bleeds)
+    return Scan(np.round(p.hu), (p.pixel, p.pixel), np.asarray(p.positions, float), p.label, name_of(which, i), KIND, bleeds)
+
+
+def name_of(which: str, i: int) -> str:
+    return f"{KIND}-{which}{i:03d}"
+
+
+def held_out(which: str, i: int, folder: Path | None) -> Scan:
+    """The i-th head of a set, from the folder if it is there, else rendered and kept."""
+    path = Path(folder) / f"{name_of(which, i)}.npz" if folder else None
+    if path and path.exists():
+        return heads.load(path)
+    scan = render(which, i)
+    if path:
+        heads.save(path, scan)
+    return scan
