@@ -26,7 +26,7 @@ func (c *crop) gather(of []sums, own []int32, k int, probability []uint8, m midd
 			s := &of[p]
 			if s.rowMax < 0 {
 				here = append(here, p)
-				s.rowMin, s.columnMin = r, col
+				s.rowMin, s.columnMin, s.columnMax = r, col, col
 			}
 			s.rowMin, s.rowMax, s.columnMin, s.columnMax = min(s.rowMin, r), max(s.rowMax, r), min(s.columnMin, col), max(s.columnMax, col)
 			chance := float64(probability[c.index(i)]) / 255

@@ -80,7 +80,9 @@ def entry_of(cfg: Settings, facts: dict, threshold: float, post: dict, reference
 
 def bleed_post(post: Post, outputs: tuple[str, ...]) -> dict:
     """Without subtypes there is none to settle."""
-    out = {k: v for k, v in asdict(post).items() if k != "threshold"}
+    out = {k: v for k, v in asdict(post).items() if k not in ("threshold", "evidence", "operating_point")}
+    if post.evidence is not None:
+        out["evidence"] = post.evidence.entry()
     if len(outputs) == 1:
         out.pop("subtype_per")
     return out

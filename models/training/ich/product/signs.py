@@ -133,7 +133,7 @@ def sums_of(parts: np.ndarray, count: int, any_: np.ndarray, hu: np.ndarray, cav
     """parts: 1 .. count, 0 is no blood; any_: probability of hemorrhage; the cavity may be cropped, but not closer than a pixel."""
     of = {k: np.zeros(count + 1) for k in SUMS}
     peak, deepest, ring = np.zeros(count + 1), np.zeros(count + 1), np.zeros((count + 1, HU_RANGE[1] + 1))
-    middle = middle_of(cavity, spacing, positions)
+    middle = middle_of(cavity, spacing, positions) if count else None
     y, x = (np.arange(n) * s for n, s in zip(parts.shape[1:], spacing))
     for z in np.flatnonzero(parts.any(axis=(1, 2))):
         blood, ml = parts[z] > 0, slice_ml[z]

@@ -1,7 +1,7 @@
 """Held-out heads as an emergency department sees them: all sizes, densities and companies of real hemorrhages.
 
-Three sets of seeds that share no head: `fit` for the rules of the decision, `check` to see what they do, `judge` for the
-figures. Every third head bleeds nowhere; the others draw from the table of real lesions (statistics.py).
+Two sets of seeds that share no head: `fit` for the rules of the decision, `judge` for the figures. Every third head bleeds nowhere;
+the others draw from the table of real lesions (phantom/table.py).
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
+from ..product.data import HELD_OUT
+from ..product.scan import Bleed, Scan
 from . import heads
-from .data import HELD_OUT
+from .phantom import table
 from .phantom.study import Plan, generate
-from .scan import Bleed, Scan
-from .statistics import draw_bleeds
 
-SEEDS = {"fit": HELD_OUT + 400_000, "check": HELD_OUT + 500_000, "judge": HELD_OUT + 600_000}
-KIND = "mix"
+SEEDS = {"fit": HELD_OUT + 450_000, "judge": HELD_OUT + 600_000}
+KIND = "mix"  # of a scan
 
 
 def plan_of(which: str, i: int) -> Plan:
-    """Bleeds of the i-th head of a set."""
+    """Bleeds of the i-th head of a set, densities included."""
     if i % 3 == 0:
         return Plan()
-    return Plan(draw_bleeds(np.random.default_rng((SEEDS[which] + i, 11))))
+    rng = np.random.default_rng((SEEDS[which] + i, 11))
+    return Plan(tuple((k, table.draw_ml(rng, k), table.draw_hu(rng, k)) for k in table.draw_company(rng)))
 
 
 def render(which: str, i: int) -> Scan:
