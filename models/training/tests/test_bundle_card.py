@@ -41,7 +41,7 @@ def measured():
 
 def test_nothing_measured():
     text = card.text(content({}), "f" * 64, curve=False)
-    assert text.count("Not measured.") == 6 and "There are no int8 files" in text and "f" * 64 in text
+    assert text.count("Not measured.") == 9 and "There are no int8 files" in text and "f" * 64 in text
     assert text.count(manifest.INTENDED_USE) == 2 and "thin blood" in text and "1,234,567" in text and "whole image" in text
     for word in ("Chronic", "contrast", "Children", "clinical decision"):
         assert word in text
