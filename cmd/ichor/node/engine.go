@@ -90,7 +90,7 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	if e.Bundle, err = e.Bundle.In(bundle.Precision(c.Precision)); err != nil {
 		return nil, err
 	}
-	if e.bundle, err = e.bundle.At(bundle.OperatingPoint(c.OperatingPoint)); err != nil {
+	if e.Bundle, err = e.Bundle.At(bundle.OperatingPoint(c.OperatingPoint)); err != nil {
 		return nil, err
 	}
 	threads := c.Threads

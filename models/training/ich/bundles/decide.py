@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.volume import DataError
+from ..files import whole
 from ..heads import mix
 from ..product.config import Post
 from ..product.evidence import POINTS, Evidence, Point
@@ -137,10 +138,8 @@ def read(reader: Reader, scan: Scan, file: Path | None) -> tuple[np.ndarray, np.
     if file:
         at = np.flatnonzero((prob[0] >= SEEN_FROM) & cavity).astype(np.int32)
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.tmp")
-        with part.open("wb") as f:
+        with whole(file) as part, part.open("wb") as f:
             np.savez(f, at=at, p=prob.reshape(len(prob), -1)[:, at], cavity=np.packbits(cavity))
-        part.rename(file)
     return cavity, prob
 
 

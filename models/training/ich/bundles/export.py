@@ -127,6 +127,17 @@ def limits_of(metrics: dict) -> list[str]:
     return [FIRST_LIMIT + real, *LIMITS]
 
 
+def record(bundle: Path, metrics: Path) -> None:
+    """Writes what `ich evaluate` measured into the manifest of a bundle that exists; what int8 changes stays recorded."""
+    m = manifest.read(bundle)
+    training = m["training"]
+    kept = {k: v for k, v in (training.get("metrics") or {}).items() if k == "int8"}
+    training["metrics"] = metrics_of(metrics) | kept
+    if (training.get("limits") or [""])[0].startswith(FIRST_LIMIT):  # ours
+        training["limits"][0] = limits_of(training["metrics"])[0]
+    manifest.write(bundle, m)
+
+
 def _slim(rows: list) -> list:
     return [{k: v for k, v in r.items() if k not in BULKY} if isinstance(r, dict) else r for r in rows]
 

@@ -30,6 +30,7 @@ def add(sub) -> None:
     p = sub.add_parser("card", help="write the model card of a bundle anew")
     p.add_argument("--bundle", type=Path, required=True)
     p.add_argument("--runs", type=Path, help="folder that train wrote: draws its learning curves")
+    p.add_argument("--metrics", type=Path, help="JSON of evaluate; goes into manifest and card")
     p.set_defaults(run=_card)
 
     p = sub.add_parser("decide", help="fit what a bundle decides by: evidence for each clot and the operating points",
@@ -104,6 +105,10 @@ def _card(args) -> None:
     from ..bundles import card
     from ..product.config import ROLES
 
+    if args.metrics:
+        from ..bundles.export import record
+
+        record(args.bundle, args.metrics)
     if args.runs:
         card.draw_curve([args.runs / f"{role}.csv" for role in ROLES], args.bundle)
     print(card.write(args.bundle))

@@ -82,7 +82,7 @@ def _evaluate(args) -> int:
         print("--painted: give the heads to paint into with --scan", file=sys.stderr)
         return 2
     if not jobs_of(wanted):
-        print("nothing to measure: give --mix, --bleeding, --phantoms, --calcified, --samples or --scan", file=sys.stderr)
+        print("nothing to measure: give --phantoms, --mix, --bleeding, --calcified, --samples or --scan", file=sys.stderr)
         return 2
     evaluate(Source(args.runs, args.bundle, args.point), wanted, args.out, args.processes)
     return 0
