@@ -13,7 +13,7 @@ const Anatomy = "anatomy"
 const (
 	clearML     = 1.0
 	clearShare  = 0.1
-	clearMostML = 3.0
+	clearMostML = 2.0
 )
 
 // Names gives each part its name. A part that is clear and lies where its subtype lies keeps the network's. What is not clear takes
@@ -62,9 +62,9 @@ func possible(s finding.Subtype, at bleed.Signs) bool {
 	case finding.IPH:
 		return at.Table < 0.6
 	case finding.IVH:
-		return at.DepthMM >= 12 && (at.Opposite >= 0.2 || at.Liquor >= 0.2)
+		return at.DepthMM >= 12 && (at.Opposite >= 0.7 || at.Liquor >= 0.2)
 	case finding.SAH:
-		return at.Liquor >= 0.1 || at.ThicknessMM <= 8
+		return at.Liquor >= 0.05 || at.ThicknessMM <= 8
 	case finding.SDH:
 		return at.Table >= 0.1 || at.Falx >= 0.2
 	case finding.EDH:

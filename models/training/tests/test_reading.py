@@ -50,9 +50,9 @@ def signs(n: int = 1, **values) -> Signs:
 
 @pytest.mark.parametrize("what, kinds, parts, want", [
     ("thalamic blood is not in a ventricle", (IPH, IVH), dict(ml=(2.0, 5.0)), (IPH, IPH)),
-    ("blood that reaches a ventricle is both", (IPH, IVH), dict(ml=(20.0, 5.0), opposite=(0.0, 0.6)), (IPH, IVH)),
+    ("blood that reaches a ventricle is both", (IPH, IVH), dict(ml=(20.0, 5.0), opposite=(0.0, 0.8)), (IPH, IVH)),
     ("a sliver of another name joins what it touches", (IPH, SAH), dict(ml=(20.0, 0.4), liquor=(0.0, 0.5)), (IPH, IPH)),
-    ("two large parts in a huge clot are both clear", (IPH, IVH), dict(ml=(100.0, 3.5), opposite=(0.0, 0.6)), (IPH, IVH)),
+    ("two large parts in a huge clot are both clear", (IPH, IVH), dict(ml=(100.0, 3.5), opposite=(0.0, 0.8)), (IPH, IVH)),
     ("what touches neither table nor falx is no subdural", (SDH,), dict(ml=(2.0,)), (IPH,)),
     ("at the falx it may be", (SDH,), dict(ml=(2.0,), falx=(0.6,)), (SDH,)),
     ("what lies along the table is not in the brain", (IPH,), dict(ml=(4.0,), table=(0.8,), depth_mm=(3.0,)), (SDH,)),

@@ -14,15 +14,15 @@ from .config import SUBTYPES
 from .signs import Signs
 
 IPH, IVH, SAH, SDH, EDH = range(len(SUBTYPES))
-CLEAR_ML, CLEAR_SHARE, CLEAR_MOST_ML = 1.0, 0.1, 3.0  # a clear part has so much, and this share of its clot, but from 3 mL on it is large enough
+CLEAR_ML, CLEAR_SHARE, CLEAR_MOST_ML = 1.0, 0.1, 2.0  # a clear part has so much, and this share of its clot, but from 2 mL on it is large enough
 
 
 def possible(s: Signs) -> np.ndarray:
     """(parts, 5) bool: which subtypes a part's place allows."""
     out = np.ones((len(s.ml), len(SUBTYPES)), bool)
     out[:, IPH] = s.table < 0.6
-    out[:, IVH] = (s.depth_mm >= 12) & ((s.opposite >= 0.2) | (s.liquor >= 0.2))
-    out[:, SAH] = (s.liquor >= 0.1) | (s.thickness_mm <= 8)
+    out[:, IVH] = (s.depth_mm >= 12) & ((s.opposite >= 0.7) | (s.liquor >= 0.2))
+    out[:, SAH] = (s.liquor >= 0.05) | (s.thickness_mm <= 8)
     out[:, EDH] = s.table >= 0.1
     out[:, SDH] = out[:, EDH] | (s.falx >= 0.2)
     return out
