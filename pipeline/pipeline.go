@@ -139,13 +139,16 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 // measure settles what was found and measures it; the range sees it under a lower and a higher threshold as well.
 func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.Network) error {
 	g := &r.Volume.Grid
+	settled, err := settle(ctx, marks, spec, g)
+	if err != nil {
+		return err
+	}
 	var spread measure.Range
 	for _, level := range []bleed.Level{bleed.Chosen, bleed.Lenient, bleed.Strict} {
-		labels, err := marks.Labels(ctx, level)
+		labels, err := settled(level)
 		if err != nil {
 			return err
 		}
-		subtype.Settle(labels, g, spec.Post.SubtypePer)
 		spread.Add(labels, g)
 		if level == bleed.Chosen {
 			r.Labels = labels
@@ -159,6 +162,25 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	r.Finding.Volumes, r.Finding.Range = &v, bounds
 	r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g)
 	return nil
+}
+
+// settle decides what is reported and what it is called: by evidence and anatomy where the bundle has them, else by volume.
+func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *volume.Grid) (func(bleed.Level) (*volume.Mask, error), error) {
+	if spec.Post.Evidence == nil {
+		return func(level bleed.Level) (*volume.Mask, error) {
+			labels, err := marks.Labels(ctx, level)
+			if err == nil {
+				subtype.Settle(labels, g, spec.Post.SubtypePer)
+			}
+			return labels, err
+		}, nil
+	}
+	parts, err := marks.Parts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := subtype.Names(parts)
+	return func(level bleed.Level) (*volume.Mask, error) { return parts.Labels(names, level), ctx.Err() }, nil
 }
 
 func bundleOf(b *bundle.Bundle) finding.Bundle {

@@ -281,7 +281,7 @@ func TestNetworksSeeSamples(t *testing.T) {
 
 func shippedEngine(t *testing.T) *node.Engine {
 	t.Helper()
-	e, err := node.OpenEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", Workers: 1, MinAge: 18})
+	e, err := node.OpenEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", OperatingPoint: "balanced", Workers: 1, MinAge: 18})
 	if err != nil {
 		t.Fatal(err)
 	}

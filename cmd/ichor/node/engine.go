@@ -90,6 +90,9 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	if e.Bundle, err = e.Bundle.In(bundle.Precision(c.Precision)); err != nil {
 		return nil, err
 	}
+	if e.Bundle, err = e.Bundle.At(bundle.OperatingPoint(c.OperatingPoint)); err != nil {
+		return nil, err
+	}
 	threads := c.Threads
 	if threads == 0 {
 		threads = max(1, runtime.NumCPU()/c.Workers)

@@ -67,13 +67,13 @@ def held_out(i: int, widen: float, folder: Path | None) -> Scan:
     return scan
 
 
-def save(path: Path, scan: Scan) -> None:
-    """A file appears whole or not at all."""
+def save(path: Path, scan: Scan, **more: np.ndarray) -> None:
+    """A file appears whole or not at all. more: other arrays that it holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bleeds = json.dumps([[b.subtype, b.hu, b.target_ml] for b in scan.bleeds])
     with whole(path) as part, part.open("wb") as f:
         np.savez_compressed(f, hu=np.clip(scan.hu, -1024, 3071).astype(np.int16), label=scan.label, spacing=scan.spacing,
-                            positions=scan.positions, bleeds=bleeds, kind=scan.kind)
+                            positions=scan.positions, bleeds=bleeds, kind=scan.kind, **more)
 
 
 def load(path: Path) -> Scan:
