@@ -2,7 +2,6 @@ package assembly
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -13,10 +12,10 @@ import (
 func TestRefusedHere(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		do   func(r *rig, full *bool)
+		do   func(r *rig)
 		want []string
 	}{
-		{"the sender is refused and comes again", func(r *rig, full *bool) {
+		{"the sender is refused and comes again", func(r *rig) {
 			r.Opened(1)
 			r.received(1, "A", true)
 			r.Closed(1)
@@ -26,7 +25,7 @@ func TestRefusedHere(t *testing.T) {
 			r.received(3, "A", true)
 			r.sleep(20 * time.Second)
 		}, []string{"0s begin A", "13s A quiet 5s"}},
-		{"refused on an open association", func(r *rig, full *bool) {
+		{"refused on an open association", func(r *rig) {
 			r.Opened(1)
 			r.received(1, "A", true)
 			for range 3 {
@@ -36,31 +35,23 @@ func TestRefusedHere(t *testing.T) {
 			r.sleep(20 * time.Second)
 			r.Closed(1)
 		}, []string{"0s begin A", "45s A idle 15s"}},
-		{"full while nobody sends", func(r *rig, full *bool) {
+		{"full while nobody sends", func(r *rig) {
 			r.received(1, "A", true)
-			*full = true
+			r.full.Store(true)
 			r.sleep(32 * time.Second)
-			*full = false
+			r.full.Store(false)
 			r.sleep(20 * time.Second)
 		}, []string{"0s begin A", "35s A quiet 5s"}},
-		{"full for too long", func(r *rig, full *bool) {
+		{"full for too long", func(r *rig) {
 			r.received(1, "A", true)
-			*full = true
+			r.full.Store(true)
 			r.sleep(2 * time.Minute)
 		}, []string{"0s begin A", "1m0s A limit 1m"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				full := false
 				r := newRig(t)
-				r.opts.Ready = func() error { // Run has not looked at it yet
-					r.Expect("none", 1) // would hang if a lock were held
-					if full {
-						return errors.New("no space")
-					}
-					return nil
-				}
-				tt.do(r, &full)
+				tt.do(r)
 				r.stop()
 				if !slices.Equal(r.log, tt.want) {
 					t.Errorf("got  %q\nwant %q", r.log, tt.want)
