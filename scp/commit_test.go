@@ -159,7 +159,7 @@ func TestCommitmentAfterRelease(t *testing.T) {
 	theirs := newLedger()
 	peer := serve(t, Options{AETitle: "SCANNER", Commitments: theirs, Peers: []Peer{{AETitle: "ICHOR"}}}, spool.Options{})
 	tries := 0
-	r := NewReporter(ReporterOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Millisecond,
+	r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Millisecond,
 		Address: func(string) (dimse.ConnectOptions, bool) {
 			tries++
 			address := peer.address
@@ -195,7 +195,7 @@ func TestMutePeerDelaysNoOther(t *testing.T) {
 	peer := serve(t, Options{AETitle: "SCANNER", Commitments: theirs, Peers: []Peer{{AETitle: "ICHOR"}}}, spool.Options{})
 	addresses := map[string]string{"MUTE": ln.Addr().String(), "SCANNER": peer.address}
 	l := newLedger()
-	r := NewReporter(ReporterOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Hour,
+	r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Hour,
 		Address: func(peer string) (dimse.ConnectOptions, bool) {
 			return dimse.ConnectOptions{Address: addresses[peer], CallingAE: "ICHOR", CalledAE: peer}, true
 		}})

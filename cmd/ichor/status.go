@@ -74,7 +74,7 @@ func printCases(w io.Writer, cases []state.Case) error {
 	fmt.Fprintln(t, "case\tupdated\tphase\tobjects\ttotal mL\tnote")
 	for _, c := range cases {
 		total, note := "", c.Error
-		if f := web.Result(c); f != nil && f.Volumes != nil {
+		if f := c.Current(); f != nil && f.Volumes != nil {
 			total = fmt.Sprintf("%.1f", f.Volumes.Total)
 		} else if f != nil {
 			note = f.Reason
@@ -102,7 +102,7 @@ func printDetail(w io.Writer, d web.Detail) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	if web.Result(d.Case) == nil {
+	if d.Current() == nil {
 		fmt.Fprintf(w, "%s. What follows is the result of a former revision.\n\n", cmp.Or(d.Error, "It is analysed again"))
 	}
 	return printFinding(w, *d.Finding, nil, "")

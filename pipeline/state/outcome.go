@@ -123,3 +123,27 @@ func endOf(f finding.Finding) Phase {
 	}
 	return Analyzed
 }
+
+// Current is the finding that stands, nil where there is none. A case that is received or analysed again, or whose new
+// analysis failed, still holds that of its former revision.
+func (c Case) Current() *finding.Finding {
+	if c.Phase == Analyzed || c.Phase == Refused {
+		return c.Finding
+	}
+	return nil
+}
+
+// HasFailed reports whether a case exists and has failed. It is asked for each repeated object, and reads no case while
+// none has failed.
+func (s *Store) HasFailed(id CaseID) bool {
+	failed := false
+	_ = s.view(func(tx *bolt.Tx) error {
+		if readCount(tx, countCases(Failed)) == 0 {
+			return nil
+		}
+		c, err := getCase(tx, id)
+		failed = err == nil && c.Phase == Failed
+		return nil
+	})
+	return failed
+}

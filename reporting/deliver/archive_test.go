@@ -37,7 +37,7 @@ type site struct {
 
 // ears joins the parts as the node of cmd does.
 type ears struct {
-	*scp.Reporter
+	*scp.Callback
 	s *site
 }
 
@@ -86,7 +86,7 @@ func newSite(t *testing.T, peer string, listener net.Listener) *site {
 		t.Fatal(err)
 	}
 	e := ears{s: s}
-	e.Reporter = scp.NewReporter(scp.ReporterOptions{Spool: s.spool, Promises: e.promises, Answered: s.store.RemovePromise, Retry: 50 * time.Millisecond,
+	e.Callback = scp.NewCallback(scp.CallbackOptions{Spool: s.spool, Promises: e.promises, Answered: s.store.RemovePromise, Retry: 50 * time.Millisecond,
 		Address: func(string) (dimse.ConnectOptions, bool) {
 			return dimse.ConnectOptions{Address: peer, CallingAE: "ICHOR", CalledAE: "ORTHANC"}, true
 		}})

@@ -119,7 +119,7 @@ func (o Options) overview(r *http.Request) (any, error) {
 	}
 	v.More = len(cases) > limit
 	for _, c := range cases[:min(limit, len(cases))] {
-		v.Cases = append(v.Cases, row{c, Result(c), said(c), kinds(Result(c), true)})
+		v.Cases = append(v.Cases, row{c, c.Current(), said(c), kinds(c.Current(), true)})
 	}
 	if o.Operator != nil {
 		if v.Letters, err = o.Operator.DeadLetters(r.Context()); err != nil {
@@ -131,22 +131,15 @@ func (o Options) overview(r *http.Request) (any, error) {
 	return v, nil
 }
 
-// Result is the finding that stands, nil where there is none. A case that is received or analysed again, or whose new
-// analysis failed, still has that of its former revision.
-func Result(c state.Case) *finding.Finding {
-	if c.Phase == state.Analyzed || c.Phase == state.Refused {
-		return c.Finding
-	}
-	return nil
-}
-
 // said is one sentence on a case.
 func said(c state.Case) string {
-	f := Result(c)
+	f := c.Current()
 	switch {
 	case f == nil && c.Error == "" && c.Finding != nil:
 		return "It has a former result."
 	case f == nil:
+		return c.Error
+	case c.Error != "": // its result stands, though a newer revision could not be analysed
 		return c.Error
 	case f.Status == finding.Refused:
 		return f.Reason
@@ -224,11 +217,11 @@ func (o Options) one(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v := detail{Detail: d, Disclaimer: finding.Disclaimer, Said: said(d.Case), Kinds: kinds(d.Finding, false), Sent: group(d.Deliveries)}
-	if f := Result(d.Case); f != nil {
+	if f := d.Current(); f != nil {
 		v.Code = f.Code
 	}
 	if f := d.Finding; f != nil {
-		v.Former = Result(d.Case) == nil
+		v.Former = d.Current() == nil
 		if v.Sentences = words.Lesions(f.Lesions, 20); f.Volumes != nil && f.Volumes.Total == 0 && f.Range != nil && words.Doubt(*f.Range) != "" {
 			v.Sentences = append(v.Sentences, words.Doubt(*f.Range))
 		}

@@ -33,17 +33,48 @@ func OpenCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, er
 	return credentials, nil
 }
 
+// sender is a configured peer that can be called back.
+type sender struct {
+	call  dimse.ConnectOptions
+	count bool // it may be asked how many objects a study has
+}
+
+// look makes the tables by which destinations and senders are found, once.
+func (n *Node) look() {
+	n.destinations, n.senders = map[string]config.Destination{}, map[string]sender{}
+	for _, d := range n.config.Destinations {
+		n.destinations[d.Name] = d
+	}
+	for _, p := range n.config.DICOM.Peers {
+		s, known := n.senders[p.AETitle]
+		if !known && p.Address != "" {
+			s.call = dimse.ConnectOptions{Address: p.Address, CallingAE: n.config.DICOM.AETitle, CalledAE: p.AETitle}
+			if p.TLS {
+				s.call.TLS = n.credentials.Client("")
+			}
+		}
+		s.count = s.count || p.Find
+		if s.call.Address != "" {
+			n.senders[p.AETitle] = s
+		}
+	}
+}
+
+// peerAddress says how to call a peer; false where the configuration has no address.
+func (n *Node) peerAddress(title string) (dimse.ConnectOptions, bool) {
+	s, ok := n.senders[title]
+	return s.call, ok
+}
+
 // dial calls a destination: over TLS and with a user identity where that is set for it, or a DICOMweb service.
 func (n *Node) dial(ctx context.Context, to deliver.Destination, o dimse.ConnectOptions) (deliver.Peer, error) {
-	i := slices.IndexFunc(n.config.Destinations, func(d config.Destination) bool { return d.Name == to.Name })
-	if i < 0 {
+	d, ok := n.destinations[to.Name]
+	switch {
+	case !ok:
 		return nil, fmt.Errorf("destination %q is not in the configuration", to.Name)
-	}
-	d := n.config.Destinations[i]
-	if d.URL != "" {
+	case d.URL != "":
 		return dicomweb(d)
-	}
-	if d.TLS {
+	case d.TLS:
 		o.TLS = n.credentials.Client(d.ServerName)
 	}
 	o.Identity = Identity(d)

@@ -50,6 +50,7 @@ func TestDestinationOverTLS(t *testing.T) {
 	} {
 		d.Name, d.Address, d.AETitle = "pacs", r.Address(), "PACS"
 		n.config.Destinations = []config.Destination{d.Destination}
+		n.look()
 		peer, err := n.dial(t.Context(), deliver.Destination{Name: d.Name}, dimse.ConnectOptions{
 			Address: d.Address, CalledAE: d.AETitle, CallingAE: "ICHOR", Contexts: nil,
 		})

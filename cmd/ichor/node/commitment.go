@@ -1,19 +1,15 @@
 package node
 
 import (
-	"slices"
-
-	"ichor/config"
 	"ichor/pipeline/state"
 	"ichor/reporting/deliver"
 	"ichor/scp"
 	"ichor/scp/commitment"
-	"ichor/scp/dimse"
 )
 
 // commitments joins Storage Commitment to the state: what peers ask of us, and what destinations answer us.
 type commitments struct {
-	*scp.Reporter
+	*scp.Callback
 	store     *state.Store
 	deliverer *deliver.Deliverer
 }
@@ -36,8 +32,8 @@ func (c commitments) Result(r commitment.Result) (known bool, err error) {
 	return known, err
 }
 
-func (n *Node) newReporter() *scp.Reporter {
-	return scp.NewReporter(scp.ReporterOptions{
+func (n *Node) newCallback() *scp.Callback {
+	return scp.NewCallback(scp.CallbackOptions{
 		Spool: n.spool, Promises: n.promises, Answered: n.store.RemovePromise, Address: n.peerAddress,
 		Retry: n.config.Delivery.FirstRetry, MaxAge: n.config.Delivery.MaxAge, Logger: n.log,
 	})
@@ -58,18 +54,4 @@ func (n *Node) promises() ([]scp.Promise, error) {
 		list = append(list, scp.Promise{Peer: p.Peer, Request: r, Asked: p.At})
 	}
 	return list, nil
-}
-
-// peerAddress says how to call a peer; false where the configuration has no address.
-func (n *Node) peerAddress(title string) (dimse.ConnectOptions, bool) {
-	i := slices.IndexFunc(n.config.DICOM.Peers, func(p config.Peer) bool { return p.AETitle == title && p.Address != "" })
-	if i < 0 {
-		return dimse.ConnectOptions{}, false
-	}
-	p := n.config.DICOM.Peers[i]
-	o := dimse.ConnectOptions{Address: p.Address, CallingAE: n.config.DICOM.AETitle, CalledAE: p.AETitle}
-	if p.TLS {
-		o.TLS = n.credentials.Client("")
-	}
-	return o, true
 }

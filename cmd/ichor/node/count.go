@@ -2,11 +2,9 @@ package node
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
-	"ichor/config"
 	"ichor/pipeline/state"
 	"ichor/scp/find"
 )
@@ -49,17 +47,16 @@ func (n *Node) countStudy(ctx context.Context, study string) {
 	if len(objects) == 0 {
 		return
 	}
-	sender := objects[len(objects)-1].CallingAE
-	may := slices.ContainsFunc(n.config.DICOM.Peers, func(p config.Peer) bool { return p.AETitle == sender && p.Find })
-	o, ok := n.peerAddress(sender)
-	if !may || !ok {
+	title := objects[len(objects)-1].CallingAE
+	s, ok := n.senders[title]
+	if !ok || !s.count {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, askedTime)
 	defer cancel()
-	expected, err := find.Count(ctx, o, study)
+	expected, err := find.Count(ctx, s.call, study)
 	if err != nil {
-		n.log.Warn("C-FIND for the instance count failed; falling back to the quiet period", "case", state.IDOf(study), "peer", sender, "err", err)
+		n.log.Warn("C-FIND for the instance count failed; falling back to the quiet period", "case", state.IDOf(study), "peer", title, "err", err)
 		return
 	}
 	n.assembler.Expect(study, expected)

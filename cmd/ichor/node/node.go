@@ -48,22 +48,24 @@ type Node struct {
 	log      *slog.Logger
 	observer *observer
 
-	passed      map[string]ports // by systemd, until dicom takes them
-	dicom       ports
-	credentials *secure.Credentials // of TLS; nil: none are configured
-	server      *scp.Server
-	spool       *spool.Spool
-	assembler   *assembly.Assembler
-	store       *state.Store
-	queue       *queue.Queue
-	engine      *Engine
-	working     sync.Map // cases that are being analysed
-	results     *outcome.Recorder
-	deliverer   *deliver.Deliverer
-	reporter    *scp.Reporter // of Storage Commitment
-	sweeper     *retention.Sweeper
-	asked       chan string // studies whose senders are to be asked how many objects they have
-	http        net.Listener
+	passed       map[string]ports // by systemd, until dicom takes them
+	dicom        ports
+	credentials  *secure.Credentials // of TLS; nil: none are configured
+	senders      map[string]sender   // by AE title
+	server       *scp.Server
+	spool        *spool.Spool
+	assembler    *assembly.Assembler
+	store        *state.Store
+	queue        *queue.Queue
+	engine       *Engine
+	working      sync.Map // cases that are being analysed
+	results      *outcome.Recorder
+	destinations map[string]config.Destination // by name
+	deliverer    *deliver.Deliverer
+	callback     *scp.Callback // of Storage Commitment
+	sweeper      *retention.Sweeper
+	asked        chan string // studies whose senders are to be asked how many objects they have
+	http         net.Listener
 }
 
 // New builds every part in flow order and takes up what a former run left. On error nothing stays open.
@@ -84,6 +86,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.credentials, err = OpenCredentials(c, log); err != nil {
 		return nil, err
 	}
+	n.look()
 	if err := os.MkdirAll(c.State, 0o750); err != nil {
 		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user or choose another under state", c.State, err)
 	}
@@ -123,7 +126,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.deliverer = n.newDeliverer()
-	n.reporter = n.newReporter()
+	n.callback = n.newCallback()
 	n.sweeper = retention.New(n.retentionOptions())
 	if n.server, err = n.newServer(); err != nil {
 		return nil, err
@@ -156,7 +159,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.results.Run(ctx) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
-	g.Go(func() error { return n.reporter.Run(ctx) })
+	g.Go(func() error { return n.callback.Run(ctx) })
 	g.Go(func() error { return n.sweeper.Run(ctx) })
 	g.Go(func() error { return n.watchdog(ctx) })
 	if n.http != nil {
@@ -286,7 +289,7 @@ func (n *Node) newServer() (*scp.Server, error) {
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(),
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
-		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: commitments{n.reporter, n.store, n.deliverer}, Logger: n.log,
+		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: commitments{n.callback, n.store, n.deliverer}, Logger: n.log,
 		Events: n.observer.received,
 	})
 }

@@ -234,7 +234,8 @@ func (n *Node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (coun
 }
 
 func (n *Node) configured(destination string) bool {
-	return slices.Contains(destinationNames(n.config), destination)
+	_, ok := n.destinations[destination]
+	return ok
 }
 
 func destinationNames(c config.Config) (names []string) {

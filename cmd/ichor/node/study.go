@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"ichor/pipeline/assembly"
 	"ichor/pipeline/queue"
@@ -18,11 +19,7 @@ type sink struct {
 
 // Received is called for each durable object; fresh says that it was not there before.
 func (s sink) Received(assoc uint64, o spool.Object, fresh bool) {
-	if !fresh {
-		c, err := s.store.Case(state.IDOf(o.StudyInstanceUID))
-		fresh = err == nil && c.Phase == state.Failed
-	}
-	s.Assembler.Received(assoc, o, fresh)
+	s.Assembler.Received(assoc, o, fresh || s.store.HasFailed(state.IDOf(o.StudyInstanceUID)))
 }
 
 // received counts the instances of a study in the spool.
@@ -41,6 +38,9 @@ func (n *Node) begin(study string) {
 	}
 }
 
+// submitTime bounds the wait for the queue, so that a shutdown does not wait for it.
+const submitTime = 5 * time.Second
+
 // complete queues a study for analysis. Assembly calls it, for one study at a time.
 func (n *Node) complete(study, how string) {
 	log := n.log.With("case", state.IDOf(study))
@@ -51,7 +51,9 @@ func (n *Node) complete(study, how string) {
 		return
 	}
 	log.Info("study complete", "stage", "assembly", "objects", c.Objects, "how", how)
-	if err := n.submit(context.Background(), c); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), submitTime)
+	defer cancel()
+	if err := n.submit(ctx, c); err != nil {
 		log.Error("study not queued, will be tried again", "err", err)
 		n.assembler.Resume(study, 0)
 	}

@@ -22,8 +22,8 @@ type Promise struct {
 	Asked   time.Time
 }
 
-// ReporterOptions say what is to be reported and how. All but the times are required; zero times take the defaults.
-type ReporterOptions struct {
+// CallbackOptions say what is to be reported and how. All but the times are required; zero times take the defaults.
+type CallbackOptions struct {
 	Spool    *spool.Spool
 	Promises func() ([]Promise, error)
 	Answered func(peer, transactionUID string) error
@@ -35,15 +35,15 @@ type ReporterOptions struct {
 	MaxAge time.Duration // a result that could not be told for so long is dropped; 7 days
 }
 
-// Reporter tells peers the results of Storage Commitment on associations that it opens, as SCP by role selection
+// Callback tells peers the results of Storage Commitment on associations that it opens, as SCP by role selection
 // (PS3.4 §J.3.3, PS3.7 §D.3.3.4).
-type Reporter struct {
-	o    ReporterOptions
+type Callback struct {
+	o    CallbackOptions
 	wake chan struct{}
 }
 
-// NewReporter returns a Reporter; Run makes it work.
-func NewReporter(o ReporterOptions) *Reporter {
+// NewCallback returns a Callback; Run makes it work.
+func NewCallback(o CallbackOptions) *Callback {
 	if o.Retry <= 0 {
 		o.Retry = 30 * time.Second
 	}
@@ -53,20 +53,20 @@ func NewReporter(o ReporterOptions) *Reporter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Reporter{o: o, wake: make(chan struct{}, 1)}
+	return &Callback{o: o, wake: make(chan struct{}, 1)}
 }
 
 // Wake tells that there is something to report.
-func (r *Reporter) Wake() {
+func (c *Callback) Wake() {
 	select {
-	case r.wake <- struct{}{}:
+	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
 // Run reports until ctx is done. What is left then is for the next Run. Each peer has a goroutine of its own, so that one
 // that does not answer delays no other.
-func (r *Reporter) Run(ctx context.Context) error {
+func (c *Callback) Run(ctx context.Context) error {
 	var peers sync.WaitGroup
 	defer peers.Wait()
 	busy := map[string]bool{} // peers that are being told; true: once more when that has ended
@@ -82,21 +82,21 @@ func (r *Reporter) Run(ctx context.Context) error {
 			if delete(busy, peer); !again {
 				continue
 			}
-		case <-r.wake:
+		case <-c.wake:
 			for peer := range busy {
 				busy[peer] = true
 			}
 		case <-timer.C:
 		}
-		for peer, list := range r.due(busy) {
-			o, ok := r.o.Address(peer)
+		for peer, list := range c.due(busy) {
+			o, ok := c.o.Address(peer)
 			if !ok || ctx.Err() != nil {
 				continue
 			}
 			busy[peer] = false
 			peers.Go(func() {
-				if err := r.tell(ctx, o, list); err != nil && ctx.Err() == nil {
-					r.o.Logger.Warn("storage commitment not reported, to be tried again", "peer", peer, "err", err)
+				if err := c.tell(ctx, o, list); err != nil && ctx.Err() == nil {
+					c.o.Logger.Warn("storage commitment not reported, to be tried again", "peer", peer, "err", err)
 				}
 				select {
 				case ended <- peer:
@@ -104,15 +104,15 @@ func (r *Reporter) Run(ctx context.Context) error {
 				}
 			})
 		}
-		timer.Reset(r.o.Retry)
+		timer.Reset(c.o.Retry)
 	}
 }
 
 // due lists what each peer is to be told that is not busy, and drops what is too old.
-func (r *Reporter) due(busy map[string]bool) map[string][]Promise {
-	promises, err := r.o.Promises()
+func (c *Callback) due(busy map[string]bool) map[string][]Promise {
+	promises, err := c.o.Promises()
 	if err != nil {
-		r.o.Logger.Error("storage commitments cannot be read", "err", err)
+		c.o.Logger.Error("storage commitments cannot be read", "err", err)
 		return nil
 	}
 	of := map[string][]Promise{}
@@ -120,9 +120,9 @@ func (r *Reporter) due(busy map[string]bool) map[string][]Promise {
 		if _, is := busy[p.Peer]; is {
 			continue
 		}
-		if time.Since(p.Asked) > r.o.MaxAge {
-			r.o.Logger.Error("storage commitment not reported, the peer could not be told in time; give its address under dicom.peers", "peer", p.Peer)
-			r.answered(p)
+		if time.Since(p.Asked) > c.o.MaxAge {
+			c.o.Logger.Error("storage commitment not reported, the peer could not be told in time; give its address under dicom.peers", "peer", p.Peer)
+			c.answered(p)
 			continue
 		}
 		of[p.Peer] = append(of[p.Peer], p)
@@ -130,14 +130,14 @@ func (r *Reporter) due(busy map[string]bool) map[string][]Promise {
 	return of
 }
 
-func (r *Reporter) answered(p Promise) {
-	if err := r.o.Answered(p.Peer, p.Request.TransactionUID); err != nil {
-		r.o.Logger.Error("storage commitment reported, but that cannot be recorded", "peer", p.Peer, "err", err)
+func (c *Callback) answered(p Promise) {
+	if err := c.o.Answered(p.Peer, p.Request.TransactionUID); err != nil {
+		c.o.Logger.Error("storage commitment reported, but that cannot be recorded", "peer", p.Peer, "err", err)
 	}
 }
 
 // tell reports to one peer.
-func (r *Reporter) tell(ctx context.Context, o dimse.ConnectOptions, list []Promise) error {
+func (c *Callback) tell(ctx context.Context, o dimse.ConnectOptions, list []Promise) error {
 	o.Contexts = []ul.ProposedContext{{AbstractSyntax: dcm.StorageCommitmentPushModel, TransferSyntaxes: transferSyntaxes[:2]}}
 	o.Roles = []ul.Role{{SOPClass: dcm.StorageCommitmentPushModel, SCP: true}}
 	scu, err := dimse.Connect(ctx, o)
@@ -150,7 +150,7 @@ func (r *Reporter) tell(ctx context.Context, o dimse.ConnectOptions, list []Prom
 		return fmt.Errorf("storage commitment: %w, the peer has to be set up to take results from us", ul.ErrNoContext)
 	}
 	for _, p := range list {
-		result := Check(r.o.Spool, p.Request)
+		result := Check(c.o.Spool, p.Request)
 		data, err := result.Encode(accepted[0])
 		if err == nil {
 			_, err = scu.Report(ctx, dimse.Notice{
@@ -159,13 +159,13 @@ func (r *Reporter) tell(ctx context.Context, o dimse.ConnectOptions, list []Prom
 			})
 		}
 		if refused := new(dimse.StatusError); errors.As(err, &refused) { // it will say so every time
-			r.o.Logger.Warn("storage commitment report refused by the peer", "peer", p.Peer, "err", &dimse.StatusError{Status: refused.Status})
+			c.o.Logger.Warn("storage commitment report refused by the peer", "peer", p.Peer, "err", &dimse.StatusError{Status: refused.Status})
 		} else if err != nil {
 			scu.Abort()
 			return err
 		}
-		r.answered(p)
-		r.o.Logger.Info("storage commitment reported", "peer", p.Peer, "committed", len(result.Committed), "failed", len(result.Failed))
+		c.answered(p)
+		c.o.Logger.Info("storage commitment reported", "peer", p.Peer, "committed", len(result.Committed), "failed", len(result.Failed))
 	}
 	return scu.Release(ctx)
 }
