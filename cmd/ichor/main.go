@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -55,20 +54,6 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	fmt.Fprintf(stderr, "ichor: %s\n", oneLine(err))
 	return exitFailed
 }
-
-// oneLine is the text of err for an operator: joined errors, and those of libraries, may have several lines.
-func oneLine(err error) string {
-	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
-	for i, l := range lines {
-		lines[i] = strings.TrimSpace(l)
-	}
-	return strings.Join(lines, "; ")
-}
-
-// usageError is a command line or a configuration that cannot be meant; exit code 2, at which systemd does not try again.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
 
 func newRoot(started *bool) *cobra.Command {
 	root := &cobra.Command{
