@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,9 @@ import (
 	"ichor/reporting"
 	"ichor/scp/dcm"
 )
+
+// validUID is the strict form of a UID (PS3.5 §9.1).
+var validUID = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+$`)
 
 // small is a head of odd size, so that frames of the SEG begin within a byte.
 func small(bleed []ball) analysis.Result {
@@ -132,7 +136,7 @@ func TestWriteDeterministic(t *testing.T) {
 		if byOther[i].SeriesInstanceUID == o.SeriesInstanceUID {
 			t.Errorf("%s: another bundle must have a series of its own", o.Name)
 		}
-		if !dcm.ValidUID(o.SOPInstanceUID) || seen[o.SOPInstanceUID] {
+		if !validUID.MatchString(o.SOPInstanceUID) || seen[o.SOPInstanceUID] {
 			t.Errorf("%s: UID %q is malformed or used twice", o.Name, o.SOPInstanceUID)
 		}
 		seen[o.SOPInstanceUID] = true
@@ -176,7 +180,7 @@ func TestWriteOldUIDs(t *testing.T) {
 	}
 	for _, o := range write(t, r, options()) {
 		d := read(t, o)
-		if got := d.String(dcm.StudyInstanceUID); got != "1.2.03.1" || !dcm.ValidUID(o.SOPInstanceUID) || !dcm.ValidUID(o.SeriesInstanceUID) {
+		if got := d.String(dcm.StudyInstanceUID); got != "1.2.03.1" || !validUID.MatchString(o.SOPInstanceUID) || !validUID.MatchString(o.SeriesInstanceUID) {
 			t.Errorf("%s: %s of series %s in study %s", o.Name, o.SOPInstanceUID, o.SeriesInstanceUID, got)
 		}
 		if o.Kind == reporting.SEG && d.String(dcm.FrameOfReferenceUID) != "1.2.03.3" {

@@ -2,15 +2,9 @@ package dcm
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
-
-	"github.com/grailbio/go-dicom"
-	"github.com/grailbio/go-dicom/dicomio"
-	"github.com/grailbio/go-dicom/dicomtag"
 )
 
 // build makes a data set of what the scan found in buf.
@@ -21,10 +15,9 @@ func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 		items []*DataSet // of the sequence that is open in set
 		seq   Tag
 	}
-	simple := readSimple(buf, spans)
 	stack := []level{{set: &DataSet{}, chars: newRepertoire(nil)}}
 	values, signed, inItem := 0, false, []bool{true}
-	for i, sp := range spans {
+	for _, sp := range spans {
 		top := &stack[len(stack)-1]
 		switch sp.kind {
 		case sequenceSpan:
@@ -55,10 +48,7 @@ func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 			if sp.guessed && signed && eitherSigned(sp.tag) {
 				sp.vr = "SS"
 			}
-			el := simple[i]
-			if el.VR != sp.vr || el.Value == nil {
-				el = decode(buf[sp.start:sp.start+sp.length], sp, top.chars)
-			}
+			el := decode(buf[sp.start:sp.start+sp.length], sp, top.chars)
 			if text, is := el.Value.([]string); is {
 				if values += len(text); values > lim.Values {
 					return nil, fmt.Errorf("more than %d text values: %w", lim.Values, ErrLimit)
@@ -141,121 +131,36 @@ func littleEndian(raw []byte, size int, bigEndian bool) []byte {
 	return out
 }
 
+// numbers reads as many binary numbers as raw holds whole.
 func numbers(raw []byte, vr VR, bigEndian bool) any {
 	size := vr.number()
 	n := len(raw) / size
-	raw = littleEndian(raw[:n*size], size, bigEndian)
+	order := syntax{bigEndian: bigEndian}.order()
+	word := func(i int) uint64 {
+		switch b := raw[i*size:]; size {
+		case 2:
+			return uint64(order.Uint16(b))
+		case 4:
+			return uint64(order.Uint32(b))
+		default:
+			return order.Uint64(b)
+		}
+	}
 	if vr == "FL" || vr == "FD" {
 		out := make([]float64, n)
 		for i := range out {
-			if vr == "FL" {
-				out[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:])))
-			} else {
-				out[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:]))
+			if out[i] = math.Float64frombits(word(i)); vr == "FL" {
+				out[i] = float64(math.Float32frombits(uint32(word(i))))
 			}
 		}
 		return out
 	}
 	out := make([]int64, n)
 	for i := range out {
-		var full [8]byte
-		copy(full[:], raw[i*size:(i+1)*size])
-		v := int64(binary.LittleEndian.Uint64(full[:]))
-		if shift := 64 - 8*size; integers[vr].signed {
-			v = v << shift >> shift
+		if out[i] = int64(word(i)); integers[vr].signed {
+			shift := 64 - 8*size
+			out[i] = out[i] << shift >> shift
 		}
-		out[i] = v
 	}
 	return out
-}
-
-// simpleBytes is the longest value that go-dicom is given.
-const simpleBytes = 4096
-
-// readSimple has go-dicom read the elements it is reliable for: short values of fixed-repertoire text and binary
-// numbers, one after the other and without any nesting, in Explicit VR Little Endian, from memory. Text under a
-// Specific Character Set, byte strings, private and newer VRs, and anything irregular are decoded by us.
-// The result runs parallel to spans; an element it does not hold has a nil value.
-func readSimple(buf []byte, spans []span) (out []Element) {
-	out = make([]Element, len(spans))
-	var flat []byte
-	var which []int
-	for i, sp := range spans {
-		if sp.kind != valueSpan || sp.tag == PixelData || sp.length == 0 || sp.length > simpleBytes || sp.length%2 != 0 {
-			continue
-		}
-		size := sp.vr.number()
-		switch {
-		case sp.vr == "AT":
-			size = 2
-			if sp.length%4 != 0 {
-				continue
-			}
-		case size > 0 && size < 8 || sp.vr == "FD":
-			if sp.length%size != 0 {
-				continue
-			}
-		case !sp.vr.text() || sp.vr.charset() || sp.vr == "UR":
-			continue
-		}
-		flat = binary.LittleEndian.AppendUint16(flat, sp.tag.Group())
-		flat = binary.LittleEndian.AppendUint16(flat, sp.tag.Element())
-		flat = append(flat, sp.vr...)
-		flat = binary.LittleEndian.AppendUint16(flat, uint16(sp.length))
-		flat = append(flat, littleEndian(buf[sp.start:sp.start+sp.length], size, sp.bigEndian)...)
-		which = append(which, i)
-	}
-	defer func() { recover() }() // go-dicom asserts by panic; what it has read until then is good
-	d := dicomio.NewBytesDecoder(flat, binary.LittleEndian, dicomio.ExplicitVR)
-	for _, i := range which {
-		el := dicom.ReadElement(d, dicom.ReadOptions{})
-		if d.Error() != nil || el == nil || Tag(el.Tag.Group)<<16|Tag(el.Tag.Element) != spans[i].tag {
-			return out
-		}
-		out[i] = Element{spans[i].tag, VR(el.VR), simpleValue(el)}
-	}
-	return out
-}
-
-// simpleValue converts the values of a go-dicom element, nil where one is not of the expected type.
-func simpleValue(el *dicom.Element) any {
-	var text []string
-	var ints []int64
-	var floats []float64
-	var tags []Tag
-	for _, v := range el.Value {
-		switch v := v.(type) {
-		case string:
-			text = append(text, v)
-		case uint16:
-			ints = append(ints, int64(v))
-		case int16:
-			ints = append(ints, int64(v))
-		case uint32:
-			ints = append(ints, int64(v))
-		case int32:
-			ints = append(ints, int64(v))
-		case float32:
-			floats = append(floats, float64(v))
-		case float64:
-			floats = append(floats, v)
-		case dicomtag.Tag:
-			tags = append(tags, Tag(v.Group)<<16|Tag(v.Element))
-		default:
-			return nil
-		}
-	}
-	switch n := len(el.Value); {
-	case n > 0 && n == len(text):
-		// Joined again: go-dicom splits, but neither trims the single values nor splits dates.
-		whole := repertoire{utf8: true}.decode([]byte(strings.Join(text, `\`)), VR(el.VR))
-		return splitText(whole, VR(el.VR))
-	case n > 0 && n == len(ints):
-		return ints
-	case n > 0 && n == len(floats):
-		return floats
-	case n > 0 && n == len(tags):
-		return tags
-	}
-	return nil
 }

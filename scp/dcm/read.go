@@ -84,7 +84,7 @@ func Read(r io.ReaderAt, size int64, lim Limits) (f *File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scanner{w: w, pos: f.dataStart, lim: lim}
+	s := &scanner{w: w, pos: f.dataStart, lim: lim, spans: make([]span, 0, 128)} // elements of most CT headers
 	if deflated {
 		s.w, s.pos = inflated(f.Encoded(), lim), 0
 	}

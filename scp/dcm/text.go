@@ -205,6 +205,12 @@ func splitText(s string, vr VR) []string {
 	if s = strings.TrimRight(s, cut); s == "" {
 		return nil
 	}
+	if !strings.Contains(s, `\`) {
+		if vr != "UC" {
+			s = strings.TrimLeft(s, cut)
+		}
+		return []string{s}
+	}
 	values := strings.Split(s, `\`)
 	for i, v := range values {
 		if vr == "UC" {

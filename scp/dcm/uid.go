@@ -8,31 +8,9 @@ import (
 	"strings"
 )
 
-// ValidUID reports whether s is a unique identifier: at most 64 characters, numeric components without leading
-// zeros, joined by dots (PS3.5 §9.1).
-func ValidUID(s string) bool {
-	if len(s) == 0 || len(s) > 64 {
-		return false
-	}
-	start := 0
-	for i := 0; i <= len(s); i++ {
-		if i < len(s) && s[i] != '.' {
-			if s[i] < '0' || s[i] > '9' {
-				return false
-			}
-			continue
-		}
-		if n := i - start; n == 0 || n > 1 && s[start] == '0' {
-			return false
-		}
-		start = i + 1
-	}
-	return true
-}
-
-// PlausibleUID is ValidUID with mercy on empty components and leading zeros, which some devices write: what others
-// call their objects is kept and referred to as it is. Digits and dots that do not begin with a dot lead no file name
-// out of its folder.
+// PlausibleUID reports whether s can be the UID of an object: at most 64 digits and dots (PS3.5 §9.1). Empty components and
+// leading zeros, which some devices write, are accepted: objects of others keep the UIDs that they came with. A UID that
+// does not begin with a dot leads no file name out of its folder.
 func PlausibleUID(s string) bool {
 	return len(s) > 0 && len(s) <= 64 && s[0] != '.' && strings.Trim(s, "0123456789.") == ""
 }

@@ -74,9 +74,6 @@ func Find(ctx context.Context) (*Tool, error) {
 // HTJ2K reports whether this OpenJPEG decodes High-Throughput JPEG 2000: from 2.5 on.
 func (t *Tool) HTJ2K() bool { return t.version[0] > 2 || t.version[0] == 2 && t.version[1] >= 5 }
 
-// Version is that of the library, as "2.5".
-func (t *Tool) Version() string { return fmt.Sprintf("%d.%d", t.version[0], t.version[1]) }
-
 // Decode returns the samples of a frame of the given size, those of a pixel together, and their precision; signed ones
 // in two's complement of so many bits. A stream of another size is an error, before anything is run.
 func (t *Tool) Decode(ctx context.Context, src []byte, width, height, components int) (samples []uint16, precision int, err error) {
