@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // build makes a data set of what the scan found in buf.
@@ -90,16 +91,24 @@ func eitherSigned(t Tag) bool {
 // decode reads one value field by its VR. It takes any bytes; what does not fit the VR is dropped.
 func decode(raw []byte, sp span, chars repertoire) Element {
 	vr := sp.vr
-	if vr == "UN" && !sp.guessed { // a sender that does not know a standard attribute: implicit inside (PS3.5 §6.2.2)
+	if vr == "UN" && !sp.guessed { // from a sender that does not know a standard attribute: implicit inside (PS3.5 §6.2.2)
 		if std := sp.tag.VR(); std != "SQ" && std.known() && std.bulk() == 0 {
 			vr, sp.bigEndian = std, false
 		}
 	}
 	switch {
-	case vr.charset():
-		return Element{sp.tag, vr, splitText(chars.decode(raw, vr), vr)}
 	case vr.text():
-		return Element{sp.tag, vr, splitText(repertoire{utf8: true}.decode(raw, vr), vr)}
+		set := chars
+		if !vr.charset() {
+			set = repertoire{utf8: true}
+		}
+		text := set.decode(raw, vr)
+		if vr.single() && strings.Contains(text, `\`) { // some senders write UT for DS
+			if std := sp.tag.VR(); std.text() && !std.single() {
+				vr = std
+			}
+		}
+		return Element{sp.tag, vr, splitText(text, vr)}
 	case vr == "AT":
 		var tags []Tag
 		order := syntax{bigEndian: sp.bigEndian}.order()

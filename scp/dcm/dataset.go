@@ -155,7 +155,8 @@ func (d *DataSet) Int(t Tag) (int, bool) {
 }
 
 // Floats returns all values of t as numbers: DS, IS, FL, FD and binary integers alike.
-// It reports false where t is absent, empty, or one value is not a finite number.
+// A decimal comma, which workstations write in the language of the site, counts as a point. It reports false where t is
+// absent, empty, or one value is not a finite number.
 func (d *DataSet) Floats(t Tag) ([]float64, bool) {
 	e, ok := d.Get(t)
 	if !ok {
@@ -171,8 +172,8 @@ func (d *DataSet) Floats(t Tag) ([]float64, bool) {
 		}
 	case []string:
 		for _, s := range v {
-			f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-			if err != nil {
+			f, ok := parseDecimal(s)
+			if !ok {
 				return nil, false
 			}
 			out = append(out, f)

@@ -18,10 +18,7 @@ func (f *File) Frames() ([]Frame, error) {
 	if f.Pixels == nil || !f.Pixels.Encapsulated {
 		return nil, fmt.Errorf("no compressed (7FE0,0010): %w", ErrPixelData)
 	}
-	n, ok := f.Data.Int(NumberOfFrames)
-	if !ok {
-		n = 1
-	}
+	n := f.frames()
 	if n < 1 {
 		return nil, fmt.Errorf("%s is %d: %w", NumberOfFrames, n, ErrPixelData)
 	}

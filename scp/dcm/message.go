@@ -13,7 +13,7 @@ func ReadDataSet(r io.Reader, transferSyntax string, lim Limits) (*DataSet, erro
 	if err != nil {
 		return nil, err
 	}
-	w := &window{r: r, size: -1, max: lim.HeaderBytes}
+	w := &window{r: r, size: -1, max: lim.HeaderBytes, total: lim.HeaderBytes}
 	if deflated {
 		w = inflated(r, lim)
 	}
@@ -21,7 +21,7 @@ func ReadDataSet(r io.Reader, transferSyntax string, lim Limits) (*DataSet, erro
 	if err := s.scan(s.sniff(syn)); err != nil {
 		return nil, err
 	}
-	return build(w.buf, s.spans, lim)
+	return build(s.w.buf, s.spans, lim)
 }
 
 // EncodeInformation returns a data set that is no object: action or event information, an identifier. Implicit or

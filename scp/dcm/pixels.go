@@ -99,7 +99,10 @@ func (f *File) Image() (im Image, err error) {
 		return v
 	}
 	im.Rows, im.Columns = factor(Rows, 0, math.MaxUint16), factor(Columns, 0, math.MaxUint16)
-	im.Samples, im.Frames = factor(SamplesPerPixel, 1, 4), factor(NumberOfFrames, 1, math.MaxInt32)
+	im.Samples, im.Frames = factor(SamplesPerPixel, 1, 4), f.frames()
+	if im.Frames < 1 || im.Frames > math.MaxInt32 {
+		return Image{}, fmt.Errorf("%s is %d: %w", NumberOfFrames, im.Frames, ErrPixelData)
+	}
 	im.BitsAllocated = factor(BitsAllocated, 0, 64)
 	sign, _ := f.Data.Int(PixelRepresentation)
 	im.Signed = sign == 1
@@ -116,6 +119,14 @@ func (f *File) Image() (im Image, err error) {
 		return Image{}, fmt.Errorf("%d frames of %d x %d pixels, more than %d bytes: %w", im.Frames, im.Columns, im.Rows, f.lim.PixelBytes, ErrLimit)
 	}
 	return im, nil
+}
+
+// frames is Number of Frames; an image that says 0 has one.
+func (f *File) frames() int {
+	if n, ok := f.Data.Int(NumberOfFrames); ok && n != 0 {
+		return n
+	}
+	return 1
 }
 
 // inflatePixels inflates the data set again, up to the end of the pixel data; memory grows with what really comes.

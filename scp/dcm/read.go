@@ -1,12 +1,11 @@
 package dcm
 
 import (
-	"bytes"
 	"compress/flate"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -15,7 +14,7 @@ const maxDepth = 32
 
 // Limits bound what reading one object may cost. A zero field stands for its default.
 type Limits struct {
-	HeaderBytes   int64 // everything before Pixel Data; 8 MiB
+	HeaderBytes   int64 // everything before Pixel Data but for long values, which are not read; 32 MiB
 	Elements      int   // elements, items and sequences together; 500,000
 	Depth         int   // nesting of sequences; 32
 	Values        int   // text values of all elements together; 1,000,000
@@ -34,7 +33,7 @@ func (l Limits) withDefaults() Limits {
 			*v = d
 		}
 	}
-	def(&l.HeaderBytes, 8<<20)
+	def(&l.HeaderBytes, 32<<20)
 	def(&l.InflatedBytes, 512<<20)
 	def(&l.PixelBytes, 1<<30)
 	count(&l.Elements, 500_000)
@@ -48,6 +47,9 @@ type File struct {
 	Meta   FileMeta
 	Data   *DataSet     // without Pixel Data and what follows it; text is UTF-8, whatever (0008,0005) says
 	Pixels *PixelSource // nil where the object has no (7FE0,0010) at the top
+
+	// Assumed says what the file lacks, or says wrongly, and how it was read in spite of that; "" is nothing. It names no patient.
+	Assumed string
 
 	src       io.ReaderAt
 	size      int64
@@ -65,20 +67,15 @@ type Identifiers struct {
 }
 
 // Read reads the header of a Part 10 file of size bytes (PS3.10 §7): everything before Pixel Data, or all of it where
-// there is none. r must stay open for PixelData. Errors: ErrNotDICOM, ErrTransferSyntax, ErrTruncated, ErrLimit,
-// ErrEncoding.
-func Read(r io.ReaderAt, size int64, lim Limits) (f *File, err error) {
+// there is none. Preamble, file meta information and Transfer Syntax UID may be missing: see Assumed. r must stay open for
+// PixelData. Errors: ErrNotDICOM, ErrTransferSyntax, ErrTruncated, ErrLimit, ErrEncoding.
+func Read(r io.ReaderAt, size int64, lim Limits) (*File, error) {
 	lim = lim.withDefaults()
+	f := &File{src: r, size: size, lim: lim}
 	w := &window{r: io.NewSectionReader(r, 0, size), size: size, max: lim.HeaderBytes}
-	if err := w.need(132); err != nil || string(w.buf[128:132]) != "DICM" {
-		if w.err != nil {
-			return nil, w.err
-		}
-		return nil, fmt.Errorf("no preamble with DICM at byte 128: %w", ErrNotDICOM)
-	}
-	f = &File{src: r, size: size, lim: lim}
-	if err := f.readMeta(w); err != nil {
-		return nil, fmt.Errorf("file meta information: %w", err)
+	bare, err := f.begin(w)
+	if err != nil {
+		return nil, err
 	}
 	syn, deflated, err := syntaxOf(f.Meta.TransferSyntaxUID)
 	if err != nil {
@@ -89,14 +86,95 @@ func Read(r io.ReaderAt, size int64, lim Limits) (f *File, err error) {
 		s.w, s.pos = inflated(f.Encoded(), lim), 0
 	}
 	if err := s.scan(s.sniff(syn)); err != nil {
+		if bare && !s.identified() {
+			err = ErrNotDICOM
+		}
 		return nil, err
+	}
+	if bare && !s.identified() {
+		return nil, fmt.Errorf("no preamble with DICM at byte 128: %w", ErrNotDICOM)
 	}
 	if f.Pixels = s.pixels; f.Pixels != nil {
 		f.Pixels.Deflated = deflated
 		f.Pixels.bigEndian = syn.bigEndian
 	}
-	f.Data, err = build(s.w.buf, s.spans, lim)
-	return f, err
+	if f.Data, err = build(s.w.buf, s.spans, lim); err != nil {
+		return nil, err
+	}
+	return f, f.recognise()
+}
+
+// begin reads the file meta information, as far as there is one, and leaves f.dataStart behind it. bare: nothing but the
+// data set itself can tell whether this is DICOM.
+func (f *File) begin(w *window) (bare bool, err error) {
+	var at int64
+	switch {
+	case w.need(132) == nil && string(w.buf[128:132]) == "DICM":
+		at = 132
+	case w.err != nil:
+		return false, w.err
+	case w.need(4) == nil && string(w.buf[:4]) == "DICM":
+		at = 4
+		f.assume("no preamble")
+	default:
+		bare = true
+	}
+	if w.need(at+12) != nil {
+		return false, fmt.Errorf("%d bytes: %w", f.size, ErrNotDICOM)
+	}
+	switch first := readTag(w.at(at), binary.LittleEndian); {
+	case first.Group() == 2:
+		err := f.readMeta(w, at)
+		if bare && err != nil {
+			err = ErrNotDICOM
+		}
+		if err != nil {
+			return false, fmt.Errorf("file meta information: %w", err)
+		}
+		if bare {
+			f.assume("no preamble")
+		}
+		bare = bare && f.Meta.TransferSyntaxUID == ""
+	case first.Group() == 8 || readTag(w.at(at), binary.BigEndian).Group() == 8:
+		bare, f.dataStart = true, at
+		f.assume("no file meta information")
+	default:
+		return false, fmt.Errorf("no preamble with DICM at byte 128, or nothing behind it: %w", ErrNotDICOM)
+	}
+	if f.Meta.TransferSyntaxUID == "" {
+		f.Meta.TransferSyntaxUID = likelySyntax(w, f.dataStart)
+		f.assume("no Transfer Syntax UID, read as " + UIDName(f.Meta.TransferSyntaxUID))
+	}
+	return bare, nil
+}
+
+func (f *File) assume(what string) {
+	if f.Assumed != "" {
+		f.Assumed += ", "
+	}
+	f.Assumed += what
+}
+
+// likelySyntax tells from the first element at pos how a data set is encoded whose transfer syntax is not given.
+func likelySyntax(w *window, pos int64) string {
+	if w.need(pos+8) != nil {
+		return ImplicitVRLittleEndian // PS3.5 §10: the default
+	}
+	h := w.at(pos)
+	switch _, explicit := vrs[string(h[4:6])]; {
+	case explicit && readTag(h, binary.BigEndian).Group() < readTag(h, binary.LittleEndian).Group():
+		return ExplicitVRBigEndian
+	case explicit:
+		return ExplicitVRLittleEndian
+	}
+	return ImplicitVRLittleEndian
+}
+
+// identified reports whether the scan has met an identifier that objects have, where nothing else says that this is DICOM.
+func (s *scanner) identified() bool {
+	return slices.ContainsFunc(s.spans, func(sp span) bool {
+		return sp.kind == valueSpan && sp.length > 0 && (sp.tag == SOPClassUID || sp.tag == SOPInstanceUID || sp.tag == StudyInstanceUID)
+	})
 }
 
 // Encoded reads the data set as it lies in the file, behind the meta information: what C-STORE sends.
@@ -104,15 +182,27 @@ func (f *File) Encoded() *io.SectionReader {
 	return io.NewSectionReader(f.src, f.dataStart, f.size-f.dataStart)
 }
 
-func inflated(r io.Reader, lim Limits) *window {
-	return &window{r: flate.NewReader(r), size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes)}
+// inflater notes that its stream ends before it should.
+type inflater struct {
+	io.Reader
+	cut bool
 }
 
-// readMeta reads group 2 and leaves f.dataStart behind it. The group length is believed where elements of group 2
-// end there; some files have it wrong.
-func (f *File) readMeta(w *window) error {
+func (z *inflater) Read(p []byte) (int, error) {
+	n, err := z.Reader.Read(p)
+	z.cut = z.cut || err == io.ErrUnexpectedEOF
+	return n, err
+}
+
+func inflated(r io.Reader, lim Limits) *window {
+	return &window{r: &inflater{Reader: flate.NewReader(r)}, size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes), total: lim.InflatedBytes}
+}
+
+// readMeta reads group 2 at position at and leaves f.dataStart behind it. The group length is believed where elements of
+// group 2 end there; some files have it wrong.
+func (f *File) readMeta(w *window, at int64) error {
 	scan := func(end int64) (*scanner, error) {
-		s := &scanner{w: w, pos: 132, lim: f.lim, group: 2}
+		s := &scanner{w: w, pos: at, lim: f.lim, group: 2, trying: 1} // it may be scanned again
 		if end > 0 {
 			part := *w
 			part.size = end
@@ -122,16 +212,13 @@ func (f *File) readMeta(w *window) error {
 		w.buf, w.r, w.err = s.w.buf, s.w.r, s.w.err
 		return s, err
 	}
-	if err := w.need(144); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotDICOM, err)
-	}
 	var end int64
-	if string(w.buf[132:140]) == "\x02\x00\x00\x00UL\x04\x00" {
-		end = 144 + int64(binary.LittleEndian.Uint32(w.buf[140:]))
+	if h := w.at(at); string(h[:8]) == "\x02\x00\x00\x00UL\x04\x00" {
+		end = at + 12 + int64(binary.LittleEndian.Uint32(h[8:]))
 	}
 	var s *scanner
 	err := ErrEncoding
-	if end > 144 && end <= f.size && end <= w.max {
+	if end > at+12 && end <= f.size && end <= w.max {
 		s, err = scan(end)
 	}
 	if err != nil || s.passed || w.need(end+8) == nil && w.buf[end] == 2 && w.buf[end+1] == 0 && isVR(w.buf[end+4:]) {
@@ -151,9 +238,6 @@ func (f *File) readMeta(w *window) error {
 		ImplementationClassUID:    meta.String(metaImplementationClassUID),
 		ImplementationVersionName: meta.String(metaImplementationVersionName),
 		SourceAETitle:             meta.String(SourceApplicationEntityTitle),
-	}
-	if len(meta.elements) == 0 {
-		return fmt.Errorf("no group 2 behind DICM: %w", ErrNotDICOM)
 	}
 	return nil
 }
@@ -184,65 +268,11 @@ func (s *scanner) sniff(syn syntax) syntax {
 	if syn.bigEndian || s.w.need(s.pos+8) != nil {
 		return syn
 	}
-	if h := s.w.buf[s.pos:]; syn.implicit && isVR(h[4:6]) && VR(h[4:6]).known() {
+	h := s.w.at(s.pos)
+	if _, known := vrs[string(h[4:6])]; known {
 		syn.implicit = false
 	} else if !syn.implicit && !isVR(h[4:6]) {
-		syn.implicit = true
+		syn.implicit = !s.guess(readTag(h, binary.LittleEndian), open{item: true, end: -1, limit: -1}).vr
 	}
 	return syn
-}
-
-// Identify reads the identifiers from the first bytes of a data set in transferSyntax, as it comes over the network
-// without file meta information. ErrTruncated: head ends before they could all be seen; what was found is returned.
-func Identify(head []byte, transferSyntax string) (Identifiers, error) {
-	id, seen, err := identify(head, transferSyntax)
-	if err == nil && !seen {
-		err = fmt.Errorf("identifiers in the first %d bytes: %w", len(head), ErrTruncated)
-	}
-	return id, err
-}
-
-// IdentifyWhole is Identify for a head known to be the whole data set: an absent attribute is empty, not an error.
-func IdentifyWhole(data []byte, transferSyntax string) (Identifiers, error) {
-	id, _, err := identify(data, transferSyntax)
-	return id, err
-}
-
-func identify(head []byte, transferSyntax string) (id Identifiers, seen bool, err error) {
-	syn, deflated, err := syntaxOf(transferSyntax)
-	if err != nil {
-		return id, false, err
-	}
-	lim := Limits{}.withDefaults()
-	fields := map[Tag]*string{StudyInstanceUID: &id.StudyInstanceUID, SeriesInstanceUID: &id.SeriesInstanceUID,
-		SOPClassUID: &id.SOPClassUID, SOPInstanceUID: &id.SOPInstanceUID, Modality: &id.Modality}
-	s := &scanner{lim: lim, until: SeriesInstanceUID, only: map[Tag]bool{}}
-	for tag := range fields {
-		s.only[tag] = true
-	}
-	if deflated {
-		s.w = inflated(bytes.NewReader(head), lim)
-	} else {
-		s.w = &window{buf: head, size: int64(len(head)), max: lim.HeaderBytes}
-	}
-	err = s.scan(s.sniff(syn))
-	for _, sp := range s.spans {
-		// Identifiers are kept for as long as the object is: longer than any UID is enough to be refused.
-		raw := s.w.buf[sp.start : sp.start+min(sp.length, maxIdentifier)]
-		if v := splitText(string(raw), "UI"); len(v) > 0 {
-			*fields[sp.tag] = v[0]
-		}
-	}
-	if errors.Is(err, ErrTruncated) && id.complete() {
-		return id, true, nil
-	}
-	return id, s.passed, err
-}
-
-// maxIdentifier is how much is kept of an identifier; UIDs have at most 64 bytes (PS3.5 §9.1).
-const maxIdentifier = 66
-
-func (id Identifiers) complete() bool {
-	return id.StudyInstanceUID != "" && id.SeriesInstanceUID != "" && id.SOPClassUID != "" && id.SOPInstanceUID != "" &&
-		id.Modality != ""
 }

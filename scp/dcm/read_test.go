@@ -182,8 +182,8 @@ func TestHostileFiles(t *testing.T) {
 			bytes.Repeat(undef(0x00091001, "", undef(Item, "")), 1_500_000)), ErrLimit},
 		{"items without end", part10(t, ExplicitVRLittleEndian, undef(ContentSequence, "SQ", bytes.Repeat(im(Item, nil), 900_000))), ErrLimit},
 		{"elements without end", part10(t, ExplicitVRLittleEndian, bytes.Repeat(el(PatientID, "LO", nil), 900_000)), ErrLimit},
-		{"values without end", part10(t, ImplicitVRLittleEndian, im(LongCodeValue, bytes.Repeat([]byte(`\a`), 3<<20))), ErrLimit},
-		{"header of 20 MB", part10(t, ExplicitVRLittleEndian, el(ICCProfile, "OB", make([]byte, 20<<20))), ErrLimit},
+		{"values without end", part10(t, ImplicitVRLittleEndian, bytes.Repeat(im(LongCodeValue, bytes.Repeat([]byte(`\a`), 500_000)), 3)), ErrLimit},
+		{"header of 40 MB in values of 60 KB", part10(t, ExplicitVRLittleEndian, bytes.Repeat(el(ICCProfile, "OB", make([]byte, 60<<10)), 700)), ErrLimit},
 		{"deflate bomb", part10(t, DeflatedExplicitVRLittleEndian, deflate(t, append(huge("OB")[:8], 0, 0, 0, 0x7F), make([]byte, 300<<20))), ErrLimit},
 		{"deflate stream damaged", part10(t, DeflatedExplicitVRLittleEndian, []byte{7, 7, 7, 7, 7, 7, 7, 7, 7}), ErrTruncated},
 		{"item beyond its sequence", part10(t, ExplicitVRLittleEndian, el(ContentSequence, "SQ", append(tagBytes(Item), 99, 0, 0, 0, 1, 2, 3, 4))), ErrEncoding},
@@ -279,43 +279,70 @@ func TestPixelData(t *testing.T) {
 	}
 }
 
-func TestIdentify(t *testing.T) {
+// TestCheck cuts data sets off at every byte: none is accepted, but where an element ends.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	check := func(b []byte, syntax string) (Identifiers, error) {
+		return Check(bytes.NewReader(b), int64(len(b)), syntax)
+	}
 	want := Identifiers{"2.25.2", "2.25.3", SecondaryCaptureImageStorage, "2.25.1", "CT"}
 	for _, syntax := range writable {
 		var b bytes.Buffer
 		if err := WriteDataSet(&b, sample(), syntax); err != nil {
 			t.Fatal(err)
 		}
-		if id, err := Identify(b.Bytes(), syntax); err != nil || id != want {
+		if id, err := check(b.Bytes(), syntax); err != nil || id != want {
 			t.Fatalf("%s: %+v %v", UIDName(syntax), id, err)
 		}
-		enough := 0
+		whole := 0
 		for n := range b.Len() {
-			id, err := Identify(b.Bytes()[:n], syntax)
-			if err == nil && id != want || err != nil && !errors.Is(err, ErrTruncated) {
-				t.Fatalf("%s, %d bytes: %+v %v", UIDName(syntax), n, id, err)
+			_, err := check(b.Bytes()[:n], syntax)
+			if err != nil && !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrEncoding) {
+				t.Fatalf("%s, %d bytes: %v", UIDName(syntax), n, err)
 			}
-			if err == nil && enough == 0 {
-				enough = n
+			if err == nil {
+				whole++
 			}
 		}
-		if syntax != DeflatedExplicitVRLittleEndian && (enough == 0 || enough > b.Len()/2) {
-			t.Fatalf("%s: needs %d of %d bytes", UIDName(syntax), enough, b.Len())
+		if most := 2 * len(sample().elements); whole > most { // also behind zeros of padding
+			t.Errorf("%s: %d prefixes are accepted, %d elements", UIDName(syntax), whole, most)
 		}
 	}
-	bare := el(SOPInstanceUID, "UI", []byte("1.2\x00"))
-	if _, err := Identify(bare, ExplicitVRLittleEndian); !errors.Is(err, ErrTruncated) {
-		t.Fatal(err)
+	px := func(n uint32, data ...byte) []byte {
+		b := append(tagBytes(PixelData), 'O', 'W', 0, 0)
+		return append(binary.LittleEndian.AppendUint32(b, n), data...)
 	}
-	if id, err := IdentifyWhole(bare, ExplicitVRLittleEndian); err != nil || id != (Identifiers{SOPInstanceUID: "1.2"}) {
-		t.Fatalf("%+v %v", id, err)
+	id := el(SOPInstanceUID, "UI", []byte("1.2\x00"))
+	for _, c := range []struct {
+		name string
+		data []byte
+		want error
+	}{
+		{"whole", slices.Concat(id, px(4, 1, 2, 3, 4)), nil},
+		{"padding behind the pixels", slices.Concat(id, px(4, 1, 2, 3, 4), el(DataSetTrailingPadding, "OB", make([]byte, 20))), nil},
+		{"zeros behind the pixels", slices.Concat(id, px(4, 1, 2, 3, 4), make([]byte, 100)), nil},
+		{"pixel data cut off", slices.Concat(id, px(4, 1, 2, 3)), ErrTruncated},
+		{"pixel data of FFFFFFFEH bytes", slices.Concat(id, px(0xFFFFFFFE, 1, 2, 3, 4)), ErrTruncated},
+		{"padding cut off", slices.Concat(id, px(4, 1, 2, 3, 4), el(DataSetTrailingPadding, "OB", make([]byte, 20))[:30]), ErrTruncated},
+		{"element cut off", slices.Concat(id, el(PatientID, "LO", []byte("1234"))[:10]), ErrTruncated},
+		{"long value cut off", slices.Concat(id, el(ICCProfile, "OB", make([]byte, 2<<20))[:1<<20]), ErrTruncated},
+		{"fragment cut off", slices.Concat(id, undef(PixelData, "OB", im(Item, nil), im(Item, []byte{1, 2, 3, 4})[:10])), ErrTruncated},
+		{"no delimiter behind the fragments", slices.Concat(id, undef(PixelData, "OB", im(Item, nil), im(Item, []byte{1, 2, 3, 4}))), ErrTruncated},
+		{"sequence not closed", slices.Concat(id, undef(ContentSequence, "SQ", im(Item, nil))), ErrTruncated},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := check(c.data, ExplicitVRLittleEndian)
+			if !errors.Is(err, c.want) || c.want == nil && got.SOPInstanceUID != "1.2" {
+				t.Errorf("%+v %v, want %v", got, err, c.want)
+			}
+		})
 	}
 	// What is kept of an identifier is bounded, whatever its length says.
 	endless := el(Modality, "CS", []byte("CT"+strings.Repeat("T", 1<<15)))
-	if id, err := IdentifyWhole(endless, ExplicitVRLittleEndian); err != nil || len(id.Modality) > maxIdentifier || id.Modality == "CT" {
-		t.Fatalf("modality of %d bytes, %v", len(id.Modality), err)
+	if id, err := check(endless, ExplicitVRLittleEndian); err != nil || len(id.Modality) > maxIdentifier || id.Modality == "CT" {
+		t.Errorf("modality of %d bytes, %v", len(id.Modality), err)
 	}
-	if _, err := Identify(nil, "1.2.3"); !errors.Is(err, ErrTransferSyntax) {
-		t.Fatal(err)
+	if _, err := check(nil, "1.2.3"); !errors.Is(err, ErrTransferSyntax) {
+		t.Error(err)
 	}
 }

@@ -2,74 +2,11 @@ package dcm
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 )
 
 // The scan finds where every element of a data set begins and ends, and checks each length against what is left,
 // before anything is decoded: it is linear, iterative and bounded, whatever the bytes are.
-
-// window is the front part of a stream, read as far as the scan has come.
-type window struct {
-	r    io.Reader // rest of the stream, nil where buf is all there is
-	buf  []byte
-	size int64 // length of the whole stream, -1 where not known (inflated)
-	max  int64 // the most buf may become
-	err  error // what reading r ended with, other than its end
-}
-
-// need makes buf at least end bytes long.
-func (w *window) need(end int64) error {
-	if end <= int64(len(w.buf)) {
-		return nil
-	}
-	if w.size >= 0 && end > w.size {
-		return fmt.Errorf("%d bytes where %d are needed: %w", w.size, end, ErrTruncated)
-	}
-	if end > w.max {
-		return fmt.Errorf("header of more than %d bytes: %w", w.max, ErrLimit)
-	}
-	for end > int64(len(w.buf)) {
-		if w.r == nil {
-			return fmt.Errorf("%d bytes where %d are needed: %w", len(w.buf), end, ErrTruncated)
-		}
-		// Never by more than what is already there: a length field alone cannot claim memory.
-		step := min(max(int64(len(w.buf)), 8<<10), w.max-int64(len(w.buf)))
-		old := len(w.buf)
-		w.buf = append(w.buf, make([]byte, step)...)
-		n, err := io.ReadFull(w.r, w.buf[old:])
-		w.buf = w.buf[:old+n]
-		if err != nil {
-			w.r = nil
-			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-				w.err = err
-				return fmt.Errorf("after %d bytes: %w: %w", len(w.buf), ErrTruncated, err)
-			}
-		}
-	}
-	return nil
-}
-
-// ends reports whether the stream ends at pos, or is only zero padding shorter than an element from there.
-func (w *window) ends(pos int64) bool {
-	if w.need(pos+8) == nil {
-		return false
-	}
-	unread := w.r != nil // of a stream of unknown length, more may come
-	if w.size >= 0 {
-		unread = w.size > int64(len(w.buf))
-	}
-	if unread || w.err != nil {
-		return false // a limit or a fault, not the end
-	}
-	for _, b := range w.buf[min(pos, int64(len(w.buf))):] {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
-}
 
 type spanKind uint8
 
@@ -87,7 +24,7 @@ type span struct {
 	kind      spanKind
 	bigEndian bool
 	guessed   bool // the VR is the dictionary's, not the sender's
-	start     int  // of the value, in window.buf
+	start     int  // of the value, in what window holds
 	length    int
 }
 
@@ -106,6 +43,7 @@ type open struct {
 	syntax
 	item      bool
 	fragments bool  // encapsulated pixel data of an icon: items hold bytes (PS3.5 §A.4)
+	either    bool  // items may be explicit or implicit: a sequence under UN
 	end       int64 // -1 where a delimiter ends it
 	limit     int64 // end of the innermost enclosing defined length, -1 for none
 }
@@ -114,16 +52,16 @@ type scanner struct {
 	w     *window
 	pos   int64
 	lim   Limits
-	until Tag    // the scan stops before the first element at the top that is above this, 0 for none
-	group uint16 // ... or that is not of this group, 0 for any
+	group uint16 // the scan stops before the first element at the top that is not of this group, 0 for any
 
 	stack  []open
 	depth  int // of sequences
+	trying int // sequences that may turn out to be none, see trySequence
 	spans  []span
 	noted  int          // elements, items and ends so far
 	only   map[Tag]bool // values at the top that spans is to hold, the first of each that is not empty; nil: all there is
 	pixels *PixelSource
-	passed bool // stopped at until, or at pixel data: all elements up to until were seen
+	passed bool // stopped at another group, or at pixel data
 }
 
 // note adds sp to spans, where it is wanted.
@@ -139,31 +77,55 @@ func (s *scanner) note(sp span) {
 	s.spans = append(s.spans, sp)
 }
 
-// scan runs to the end of the window, to pixel data or to until. On error s.spans holds what came before.
+// scan runs to the end of the window, to pixel data or to another group. On error s.spans holds what came before.
 func (s *scanner) scan(top syntax) error {
 	for {
 		f := open{syntax: top, item: true, end: -1, limit: -1}
-		if n := len(s.stack); n > 0 {
-			f = s.stack[n-1]
-			if f.end >= 0 && s.pos >= f.end {
-				s.pop()
-				continue
+		if len(s.stack) > 0 {
+			if err := s.inside(0); err != nil {
+				return err
 			}
-		} else if s.w.ends(s.pos) {
+			continue
+		}
+		if s.w.ends(s.pos) {
 			return nil
 		}
-		done, err := s.next(f)
+		done, err := s.step(f)
 		if err != nil {
-			return fmt.Errorf("at byte %d: %w", s.pos, err)
+			return err
 		}
 		if done {
 			s.passed = true
 			return nil
 		}
-		if s.noted > s.lim.Elements {
-			return fmt.Errorf("more than %d elements: %w", s.lim.Elements, ErrLimit)
+	}
+}
+
+// inside runs until only the outermost n sequences and items are open.
+func (s *scanner) inside(n int) error {
+	for len(s.stack) > n {
+		f := s.stack[len(s.stack)-1]
+		if f.end >= 0 && s.pos >= f.end {
+			s.pop()
+			continue
+		}
+		if _, err := s.step(f); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// step takes one element, item or delimiter, and counts it.
+func (s *scanner) step(f open) (done bool, err error) {
+	at := s.pos
+	if done, err = s.next(f); err != nil {
+		return false, fmt.Errorf("at byte %d: %w", at, err)
+	}
+	if s.noted > s.lim.Elements {
+		return false, fmt.Errorf("more than %d elements: %w", s.lim.Elements, ErrLimit)
+	}
+	return done, nil
 }
 
 func (s *scanner) pop() {
@@ -212,7 +174,7 @@ func (s *scanner) next(f open) (done bool, err error) {
 	if err := s.w.need(s.pos + 8); err != nil {
 		return false, err
 	}
-	order, h := f.order(), s.w.buf[s.pos:]
+	order, h := f.order(), s.w.at(s.pos)
 	tag := Tag(order.Uint16(h))<<16 | Tag(order.Uint16(h[2:]))
 	if tag.Group() == 0xFFFE {
 		return false, s.delimiter(tag, order.Uint32(h[4:]), f)
@@ -220,23 +182,12 @@ func (s *scanner) next(f open) (done bool, err error) {
 	if !f.item {
 		return false, fmt.Errorf("%s where an item should begin: %w", tag, ErrEncoding)
 	}
-	if len(s.stack) == 0 && (s.until != 0 && tag > s.until || s.group != 0 && tag.Group() != s.group) {
+	if len(s.stack) == 0 && s.group != 0 && tag.Group() != s.group {
 		return true, nil
 	}
-	sp := span{tag: tag, bigEndian: f.bigEndian}
-	var length uint32
-	if f.implicit || !isVR(h[4:6]) { // some senders mix implicit elements into explicit ones
-		sp.vr, sp.guessed, length = tag.VR(), true, order.Uint32(h[4:])
-		s.pos += 8
-	} else if sp.vr = VR(h[4:6]); sp.vr.long() {
-		if err := s.w.need(s.pos + 12); err != nil {
-			return false, err
-		}
-		length = order.Uint32(s.w.buf[s.pos+8:])
-		s.pos += 12
-	} else {
-		length = uint32(order.Uint16(h[6:]))
-		s.pos += 8
+	sp, length, err := s.header(tag, f)
+	if err != nil {
+		return false, err
 	}
 	if len(s.stack) == 0 && tag.Group() == 0x7FE0 && tag >= FloatPixelData {
 		return true, s.pixelData(tag, sp.vr, length)
@@ -252,24 +203,64 @@ func (s *scanner) next(f open) (done bool, err error) {
 		sp.kind = sequenceSpan
 		return false, s.push(open{syntax: f.syntax, end: end, limit: end}, sp)
 	}
+	if s.mayBeSequence(sp, end) {
+		if is, err := s.trySequence(sp, end); is || err != nil {
+			return false, err
+		}
+	}
+	if s.dispensable(tag, int64(length)) {
+		s.noted++
+		return false, s.leave(tag, end)
+	}
 	if err := s.w.need(end); err != nil {
 		return false, fmt.Errorf("%s: %w", tag, err)
 	}
-	sp.start, sp.length = int(s.pos), int(length)
+	sp.start, sp.length = s.w.index(s.pos), int(length)
 	s.note(sp)
 	s.pos = end
 	return false, nil
 }
 
+// Values that are longer are left out of the data set, without being read: workstations keep megabytes of their own in
+// private elements. Nothing that is looked at in an image is as long, but for the offsets of its frames.
+const (
+	longPrivate = 64 << 10
+	longValue   = 1 << 20
+)
+
+func (s *scanner) dispensable(tag Tag, length int64) bool {
+	switch {
+	case tag == ExtendedOffsetTable:
+		return false
+	case s.only != nil || tag.Group()%2 == 1:
+		return length > longPrivate
+	}
+	return length > longValue
+}
+
+// leave goes to end without keeping what lies before it. Short values are not worth it, and what is tried must stay.
+func (s *scanner) leave(tag Tag, end int64) (err error) {
+	if n := end - s.pos; s.trying > 0 || n < longPrivate {
+		err = s.w.need(end)
+	} else {
+		err = s.w.skip(s.pos, n)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", tag, err)
+	}
+	s.pos = end
+	return nil
+}
+
 func (s *scanner) undefinedLength(sp span, f open) error {
 	in := open{syntax: f.syntax, end: -1, limit: f.limit}
 	switch {
-	case sp.tag == PixelData:
+	case sp.tag == PixelData, sp.vr == "OB", sp.vr == "OW": // PS3.5 §A.4
 		in.fragments = true
 	case sp.vr == "SQ":
 	case sp.guessed: // a sequence that the dictionary does not know
 	case sp.vr == "UN": // PS3.5 §6.2.2 note 2 (CP-246): implicit little endian inside, whatever is around it
-		in.syntax = syntax{implicit: true}
+		in.syntax, in.either = syntax{implicit: true}, true
 	default:
 		return fmt.Errorf("%s: undefined length with VR %s: %w", sp.tag, sp.vr, ErrEncoding)
 	}
@@ -291,13 +282,12 @@ func (s *scanner) delimiter(tag Tag, length uint32, f open) error {
 			if err != nil {
 				return err
 			}
-			if err := s.w.need(end); err != nil {
-				return err
-			}
-			s.pos = end
-			return nil
+			return s.leave(tag, end)
 		}
 		in := open{syntax: f.syntax, item: true, end: -1, limit: f.limit}
+		if f.either {
+			in.syntax = s.syntaxOfItem()
+		}
 		if length != undefined {
 			end, err := s.check(tag, length, f)
 			if err != nil {
@@ -326,6 +316,3 @@ func (s *scanner) pixelData(tag Tag, vr VR, length uint32) error {
 	}
 	return nil
 }
-
-// isVR reports whether b are two capital letters.
-func isVR(b []byte) bool { return b[0] >= 'A' && b[0] <= 'Z' && b[1] >= 'A' && b[1] <= 'Z' }

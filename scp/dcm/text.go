@@ -1,6 +1,7 @@
 package dcm
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -11,7 +12,8 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
-// Text is decoded by us: what cannot be decoded becomes U+FFFD, never an error.
+// Text is decoded by us, and no character is lost: what the declared set does not have is taken as UTF-8 where it is UTF-8,
+// else as ISO 8859-1, as other systems show it.
 
 // repertoire is the meaning of a Specific Character Set (PS3.3 §C.12.1.1.2, PS3.5 §6.1.2).
 type repertoire struct {
@@ -114,12 +116,23 @@ func (r repertoire) decode(raw []byte, vr VR) string {
 	switch {
 	case plain:
 		return string(raw)
-	case r.utf8:
-		return strings.ToValidUTF8(string(raw), "\uFFFD")
+	case r.utf8 && bytes.IndexByte(raw, 0x1B) < 0:
+		return likely(raw)
 	case r.whole != nil:
 		return convert(r.whole, raw)
+	case r.g1.decoder == nil && bytes.IndexByte(raw, 0x1B) < 0: // nothing in it says how to read its high bytes
+		return likely(raw)
 	}
 	return r.codeExtensions(raw, vr)
+}
+
+// likely decodes bytes in no set, or in another one than was declared.
+func likely(raw []byte) string {
+	if utf8.Valid(raw) {
+		return string(raw)
+	}
+	s, _ := charmap.ISO8859_1.NewDecoder().Bytes(raw) // has a character for every byte
+	return string(s)
 }
 
 // codeExtensions follows the escape sequences of ISO 2022 as DICOM uses them (PS3.5 §6.1.2.5).
@@ -131,7 +144,6 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 		switch {
 		case c == 0x1B:
 			i++
-			known := false
 			for _, e := range escapes {
 				if strings.HasPrefix(string(raw[i:min(len(raw), i+4)]), e.seq) {
 					if e.g1 {
@@ -140,14 +152,10 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 						g0 = e.set
 					}
 					i += len(e.seq)
-					known = true
 					break
 				}
 			}
-			if !known {
-				out.WriteRune(utf8.RuneError)
-			}
-			continue
+			continue // an unknown escape is dropped
 		case c < 0x20, g0.width == 1 && (c == '\\' && !vr.single() || vr == "PN" && (c == '^' || c == '=')):
 			g0, g1 = r.g0, r.g1 // delimiters and control characters end designations (PS3.5 §6.1.2.5.3)
 			out.WriteByte(c)
@@ -159,11 +167,7 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 			set = g1
 		}
 		if set.decoder == nil || c == ' ' {
-			if c < 0x80 {
-				out.WriteByte(c)
-			} else {
-				out.WriteRune(utf8.RuneError)
-			}
+			out.WriteRune(rune(c))
 			i++
 			continue
 		}
@@ -176,7 +180,7 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 			i += set.width
 		}
 		if len(run) == 0 { // half a character at the end
-			out.WriteRune(utf8.RuneError)
+			out.WriteRune(rune(c))
 			break
 		}
 		out.WriteString(convert(set.decoder, run))
@@ -184,10 +188,11 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 	return out.String()
 }
 
+// convert decodes raw by e, or as what it is likely to be where e does not have all of it.
 func convert(e encoding.Encoding, raw []byte) string {
 	b, err := e.NewDecoder().Bytes(raw)
-	if err != nil {
-		return strings.ToValidUTF8(string(raw), "\uFFFD")
+	if err != nil || bytes.ContainsRune(b, utf8.RuneError) {
+		return likely(raw)
 	}
 	return string(b)
 }

@@ -15,7 +15,7 @@ func TestSpecificCharacterSets(t *testing.T) {
 	}{
 		{"default", "", "Smith^John", []string{"Smith^John"}},
 		{"absent but UTF-8", "", "M\xc3\xbcller", []string{"Müller"}},
-		{"absent and not UTF-8", "", "M\xfcller", []string{"M\uFFFDller"}},
+		{"absent and not UTF-8", "", "M\xfcller", []string{"Müller"}},
 		{"latin 1", "ISO_IR 100", "Buc^J\xe9r\xf4me", []string{"Buc^Jérôme"}},
 		{"latin 1, spelled otherwise", "ISO IR 100", "J\xe9", []string{"Jé"}},
 		{"latin 1, two values", "ISO_IR 100", `J\` + "\xe9 ", []string{"J", "é"}},
@@ -45,11 +45,18 @@ func TestSpecificCharacterSets(t *testing.T) {
 			[]string{"Hong^Gildong=洪^吉洞=홍^길동"}},
 		{"chinese, code extensions", `\ISO 2022 IR 58`, "Zhang^XiaoDong=" + esc + "$)A\xd5\xc5^" + esc + "$)A\xd0\xa1\xb6\xab=", []string{"Zhang^XiaoDong=张^小东="}},
 		{"latin 1 and greek", `ISO 2022 IR 100\ISO 2022 IR 126`, "\xe9" + esc + "-F\xc4" + `\` + "\xe9", []string{"éΔ", "é"}},
-		{"unknown set", "ISO_IR 999", "M\xfcller", []string{"M\uFFFDller"}},
-		{"unknown escape", `\ISO 2022 IR 87`, "a" + esc + "%Zb", []string{"a\uFFFD%Zb"}},
-		{"escape at the end", `\ISO 2022 IR 87`, "a" + esc, []string{"a\uFFFD"}},
-		{"half a character", `\ISO 2022 IR 149`, esc + "$)C\xfb\xf3\xd1", []string{"洪\uFFFD"}},
-		{"shift back missing", `\ISO 2022 IR 87`, esc + "$B;3E", []string{"山\uFFFD"}},
+		{"UTF-8 claimed, latin 1", "ISO_IR 192", "M\xfcller", []string{"Müller"}},
+		{"absent and with escapes", "", "Yamada=" + esc + "$B;3ED" + esc + "(B", []string{"Yamada=山田"}},
+		{"korean escapes undeclared", "", esc + "$)C\xfb\xf3", []string{"洪"}},
+		{"japanese declared, UTF-8", `\ISO 2022 IR 87`, "\xe5\xb1\xb1", []string{"山"}},
+		{"japanese declared, latin 1", `\ISO 2022 IR 87`, "M\xfcller", []string{"Müller"}},
+		{"gb18030 declared, latin 1", "GB18030", "M\xfc", []string{"Mü"}},
+		{"thai with a byte that it has not", "ISO_IR 166", "a\xff", []string{"aÿ"}},
+		{"unknown set", "ISO_IR 999", "M\xfcller", []string{"Müller"}},
+		{"unknown escape", `\ISO 2022 IR 87`, "a" + esc + "%Zb", []string{"a%Zb"}},
+		{"escape at the end", `\ISO 2022 IR 87`, "a" + esc, []string{"a"}},
+		{"half a character", `\ISO 2022 IR 149`, esc + "$)C\xfb\xf3\xd1", []string{"洪Ñ"}},
+		{"shift back missing", `\ISO 2022 IR 87`, esc + "$B;3E", []string{"山E"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := slices.Concat(el(SpecificCharacterSet, "CS", []byte(c.set)), el(PatientName, "PN", []byte(c.raw)))

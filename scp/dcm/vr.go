@@ -20,6 +20,15 @@ func (v VR) long() bool {
 	return true
 }
 
+// vrs are the value representations of the standard (PS3.5 §6.2), by their two letters.
+var vrs = func() map[string]VR {
+	m := map[string]VR{}
+	for _, v := range strings.Fields("AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV") {
+		m[v] = VR(v)
+	}
+	return m
+}()
+
 func (v VR) known() bool { return v == "SQ" || v == "AT" || v.text() || v.number() > 0 || v.bulk() > 0 }
 
 // text reports whether values are character strings (PS3.5 §6.2).
@@ -132,6 +141,10 @@ var newer = sync.OnceValue(func() map[Tag]VR {
 })
 
 func parseDecimal(s string) (float64, bool) {
-	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	s = strings.TrimSpace(s)
+	if strings.Count(s, ",") == 1 && !strings.Contains(s, ".") {
+		s = strings.Replace(s, ",", ".", 1)
+	}
+	f, err := strconv.ParseFloat(s, 64)
 	return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
 }

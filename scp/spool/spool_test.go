@@ -217,7 +217,7 @@ func TestRefusals(t *testing.T) {
 		{"path as study", dcm.CTImageStorage, "1.2.3", dcm.ExplicitVRLittleEndian, object(t, "../1", "1.2.3", 0), ErrIdentity},
 		{"no study", dcm.CTImageStorage, "1.2.3", dcm.ExplicitVRLittleEndian, bare.Bytes(), ErrIdentity},
 		{"long UID", dcm.CTImageStorage, strings.Repeat("1", 65), dcm.ExplicitVRLittleEndian, nil, ErrIdentity},
-		{"not DICOM", dcm.CTImageStorage, "1.2.3", dcm.ExplicitVRLittleEndian, bytes.Repeat([]byte("junk"), 1e5), ErrIdentity},
+		{"not DICOM", dcm.CTImageStorage, "1.2.3", dcm.ExplicitVRLittleEndian, bytes.Repeat([]byte("junk"), 1e5), dcm.ErrTruncated},
 		{"cut in the header", dcm.CTImageStorage, "1.2.3", dcm.ExplicitVRLittleEndian, good[:70], dcm.ErrTruncated},
 		{"empty", dcm.CTImageStorage, "1.2.3", dcm.ExplicitVRLittleEndian, nil, ErrIdentity},
 		{"unknown syntax", dcm.CTImageStorage, "1.2.3", "1.2.3.4.5", good, dcm.ErrTransferSyntax},

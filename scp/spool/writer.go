@@ -24,10 +24,7 @@ type Writer struct {
 	flushed int64     // bytes of the record on their way to the disk
 	buf     []byte    // the bytes after those
 	hashed  int       // bytes of buf that are in digest, or have no place there
-	head    []byte    // first bytes of the data set, until the identifiers were seen
-	known   bool
-	refused error // why Commit will not take it: the bytes from there on are not kept
-	broken  error // what Write ended with
+	broken  error     // what Write ended with
 	done    bool
 }
 
@@ -36,9 +33,6 @@ const bufferBytes = 128 << 10
 
 // spaceStep is how much of an object is written between two looks at the free space.
 const spaceStep = 32 << 20
-
-// headSteps are the lengths of the head at which the identifiers are looked for.
-var headSteps = [...]int{32 << 10, 256 << 10, 2 << 20, 8 << 20}
 
 // Write appends bytes of the data set as received. ErrTooLarge, ErrNoSpace; after an error only Abort is left to do.
 func (w *Writer) Write(p []byte) (int, error) {
@@ -88,56 +82,47 @@ func (w *Writer) taken(n int) error {
 		w.broken = fmt.Errorf("more than %d bytes: %w", limit, ErrTooLarge)
 		return w.broken
 	}
-	p := w.buf[len(w.buf) : len(w.buf)+n]
 	w.size += int64(n)
-	if !w.known {
-		w.look(p)
-	}
-	if w.refused != nil {
-		return nil
-	}
 	if w.buf = w.buf[:len(w.buf)+n]; len(w.buf) == bufferBytes {
 		return w.flush()
 	}
 	return nil
 }
 
-// look collects the head and tries to identify the object each time it has reached a step.
-func (w *Writer) look(p []byte) {
-	for _, step := range headSteps {
-		if len(w.head) >= step {
-			continue
-		}
-		take := min(step-len(w.head), len(p))
-		w.head = append(w.head, p[:take]...)
-		if p = p[take:]; len(w.head) < step {
-			return
-		}
-		ids, err := dcm.Identify(w.head, w.meta.TransferSyntaxUID)
-		if err != nil && errors.Is(err, dcm.ErrTruncated) && step < headSteps[len(headSteps)-1] {
-			continue
-		}
-		w.identified(ids, err)
-		return
-	}
-}
-
-// identified settles who the object is; what is wrong with it is told by Commit.
-func (w *Writer) identified(ids dcm.Identifiers, err error) {
-	w.known, w.head = true, nil
+// check walks over the whole data set and settles who the object is.
+func (w *Writer) check() error {
+	ids, err := dcm.Check(dataSet{w}, w.size, w.meta.TransferSyntaxUID)
 	switch {
 	case err != nil:
-		w.refused = err
+		return err
 	case ids.SOPClassUID != w.meta.SOPClassUID:
-		w.refused = fmt.Errorf("SOP class %q, the command says %q: %w", ids.SOPClassUID, w.meta.SOPClassUID, ErrIdentity)
+		return fmt.Errorf("SOP class %q, the command says %q: %w", ids.SOPClassUID, w.meta.SOPClassUID, ErrIdentity)
 	case ids.SOPInstanceUID != w.meta.SOPInstanceUID:
-		w.refused = fmt.Errorf("SOP instance UID differs from the command's: %w", ErrIdentity)
+		return fmt.Errorf("SOP instance UID differs from the command's: %w", ErrIdentity)
 	case !dcm.PlausibleUID(ids.StudyInstanceUID):
-		w.refused = fmt.Errorf("study instance UID missing or not a UID: %w", ErrIdentity)
+		return fmt.Errorf("study instance UID missing or not a UID: %w", ErrIdentity)
 	case !dcm.PlausibleUID(ids.SeriesInstanceUID):
-		w.refused = fmt.Errorf("series instance UID missing or not a UID: %w", ErrIdentity)
+		return fmt.Errorf("series instance UID missing or not a UID: %w", ErrIdentity)
 	}
 	w.meta.Identifiers = ids
+	return nil
+}
+
+// dataSet reads what a writer has taken: the beginning may be on the disk already, the rest is in its buffer.
+type dataSet struct{ *Writer }
+
+func (d dataSet) ReadAt(p []byte, off int64) (n int, err error) {
+	off += recordHeaderLen + int64(len(d.prefix)) // in the record
+	if off < d.flushed {
+		if n, err = d.session.seg.file.ReadAt(p[:min(int64(len(p)), d.flushed-off)], d.at+off); err != nil {
+			return n, err
+		}
+	}
+	n += copy(p[n:], d.buf[max(off-d.flushed, 0):])
+	if n < len(p) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // hash adds what was taken into buf since.
@@ -172,7 +157,7 @@ func (w *Writer) flush() error {
 // drop ends a writer. A failed segment is abandoned: what the kernel holds of it is not known any more.
 func (s *Session) drop(w *Writer, failed bool) {
 	s.buf = w.buf[:0]
-	w.buf, w.head = nil, nil
+	w.buf = nil
 	s.writer = nil
 	switch {
 	case failed:
@@ -215,10 +200,11 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	if w.done {
 		return Object{}, false, errors.Join(w.broken, ErrClosed)
 	}
-	if !w.known {
-		w.identified(dcm.IdentifyWhole(w.head, w.meta.TransferSyntaxUID))
+	err = w.broken
+	if err == nil {
+		err = w.check()
 	}
-	if err := errors.Join(w.broken, w.refused); err != nil {
+	if err != nil {
 		w.Abort()
 		return Object{}, false, err
 	}

@@ -1,6 +1,11 @@
 package jpegls
 
-import "math/bits"
+import (
+	"fmt"
+	"math/bits"
+
+	"ichor/scp/dcm/codec/t81"
+)
 
 // reader reads entropy-coded data up to the next marker. Behind a byte FF, a zero bit is stuffed in (T.87 §C.2.1).
 // Behind the data come zeros, which are counted: the caller asks now and then whether it has been given some.
@@ -84,6 +89,19 @@ func (r *reader) zeroRun(limit int) (run int, ok bool) {
 func (r *reader) drop(n int) {
 	r.acc <<= n
 	r.n -= n
+}
+
+// restart goes on behind restart marker n, counted from 0 (T.81 §B.1.1.3).
+func (r *reader) restart(n int) error {
+	at := r.end()
+	if at+2 > len(r.src) {
+		return t81.ErrTruncated
+	}
+	if m := r.src[at+1]; m != t81.RST0+byte(n%8) {
+		return fmt.Errorf("bytes FF%02X where restart marker %d should be", m, n%8)
+	}
+	*r = reader{src: r.src, pos: at + 2}
+	return nil
 }
 
 // end is where the entropy-coded data ends: at the next marker, as far as what was read ahead tells.

@@ -34,6 +34,30 @@ func TestExampleOfTheStandard(t *testing.T) {
 	}
 }
 
+// TestRestartIntervals decodes the example three times over, with restart markers between: the coder begins anew behind each.
+func TestRestartIntervals(t *testing.T) {
+	t.Parallel()
+	one := example(t)
+	scan := bytes.Index(one, []byte{0xFF, 0xDA}) // SOS, 10 bytes
+	head, coded := bytes.Clone(one[:scan]), one[scan+10:len(one)-2]
+	head[bytes.Index(head, []byte{0xFF, sof55})+6] = 12 // lines
+	want := slices.Repeat(exampleSamples, 3)
+	for name, interval := range map[string]string{"2 bytes": "ffdd00040004", "3 bytes": "ffdd0005000004", "4 bytes": "ffdd000600000004"} {
+		dri, err := hex.DecodeString(interval)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream := slices.Concat(head, dri, one[scan:scan+10], coded, []byte{0xFF, 0xD0}, coded, []byte{0xFF, 0xD1}, coded, []byte{0xFF, 0xD9})
+		if got, _, err := Decode(stream, 4, 12, 1); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v %v", name, got, err)
+		}
+		stream[bytes.Index(stream, []byte{0xFF, 0xD1})+1] = 0xD5
+		if _, _, err := Decode(stream, 4, 12, 1); err == nil || !strings.Contains(err.Error(), "restart marker 1") {
+			t.Errorf("%s, wrong marker: %v", name, err)
+		}
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	good := example(t)
 	find := func(marker byte) int { return bytes.Index(good, []byte{0xFF, marker}) }

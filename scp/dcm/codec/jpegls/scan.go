@@ -37,11 +37,7 @@ type plane struct {
 
 func newScan(src []byte, p params, width, components int) *scan {
 	s := &scan{params: p, in: reader{src: src}, quant: make([]int8, 2*p.maxval+1), planes: make([]plane, components)}
-	a := max(2, (p.rng+32)/64) // T.87 §A.8
-	for i := range s.contexts {
-		s.contexts[i] = context{a: a, n: 1}
-	}
-	s.runs = [2]context{{a: a, n: 1}, {a: a, n: 1}}
+	s.begin(width)
 	for i := range s.quant {
 		d, sign := i-p.maxval, int8(1)
 		if d < 0 {
@@ -59,16 +55,32 @@ func newScan(src []byte, p params, width, components int) *scan {
 			s.quant[i] = 4 * sign
 		}
 	}
-	for i := range s.planes {
-		s.planes[i] = plane{above: make([]int, width+2), line: make([]int, width+2)}
-	}
 	return s
 }
 
-// decode writes the samples of the components in which to out, where those of all components lie together.
-func (s *scan) decode(out []uint16, which []int, height, components int, interleave byte) error {
+// begin sets contexts and lines to what they are before the first line and behind a restart marker (T.87 §A.8, §C.2.5).
+func (s *scan) begin(width int) {
+	a := max(2, (s.rng+32)/64)
+	for i := range s.contexts {
+		s.contexts[i] = context{a: a, n: 1}
+	}
+	s.runs = [2]context{{a: a, n: 1}, {a: a, n: 1}}
+	for i := range s.planes {
+		s.planes[i] = plane{above: make([]int, width+2), line: make([]int, width+2)}
+	}
+}
+
+// decode writes the samples of the components in which to out, where those of all components lie together. A restart
+// marker stands after so many lines, where restart is not 0.
+func (s *scan) decode(out []uint16, which []int, height, components int, interleave byte, restart int) error {
 	width := len(s.planes[0].line) - 2
 	for y := range height {
+		if restart > 0 && y > 0 && y%restart == 0 {
+			if err := s.in.restart(y/restart - 1); err != nil {
+				return fmt.Errorf("line %d: %w", y+1, err)
+			}
+			s.begin(width)
+		}
 		for i := range s.planes {
 			p := &s.planes[i]
 			p.line[0], p.above[width+1] = p.above[1], p.above[width] // T.87 §A.2.1, Figure A.2

@@ -1,5 +1,5 @@
 // Package jpegls decodes JPEG-LS (ITU-T T.87, ISO 14495-1), lossless and near-lossless: 2 to 16 bits, any number of
-// components in the three interleave modes, preset coding parameters. Mapping tables, restart intervals and the colour
+// components in the three interleave modes, preset coding parameters, restart intervals. Mapping tables and the colour
 // transforms of one vendor are refused; DICOM has none of them (PS3.5 §8.2.3).
 package jpegls
 
@@ -35,6 +35,7 @@ type decoder struct {
 	frame                     t81.Frame
 	scans                     t81.Scans
 	presets                   presets
+	restart                   int // lines after which the coder begins anew, 0 for none
 
 	out []uint16 // samples of a pixel together
 }
@@ -77,10 +78,12 @@ func (d *decoder) next() error {
 	case marker == t81.SOS:
 		return d.scan(b)
 	case marker == t81.DRI:
+		if len(b) < 2 || len(b) > 4 { // T.87 §C.2.5
+			return fmt.Errorf("restart interval of %d bytes", len(b))
+		}
+		d.restart = 0
 		for _, c := range b {
-			if c != 0 {
-				return errors.New("JPEG-LS with restart intervals, which is not read")
-			}
+			d.restart = d.restart<<8 | int(c)
 		}
 	case marker == app8 && len(b) == 5 && string(b[:4]) == "mrfx" && b[4] != 0:
 		return errors.New("JPEG-LS with a vendor's colour transform, which is not read")
@@ -125,7 +128,7 @@ func (d *decoder) scan(b []byte) error {
 		d.out = make([]uint16, d.width*d.height*d.components)
 	}
 	s := newScan(d.src, p, d.width, n)
-	if err := s.decode(d.out, header.Components, d.height, d.components, interleave); err != nil {
+	if err := s.decode(d.out, header.Components, d.height, d.components, interleave, d.restart); err != nil {
 		return err
 	}
 	d.src = d.src[s.in.end():]

@@ -48,3 +48,29 @@ func header(b []byte) (siz, error) {
 	}
 	return s, nil
 }
+
+// codeStream finds the code stream in a JP2 file (ISO 15444-1 §I.4): some senders put the whole file into a fragment. Anything
+// else comes back as it is.
+func codeStream(b []byte) []byte {
+	const signature = "\x00\x00\x00\x0CjP  \r\n\x87\n"
+	if len(b) < len(signature) || string(b[:len(signature)]) != signature {
+		return b
+	}
+	for at := uint64(0); at+8 <= uint64(len(b)); {
+		head, size := uint64(8), uint64(binary.BigEndian.Uint32(b[at:]))
+		switch {
+		case size == 1 && at+16 <= uint64(len(b)):
+			head, size = 16, binary.BigEndian.Uint64(b[at+8:])
+		case size == 0: // to the end
+			size = uint64(len(b)) - at
+		}
+		if size < head || size > uint64(len(b))-at {
+			break
+		}
+		if string(b[at+4:at+8]) == "jp2c" {
+			return b[at+head : at+size]
+		}
+		at += size
+	}
+	return b
+}

@@ -75,8 +75,10 @@ func Find(ctx context.Context) (*Tool, error) {
 func (t *Tool) HTJ2K() bool { return t.version[0] > 2 || t.version[0] == 2 && t.version[1] >= 5 }
 
 // Decode returns the samples of a frame of the given size, those of a pixel together, and their precision; signed ones
-// in two's complement of so many bits. A stream of another size is an error, before anything is run.
+// in two's complement of so many bits. src is a code stream or a JP2 file. A stream of another size is an error, before
+// anything is run.
 func (t *Tool) Decode(ctx context.Context, src []byte, width, height, components int) (samples []uint16, precision int, err error) {
+	src = codeStream(src)
 	h, err := header(src)
 	if err != nil {
 		return nil, 0, err

@@ -83,6 +83,9 @@ func TestDecode(t *testing.T) {
 			if err != nil || precision != bits || !slices.Equal(got, want) {
 				t.Fatalf("%d bits, %v", precision, err)
 			}
+			if got, _, err := tool.Decode(t.Context(), jp2(src), c.width, c.height, 1); err != nil || !slices.Equal(got, want) {
+				t.Errorf("in the boxes of a JP2 file: %v", err)
+			}
 			if _, _, err := tool.Decode(t.Context(), src, c.width+1, c.height, 1); err == nil {
 				t.Error("no error for another size")
 			}
@@ -90,6 +93,32 @@ func TestDecode(t *testing.T) {
 				t.Error("no error for a cut off stream")
 			}
 		})
+	}
+}
+
+// jp2 puts a code stream into the boxes of a JP2 file.
+func jp2(stream []byte) []byte {
+	box := func(kind string, content ...byte) []byte {
+		return slices.Concat(binary.BigEndian.AppendUint32(nil, uint32(8+len(content))), []byte(kind), content)
+	}
+	return slices.Concat(box("jP  ", 0x0D, 0x0A, 0x87, 0x0A), box("ftyp", []byte("jp2 \x00\x00\x00\x00jp2 ")...), box("jp2h", box("ihdr", make([]byte, 14)...)...),
+		box("jp2c", stream...))
+}
+
+func TestCodeStream(t *testing.T) {
+	t.Parallel()
+	whole := jp2(stream())
+	toEnd := slices.Concat(whole[:len(whole)-len(stream())-8], []byte{0, 0, 0, 0}, []byte("jp2c"), stream())
+	long := slices.Concat(whole[:len(whole)-len(stream())-8], []byte{0, 0, 0, 1}, []byte("jp2c"), binary.BigEndian.AppendUint64(nil, uint64(16+len(stream()))), stream())
+	for name, b := range map[string][]byte{"bare": stream(), "JP2": whole, "box up to the end": toEnd, "box of 64-bit length": long} {
+		if got := codeStream(b); !bytes.Equal(got, stream()) {
+			t.Errorf("%s: % x", name, got)
+		}
+	}
+	for name, b := range map[string][]byte{"empty": nil, "no code stream": whole[:12], "box beyond the end": whole[:40], "box of no length": append(whole[:12:12], 0, 0, 0, 3, 'f', 't', 'y', 'p')} {
+		if got := codeStream(b); !bytes.Equal(got, b) {
+			t.Errorf("%s: % x", name, got)
+		}
 	}
 }
 
