@@ -348,7 +348,7 @@ func TestRefusals(t *testing.T) {
 		"other instance": {request("1.2.4", good, ts), dimse.DataSetMismatch},
 		"empty":          {request("1.2.3", nil, ts), dimse.DataSetMismatch},
 		"no UID":         {request("../../etc", good, ts), dimse.InvalidInstance},
-		"garbage":        {request("1.2.3", bytes.Repeat([]byte{0xA5}, 3000), ts), dimse.DataSetMismatch},
+		"garbage":        {request("1.2.3", bytes.Repeat([]byte{0xA5}, 3000), ts), dimse.CannotUnderstand},
 		"ends in header": {request("1.2.3", good[:60], ts), dimse.CannotUnderstand},
 	} {
 		st, err := s.Store(t.Context(), c.r)

@@ -35,6 +35,7 @@ func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error
 	case p.Encapsulated: // PS3.5 §A.5 has no such thing
 		return id, fmt.Errorf("%s: encapsulated in a deflated data set: %w", PixelData, ErrEncoding)
 	}
+	s.w.total = lim.InflatedBytes // a header has less
 	if end, err := s.check(PixelData, uint32(p.Length), open{limit: -1}); err != nil {
 		return id, err
 	} else if err := s.leave(PixelData, end); err != nil {

@@ -195,7 +195,7 @@ func (z *inflater) Read(p []byte) (int, error) {
 }
 
 func inflated(r io.Reader, lim Limits) *window {
-	return &window{r: &inflater{Reader: flate.NewReader(r)}, size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes), total: lim.InflatedBytes}
+	return &window{r: &inflater{Reader: flate.NewReader(r)}, size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes), total: min(64<<20, lim.InflatedBytes)}
 }
 
 // readMeta reads group 2 at position at and leaves f.dataStart behind it. The group length is believed where elements of
