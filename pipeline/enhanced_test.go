@@ -133,7 +133,8 @@ func TestEnhancedRefuses(t *testing.T) {
 		{"rendering", func(d *dcm.DataSet) {
 			first(shared(d), dcm.CTImageFrameTypeSequence).SetStrings(dcm.VolumeBasedCalculationTechnique, "CS", "MAX_IP")
 		}, finding.NotHounsfield},
-		{"derived", func(d *dcm.DataSet) {
+		{"derived, and not axial", func(d *dcm.DataSet) {
+			first(shared(d), dcm.PlaneOrientationSequence).SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1)
 			first(shared(d), dcm.CTImageFrameTypeSequence).SetStrings(dcm.FrameType, "CS", "DERIVED", "PRIMARY", "VOLUME", "NONE")
 		}, finding.NotOriginal},
 		{"two at one place", func(d *dcm.DataSet) {
@@ -197,7 +198,7 @@ func FuzzFrames(f *testing.F) {
 		}
 		volume.Arrange(frames)
 		for _, h := range frames {
-			volume.StoredOf(h)
+			volume.StoredOf(h, 0)
 		}
 	})
 }

@@ -56,6 +56,9 @@ type Object interface {
 	Open() (ObjectReader, error)
 }
 
+// Named is an Object that a person knows by a name, as that of its file. Reasons and warnings name it so.
+type Named interface{ Name() string }
+
 // Study is what there is to analyse.
 type Study struct {
 	UID      string

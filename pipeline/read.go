@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"sync"
 
 	"ichor/pipeline/finding"
@@ -25,12 +27,12 @@ type received struct {
 	frames int
 }
 
-// readHeaders reads the header of every object. Damaged objects are left out and counted; the study is refused where
-// nothing else is there.
+// readHeaders reads the header of every object. Objects that cannot be read are left out and named with the reason; the study
+// is refused where nothing else is there.
 func readHeaders(ctx context.Context, study Study, r *running) (*images, error) {
 	out := &images{}
-	damaged := 0
-	for _, o := range study.Objects {
+	var unread, assumed notes
+	for i, o := range study.Objects {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -41,13 +43,16 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 		})
 		switch {
 		case unreadable(err):
-			damaged++
+			unread.add(nameOf(o, i), err.Error())
 			continue
 		case err != nil:
 			return nil, err
 		}
+		if f.Assumed != "" {
+			assumed.add(nameOf(o, i), f.Assumed)
+		}
 		for _, h := range frames {
-			if f.Lossy() { // be it only by the transfer syntax: whoever reads the header, and what is made from it, knows
+			if f.Lossy() { // even if only the transfer syntax says so: readers of the header, and what is made from it, are told
 				h.SetStrings(dcm.LossyImageCompression, "CS", "01")
 			}
 			out.of = append(out.of, len(out.objects))
@@ -58,15 +63,57 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 	if len(out.headers) > 0 {
 		r.Header = out.headers[0]
 	}
-	if damaged > 0 && len(out.headers) == 0 {
+	if unread.n > 0 && len(out.headers) == 0 {
 		return nil, &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
-			"None of the %d objects of the study can be read; they are damaged or cut off. Send the study again.", damaged)}
+			"None of the %d objects of the study can be read: %s.", unread.n, unread.text())}
 	}
-	if damaged > 0 {
-		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study cannot be read and were left out.",
-			damaged, len(study.Objects)))
+	if unread.n > 0 {
+		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study cannot be read and were left out: %s.",
+			unread.n, len(study.Objects), unread.text()))
+	}
+	if assumed.n > 0 {
+		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study were read though their headers are not as the standard has them: %s.",
+			assumed.n, len(study.Objects), assumed.text()))
 	}
 	return out, nil
+}
+
+// notes collects what is to be said of objects, each kind once with the first object of which it is said.
+type notes struct {
+	n     int
+	first []string // name and note of the first object of each kind
+	count map[string]int
+}
+
+// numbers in a note, as of bytes, make no other kind of it.
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+func (c *notes) add(name, note string) {
+	const kinds = 4
+	c.n++
+	if c.count == nil {
+		c.count = map[string]int{}
+	}
+	kind := numbers.ReplaceAllString(note, "0")
+	if c.count[kind]++; c.count[kind] == 1 && len(c.first) < kinds {
+		c.first = append(c.first, name+": "+note)
+	}
+}
+
+func (c *notes) text() string {
+	said := strings.Join(c.first, "; ")
+	if c.n > len(c.first) {
+		said += fmt.Sprintf("; and so on for %d more", c.n-len(c.first))
+	}
+	return said
+}
+
+// nameOf names object i of a study in a sentence: by its file where it is one, see Named.
+func nameOf(o Object, i int) string {
+	if named, ok := o.(Named); ok {
+		return named.Name()
+	}
+	return fmt.Sprintf("object %d", i+1)
 }
 
 func framesOf(f *dcm.File) ([]*dcm.DataSet, error) {
@@ -133,6 +180,9 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 		if first != nil {
 			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
 		}
+		if len(warnings) > 0 && len(c.Ranked) > 1 {
+			warnings = append(warnings, fmt.Sprintf("The study has %d more series or stacks of head slices, which may show what is missing; each is analysed only by itself.", len(c.Ranked)-1))
+		}
 		r.Finding.Warnings = append(append(r.Finding.Warnings, s.Warnings...), warnings...)
 		if n := in.countLossy(s); n > 0 {
 			r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d slices were compressed with loss, which alters faint and small "+
@@ -163,12 +213,12 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 		o := in.objects[in.of[i]]
 		frame, ok := in.headers[i].Int(dcm.ReferencedFrameNumber)
 		if !ok {
-			slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, o, d) }}
+			slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, o, d, volume.Name(in.headers[i], k)) }}
 			continue
 		}
 		all := whole[in.of[i]]
 		if all == nil {
-			all = sync.OnceValues(func() ([]byte, error) { return pixels(ctx, o, d) })
+			all = sync.OnceValues(func() ([]byte, error) { return pixels(ctx, o, d, volume.Name(in.headers[i], k)) })
 			whole[in.of[i]] = all
 		}
 		slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(context.Context) ([]byte, error) {
@@ -188,7 +238,7 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 }
 
 // pixels decodes one object; pixel data that cannot be decoded is a refusal.
-func pixels(ctx context.Context, o Object, d Decoder) ([]byte, error) {
+func pixels(ctx context.Context, o Object, d Decoder, name string) ([]byte, error) {
 	var raw []byte
 	var syntax string
 	_, err := open(o, func(f *dcm.File) (err error) {
@@ -201,9 +251,8 @@ func pixels(ctx context.Context, o Object, d Decoder) ([]byte, error) {
 		return err
 	})
 	if unreadable(err) {
-		return nil, fmt.Errorf("%w (%w)", &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
-			"The pixels of a slice cannot be decoded: damaged, cut off, or compressed in a way that is not read here (transfer syntax %s). Send the series again, uncompressed.",
-			dcm.UIDName(syntax))}, err)
+		return nil, &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
+			"%s has pixel data (transfer syntax %s) that cannot be decoded: %v. Send the series again, uncompressed.", name, dcm.UIDName(syntax), err)}
 	}
 	return raw, err
 }

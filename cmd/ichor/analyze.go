@@ -20,6 +20,7 @@ import (
 	"ichor/pipeline"
 	"ichor/pipeline/finding"
 	"ichor/reporting"
+	"ichor/scp/dcm"
 )
 
 func newAnalyze() *cobra.Command {
@@ -84,6 +85,8 @@ func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, erro
 		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one, or one with --study UID: %s", len(byStudy), root, listed(byStudy))
 	case uid == "" && len(files) > 0:
 		uid = files[0].StudyInstanceUID
+	case uid == "": // no file says it; the report that says so needs one
+		uid = dcm.RandomUID()
 	case uid != "" && byStudy[uid] == nil:
 		return pipeline.Study{}, fmt.Errorf("no study %s below %s; there are %s", uid, root, listed(byStudy))
 	}

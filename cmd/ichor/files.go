@@ -22,6 +22,9 @@ type dicomFile struct {
 // Open opens the file for the analysis.
 func (f dicomFile) Open() (pipeline.ObjectReader, error) { return openFile(f.path) }
 
+// Name names the file in reasons and warnings.
+func (f dicomFile) Name() string { return "file " + filepath.Base(f.path) }
+
 // fileReader is an *os.File with its size.
 type fileReader struct {
 	*os.File
@@ -51,18 +54,10 @@ func findDICOM(ctx context.Context, root string) (files []dicomFile, others int,
 // walkDICOM is findDICOM with the damaged files by themselves: DICOM files whose header ends too early or cannot be.
 func walkDICOM(ctx context.Context, root string) (files, damaged []dicomFile, others int, err error) {
 	bar := progress(-1, "reading headers")
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case d.IsDir() || !d.Type().IsRegular() && path != root:
-			return nil
-		}
+	err = visitFiles(ctx, root, map[string]bool{}, func(path string) error {
 		f, err := readHeader(path)
 		switch {
-		case errors.Is(err, dcm.ErrNotDICOM):
+		case errors.Is(err, dcm.ErrNotDICOM), errors.Is(err, errDirectory):
 			others++
 			return nil
 		case errors.As(err, new(*fs.PathError)): // a slice that this user may not read would be missing
@@ -80,6 +75,45 @@ func walkDICOM(ctx context.Context, root string) (files, damaged []dicomFile, ot
 	return files, damaged, others, bar.Finish()
 }
 
+// visitFiles calls visit with each file below path once, in the order of names. It follows symbolic links, as the top of a
+// folder of links is often one; seen are the files and folders that it has been to.
+func visitFiles(ctx context.Context, path string, seen map[string]bool, visit func(path string) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil || seen[real] {
+		return err
+	}
+	seen[real] = true
+	info, err := os.Stat(real)
+	switch {
+	case err != nil:
+		return err
+	case info.Mode().IsRegular():
+		return visit(path)
+	case !info.IsDir():
+		return nil
+	}
+	entries, err := os.ReadDir(real)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		err := visitFiles(ctx, filepath.Join(path, e.Name()), seen, visit)
+		if e.Type()&fs.ModeSymlink != 0 && errors.Is(err, fs.ErrNotExist) { // a link to nothing
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errDirectory: the file is the index of a disc (PS3.10 §8), and no object of a study.
+var errDirectory = errors.New("DICOMDIR")
+
 func readHeader(path string) (dicomFile, error) {
 	r, err := openFile(path)
 	if err != nil {
@@ -89,6 +123,9 @@ func readHeader(path string) (dicomFile, error) {
 	f, err := dcm.Read(r, r.Size(), dcm.Limits{})
 	if err != nil {
 		return dicomFile{}, err
+	}
+	if f.Meta.SOPClassUID == dcm.MediaStorageDirectoryStorage {
+		return dicomFile{}, errDirectory
 	}
 	return dicomFile{path: path, transferSyntax: f.Meta.TransferSyntaxUID, Identifiers: dcm.Identifiers{
 		StudyInstanceUID:  f.Data.String(dcm.StudyInstanceUID),

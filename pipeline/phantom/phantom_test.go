@@ -111,12 +111,12 @@ func TestWrite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored, err := volume.StoredOf(d.Data)
+		stored, err := volume.StoredOf(d.Data, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		hu := make([]int16, s.Rows*s.Columns)
-		if err := stored.Decode(pixels, hu); err != nil {
+		if err := stored.Decode(pixels, hu, "The image"); err != nil {
 			t.Fatal(err)
 		}
 		for i := range hu {

@@ -8,25 +8,36 @@ import (
 )
 
 // ageYears is the age of the patient at the study: Patient's Age (0010,1010), else birth date and date of the study. ok is
-// false where neither says it, or says what cannot be.
+// false where neither says it, or says what cannot be. Tools that remove identities write dates that are none: one and the same
+// for birth and study, or the first of a calendar.
 func ageYears(h *dcm.DataSet) (years float64, ok bool) {
 	years, ok = ageString(h.String(dcm.PatientAge))
 	if ok && years > 0 {
 		return years, true
 	}
-	born, err := time.Parse("20060102", h.String(dcm.PatientBirthDate))
-	if err != nil {
+	born, isDate := date(h.String(dcm.PatientBirthDate))
+	if !isDate || born.Year() <= 1900 || born.Year() == 1901 && born.YearDay() == 1 {
 		return years, ok
 	}
 	for _, t := range []dcm.Tag{dcm.StudyDate, dcm.AcquisitionDate, dcm.SeriesDate, dcm.ContentDate} {
-		if on, err := time.Parse("20060102", h.String(t)); err == nil {
-			if age := on.Sub(born).Hours() / 24 / 365.2425; age >= 0 && age <= 130 {
+		if on, isDate := date(h.String(t)); isDate {
+			if age := on.Sub(born).Hours() / 24 / 365.2425; age > 0 && age <= 130 {
 				return age, true
 			}
 			break
 		}
 	}
 	return years, ok
+}
+
+// date reads a date of the standard, or of its forerunner with dots.
+func date(s string) (time.Time, bool) {
+	for _, form := range []string{"20060102", "2006.01.02"} {
+		if on, err := time.Parse(form, s); err == nil {
+			return on, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // ageString reads the value representation AS: three digits and D, W, M or Y (PS3.5 §6.2).

@@ -1,8 +1,10 @@
 package selection
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"ichor/scp/dcm"
 )
@@ -18,34 +20,76 @@ const (
 	perfusion            // after the description
 )
 
-// contrastOf reads the agent (0018,0010), (0018,0012) and what the series is called; why is the word that tells. A protocol
-// is often one for all its series, the plain one too, so its name alone does not say that agent was given.
+// contrastOf reads the agent, its volume and route ((0018,0010), (0018,0012), (0018,1041), (0018,1040)), what the series, the
+// protocol and the study are called; why names the attribute that tells and its word, "" for plain. A protocol or a study is
+// often one for all its series, the plain one too, so what it is called does not say by itself that agent was given.
 func contrastOf(h *dcm.DataSet) (c contrast, why string) {
-	series, protocol, agent := words(h, dcm.SeriesDescription), words(h, dcm.ProtocolName), agentOf(h)
+	series, protocol := words(h, dcm.SeriesDescription), words(h, dcm.ProtocolName)
+	study := words(h, dcm.StudyDescription, dcm.RequestedProcedureDescription)
 	if h.String(dcm.SOPClassUID) != dcm.CTImageStorage { // a multi-frame object is called Enhanced without any agent
 		series = slices.DeleteFunc(series, func(w string) bool { return w == "ENHANCED" })
 	}
-	denied := which(series, plainWords)
+	agent, agentDenied := agentOf(h)
+	volume, volumeSaid := h.Float(dcm.ContrastBolusVolume)
+	word := func(where, w string) string {
+		if w == "" {
+			return ""
+		}
+		return fmt.Sprintf("%s %.30q", where, w)
+	}
+	const inAgent, inSeries, inProtocol, inStudy = "Contrast/Bolus Agent", "Series Description", "Protocol Name", "Study Description"
+	agentDenies := word(inAgent, agentDenied)
+	seriesDenies := word(inSeries, which(series, plainWords))
+	protocolDenies := word(inProtocol, which(protocol, plainWords))
+	studyDenies := ""
+	if which(study, contrastWords) == "" || which(study, []string{"AND", "W", "WWO", "WITH", "MIT", "AVEC", "CON"}) == "" { // else both kinds were ordered
+		studyDenies = word(inStudy, which(study, plainWords))
+	}
+	volumeDenies, volumeGives := "", ""
+	switch {
+	case volumeSaid && volume == 0:
+		volumeDenies = "Contrast/Bolus Volume 0"
+	case volumeSaid && volume > 0 && !swallowed(h):
+		volumeGives = fmt.Sprintf("Contrast/Bolus Volume %g", volume)
+	}
+	first := func(said ...string) string {
+		i := slices.IndexFunc(said, func(s string) bool { return s != "" })
+		if i < 0 {
+			return ""
+		}
+		return said[i]
+	}
+	against := func(gives string, denials ...string) (contrast, string) {
+		if denies := first(denials...); denies != "" {
+			return doubtful, gives + ", against " + denies
+		}
+		return doubtful, gives
+	}
+	gives := first(word(inAgent, agent), volumeGives)
 	switch {
 	case which(series, perfusionWords) != "":
-		return perfusion, which(series, perfusionWords)
-	case denied == "" && which(series, angioWords) != "":
-		return angiography, which(series, angioWords)
-	case agent != "" && (denied != "" || which(protocol, plainWords) != ""):
-		return doubtful, agent
+		return perfusion, word(inSeries, which(series, perfusionWords))
+	case seriesDenies == "" && which(series, angioWords) != "":
+		return angiography, word(inSeries, which(series, angioWords))
+	case gives != "" && first(seriesDenies, protocolDenies, studyDenies, volumeDenies, agentDenies) != "":
+		return against(gives, seriesDenies, protocolDenies, studyDenies, volumeDenies, agentDenies)
 	case agent != "":
-		return enhanced, agent
-	case denied != "":
+		return enhanced, gives
+	case gives != "":
+		return doubtful, gives
+	case seriesDenies != "":
 		return plain, ""
+	case which(series, contrastWords) != "" && agentDenies != "":
+		return against(word(inSeries, which(series, contrastWords)), agentDenies)
 	case which(series, contrastWords) != "":
-		return enhanced, which(series, contrastWords)
+		return enhanced, word(inSeries, which(series, contrastWords))
 	case after(series) != "":
-		return doubtful, after(series)
-	case which(protocol, plainWords) != "":
+		return doubtful, word(inSeries, after(series))
+	case protocolDenies != "" || agentDenies != "" || studyDenies != "":
 		return plain, ""
 	}
 	for _, known := range [][]string{perfusionWords, angioWords, contrastWords} {
-		if w := which(protocol, known); w != "" {
+		if w := first(word(inProtocol, which(protocol, known)), word(inStudy, which(study, known))); w != "" {
 			return doubtful, w
 		}
 	}
@@ -64,19 +108,42 @@ func after(series []string) string {
 	return ""
 }
 
-// agentOf names the agent; "" is none. What was drunk does not reach the brain.
-func agentOf(h *dcm.DataSet) string {
-	if route := strings.ToUpper(h.String(dcm.ContrastBolusRoute)); strings.Contains(route, "ORAL") || strings.Contains(route, "RECTAL") {
-		return ""
+// swallowed reports whether the agent did not go into a vessel: it does not reach the brain then.
+func swallowed(h *dcm.DataSet) bool {
+	route := strings.ToUpper(h.String(dcm.ContrastBolusRoute))
+	return strings.Contains(route, "ORAL") || strings.Contains(route, "RECTAL")
+}
+
+// agentOf reads the agent: its name, or the words that say that there was none. Both where it holds both.
+func agentOf(h *dcm.DataSet) (name, denied string) {
+	if swallowed(h) {
+		return "", ""
 	}
-	v := strings.ToUpper(strings.TrimSpace(h.String(dcm.ContrastBolusAgent)))
+	v := strings.ToUpper(strings.TrimSpace(strings.Join(h.Strings(dcm.ContrastBolusAgent), " ")))
 	if coded := h.Sequence(dcm.ContrastBolusAgentSequence); v == "" && len(coded) > 0 {
 		if v = strings.ToUpper(coded[0].String(dcm.CodeMeaning)); v == "" {
-			v = "CODED"
+			return "CODED", ""
 		}
 	}
-	if slices.Contains([]string{"NONE", "NO", "N", "NO CONTRAST", "0", "NATIV", "NATIVE", "WITHOUT", "PLAIN", "NON CONTRAST", "OHNE", "N/A"}, v) {
-		return ""
+	if v == "" {
+		return "", ""
 	}
-	return v
+	amount := strings.TrimRight(v, "MLCG. ") // of "0 ML", "0.0CC"
+	if amount != "" && strings.Trim(amount, "0.,") == "" || !strings.ContainsFunc(v, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+		return "", v // 0, 0 ml, -, ?
+	}
+	d := &dcm.DataSet{}
+	d.SetStrings(dcm.ContrastBolusAgent, "LO", strings.ReplaceAll(strings.ReplaceAll(v, "NON-IONIC", "NONIONIC"), "NON IONIC", "NONIONIC"))
+	said := words(d, dcm.ContrastBolusAgent)
+	no := which(said, plainWords)
+	if no == "" {
+		no = which(said, noneWords)
+	}
+	switch {
+	case no == "":
+		return v, ""
+	case which(said, agentNames) != "":
+		return which(said, agentNames), v
+	}
+	return "", v
 }

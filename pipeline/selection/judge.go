@@ -3,6 +3,7 @@ package selection
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
@@ -44,7 +45,7 @@ func (j *judgement) warn(format string, args ...any) {
 	j.series.Warnings = append(j.series.Warnings, fmt.Sprintf(format, args...))
 }
 
-// refuse ends the judgement; it returns false, for whoever asks whether to go on.
+// refuse ends the judgement; it returns false: do not go on.
 func (j *judgement) refuse(s stage, code, format string, args ...any) bool {
 	j.refusal, j.stage = &finding.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}, s
 	j.Reasons, j.Score, j.Code = append(j.Reasons, j.refusal.Reason), 0, code
@@ -91,6 +92,14 @@ func (j *judgement) slices(part stack) bool {
 	if part.parts > 1 {
 		j.say(0, "One of %d stacks of slices in the series.", part.parts)
 	}
+	if part.apart != "" {
+		j.say(0, "%s", part.apart)
+		j.warn("%s", part.apart)
+	}
+	if part.clashes > 0 {
+		return j.refuse(isStack, finding.DuplicatePosition, "%d of %d images of the series have the SOP Instance UID %s of another image that lies elsewhere or has another "+
+			"number, so that results cannot refer to them; give each image a UID of its own and send the series again.", part.clashes, part.clashes+part.all, dcm.SOPInstanceUID)
+	}
 	if part.left > 0 {
 		j.say(0, "%d other images of the series are left out: %s.", part.left, part.why)
 	}
@@ -111,7 +120,8 @@ func (j *judgement) slices(part stack) bool {
 		return j.refuse(isSlices, finding.NotOriginal, "The series holds %s; send the original axial slices.", why)
 	case k == derivedSlice:
 		j.say(-30, "Derived axial slices.")
-		j.warn("The slices are derived, most likely averaged from thinner ones; the original series is better.")
+		j.warn("The slices are derived (Image Type %.60s), most likely averaged or reformatted from thinner ones; the original series is better.",
+			strings.Join(j.h.Strings(dcm.ImageType), "\\"))
 	case which(words(j.h, dcm.SeriesDescription), reformatWords) != "":
 		j.say(-30, "Described as reformatted.")
 		j.warn("The slices are described as reformatted; the series as it was acquired is better.")
@@ -179,6 +189,9 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		return j.refuse(isStack, r.Code, "%s", r.Reason)
 	}
 	j.series.Warnings = append(j.series.Warnings, a.Warnings...)
+	if n := a.Grid.Slices(); n < j.o.MinSlices {
+		return j.refuse(isEnough, finding.TooFewSlices, "The series has slices at %d positions, and at least %d are needed; send the whole head.", n, j.o.MinSlices)
+	}
 	gap := a.Grid.MedianGap()
 	j.SpacingMM = math.Round(gap*1000) / 1000
 	if angle := math.Acos(math.Min(a.Grid.Normal()[2], 1)) * 180 / math.Pi; angle > j.o.MaxAngleDeg {
@@ -197,9 +210,9 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones are taken for a skull "+
 			"there; send the head as a series of its own.", coverage, j.o.MaxCoverageMM)
 	}
-	j.say(coverage/100, "%d axial slices over %.0f mm.", j.Instances, coverage) // the longer of two that are otherwise alike
+	j.say(coverage/100, "%d axial slices over %.0f mm.", a.Grid.Slices(), coverage) // the longer of two that are otherwise alike
 	thickness := func(h *dcm.DataSet) float64 { mm, _ := h.Float(dcm.SliceThickness); return mm }
-	thickest := utmost(headers, func(h *dcm.DataSet) int { return int(1000 * math.Min(thickness(h), 1e3)) })
+	thickest := maxBy(headers, func(h *dcm.DataSet) int { return int(1000 * math.Min(thickness(h), 1e3)) })
 	if mm := thickness(thickest); mm >= 0.5 && gap > 1.8*mm && gap > 2 {
 		j.say(-10, "Slices of %.1f mm lie %.1f mm apart.", mm, gap)
 		j.warn("Slices of %.1f mm lie %.1f mm apart: what lies between was not scanned, or slices are missing.", mm, gap)
@@ -216,56 +229,56 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 	return true
 }
 
-// utmost is the image of which is says most: agent in some of its images is agent in the series, whichever came first.
-func utmost(headers []*dcm.DataSet, is func(*dcm.DataSet) int) *dcm.DataSet {
-	most := headers[0]
+// maxBy returns the header with the highest score. One contrast-enhanced image makes the series contrast-enhanced.
+func maxBy(headers []*dcm.DataSet, score func(*dcm.DataSet) int) *dcm.DataSet {
+	best := headers[0]
 	for _, h := range headers[1:] {
-		if is(h) > is(most) {
-			most = h
+		if score(h) > score(best) {
+			best = h
 		}
 	}
-	return most
+	return best
 }
 
 func (j *judgement) agent(headers []*dcm.DataSet) bool {
 	const remedy = "Send the series without it, or set analysis.contrast"
-	switch c, why := contrastOf(utmost(headers, func(h *dcm.DataSet) int { c, _ := contrastOf(h); return int(c) })); {
+	switch c, why := contrastOf(maxBy(headers, func(h *dcm.DataSet) int { c, _ := contrastOf(h); return int(c) })); {
 	case c == plain:
 	case c == doubtful:
-		j.say(-30, "Contrast agent may have been given (%.16s).", why)
-		j.warn("Contrast agent may have been given: one part of the header says so, another does not. Vessels with agent look like bleeds.")
+		j.say(-30, "Contrast agent may have been given (%s).", why)
+		j.warn("Contrast agent may have been given (%s), and vessels with agent look like bleeds.", why)
 	case c == perfusion:
-		return j.refuse(isPlain, finding.Contrast, "The series is a perfusion study (%.16s), which needs contrast agent; send the series without it.", why)
+		return j.refuse(isPlain, finding.Contrast, "The series is a perfusion study (%s), which needs contrast agent; send the series without it.", why)
 	case !j.o.Contrast && c == angiography:
-		return j.refuse(isPlain, finding.Contrast, "The series is a CT angiography (%.16s): vessels with contrast agent look like bleeds. %s.", why, remedy)
+		return j.refuse(isPlain, finding.Contrast, "The series is a CT angiography (%s): vessels with contrast agent look like bleeds. %s.", why, remedy)
 	case !j.o.Contrast:
-		return j.refuse(isPlain, finding.Contrast, "Contrast agent was given (%.16s): vessels look like bleeds. %s.", why, remedy)
+		return j.refuse(isPlain, finding.Contrast, "Contrast agent was given (%s): vessels look like bleeds. %s.", why, remedy)
 	default:
-		j.say(-40, "Contrast agent was given (%.16s).", why)
-		j.warn("Contrast agent was given: vessels can look like bleeds.")
+		j.say(-40, "Contrast agent was given (%s).", why)
+		j.warn("Contrast agent was given (%s): vessels can look like bleeds.", why)
 	}
 	return true
 }
 
 func (j *judgement) kernel(headers []*dcm.DataSet) bool {
-	h := utmost(headers, func(h *dcm.DataSet) int { return int(kernelOf(h)) })
-	k, name := kernelOf(h), h.String(dcm.ConvolutionKernel)
+	h := maxBy(headers, func(h *dcm.DataSet) int { return int(kernelOf(h)) })
+	k, name := kernelOf(h), fmt.Sprintf("Convolution Kernel %.16q", h.String(dcm.ConvolutionKernel))
 	if k == unknownKernel {
-		if w := which(words(j.h, dcm.SeriesDescription), boneWords); w != "" {
-			k, name = sharpKernel, w
+		if w := boneWord(words(j.h, dcm.SeriesDescription)); w != "" {
+			k, name = sharpKernel, fmt.Sprintf("Series Description %.16q", w)
 		}
 	}
 	switch {
 	case k == softKernel:
-		j.say(25, "Soft-tissue kernel (%.16s).", name)
+		j.say(25, "Soft-tissue kernel (%s).", name)
 	case k == mediumKernel:
-		j.say(-15, "Rather sharp kernel (%.16s).", name)
+		j.say(-15, "Rather sharp kernel (%s).", name)
 	case k == sharpKernel && !j.o.BoneKernel:
-		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%.16s), whose noise hides bleeds and looks like them. "+
+		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%s), whose noise hides bleeds and looks like them. "+
 			"Send the soft-tissue reconstruction, or set analysis.bone_kernel.", name)
 	case k == sharpKernel:
-		j.say(-40, "Sharp kernel (%.16s): noise hides bleeds.", name)
-		j.warn("The series was reconstructed with a sharp kernel; a soft-tissue one is better.")
+		j.say(-40, "Sharp kernel (%s): noise hides bleeds.", name)
+		j.warn("The series was reconstructed with a sharp kernel (%s); a soft-tissue one is better.", name)
 	}
 	return true
 }
@@ -275,7 +288,7 @@ func (j *judgement) age() bool {
 	switch {
 	case j.o.MinAge <= 0:
 	case !ok:
-		j.warn("The age of the patient is not given; the networks were made for %d years and older.", j.o.MinAge)
+		j.warn("The age of the patient is not given, or only by dates that cannot be real; the networks were made for %d years and older.", j.o.MinAge)
 	case years < float64(j.o.MinAge):
 		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, for whom these networks were not made; read the study without ichor, "+
 			"or lower analysis.min_age.", j.o.MinAge)

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -21,7 +22,8 @@ const (
 var (
 	localizerTypes = []string{"LOCALIZER", "SCOUT", "TOPOGRAM"}
 	pageTypes      = []string{"SCREEN SAVE", "DOSE_INFO", "DOSE INFO", "DOSE REPORT", "PROTOCOL", "REPORT"}
-	reformatTypes  = []string{"MPR", "CSA MPR", "CSAMPR", "CURVED", "CPR", "REFORMATTED", "MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VRT",
+	planarTypes    = []string{"MPR", "CSA MPR", "CSAMPR", "REFORMATTED"} // in which plane, their places say
+	reformatTypes  = []string{"CURVED", "CPR", "MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VRT",
 		"SSD", "3D", "VOLREND", "VOLUME_RENDER", "SURFACE_RENDER", "CORONAL", "SAGITTAL", "OBLIQUE"}
 )
 
@@ -46,18 +48,25 @@ func kindOf(h *dcm.DataSet) (k kind, why string) {
 		return noSlice, "screen shots or dose pages"
 	case value(2) == "REFORMATTED" && value(3) == "AVERAGE": // thick slices of thin ones, as GE consoles make them; in which plane, their places say
 		return derivedSlice, ""
-	case said(reformatTypes):
+	case said(reformatTypes), said(planarTypes) && !axial(h):
 		return noSlice, "reformatted images"
-	case value(1) == "SECONDARY":
-		return noSlice, "derived images"
-	case value(0) == "DERIVED" && lossy(h) && (flat || value(2) == ""):
-		return originalSlice, ""
-	case value(0) == "DERIVED" && value(2) == "AXIAL":
+	case said(planarTypes):
 		return derivedSlice, ""
-	case value(0) == "DERIVED":
+	case value(0) == "DERIVED" && lossy(h) && value(1) != "SECONDARY" && (flat || value(2) == ""):
+		return originalSlice, ""
+	case value(0) == "DERIVED" || value(1) == "SECONDARY":
+		if axial(h) { // computed in the plane of the original ones, or marked so by a tool that changed nothing else
+			return derivedSlice, ""
+		}
 		return noSlice, "derived images"
 	}
 	return originalSlice, ""
+}
+
+// axial reports whether an image lies across the body, after its orientation.
+func axial(h *dcm.DataSet) bool {
+	p, ok := placeOf(h)
+	return ok && math.Abs(p.normal()[2]) > 0.8
 }
 
 func lossy(h *dcm.DataSet) bool { return h.String(dcm.LossyImageCompression) == "01" }

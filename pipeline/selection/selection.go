@@ -56,8 +56,9 @@ func Choose(headers []*dcm.DataSet, o Options) Choice {
 	o = o.WithDefaults()
 	var out Choice
 	var refusals []staged
-	for _, images := range bySeries(headers) {
-		for _, part := range stacks(headers, images) {
+	for _, s := range bySeries(headers) {
+		for _, part := range stacks(headers, s.images) {
+			part.clashes = s.clashes
 			j := judge(headers, part, o)
 			j.series.Candidate = len(out.Candidates)
 			out.Candidates = append(out.Candidates, j.Candidate)
@@ -106,27 +107,38 @@ type staged struct {
 	images int
 }
 
-// bySeries groups images by SeriesInstanceUID, in the order of first appearance; an instance given twice counts once.
-func bySeries(headers []*dcm.DataSet) [][]int {
-	var out [][]int
+// group is the images of one series, by their places in the headers.
+type group struct {
+	images  []int
+	clashes int // images left out that have the SOP Instance UID of another one and are not the same
+}
+
+// bySeries groups images by SeriesInstanceUID, in the order of first appearance. An instance given twice counts once: the same
+// UID in the same series, at the same place and with the same number.
+func bySeries(headers []*dcm.DataSet) []group {
+	var out []group
 	place := map[string]int{}
-	seen := map[string]bool{}
+	seen := map[string]*dcm.DataSet{}
 	for i, h := range headers {
-		if uid := h.String(dcm.SOPInstanceUID); uid != "" {
-			image := uid + " " + h.String(dcm.ReferencedFrameNumber) // of one instance, see volume.Frames
-			if seen[image] {
-				continue
-			}
-			seen[image] = true
-		}
 		series := h.String(dcm.SeriesInstanceUID)
 		k, ok := place[series]
 		if !ok {
 			k = len(out)
 			place[series] = k
-			out = append(out, nil)
+			out = append(out, group{})
 		}
-		out[k] = append(out[k], i)
+		if uid := h.String(dcm.SOPInstanceUID); uid != "" {
+			image := series + " " + uid + " " + h.String(dcm.ReferencedFrameNumber) // of one instance, see volume.Frames
+			if first := seen[image]; first != nil {
+				if h.String(dcm.InstanceNumber) != first.String(dcm.InstanceNumber) ||
+					!slices.Equal(h.Strings(dcm.ImagePositionPatient), first.Strings(dcm.ImagePositionPatient)) {
+					out[k].clashes++
+				}
+				continue
+			}
+			seen[image] = h
+		}
+		out[k].images = append(out[k].images, i)
 	}
 	return out
 }

@@ -69,11 +69,11 @@ func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 		warnings = append(warnings, fmt.Sprintf("The skull reaches the edge of the image over %.0f mm: a part of the head lies outside the field of view and is not in the result.", cut))
 	}
 	if highest > cutAbove {
-		warnings = append(warnings, fmt.Sprintf("The top of the head is not in the series: the uppermost slice still shows %.0f cm2 of the inside of the skull. "+
+		warnings = append(warnings, fmt.Sprintf("The top of the head is not in the slices that were analysed: the uppermost one still shows %.0f cm2 of the inside of the skull. "+
 			"What lies above it is not in the result.", highest))
 	}
 	if lowest > cutBelow {
-		warnings = append(warnings, fmt.Sprintf("The base of the head is not in the series: the lowest slice still shows %.0f cm2 of the inside of the skull. "+
+		warnings = append(warnings, fmt.Sprintf("The base of the head is not in the slices that were analysed: the lowest one still shows %.0f cm2 of the inside of the skull. "+
 			"What lies below it is not in the result.", lowest))
 	}
 	return warnings, nil

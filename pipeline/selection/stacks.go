@@ -18,6 +18,8 @@ type stack struct {
 	why     string // what those are
 	parts   int    // stacks of the series
 	repeats int    // the same places over and over, as for perfusion; 0 is not so
+	apart   string // what else the series holds that may be of the head and is in another stack, a sentence; "" is nothing
+	clashes int    // images of the series left out for their SOP Instance UID, see group
 }
 
 const (
@@ -55,8 +57,23 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 	}
 	var out []stack
 	for _, k := range []kind{originalSlice, derivedSlice} {
-		for _, plane := range byPlane(headers, kinds[k]) {
-			out = append(out, separate(headers, plane)...)
+		frames := byFrameOfReference(headers, kinds[k])
+		for _, frame := range frames {
+			planes := byPlane(headers, frame)
+			for p, plane := range planes {
+				parts := separate(headers, plane)
+				for i := range parts {
+					switch other := tilted(headers, planes, p); {
+					case len(frames) > 1:
+						parts[i].apart = fmt.Sprintf("The series holds images of %d frames of reference (Frame of Reference UID %s), whose positions cannot be put together; "+
+							"one was analysed, with %d of %d images.", len(frames), dcm.FrameOfReferenceUID, len(frame), len(kinds[k]))
+					case other > 0:
+						parts[i].apart = fmt.Sprintf("%d other slices of the series are turned otherwise (Image Orientation (Patient) %s); they may show another part of the head, "+
+							"and are not in the result.", other, dcm.ImageOrientationPatient)
+					}
+				}
+				out = append(out, parts...)
+			}
 		}
 	}
 	for i := range out {
@@ -66,6 +83,36 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 		}
 	}
 	return out
+}
+
+// byFrameOfReference keeps images apart whose positions are told in different coordinates (PS3.3 §C.7.4.1.1.1). An image that names
+// none belongs to the first; where nearly each has one of its own, a tool has made them up, and they say nothing.
+func byFrameOfReference(headers []*dcm.DataSet, images []int) [][]int {
+	var named, unnamed []int
+	for _, i := range images {
+		if headers[i].String(dcm.FrameOfReferenceUID) == "" {
+			unnamed = append(unnamed, i)
+		} else {
+			named = append(named, i)
+		}
+	}
+	groups := byTag(headers, named, dcm.FrameOfReferenceUID)
+	if len(groups) < 2 || len(groups) > maxParts || len(groups) > len(images)/5 {
+		return [][]int{images}
+	}
+	groups[0] = append(groups[0], unnamed...)
+	return groups
+}
+
+// tilted counts the images of other planes than the one with number p that lie across the body, too.
+func tilted(headers []*dcm.DataSet, planes [][]int, p int) (n int) {
+	this, ok := placeOf(headers[planes[p][0]])
+	for k, plane := range planes {
+		if other, is := placeOf(headers[plane[0]]); k != p && ok && is && len(plane) > 2 && axial(headers[plane[0]]) && !this.parallel(other) {
+			n += len(plane)
+		}
+	}
+	return n
 }
 
 // isPage reports whether a CT image can be no slice of a series whose slices have so many rows and columns: it is in colour, or
@@ -168,6 +215,15 @@ func separate(headers []*dcm.DataSet, images []int) []stack {
 		}
 	}
 	if n == 1 {
+		for _, t := range []dcm.Tag{dcm.AcquisitionNumber, dcm.IrradiationEventUID, dcm.AcquisitionTime} {
+			if groups := byTag(headers, images, t); sideBySide(groups, at) { // two scans of the head, whose slices lie between each other
+				out := each(headers, groups)
+				for i := range out {
+					out[i].apart = fmt.Sprintf("The series holds %d scans of the same part of the body, whose slices lie between each other; one was analysed.", len(groups))
+				}
+				return out
+			}
+		}
 		return []stack{{images: images}}
 	}
 	if n >= dynamicParts {

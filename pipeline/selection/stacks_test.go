@@ -15,6 +15,7 @@ import (
 func TestStacks(t *testing.T) {
 	head := text(dcm.BodyPartExamined, "HEAD")
 	one := text(dcm.SeriesInstanceUID, "a")
+	between := func(k int, d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 0, 0, 5*float64(k)+2) }
 	join := func(parts ...[]*dcm.DataSet) []*dcm.DataSet { return slices.Concat(parts...) }
 	at := func(minute int) func(int, *dcm.DataSet) {
 		return func(k int, d *dcm.DataSet) {
@@ -82,8 +83,15 @@ func TestStacks(t *testing.T) {
 		{"two readings of a turn each", join(
 			series("x", 6, head, one, apart(20), func(k int, d *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", fmt.Sprint(k)) }),
 			series("xx", 6, head, one, apart(20), func(k int, d *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", fmt.Sprint(k+6)) })),
-			nil, []string{finding.DuplicatePosition}},
-		{"two readings that nothing tells apart", join(series("x", 30, head, one), series("xx", 30, head, one)), nil, []string{finding.DuplicatePosition}},
+			nil, []string{finding.TooFewSlices}},
+		{"two readings that nothing tells apart", join(series("x", 30, head, one), series("xx", 30, head, one)), []int{60}, nil},
+		{"two frames of reference", join(series("x", 30, head, one, text(dcm.FrameOfReferenceUID, "1.1")),
+			series("xx", 31, head, one, text(dcm.FrameOfReferenceUID, "1.2"), between)), []int{31, 30}, nil},
+		{"two scans between each other", join(series("x", 30, head, one, text(dcm.AcquisitionNumber, "1")), series("xx", 31, head, one, text(dcm.AcquisitionNumber, "2"), between)),
+			[]int{31, 30}, nil},
+		{"a frame of reference for each image", join(series("x", 30, head, one, func(k int, d *dcm.DataSet) {
+			d.SetStrings(dcm.FrameOfReferenceUID, "UI", fmt.Sprintf("1.%d", k))
+		})), []int{30}, nil},
 		{"a slice that does not say where it lies", join(series("x", 30, head, one), series("xx", 1, head, one, func(_ int, d *dcm.DataSet) {
 			d.Delete(dcm.ImagePositionPatient)
 		})), nil, []string{finding.MissingPosition}},

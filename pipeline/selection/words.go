@@ -13,7 +13,7 @@ import (
 var (
 	headWords = []string{"HEAD", "BRAIN", "SKULL", "CRANIUM", "CRANIAL", "CRANE", "CRÂNE", "CRANIO", "CRANEO", "CRÁNEO", "CEREBRUM", "CEREBRAL",
 		"CEREBRALE", "CEREBRO", "ENCEPHALE", "ENCEFALO", "NEURO", "NEUROCRANIUM", "KOPF", "SCHAEDEL", "SCHÄDEL", "SCHADEL", "CCT", "CRAN",
-		"TETE", "TÊTE", "CABEZA", "TESTA", "HOOFD", "HERSENEN", "HJERNE", "HUVUD", "GLOWA", "GŁOWA", "STROKE", "HEADNECK", "HEADBRAIN"}
+		"TETE", "TÊTE", "CABEZA", "TESTA", "HOOFD", "HERSENEN", "HJERNE", "HUVUD", "HODE", "HOVED", "HERSENSCHEDEL", "CRANIO", "CRÂNIO", "CABECA", "CABEÇA", "ENCÉPHALE", "CERVEAU", "CERVELLO", "LEBKA", "HLAVA", "MOZEK", "GLAVA", "KRANIUM", "ГОЛОВА", "ГОЛОВЫ", "МОЗГ", "МОЗГА", "GLOWA", "GŁOWA", "STROKE", "HEADNECK", "HEADBRAIN"}
 	otherWords = []string{"CHEST", "THORAX", "LUNG", "LUNGS", "ABDOMEN", "ABDOMINAL", "ABD", "PELVIS", "PELVIC", "LIVER", "KIDNEY", "CSPINE",
 		"TSPINE", "LSPINE", "SSPINE", "SPINE", "CERVICAL", "LUMBAR", "WIRBELSAEULE", "HWS", "BWS", "LWS", "NECK", "HALS", "HEART", "CARDIAC",
 		"AORTA", "EXTREMITY", "LEG", "ARM", "KNEE", "HIP", "SHOULDER", "ANKLE", "FOOT", "HAND", "WRIST", "ELBOW", "SINUS", "SINUSES",
@@ -24,10 +24,18 @@ var (
 	angioWords = []string{"ANGIO", "ANGIOGRAPHY", "ANGIOGRAM", "ANGIOGRAPHIE", "CTA", "VENO", "VENOGRAM", "VENOGRAPHY", "CTV", "ARTERIAL", "VENOUS",
 		"CAROTID", "CAROTIDS", "COW", "WILLIS", "ARTERY", "ARTERIES", "ARTERIEN", "VESSEL", "VESSELS", "GEFAESSE", "GEFÄSSE"}
 	perfusionWords = []string{"PERFUSION", "PERF", "CTP", "VPCT", "DYNAMIC"}
-	contrastWords  = []string{"CONTRAST", "CONTRASTE", "CONTRASTO", "KONTRAST", "POSTCONTRAST", "ENHANCED", "CE", "CECT", "KM", "OMNIPAQUE", "ISOVUE"}
+	contrastWords  = []string{"CONTRAST", "CONTRASTE", "CONTRASTO", "KONTRAST", "KONTRASTMITTEL", "POSTCONTRAST", "ENHANCED", "CE", "CECT", "KM", "MDC", "造影", "增强", "OMNIPAQUE", "ISOVUE"}
 	// plainWords beside them turn them round: without contrast, ohne KM, NCCT.
-	plainWords = []string{"WITHOUT", "WO", "NON", "NONCON", "NONCONTRAST", "NC", "NCCT", "NECT", "UNENHANCED", "NATIVE", "NATIV", "NATIF", "NATIVO", "PLAIN", "PRE",
-		"PRECONTRAST", "NO", "OHNE", "SANS", "SIN", "SENZA", "ZONDER"}
+	plainWords = []string{"WITHOUT", "WO", "NON", "NONCON", "NONCONTRAST", "NC", "NCCT", "NECT", "UNENHANCED", "NONENHANCED", "NATIVE", "NATIV", "NATIF", "NATIVO", "PLAIN",
+		"PRE", "PRECONTRAST", "NO", "NOT", "OHNE", "SANS", "SIN", "SENZA", "ZONDER", "SEM", "UTAN", "UDEN", "UTEN", "ILMAN", "BEZ", "BLANCO", "BASALE", "DIRETTA", "SPC",
+		"NEPOST", "NATYWNE", "БЕЗ", "НАТИВ", "НАТИВНО", "平扫", "单纯", "単純"}
+	// noneWords are what a form says where no agent was given; in a description they may mean anything.
+	noneWords = []string{"NONE", "N", "NA", "NIL", "NULL", "NEGATIVE", "NEVER", "UNUSED", "KEIN", "KEINE", "KEINES", "AUCUN", "AUCUNE", "NESSUNO", "NINGUNO", "NENHUM", "GEEN",
+		"INGEN", "INGET", "BRAK", "НЕТ", "无", "なし"}
+	// agentNames beside them make it doubtful again.
+	agentNames = []string{"OMNIPAQUE", "IOHEXOL", "ISOVUE", "IOPAMIDOL", "IOPAMIRON", "VISIPAQUE", "IODIXANOL", "ULTRAVIST", "IOPROMIDE", "IOMERON", "IOMEPROL", "OPTIRAY",
+		"IOVERSOL", "XENETIX", "IOBITRIDOL", "IMERON", "SOLUTRAST", "OXILAN", "HEXABRIX", "ACCUPAQUE"}
+	softWords = []string{"SOFT", "BRAIN", "STANDARD", "HIRN", "WEICHTEIL", "WEICHTEILE", "PARENCHYMA", "CEREBRUM", "CERVEAU", "ENCEPHALE", "CEREBRO", "CERVELLO"}
 )
 
 // words are the upper-case words of the given elements. C-SPINE counts as CSPINE too, C+ as POSTCONTRAST.
@@ -35,8 +43,16 @@ func words(d *dcm.DataSet, tags ...dcm.Tag) []string {
 	var out []string
 	for _, t := range tags {
 		for _, v := range d.Strings(t) {
-			v = strings.ReplaceAll(strings.ToUpper(v), "W/O", "WO")
+			v = strings.ToUpper(v)
+			for _, short := range [][2]string{{"W/O", "WO"}, {"S/C", "SIN "}, {"S/ ", "SIN "}, {"O/KM", "OHNE KM"}, {"O. KM", "OHNE KM"}, {"B/K", "BEZ "}, {"N/A", "NA"}} {
+				v = strings.ReplaceAll(v, short[0], short[1])
+			}
 			both := []string{v}
+			for _, w := range []string{"平扫", "单纯", "単純", "造影", "增强"} { // written without spaces
+				if strings.Contains(v, w) {
+					out = append(out, w)
+				}
+			}
 			if strings.Contains(v, "-") {
 				both = append(both, strings.ReplaceAll(v, "-", ""))
 			}
@@ -63,6 +79,20 @@ func which(said, known []string) string {
 		return ""
 	}
 	return said[i]
+}
+
+// boneWord is the word in a description that means a reconstruction for bone; "" where it is denied or one for soft tissue is
+// named beside it.
+func boneWord(said []string) string {
+	if which(said, softWords) != "" {
+		return ""
+	}
+	for i, w := range said {
+		if slices.Contains(boneWords, w) && (i == 0 || !slices.Contains(plainWords, said[i-1])) {
+			return w
+		}
+	}
+	return ""
 }
 
 // kernel is what a reconstruction kernel is for.
@@ -104,9 +134,9 @@ func kernelOf(d *dcm.DataSet) kernel {
 			return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(v, w) })
 		}
 		switch {
-		case said("BONE", "SHARP", "LUNG", "EDGE"):
+		case said("BONE", "SHARP", "LUNG", "EDGE", "KNOCHEN", "OSSEU", "HUESO", "INNER EAR", "INNENOHR"):
 			return sharpKernel
-		case said("BRAIN", "SOFT", "STANDARD", "SMOOTH"):
+		case said("BRAIN", "SOFT", "STANDARD", "SMOOTH", "CEREBR", "HIRN", "WEICH"):
 			return softKernel
 		}
 	}

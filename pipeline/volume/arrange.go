@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
+	"unicode"
 
 	"ichor/pipeline/finding"
 	"ichor/scp/dcm"
@@ -15,9 +17,10 @@ const (
 	parallelCos   = 0.9999 // between the orientations of two slices: 0.8 degrees
 	unitTolerance = 0.01   // of the length and the angle of the direction cosines
 	samePlaceMM   = 0.01   // two slices nearer than this along the normal lie at one position
-	gapWarn       = 1.8    // times the median distance
-	gapRefuse     = 3.0
-	gapRefuseMM   = 20.0
+	gapMissing    = 1.8    // times the median distance: a slice is missing there
+	gapSeveral    = 2.5    // times the median distance: more than one is missing
+	gapMissingMM  = 7.0    // where several are missing, the most between the slices around: the networks see slabs of about this
+	gapRefuseMM   = 20.0   // between any two slices
 )
 
 // Arrangement is how the slices of a series lie in space: the grid, the order, and what is odd about it.
@@ -39,13 +42,13 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	origins := make([]Vec, len(headers))
 	for i, h := range headers {
 		a.Order[i] = i
-		g, origin, err := plane(h)
+		g, origin, err := plane(h, i)
 		if err != nil {
 			return nil, err
 		}
 		if i == 0 {
 			a.Grid = g
-		} else if err := samePlane(&a.Grid, &g); err != nil {
+		} else if err := samePlane(&a.Grid, &g, headers[0], h, i); err != nil {
 			return nil, err
 		}
 		origins[i] = origin
@@ -55,18 +58,21 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	sorted := a.Order
 	a.Order = nil
 	for _, i := range sorted {
-		if k := len(a.Order) - 1; k >= 0 && origins[i].Sub(a.Grid.Origins[k]).Length() < samePlaceMM && sameNumber(headers[i], headers[a.Order[k]]) {
+		if k := len(a.Order) - 1; k >= 0 && origins[i].Sub(a.Grid.Origins[k]).Length() < samePlaceMM {
 			a.Doubles = append(a.Doubles, [2]int{k, i})
 			continue
 		}
 		a.Order, a.Grid.Origins = append(a.Order, i), append(a.Grid.Origins, origins[i])
 	}
 	if n := len(a.Doubles); n > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("%d of %d images came more than once under other identifiers; one of each was read.", n, len(headers)))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("%d of %d images are copies of others: the same pixels at the same position under other identifiers. One of each was read.", n, len(headers)))
 	}
 	gaps := a.Grid.Gaps()
-	if err := a.checkGaps(gaps); err != nil {
+	if err := a.checkGaps(gaps, headers); err != nil {
 		return nil, err
+	}
+	if n := slices.IndexFunc(headers, hasComma); n >= 0 {
+		a.Warnings = append(a.Warnings, Name(headers[n], n)+" writes numbers with a decimal comma, against the standard; they were read as if it were a point.")
 	}
 	thickness, _ := headers[0].Float(dcm.SliceThickness)
 	a.Grid.SupportMM = Support(gaps, thickness)
@@ -77,59 +83,102 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	return a, nil
 }
 
-// plane reads the geometry of one slice: Image Plane module (PS3.3 §C.7.6.2).
-func plane(h *dcm.DataSet) (Grid, Vec, error) {
-	number := func(t dcm.Tag, n int) ([]float64, bool) {
+// Name names image i of a series in a sentence, by its Instance Number where it has one. It names no patient.
+func Name(h *dcm.DataSet, i int) string {
+	if n, ok := h.Int(dcm.InstanceNumber); ok {
+		return fmt.Sprintf("The image with Instance Number %d", n)
+	}
+	return fmt.Sprintf("Image %d of the series (without Instance Number)", i+1)
+}
+
+// said shows the value of an attribute, for a reason; "" where it is missing or empty.
+func said(h *dcm.DataSet, t dcm.Tag) string {
+	text := strings.Join(h.Strings(t), `\`)
+	if e, ok := h.Get(t); ok && text == "" {
+		if v, ok := h.Floats(t); ok {
+			text = strings.Trim(fmt.Sprint(v), "[]")
+		} else if v, ok := e.Value.([]byte); ok && len(v) > 0 {
+			text = fmt.Sprintf("%d bytes of VR %s", len(v), e.VR)
+		}
+	}
+	if len(text) > 60 {
+		text = strings.ToValidUTF8(text[:60], "") + "..."
+	}
+	return text
+}
+
+func hasComma(h *dcm.DataSet) bool {
+	for _, t := range []dcm.Tag{dcm.ImagePositionPatient, dcm.ImageOrientationPatient, dcm.PixelSpacing, dcm.RescaleSlope, dcm.RescaleIntercept} {
+		if strings.Contains(said(h, t), ",") {
+			return true
+		}
+	}
+	return false
+}
+
+const again = "send the series again as it left the scanner."
+
+// plane reads the geometry of image i: Image Plane module (PS3.3 §C.7.6.2).
+func plane(h *dcm.DataSet, i int) (Grid, Vec, error) {
+	numbers := func(t dcm.Tag, name string, n int) ([]float64, error) {
 		v, ok := h.Floats(t)
-		return v, ok && len(v) == n
+		if ok && len(v) == n {
+			return v, nil
+		}
+		if text := said(h, t); text != "" {
+			return nil, refuse(finding.MissingPosition, "%s has %q in %s %s, where %d numbers are needed; "+again, Name(h, i), text, name, t, n)
+		}
+		return nil, refuse(finding.MissingPosition, "%s has no %s %s; "+again, Name(h, i), name, t)
 	}
-	pos, ok := number(dcm.ImagePositionPatient, 3)
-	if !ok {
-		return Grid{}, Vec{}, refuse(finding.MissingPosition,
-			"A slice does not say where it lies (Image Position (Patient)); send the series again as it left the scanner.")
+	pos, err := numbers(dcm.ImagePositionPatient, "Image Position (Patient)", 3)
+	if err != nil {
+		return Grid{}, Vec{}, err
 	}
-	dir, ok := number(dcm.ImageOrientationPatient, 6)
-	if !ok {
-		return Grid{}, Vec{}, refuse(finding.MissingPosition,
-			"A slice does not say how it is turned (Image Orientation (Patient)); send the series again as it left the scanner.")
+	dir, err := numbers(dcm.ImageOrientationPatient, "Image Orientation (Patient)", 6)
+	if err != nil {
+		return Grid{}, Vec{}, err
 	}
-	spacing, ok := number(dcm.PixelSpacing, 2)
-	if !ok || !(spacing[0] > 0.01 && spacing[0] < 20 && spacing[1] > 0.01 && spacing[1] < 20) {
-		return Grid{}, Vec{}, refuse(finding.MissingPosition,
-			"A slice does not say how large its pixels are (Pixel Spacing); no size is assumed.")
+	spacing, err := numbers(dcm.PixelSpacing, "Pixel Spacing", 2)
+	if err != nil {
+		return Grid{}, Vec{}, err
+	}
+	if !(spacing[0] > 0.01 && spacing[0] < 20 && spacing[1] > 0.01 && spacing[1] < 20) {
+		return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s has pixels of %g x %g mm (Pixel Spacing %s), which no CT has; "+again,
+			Name(h, i), spacing[0], spacing[1], dcm.PixelSpacing)
 	}
 	rows, _ := h.Int(dcm.Rows)
 	columns, _ := h.Int(dcm.Columns)
 	if rows < 1 || columns < 1 || rows > math.MaxUint16 || columns > math.MaxUint16 {
-		return Grid{}, Vec{}, refuse(finding.Undecodable, "A slice has %d rows and %d columns; send the series again.", rows, columns)
+		return Grid{}, Vec{}, refuse(finding.Undecodable, "%s has %d rows and %d columns (Rows %s, Columns %s); "+again, Name(h, i), rows, columns,
+			dcm.Rows, dcm.Columns)
 	}
 	for _, v := range pos {
 		if math.Abs(v) > 1e5 {
-			return Grid{}, Vec{}, refuse(finding.MissingPosition, "A slice lies %g mm from the origin of the scanner; send the series again as it left the scanner.", v)
+			return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s lies %g mm from the origin of the scanner (Image Position (Patient) %s); "+again,
+				Name(h, i), v, dcm.ImagePositionPatient)
 		}
 	}
 	g := Grid{Rows: rows, Columns: columns, SpacingMM: [2]float64{spacing[0], spacing[1]},
 		AlongRow: Vec{dir[0], dir[1], dir[2]}, AlongColumn: Vec{dir[3], dir[4], dir[5]}}
 	lr, lc := g.AlongRow.Length(), g.AlongColumn.Length()
 	if math.Abs(lr-1) > unitTolerance || math.Abs(lc-1) > unitTolerance || math.Abs(g.AlongRow.Dot(g.AlongColumn)) > unitTolerance {
-		return Grid{}, Vec{}, refuse(finding.MissingPosition,
-			"The orientation of a slice is no pair of perpendicular directions (Image Orientation (Patient)); "+
-				"send the series again as it left the scanner.")
+		return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s has %q in Image Orientation (Patient) %s, which is no pair of perpendicular unit vectors; "+again,
+			Name(h, i), said(h, dcm.ImageOrientationPatient), dcm.ImageOrientationPatient)
 	}
 	g.AlongRow, g.AlongColumn = g.AlongRow.Scale(1/lr), g.AlongColumn.Scale(1/lc)
 	return g, Vec{pos[0], pos[1], pos[2]}, nil
 }
 
-func samePlane(a, b *Grid) error {
+func samePlane(a, b *Grid, first, h *dcm.DataSet, i int) error {
 	if a.AlongRow.Dot(b.AlongRow) < parallelCos || a.AlongColumn.Dot(b.AlongColumn) < parallelCos {
-		return refuse(finding.MixedOrientation, "The slices of the series are turned differently, and only parallel ones can be measured; send "+
-			"each stack as a series of its own.")
+		return refuse(finding.MixedOrientation, "%s has %q in Image Orientation (Patient) %s, another one of the series %q; only parallel slices can be "+
+			"measured, so send each stack as a series of its own.", Name(h, i), said(h, dcm.ImageOrientationPatient), dcm.ImageOrientationPatient,
+			said(first, dcm.ImageOrientationPatient))
 	}
 	near := func(x, y float64) bool { return math.Abs(x-y) <= 1e-3*x }
 	if a.Rows != b.Rows || a.Columns != b.Columns || !near(a.SpacingMM[0], b.SpacingMM[0]) || !near(a.SpacingMM[1], b.SpacingMM[1]) {
-		return refuse(finding.MixedGeometry, "The slices of the series differ in matrix or pixel size (%d x %d at %.3g mm, %d x %d at %.3g mm); "+
-			"send each kind as a series of its own.",
-			a.Rows, a.Columns, a.SpacingMM[0], b.Rows, b.Columns, b.SpacingMM[0])
+		return refuse(finding.MixedGeometry, "%s has a matrix of %d x %d pixels of %.3g mm, another one of the series %d x %d of %.3g mm (Rows, Columns, Pixel "+
+			"Spacing); send each kind as a series of its own.", Name(h, i), b.Rows, b.Columns, b.SpacingMM[0], a.Rows, a.Columns, a.SpacingMM[0])
 	}
 	return nil
 }
@@ -157,25 +206,32 @@ func median(v []float64) float64 {
 }
 
 // checkGaps refuses two slices at one place and holes in the stack. A protocol that changes its distance once (thin
-// slices through the skull base, thick ones above) has large gaps side by side; a missing slice leaves a single one.
-func (a *Arrangement) checkGaps(gaps []float64) error {
+// slices through the skull base, thick ones above) has large gaps side by side; missing slices leave a single one, and how
+// wide it is decides: the volume of what lies in it is taken from the slices around it.
+func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 	m := median(gaps)
 	uneven := false
+	missing, widest := 0, 0
 	for k, g := range gaps {
 		if g < samePlaceMM {
-			return duplicate()
+			return duplicate(headers[a.Order[k]], a.Order[k], headers[a.Order[k+1]], a.Order[k+1], "but beside each other")
 		}
 		alone := (k == 0 || gaps[k-1] < g/1.5) && (k == len(gaps)-1 || gaps[k+1] < g/1.5)
 		switch {
-		case g > gapRefuseMM, alone && g > gapRefuse*m:
-			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between slices %d and %d, %.1f mm between most others; "+
-				"send the whole series again.", g, k+1, k+2, m)
-		case alone && g > gapWarn*m:
-			a.Warnings = append(a.Warnings, fmt.Sprintf("A slice seems to be missing: %.1f mm lie between slices %d and %d, %.1f mm between "+
-				"most others.", g, k+1, k+2, m))
+		case g > gapRefuseMM, alone && g > gapSeveral*m && g > gapMissingMM:
+			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between slices %d and %d of %d (from the feet), %.1f mm between most others; "+
+				"gaps up to %.0f mm, or of one slice, are read; send the whole series again.", g, k+1, k+2, len(a.Order), m, gapMissingMM)
+		case alone && g > gapMissing*m:
+			if missing++; g > gaps[widest] || missing == 1 {
+				widest = k
+			}
 		case math.Abs(g-m) > 0.1*m:
 			uneven = true
 		}
+	}
+	if missing > 0 {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %d places: %.1f mm lie between slices %d and %d, %.1f mm between most others; "+
+			"each slice stands for half of the gap beside it.", missing, gaps[widest], widest+1, widest+2, m))
 	}
 	if uneven {
 		a.Warnings = append(a.Warnings, fmt.Sprintf("The distance between slices varies from %.2f to %.2f mm; volumes use each slice's own.",
@@ -184,15 +240,12 @@ func (a *Arrangement) checkGaps(gaps []float64) error {
 	return nil
 }
 
-// sameNumber reports whether two images at one place were numbered as one: copies of one slice, not two readings of it.
-func sameNumber(a, b *dcm.DataSet) bool {
-	n := a.String(dcm.InstanceNumber)
-	return n != "" && n == b.String(dcm.InstanceNumber)
-}
-
-func duplicate() error {
-	return refuse(finding.DuplicatePosition, "Two slices of the series lie at the same position, so more than one reading of the head "+
-		"is in it; send them as separate series.")
+// duplicate refuses two images at one position that are no copies of each other.
+func duplicate(a *dcm.DataSet, i int, b *dcm.DataSet, k int, how string) error {
+	other := []rune(Name(b, k))
+	other[0] = unicode.ToLower(other[0])
+	return refuse(finding.DuplicatePosition, "%s and %s lie at the same position (Image Position (Patient) %s), %s, so more than one reading of the head "+
+		"is in the series; send them as separate series.", Name(a, i), string(other), dcm.ImagePositionPatient, how)
 }
 
 // Support gives each slice half the distance to either neighbour; an end slice reaches as far out as in. gaps are those of

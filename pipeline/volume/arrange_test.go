@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -41,6 +42,109 @@ func at(zs ...float64) []*dcm.DataSet {
 	return out
 }
 
+// thin lies every step mm from lo to hi, and once more from gap on.
+func thin(lo, hi, step, gap float64) (zs []float64) {
+	for z := lo; z <= hi; z += step {
+		zs = append(zs, z)
+	}
+	for z := gap; z <= gap+hi; z += step {
+		zs = append(zs, z)
+	}
+	return zs
+}
+
+// beside moves slices of one place apart within their plane.
+func beside(zs ...float64) []*dcm.DataSet {
+	h := at(zs...)
+	for i := 1; i < len(zs); i++ {
+		if zs[i] == zs[i-1] {
+			h[i].SetDecimals(dcm.ImagePositionPatient, 3, 3, zs[i])
+		}
+	}
+	return h
+}
+
+// TestReasons: a refusal names the image, the attribute and what it holds, and does not call it missing where it is there.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	build := func(edit func(*dcm.DataSet)) error {
+		h := at(0, 5, 10)
+		h[1].SetStrings(dcm.InstanceNumber, "IS", "17")
+		edit(h[1])
+		var s []Slice
+		for _, d := range h {
+			s = append(s, Slice{Header: d, Pixels: func(context.Context) ([]byte, error) { return make([]byte, 2*4*5), nil }})
+		}
+		_, _, err := Build(t.Context(), s)
+		return err
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*dcm.DataSet)
+		want []string
+	}{
+		{"no position", func(d *dcm.DataSet) { d.Delete(dcm.ImagePositionPatient) }, []string{"Instance Number 17", "has no Image Position (Patient) (0020,0032)"}},
+		{"position of two numbers", func(d *dcm.DataSet) { d.SetStrings(dcm.ImagePositionPatient, "DS", "1", "2") }, []string{"Instance Number 17", `has "1\\2" in Image Position (Patient) (0020,0032)`, "3 numbers"}},
+		{"position in words", func(d *dcm.DataSet) { d.SetStrings(dcm.ImagePositionPatient, "DS", "left") }, []string{`"left"`}},
+		{"one spacing", func(d *dcm.DataSet) { d.SetStrings(dcm.PixelSpacing, "DS", "0.5") }, []string{`has "0.5" in Pixel Spacing (0028,0030)`, "2 numbers"}},
+		{"no size", func(d *dcm.DataSet) { d.SetDecimals(dcm.PixelSpacing, 0, 0) }, []string{"pixels of 0 x 0 mm"}},
+		{"oblique", func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 1, 0, 0) }, []string{`"1\\0\\0\\1\\0\\0"`, "perpendicular"}},
+		{"turned", func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, 0, 1, 0, 1, 0, 0) }, []string{"Instance Number 17", `"0\\1\\0\\1\\0\\0"`}},
+		{"colours", func(d *dcm.DataSet) { d.SetStrings(dcm.PhotometricInterpretation, "CS", "PALETTE COLOR") }, []string{"Instance Number 17", "PALETTE COLOR"}},
+		{"three samples", func(d *dcm.DataSet) { d.SetInts(dcm.SamplesPerPixel, "US", 3) }, []string{"3 samples a pixel"}},
+		{"bits", func(d *dcm.DataSet) { d.SetInts(dcm.HighBit, "US", 5) }, []string{"Instance Number 17", "12 in Bits Stored", "5 in High Bit"}},
+		{"no intercept", func(d *dcm.DataSet) { d.Delete(dcm.RescaleIntercept) }, []string{"Instance Number 17", `"1" in Rescale Slope`, `"" in Rescale Intercept`}},
+	} {
+		err := build(c.edit)
+		for _, want := range c.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", c.name, err, want)
+			}
+		}
+	}
+	if err := build(func(d *dcm.DataSet) { d.SetStrings(dcm.PhotometricInterpretation, "CS", "MONOCHROME1") }); err != nil {
+		t.Errorf("MONOCHROME1: %v", err)
+	}
+	a, err := Arrange([]*dcm.DataSet{at(0)[0], func() *dcm.DataSet {
+		d := at(5)[0]
+		d.SetStrings(dcm.PixelSpacing, "DS", "0,5", "0,4")
+		return d
+	}()})
+	if err != nil || len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "decimal comma") {
+		t.Errorf("decimal commas: %+v %v", a, err)
+	}
+}
+
+// TestCopies: images at one position under other identifiers are copies where their pixels are the same, and two readings
+// where they are not.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	for _, numbered := range []bool{false, true} {
+		for _, same := range []bool{true, false} {
+			h := append(at(0, 5, 10, 15), at(5, 10)...)
+			var s []Slice
+			for i, d := range h {
+				if numbered {
+					d.SetStrings(dcm.InstanceNumber, "IS", fmt.Sprint(100+i))
+				}
+				raw := make([]byte, 2*4*5)
+				if i == 5 && !same {
+					raw[7] = 1
+				}
+				s = append(s, Slice{Header: d, Pixels: func(context.Context) ([]byte, error) { return raw, nil }})
+			}
+			v, a, err := Build(t.Context(), s)
+			var r *finding.Refusal
+			switch {
+			case same && (err != nil || v.Slices() != 4 || len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "2 of 6 images are copies")):
+				t.Errorf("copies: %+v %v", a, err)
+			case !same && (!errors.As(err, &r) || r.Code != finding.DuplicatePosition || !strings.Contains(r.Reason, "with other pixels")):
+				t.Errorf("two readings: %v", err)
+			}
+		}
+	}
+}
+
 func TestArrangeRefuses(t *testing.T) {
 	without := func(tag dcm.Tag) []*dcm.DataSet {
 		h := at(0, 5, 10)
@@ -72,7 +176,9 @@ func TestArrangeRefuses(t *testing.T) {
 		{"mirrored slice", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, -1, 0, 0, 0, 1, 0) }), finding.MixedOrientation},
 		{"other matrix", with(func(d *dcm.DataSet) { d.SetInts(dcm.Rows, "US", 5) }), finding.MixedGeometry},
 		{"other zoom", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.PixelSpacing, 0.6, 0.4) }), finding.MixedGeometry},
-		{"twice", at(0, 5, 5, 10), finding.DuplicatePosition},
+		{"beside each other", beside(0, 5, 5, 10), finding.DuplicatePosition},
+		{"two slices of 5 mm missing", at(0, 5, 10, 25, 30), finding.Incomplete},
+		{"a gap of 8 mm in thin slices", at(thin(0, 20, 0.625, 28)...), finding.Incomplete},
 		{"three slices missing", at(0, 5, 10, 15, 35, 40, 45), finding.Incomplete},
 		{"far apart", at(0, 21, 42, 63), finding.Incomplete},
 	} {
@@ -94,7 +200,10 @@ func TestArrangeGaps(t *testing.T) {
 		support  []float64
 	}{
 		{"even", []float64{0, 5, 10, 15}, 0, []float64{5, 5, 5, 5}},
-		{"one slice missing", []float64{0, 5, 10, 20, 25}, 1, []float64{5, 5, 7.5, 7.5, 5}},
+		{"one slice of 5 mm missing", []float64{0, 5, 10, 20, 25}, 1, []float64{5, 5, 7.5, 7.5, 5}},
+		{"one slice missing", []float64{0, 3, 6, 12, 15}, 1, []float64{3, 3, 4.5, 4.5, 3}},
+		{"three thin slices missing", []float64{0, 0.625, 1.25, 3.75, 4.375}, 1, []float64{0.625, 0.625, 1.5625, 1.5625, 0.625}},
+		{"slices missing at two places", []float64{0, 1, 2, 4, 5, 6, 7, 10, 11}, 1, []float64{1, 1, 1.5, 1.5, 1, 1, 2, 2, 1}},
 		{"thin below, thick above", []float64{0, 2.5, 5, 7.5, 10, 17.5, 25, 32.5}, 1, []float64{2.5, 2.5, 2.5, 2.5, 5, 7.5, 7.5, 7.5}},
 		{"below the origin", []float64{-7, -3, 1}, 0, []float64{4, 4, 4}},
 	} {
@@ -241,13 +350,13 @@ func TestStored(t *testing.T) {
 		{"rendering", set(dcm.VolumeBasedCalculationTechnique, "MAX_IP"), 0, 0, finding.NotHounsfield},
 		{"modified HU", set(dcm.RescaleType, "HU_MOD"), 1064, 40, ""},
 		{"colour", set(dcm.SamplesPerPixel, 3), 0, 0, finding.Undecodable},
-		{"inverted", set(dcm.PhotometricInterpretation, "MONOCHROME1"), 0, 0, finding.Undecodable},
+		{"inverted", set(dcm.PhotometricInterpretation, "MONOCHROME1"), 1064, 40, ""},
 		{"12 bits", set(dcm.BitsAllocated, 12), 0, 0, finding.Undecodable},
 		{"more stored than allocated", set(dcm.BitsStored, 17, dcm.HighBit, 16), 0, 0, finding.Undecodable},
 		{"negative high bit", set(dcm.HighBit, 3), 0, 0, finding.Undecodable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := StoredOf(c.d)
+			s, err := StoredOf(c.d, 0)
 			var r *finding.Refusal
 			if errors.As(err, &r) != (c.code != "") || r != nil && r.Code != c.code {
 				t.Fatalf("got %v, want %q", err, c.code)
@@ -256,10 +365,10 @@ func TestStored(t *testing.T) {
 				return
 			}
 			var hu [1]int16
-			if err := s.Decode([]byte{byte(c.cell), byte(c.cell >> 8)}, hu[:]); err != nil || hu[0] != c.want {
+			if err := s.Decode([]byte{byte(c.cell), byte(c.cell >> 8)}, hu[:], "The image"); err != nil || hu[0] != c.want {
 				t.Errorf("%v HU, want %v (%v)", hu[0], c.want, err)
 			}
-			if err := s.Decode([]byte{1}, hu[:]); err == nil {
+			if err := s.Decode([]byte{1}, hu[:], "The image"); err == nil {
 				t.Error("one byte for a pixel of two was taken")
 			}
 		})

@@ -32,7 +32,7 @@ func Build(ctx context.Context, images []Slice) (*Volume, *Arrangement, error) {
 	}
 	stored := make([]Stored, len(images))
 	for i, h := range headers {
-		if stored[i], err = StoredOf(h); err != nil {
+		if stored[i], err = StoredOf(h, i); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -48,7 +48,7 @@ func Build(ctx context.Context, images []Slice) (*Volume, *Arrangement, error) {
 		if err != nil {
 			return err
 		}
-		return stored[i].Decode(raw, hu)
+		return stored[i].Decode(raw, hu, Name(headers[i], i))
 	}
 	g, inner := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -67,7 +67,8 @@ func Build(ctx context.Context, images []Slice) (*Volume, *Arrangement, error) {
 			return nil, nil, err
 		}
 		if !slices.Equal(again, v.Slice(d[0])) {
-			return nil, nil, duplicate()
+			k := a.Order[d[0]]
+			return nil, nil, duplicate(headers[k], k, headers[d[1]], d[1], "with other pixels")
 		}
 	}
 	return v, a, nil

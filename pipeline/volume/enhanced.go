@@ -25,11 +25,11 @@ func Frames(h *dcm.DataSet, pixelBytes int64) ([]*dcm.DataSet, error) {
 		h.Delete(dcm.ReferencedFrameNumber) // it has no business there
 		return []*dcm.DataSet{h}, nil
 	}
+	each := h.Sequence(dcm.PerFrameFunctionalGroupsSequence)
 	n, ok := h.Int(dcm.NumberOfFrames)
-	if !ok {
+	if !ok || n == 0 { // dcm.File.Image takes these for one frame
 		n = 1
 	}
-	each := h.Sequence(dcm.PerFrameFunctionalGroupsSequence)
 	if n < 1 || n != len(each) {
 		return nil, fmt.Errorf("%d frames and %d items of functional groups: %w", n, len(each), dcm.ErrPixelData)
 	}

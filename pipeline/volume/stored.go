@@ -27,8 +27,9 @@ type Stored struct {
 	paddingLo, padding int  // stored values from the one to the other are padding
 }
 
-// StoredOf reads a header. The error is a *finding.Refusal.
-func StoredOf(h *dcm.DataSet) (Stored, error) {
+// StoredOf reads the header of image i of a series. MONOCHROME1 says how to show an image, not what its values are (PS3.3
+// §C.7.6.3.1.2). The error is a *finding.Refusal.
+func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 	integer := func(t dcm.Tag, absent int) int {
 		if n, ok := h.Int(t); ok {
 			return n
@@ -39,14 +40,16 @@ func StoredOf(h *dcm.DataSet) (Stored, error) {
 	bits := integer(dcm.BitsStored, allocated)
 	high := integer(dcm.HighBit, bits-1)
 	if allocated != 8 && allocated != 16 && allocated != 32 || bits < 1 || high >= allocated || high+1 < bits {
-		return Stored{}, refuse(finding.Undecodable, "Pixels of %d bits, %d of them used up to bit %d, are no CT pixels; "+
-			"send the original series.", allocated, bits, high)
+		return Stored{}, refuse(finding.Undecodable, "%s has %d in Bits Allocated %s, %d in Bits Stored %s and %d in High Bit %s, which no CT has; "+again,
+			Name(h, i), allocated, dcm.BitsAllocated, bits, dcm.BitsStored, high, dcm.HighBit)
 	}
 	if n := integer(dcm.SamplesPerPixel, 1); n != 1 {
-		return Stored{}, refuse(finding.Undecodable, "Pixels of %d samples are no CT pixels; send the original series.", n)
+		return Stored{}, refuse(finding.Undecodable, "%s has %d samples a pixel (Samples per Pixel %s), so that it shows colours and no density; send the original series.",
+			Name(h, i), n, dcm.SamplesPerPixel)
 	}
-	if p := h.String(dcm.PhotometricInterpretation); p != "" && p != "MONOCHROME2" {
-		return Stored{}, refuse(finding.Undecodable, "Pixels of kind %.20q are no CT pixels; MONOCHROME2 is read. Send the original series.", p)
+	if p := h.String(dcm.PhotometricInterpretation); p != "" && p != "MONOCHROME2" && p != "MONOCHROME1" {
+		return Stored{}, refuse(finding.Undecodable, "%s has %.20q in Photometric Interpretation %s; MONOCHROME2 and MONOCHROME1 are read. Send the original series.",
+			Name(h, i), p, dcm.PhotometricInterpretation)
 	}
 	if why := NotHounsfield(h); why != "" {
 		return Stored{}, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s; send the original series.", why)
@@ -62,8 +65,8 @@ func StoredOf(h *dcm.DataSet) (Stored, error) {
 		s.slope, okSlope = h.Float(dcm.RescaleSlope)
 		s.intercept, okIntercept = h.Float(dcm.RescaleIntercept)
 		if !okSlope || !okIntercept || s.slope == 0 {
-			return Stored{}, refuse(finding.MissingCalibration, "The slices do not say how pixel values become Hounsfield units (Rescale Slope, "+
-				"Rescale Intercept); send the series again as it left the scanner.")
+			return Stored{}, refuse(finding.MissingCalibration, "%s does not say how pixel values become Hounsfield units: %q in Rescale Slope %s and %q in "+
+				"Rescale Intercept %s; "+again, Name(h, i), said(h, dcm.RescaleSlope), dcm.RescaleSlope, said(h, dcm.RescaleIntercept), dcm.RescaleIntercept)
 		}
 	}
 	if p, ok := h.Int(dcm.PixelPaddingValue); ok {
@@ -129,10 +132,11 @@ func (s *Stored) hu(v int) int16 {
 	return int16(min(max(math.RoundToEven(float64(v)*s.slope+s.intercept), AirHU), math.MaxInt16))
 }
 
-// Decode fills dst with Hounsfield units. The error is a *finding.Refusal: raw is not as long as dst needs.
-func (s *Stored) Decode(raw []byte, dst []int16) error {
+// Decode fills dst with Hounsfield units. The error is a *finding.Refusal: raw is not as long as dst needs. name is that of
+// the image, see Name.
+func (s *Stored) Decode(raw []byte, dst []int16, name string) error {
 	if want := len(dst) * s.bytes; len(raw) < want || len(raw) > want+1 { // one byte of padding: PS3.5 §8.1.1
-		return refuse(finding.Undecodable, "A slice holds %d bytes of pixels and needs %d; send the series again.", len(raw), want)
+		return refuse(finding.Undecodable, "%s holds %d bytes of pixels and needs %d; send the series again.", name, len(raw), want)
 	}
 	var border []bool
 	if s.padded && s.atBorder {

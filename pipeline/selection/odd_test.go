@@ -1,0 +1,166 @@
+package selection
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"ichor/pipeline/finding"
+	"ichor/scp/dcm"
+)
+
+// TestAgentWords: what forms and consoles write where no contrast agent was given, where it was, and where tags disagree.
+func TestAgentWords(t *testing.T) {
+	t.Parallel()
+	for want, agents := range map[contrast][]string{
+		plain: {"", "W/O", "W/O CONTRAST", "WITHOUT", "WITHOUT CONTRAST", "WITHOUT IV CONTRAST", "NON-CONTRAST", "NON CONTRAST", "NONCONTRAST", "NONCON", "NATIVE", "nativ", "UNENHANCED",
+			"ohne KM", "ohne Kontrastmittel", "kein KM", "SANS", "sans injection", "sin contraste", "senza mdc", "zonder contrast", "sem contraste", "utan kontrast", "bez kontrastu",
+			"NIL", "NONE", "none given", "0 ML", "0ml", "0.0 cc", "0", "-", "--", "?", "NO", "NO IV CONTRAST", "NO CONTRAST GIVEN", "NOT GIVEN", "N", "N/A", "NA", "C-", "IV-", "S/C",
+			"Без контраста", "平扫", "単純", "aucun", "NEGATIVE"},
+		enhanced: {"IOHEXOL", "OMNIPAQUE 350", "Iomeron 400", "IV", "YES", "100 ML", "ISOVUE NON-IONIC", "CONTRAST", "APPLIED", "Ultravist 370 80ml", "KM", "C+", "造影"},
+		doubtful: {"OMNIPAQUE (NOT GIVEN)", "NO OMNIPAQUE", "ohne Imeron"},
+	} {
+		for _, agent := range agents {
+			h := series("a", 1, text(dcm.ContrastBolusAgent, agent))[0]
+			if got, why := contrastOf(h); got != want || (got == plain) != (why == "") {
+				t.Errorf("agent %q: %v %q, want %v", agent, got, why, want)
+			}
+		}
+	}
+	type tags map[dcm.Tag]string
+	for _, c := range []struct {
+		tags tags
+		want contrast
+		why  string
+	}{
+		{tags{dcm.ContrastBolusAgent: "OMNIPAQUE", dcm.ContrastBolusVolume: "0"}, doubtful, "Volume 0"},
+		{tags{dcm.ContrastBolusVolume: "0"}, plain, ""},
+		{tags{dcm.ContrastBolusVolume: "80"}, doubtful, "Volume 80"},
+		{tags{dcm.ContrastBolusAgent: "NONE", dcm.ContrastBolusVolume: "80"}, doubtful, "NONE"},
+		{tags{dcm.ContrastBolusAgent: "OMNIPAQUE", dcm.StudyDescription: "CT HEAD W/O CONTRAST"}, doubtful, "Study Description"},
+		{tags{dcm.ContrastBolusAgent: "OMNIPAQUE", dcm.StudyDescription: "CT HEAD W AND W/O CONTRAST"}, enhanced, "OMNIPAQUE"},
+		{tags{dcm.StudyDescription: "CT HEAD WITH CONTRAST"}, doubtful, "Study Description"},
+		{tags{dcm.StudyDescription: "CT HEAD WITH CONTRAST", dcm.SeriesDescription: "Head native 5.0"}, plain, ""},
+		{tags{dcm.ContrastBolusAgent: "NONE", dcm.SeriesDescription: "Head contrast"}, doubtful, "NONE"},
+		{tags{dcm.SeriesDescription: "Cráneo sin contraste"}, plain, ""},
+		{tags{dcm.SeriesDescription: "Encefalo senza mdc"}, plain, ""},
+		{tags{dcm.SeriesDescription: "Encefalo con mdc"}, enhanced, "Series Description"},
+		{tags{dcm.SeriesDescription: "头颅平扫"}, plain, ""},
+		{tags{dcm.SeriesDescription: "Crâne IV-"}, plain, ""},
+		{tags{dcm.SeriesDescription: "Crâne SPC", dcm.ProtocolName: "Angio TSA"}, plain, ""},
+	} {
+		h := series("a", 1)[0]
+		for t, v := range c.tags {
+			h.SetStrings(t, "LO", v)
+		}
+		if got, why := contrastOf(h); got != c.want || !strings.Contains(why, c.why) {
+			t.Errorf("%v: %v %q, want %v", c.tags, got, why, c.want)
+		}
+	}
+}
+
+// TestBoneWords: a description that names bone without meaning a reconstruction for it.
+func TestBoneWords(t *testing.T) {
+	t.Parallel()
+	for description, want := range map[string]bool{"Head bone 1.0": true, "Crâne os": true, "Kopf Knochen": true, "Head brain bone": false, "Head no bone": false,
+		"Head 5.0": false, "Kopf Hirn/Knochen": false, "Head without bones": false} {
+		if got := boneWord(words(series("a", 1, text(dcm.SeriesDescription, description))[0], dcm.SeriesDescription)); (got != "") != want {
+			t.Errorf("%q: %q", description, got)
+		}
+	}
+}
+
+// TestDummyDates: dates that tools write in place of real ones make no child of anybody.
+func TestDummyDates(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, birth, study, age string
+		want                    float64
+		ok                      bool
+	}{
+		{"birth on the day of the study", "20000101", "20000101", "", 0, false},
+		{"birth at the beginning of a calendar", "19000101", "20200101", "", 0, false},
+		{"birth at the beginning of another", "19010101", "20200101", "", 0, false},
+		{"zeros", "00000000", "20200101", "", 0, false},
+		{"zeros with slashes", "00/00/0000", "20200101", "", 0, false},
+		{"study before birth", "19600101", "19000101", "", 0, false},
+		{"age beside a dummy", "20000101", "20000101", "045Y", 45, true},
+		{"newborn by age", "20000101", "20000101", "003D", 3 / 365.2425, true},
+		{"dates with dots", "1960.01.01", "2020.01.01", "", 60, true},
+		{"a child", "20120101", "20200101", "", 8, true},
+	} {
+		h := series("a", 1, text(dcm.PatientBirthDate, c.birth), text(dcm.StudyDate, c.study), text(dcm.PatientAge, c.age))[0]
+		if got, ok := ageYears(h); ok != c.ok || math.Abs(got-c.want) > 0.01 {
+			t.Errorf("%s: %v %v, want %v %v", c.name, got, ok, c.want, c.ok)
+		}
+	}
+	got := Choose(series("a", 30, text(dcm.BodyPartExamined, "HEAD"), text(dcm.PatientBirthDate, "20000101"), text(dcm.StudyDate, "20000101")), Options{MinAge: 18})
+	if len(got.Ranked) != 1 || len(got.Ranked[0].Warnings) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestDerivedImages: what a console computed is read where it lies across the body, with a warning that says what it is.
+func TestDerivedImages(t *testing.T) {
+	t.Parallel()
+	head := text(dcm.BodyPartExamined, "HEAD")
+	for _, kind := range []string{"DERIVED\\SECONDARY\\OTHER", "DERIVED\\SECONDARY", "DERIVED\\PRIMARY\\AXIAL", "DERIVED\\PRIMARY", "ORIGINAL\\SECONDARY\\AXIAL",
+		"DERIVED\\SECONDARY\\MPR", "DERIVED\\SECONDARY\\AXIAL\\CSA MPR", "DERIVED\\SECONDARY\\REFORMATTED\\AVERAGE", "DERIVED\\SECONDARY\\REFORMATTED"} {
+		got := Choose(series("a", 30, head, text(dcm.ImageType, strings.Split(kind, `\`)...)), Options{})
+		if len(got.Ranked) != 1 || !strings.Contains(strings.Join(got.Ranked[0].Warnings, ""), "derived (Image Type "+kind) {
+			t.Errorf("%s: %+v", kind, got)
+		}
+		original := append(series("a", 30, head, text(dcm.ImageType, strings.Split(kind, `\`)...)), series("bb", 30, head)...)
+		if got := Choose(original, Options{}); got.Candidates[got.Ranked[0].Candidate].SeriesInstanceUID != "bb" {
+			t.Errorf("%s: chosen before the original", kind)
+		}
+	}
+}
+
+// TestIdentifiers: SOP Instance UIDs that are shared by series, or inside of one.
+func TestIdentifiers(t *testing.T) {
+	t.Parallel()
+	head := text(dcm.BodyPartExamined, "HEAD")
+	shared := series("a", 30, head, text(dcm.ConvolutionKernel, "BONE"))
+	for k, h := range series("bb", 30, head, text(dcm.ConvolutionKernel, "STANDARD")) {
+		h.SetStrings(dcm.SOPInstanceUID, "UI", shared[k].String(dcm.SOPInstanceUID))
+		shared = append(shared, h)
+	}
+	if got := Choose(shared, Options{}); len(got.Ranked) != 1 || len(got.Ranked[0].Images) != 30 || len(got.Candidates) != 2 {
+		t.Errorf("shared by two series: %+v", got)
+	}
+	one := series("a", 30, head, text(dcm.SOPInstanceUID, "1.2.3"))
+	if got := Choose(one, Options{}); got.Refusal == nil || got.Refusal.Code != finding.DuplicatePosition || !strings.Contains(got.Refusal.Reason, "29 of 30 images") {
+		t.Errorf("one for all: %+v", got)
+	}
+}
+
+// TestStacksApart: what is in another stack of the series is said.
+func TestStacksApart(t *testing.T) {
+	t.Parallel()
+	head, one := text(dcm.BodyPartExamined, "HEAD"), text(dcm.SeriesInstanceUID, "a")
+	between := func(k int, d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 0, 0, 5*float64(k)+2) }
+	tilt := func(k int, d *dcm.DataSet) {
+		d.SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0.96593, 0.25882)
+		d.SetDecimals(dcm.ImagePositionPatient, 0, 0, -10-5*float64(k))
+	}
+	for name, c := range map[string]struct {
+		headers []*dcm.DataSet
+		want    string
+	}{
+		"two orientations": {append(series("x", 30, head, one), series("xx", 12, head, one, tilt)...), "12 other slices of the series are turned otherwise"},
+		"two frames of reference": {append(series("x", 30, head, one, text(dcm.FrameOfReferenceUID, "1.1")),
+			series("xx", 30, head, one, text(dcm.FrameOfReferenceUID, "1.2"), between)...), "2 frames of reference"},
+		"two scans": {append(series("x", 30, head, one, text(dcm.AcquisitionNumber, "1")),
+			series("xx", 30, head, one, text(dcm.AcquisitionNumber, "2"), between)...), "2 scans of the same part"},
+		"coronal beside": {append(series("x", 30, head, one), series("xx", 30, head, one, numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1),
+			func(k int, d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 0, 5*float64(k), 0) })...), ""},
+	} {
+		got := Choose(c.headers, Options{})
+		if len(got.Ranked) == 0 || !slices.ContainsFunc(append(got.Ranked[0].Warnings, ""), func(w string) bool { return strings.Contains(w, c.want) }) ||
+			c.want == "" && len(got.Ranked[0].Warnings) > 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
