@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ichor/pipeline/finding"
+	"ichor/scp/dcm"
+)
+
+// TestFindDICOM walks over folders as discs and shares have them: an index beside the images, links to files and folders.
+func TestFindDICOM(t *testing.T) {
+	dir, _ := sampleStudy(t, "epidural")
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := 0
+	for _, n := range names {
+		if strings.HasSuffix(n.Name(), ".dcm") {
+			images++
+		}
+	}
+	var index bytes.Buffer
+	meta := dcm.FileMeta{SOPClassUID: dcm.MediaStorageDirectoryStorage, SOPInstanceUID: "1.2.3", TransferSyntaxUID: dcm.ExplicitVRLittleEndian}
+	if err := dcm.WriteMeta(&index, meta); err != nil {
+		t.Fatal(err)
+	}
+	index.WriteString("\x04\x00\x20\x12SQ\x00\x00\x00\x00\x00\x00") // Directory Record Sequence
+	if err := os.WriteFile(filepath.Join(dir, "DICOMDIR"), index.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	links := t.TempDir()
+	link := func(target, name string) string {
+		path := filepath.Join(links, name)
+		if err := os.Symlink(target, path); err != nil {
+			t.Skip(err)
+		}
+		return path
+	}
+	folder := link(dir, "folder")
+	link(filepath.Join(dir, names[0].Name()), "again.dcm")
+	link(links, "circle")
+	link(filepath.Join(links, "nowhere"), "broken")
+	for name, root := range map[string]string{"folder": dir, "link to a folder": folder, "folder of links": links} {
+		files, damaged, _, err := walkDICOM(t.Context(), root)
+		if err != nil || len(files) != images || len(damaged) != 0 {
+			t.Errorf("%s: %d files, %d damaged, %v; want %d", name, len(files), len(damaged), err, images)
+		}
+		if study, err := studyFromFiles(t.Context(), root, ""); err != nil || len(study.Objects) != images {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, _, err := walkDICOM(t.Context(), filepath.Join(links, "broken")); err == nil {
+		t.Error("no error for a link to nothing")
+	}
+}
+
+// TestAnalyzeNothingReadable: a study of which no file can be read is a result, which names the files and the reason.
+func TestAnalyzeNothingReadable(t *testing.T) {
+	dir, _ := sampleStudy(t, "epidural")
+	names, err := filepath.Glob(filepath.Join(dir, "*.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.Truncate(name, 400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := t.TempDir()
+	code, stdout, stderr := command(t, "analyze", dir, "--out", out, "--bundle", shippedBundle(t), "--library", library(t))
+	if code != 0 || !strings.Contains(stdout, "refused") {
+		t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	b, err := os.ReadFile(filepath.Join(out, "finding.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f finding.Finding
+	if err := json.Unmarshal(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	if f.Status != finding.Refused || f.Code != finding.Undecodable || !strings.Contains(f.Reason, "file "+filepath.Base(names[0])) || !strings.Contains(f.Reason, "truncated") {
+		t.Errorf("%+v", f)
+	}
+}
