@@ -159,6 +159,7 @@ type ignore struct{}
 func (ignore) Opened(uint64)                       {}
 func (ignore) Received(uint64, spool.Object, bool) {}
 func (ignore) Closed(uint64)                       {}
+func (ignore) Refused(uint64)                      {}
 
 type spooled struct {
 	spool *spool.Spool
