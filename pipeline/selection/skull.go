@@ -58,7 +58,7 @@ func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 	}
 	if span < minSkullSpan || largest < minLargest {
 		reason := "Nothing says that the series shows a head, and no skull is seen in it; " +
-			"route head CT alone here, or name the head in Body Part Examined or Series Description."
+			"route only head CT here, or name the head in Body Part Examined or Series Description."
 		if named {
 			reason = "The series is described as a head, but its pixels show no skull around a brain: another part of the body, or hidden by metal or movement; " +
 				"send the series of the head, or read it without ichor."

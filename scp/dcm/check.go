@@ -1,13 +1,15 @@
 package dcm
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
 
 // Check walks over a data set of size bytes in transferSyntax, as it came over the network, and returns its identifiers; an
-// absent one is empty. ErrTruncated: an element, a sequence or the pixel data runs past the end. Values are not read, so
-// that it costs little. Errors as Read.
+// absent one is empty. ErrTruncated: an element, a sequence or the pixel data runs past the end. What else is wrong with an
+// object that has all its identifiers is left for Read to say: it may be one that nobody here needs to read. Values are
+// not read, so that it costs little. Errors as Read.
 func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error) {
 	syn, deflated, err := syntaxOf(transferSyntax)
 	if err != nil {
@@ -24,6 +26,8 @@ func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error
 	id, err := s.identify(syn)
 	p := s.pixels
 	switch {
+	case err != nil && !errors.Is(err, ErrTruncated) && id.complete():
+		return id, nil
 	case err == nil && p == nil && stream != nil && stream.cut:
 		return id, fmt.Errorf("deflated data set: %w", ErrTruncated)
 	case err != nil || p == nil:
@@ -88,3 +92,7 @@ func (s *scanner) identify(syn syntax) (id Identifiers, err error) {
 
 // maxIdentifier is how much is kept of an identifier; UIDs have at most 64 bytes (PS3.5 §9.1).
 const maxIdentifier = 66
+
+func (id Identifiers) complete() bool {
+	return id.StudyInstanceUID != "" && id.SeriesInstanceUID != "" && id.SOPClassUID != "" && id.SOPInstanceUID != ""
+}

@@ -337,6 +337,20 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+	// An object of a class that nobody reads may hold anything behind its identifiers, but not beyond its end.
+	whole := slices.Concat(el(SOPClassUID, "UI", []byte("1.2\x00")), id, el(StudyInstanceUID, "UI", []byte("1.3\x00")), el(SeriesInstanceUID, "UI", []byte("1.4\x00")))
+	for name, c := range map[string]struct {
+		data []byte
+		want error
+	}{
+		"odd":       {slices.Concat(whole, el(ContentSequence, "SQ", el(PatientID, "LO", []byte("12")))), nil},
+		"cut off":   {slices.Concat(whole, el(ContentSequence, "SQ", im(Item, nil))[:14]), ErrTruncated},
+		"odd first": {slices.Concat(el(0x00080001, "SQ", el(PatientID, "LO", []byte("12"))), whole), ErrEncoding},
+	} {
+		if _, err := check(c.data, ExplicitVRLittleEndian); !errors.Is(err, c.want) {
+			t.Errorf("%s behind the identifiers: %v, want %v", name, err, c.want)
+		}
+	}
 	// What is kept of an identifier is bounded, whatever its length says.
 	endless := el(Modality, "CS", []byte("CT"+strings.Repeat("T", 1<<15)))
 	if id, err := check(endless, ExplicitVRLittleEndian); err != nil || len(id.Modality) > maxIdentifier || id.Modality == "CT" {
