@@ -1,7 +1,7 @@
 """Training samples: phantoms rendered once into a cache folder, augmented anew at every visit.
 
 A cache file `p<seed>.npy` is uint8 (S, 4, 288, 288): tissue, bone and bleed window on the 1 mm grid of `window.py`
-and the label (0 outside, 1 cavity, 2.. subtypes). S is made of stretches of RUN consecutive slices. The grid is larger
+and the label (0 outside, 1 cavity, 2.. subtypes, 255 blood that nobody could see). S is made of stretches of RUN consecutive slices. The grid is larger
 than the network's so that turning and shifting uncovers no black corners; a network of coarser pixels samples it.
 """
 
@@ -24,6 +24,7 @@ WINDOWS = {"cavity-tissue": (0.0, 600.0), "cavity-bone": (150.0, 650.0), "bleed"
 PLANE = {"cavity-tissue": 0, "cavity-bone": 1, "bleed": 2}
 RUN, RUNS, MARGIN_SIZE, PIXEL_MM = 7, 2, 288, 1.0
 REACH_MM, SHIFT_MM = 105.0, 13.0  # crops reach the edge of a long head; whole heads still move
+UNSEEN, UNSEEN_SHARE = 255, 0.3  # label of blood without contrast, which losses leave out; from this share of a pixel
 HELD_OUT = 9_000_000  # seeds from here on never enter a training cache
 
 
@@ -36,7 +37,10 @@ def encode(p: Phantom, size: int = MARGIN_SIZE, pixel_mm: float = PIXEL_MM) -> n
     share = np.stack([to.down((p.label == k).astype(np.float32)) for k in range(1, 7)])  # areas, so volumes survive
     cavity, blood = share.sum(0) > 0.5, share[1:]
     bleeding = cavity & (blood.sum(0) > 0.5 * share.sum(0))
-    out[:, 3] = np.where(bleeding, blood.argmax(0) + 2, cavity.astype(np.uint8))
+    label = np.where(bleeding, blood.argmax(0) + 2, cavity.astype(np.uint8))
+    if p.unseen is not None:
+        label[cavity & (to.down(p.unseen.astype(np.float32)) > UNSEEN_SHARE)] = UNSEEN
+    out[:, 3] = label
     return out
 
 
@@ -83,7 +87,7 @@ class Cache:
             for s in range(len(data)):
                 if not n <= s % RUN < RUN - n:
                     continue
-                counts = np.bincount(self.labels[i][s].ravel(), minlength=7)[2:]
+                counts = np.bincount(self.labels[i][s].ravel(), minlength=7)[2:7]
                 (self.bleeding if counts.sum() > 12 else self.other).append((i, s))
                 for k in np.flatnonzero(counts > 12):
                     self.by_subtype[k].append((i, s))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from .data import UNSEEN
+
 
 def dice(p: torch.Tensor, t: torch.Tensor, eps: float = 1.0, empty_weight: float = 0.2) -> torch.Tensor:
     """Paper, Eq. 4, per sample with smoothing 1; samples without blood weigh 0.2 (authors' code). p, t: (B, 1, H, W)."""
@@ -35,14 +37,15 @@ def cavity_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 
 
 def bleed_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """logits (B, 7, H, W): any, then background and five subtypes; label as `data.py` stores it."""
-    kind = (label - 1).clamp(min=0)  # 0 no blood, 1.. subtypes
+    """logits (B, 7, H, W): any, then background and five subtypes; label as `data.py` stores it. What is UNSEEN counts nowhere."""
+    seen = (label != UNSEEN)[:, None].float()
+    kind = torch.where(label == UNSEEN, 0, (label - 1).clamp(min=0))  # 0 no blood, 1.. subtypes
     any_target = (kind > 0)[:, None].float()
-    bce = F.binary_cross_entropy_with_logits(logits[:, :1], any_target, pos_weight=torch.tensor(2.0))
-    ce = F.cross_entropy(logits[:, 1:], kind, weight=torch.tensor([1.0, 2, 2, 2, 2, 2]))
-    prob = torch.softmax(logits[:, 1:], 1)[:, 1:]
+    bce = F.binary_cross_entropy_with_logits(logits[:, :1], any_target, seen, pos_weight=torch.tensor(2.0))
+    ce = F.cross_entropy(logits[:, 1:], torch.where(label == UNSEEN, -100, kind), weight=torch.tensor([1.0, 2, 2, 2, 2, 2]))
+    prob = torch.softmax(logits[:, 1:], 1)[:, 1:] * seen
     each = F.one_hot(kind, 6).movedim(-1, 1)[:, 1:]
-    both = ((torch.sigmoid(logits[:, :1]), any_target), (prob, each))
+    both = ((torch.sigmoid(logits[:, :1]) * seen, any_target), (prob, each))
     # Over the batch a thin layer hardly counts beside a large hematoma; by slice it counts as much, as it does for who reads it.
     overlap = sum(present_dice(p, t) + present_dice(p, t, axes=(2, 3)) for p, t in both) / 2
     return overlap + 2 * bce + 2 * ce

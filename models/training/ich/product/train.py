@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from .config import Settings, settings_from
-from .data import HELD_OUT, Cache, augment, sample
+from .data import HELD_OUT, UNSEEN, Cache, augment, sample
 from .losses import bleed_loss, cavity_loss
 from .unet import UNet, logits_of
 from ..bundles.warm import load_onnx, settle
@@ -119,9 +119,10 @@ def _masks(label: torch.Tensor, logits: torch.Tensor, cfg: Settings) -> tuple[to
     """Truth and prediction (B, outputs, H, W) as the product decides: a voxel of blood has one subtype."""
     if cfg.role != "bleed":
         return (label > 0)[:, None], logits[:, :1] > 0
-    blood = (logits[:, 0] > 0) & (label > 0)  # the cavity is another net's business
+    seen = label != UNSEEN
+    blood = (logits[:, 0] > 0) & (label > 0) & seen  # the cavity is another net's business
     kind = logits[:, 2:].argmax(1)
-    truth = [label > 1, *(label == k + 2 for k in range(5))]
+    truth = [(label > 1) & seen, *(label == k + 2 for k in range(5))]
     return torch.stack(truth, 1), torch.stack([blood, *(blood & (kind == k) for k in range(5))], 1)
 
 

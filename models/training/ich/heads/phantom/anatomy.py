@@ -49,10 +49,16 @@ def draw_traits(rng: np.random.Generator, widen: float = 0.0) -> dict[str, float
         "layer_mm": u(0.3, 1.5) + 2.5 * old * u(0, 1) ** 2,
         "ventricle": u(0.65, 1.15) + 0.8 * old * u(0, 1),
         "gray_hu": u(34, 40), "white_hu": u(25, 31), "csf_hu": u(3, 12),
-        "blood_hu": u(44, 64),  # in dural sinuses and arteries: hematocrit
+        **_hematocrit(u),
         "bone_hu": u(1000, 1700), "diploe_hu": u(350, 900),
         "fat": u(-1.7, -0.2),
     }
+
+
+def _hematocrit(u) -> dict[str, float]:
+    """Blood in dural sinuses and arteries, and the dura that blood fills, grow dense together; half widths in mm."""
+    share = u(0, 1)
+    return {"blood_hu": 44 + 28 * share + u(-3, 3), "dura_hu": 46 + 16 * share + u(-2, 6), "falx_mm": u(0.6, 2.0)}
 
 
 class _Sculptor:

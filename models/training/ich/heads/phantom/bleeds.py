@@ -13,6 +13,7 @@ import numpy as np
 
 from .anatomy import Head
 from .fields import FAR, noise, weighted_threshold
+from .table import draw_hu
 
 SUBTYPES = ("IPH", "IVH", "SAH", "SDH", "EDH")  # label value = 2 + position; 1 is cavity without blood
 RANGES_ML = {"IPH": (2.0, 60.0), "IVH": (2.0, 35.0), "SAH": (4.0, 45.0), "SDH": (8.0, 110.0), "EDH": (6.0, 90.0)}
@@ -86,7 +87,7 @@ def place_solid(rng: np.random.Generator, head: Head, subtype: str, ml: float, h
         push -= (out / np.linalg.norm(out))[None] * (0.4 * min(thickness, 25) * np.exp(-((dist / 55) ** 2)))[:, None]
     else:
         raise ValueError(f"{subtype} is not a solid bleed")
-    lesion = Lesion(subtype, region.astype(np.float32), "cavity", hu or blood_hu(rng), float(rng.uniform(1, 5)), ml)
+    lesion = Lesion(subtype, region.astype(np.float32), "cavity", hu or draw_hu(rng, subtype), float(rng.uniform(1, 5)), ml)
     return lesion, push.astype(np.float32)
 
 
@@ -152,7 +153,7 @@ def place_fluid(rng: np.random.Generator, head: Head, subtype: str, ml: float, h
         ml = min(ml, 0.95 * float(w.sum()))
         region = field - weighted_threshold(field, w, ml)
         region = np.clip(region, -FAR, FAR).astype(np.float32)
-        return Lesion("IVH", region, "ventricle", hu or blood_hu(rng), float(rng.uniform(1, 5)), ml, 0.4)
+        return Lesion("IVH", region, "ventricle", hu or draw_hu(rng, subtype), float(rng.uniform(1, 5)), ml, 0.4)
     widen = float(rng.uniform(0.5, 1.3))
     sdf = liquor(head, b, d, widen)
     w = np.clip(0.5 - sdf / step, 0, 1) * (d > 0) * vol
@@ -167,7 +168,7 @@ def place_fluid(rng: np.random.Generator, head: Head, subtype: str, ml: float, h
     ml = min(ml, 0.7 * float(w.sum()))
     region = field - weighted_threshold(field, w, ml)
     region = np.clip(region, -FAR, FAR).astype(np.float32)
-    return Lesion("SAH", region, "liquor", hu or blood_hu(rng), float(rng.uniform(1, 4)), ml, widen)
+    return Lesion("SAH", region, "liquor", hu or draw_hu(rng, subtype), float(rng.uniform(1, 4)), ml, widen)
 
 
 def distractors(rng: np.random.Generator, head: Head) -> list[Lesion]:

@@ -52,7 +52,7 @@ def make(sample: Sample) -> Phantom:
     first = -(SIDE - 1) / 2 * PIXEL
     positions = top_of(head) + 6.0 - SPACING * np.arange(SLICES)[::-1]
     series = Series(positions, SPACING, SIDE, SIDE, PIXEL, (first, first), sub=5)
-    hu, label = render(rng, head, lesions, series, Quality.good(rng))
+    hu, label, _ = render(rng, head, lesions, series, Quality.good(rng))
     return Phantom(np.clip(np.round(hu), -1024, 3071), label, positions, PIXEL, (first, first), SPACING, head.traits, sample.plan)
 
 

@@ -17,6 +17,8 @@ from .bleeds import SUBTYPES, Lesion, liquor
 from .fields import FAR, spread, wider
 from .hardening import Tube
 
+CONTRAST_HU = 8.0  # labelled blood is brighter than its surroundings by this much
+NEAR_MM = 6.0
 VISIBLE_HU = 140.0  # above this a pixel looks like bone whatever lies in it; it carries no label
 
 
@@ -129,10 +131,11 @@ class Camera:
 
 
 def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: Series, quality: Quality):
-    """HU (S, rows, columns) float32 and label (S, rows, columns) uint8: 0 outside, 1 cavity, 2.. the subtypes."""
+    """HU (S, rows, columns) float32 and label (S, rows, columns) uint8: 0 outside, 1 cavity, 2.. the subtypes; where blood is that
+    hardly differs from its surroundings, bool: the label calls it cavity."""
     camera = Camera(head, lesions, series)
     n, shape = len(series.positions), (series.rows, series.columns)
-    hu, label = np.empty((n, *shape), np.float32), np.zeros((n, *shape), np.uint8)
+    hu, label, unseen = np.empty((n, *shape), np.float32), np.zeros((n, *shape), np.uint8), np.zeros((n, *shape), bool)
     mottle = spread(rng.standard_normal((2, int(shape[0] * series.pixel / 4) + 4, int(shape[1] * series.pixel / 4) + 4)), (2, *shape))
     scene = _outside_scene(rng, series, quality)
     scalp = _scalp_swelling(rng)
@@ -140,26 +143,27 @@ def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: 
     glow_wave = spread(rng.standard_normal((n // 2 + 3, 6, 6)), (n, *shape))
     for i, z in enumerate(series.positions):
         total = np.zeros(shape, np.float32)
-        clean = np.zeros(shape, np.float32)
+        clean, bare = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         occ = np.zeros((1 + len(SUBTYPES), *shape), np.float32)
         depth = np.zeros(shape, np.float32)
         for k in range(series.sub):
             at = z + ((k + 0.5) / series.sub - 0.5) * series.thickness
-            a, b = _compose(head, lesions, camera.plane(at), series.pixel, mottle, scalp, occ, depth)
+            a, b, c = _compose(head, lesions, camera.plane(at), series.pixel, mottle, scalp, occ, depth)
             total += a
             clean += b
+            bare += c
         total, clean, occ, depth = total / series.sub, clean / series.sub, occ / series.sub, depth / series.sub
         sigma = quality.psf_mm / series.pixel
         clean = ndimage.gaussian_filter(clean, sigma)
-        label[i] = _label(occ, clean)
+        label[i], unseen[i] = _label(occ, clean, _surroundings(bare / series.sub, occ, series.pixel, head.traits["gray_hu"]))
         if tube is not None:
             total += tube.artefact(rng, total, series.pixel, quality.hardening * rng.uniform(0.85, 1.15), quality.starved_hu)
         hu[i] = _degrade(rng, total, depth, scene, glow_wave[i], series, quality, sigma)
-    return hu, label
+    return hu, label, unseen
 
 
 def _compose(head: Head, lesions, f, pixel, mottle, scalp, occ, depth):
-    """One infinitely thin plane; adds shares to occ and depth. Returns HU, and HU without unlabelled look-alikes."""
+    """One infinitely thin plane; adds shares to occ and depth. Returns HU, HU without unlabelled look-alikes, HU without blood."""
     t = head.traits
     w = pixel
     mix = lambda base, value, share: base + share * (value - base)  # noqa: E731
@@ -188,7 +192,7 @@ def _compose(head: Head, lesions, f, pixel, mottle, scalp, occ, depth):
     inside = occupancy(cav, w)
     depth += np.maximum(-cav, 0)
     if not (inside > 0).any():
-        return out, out
+        return out, out, out
     # Inside: brain, liquor, blood, dura, vessels.
     csf = liquor(head, f, -cav)
     gray = np.clip((3.6 - csf) / 1.6, 0, 1)
@@ -197,7 +201,7 @@ def _compose(head: Head, lesions, f, pixel, mottle, scalp, occ, depth):
     brain = mix(brain, t["csf_hu"], occupancy(csf, w))
     vent = occupancy(f["vent"], w)
     brain = mix(brain, t["csf_hu"], vent)
-    clean = brain
+    clean = bare = brain
     occ[0] += inside
     taken = np.zeros_like(inside)
     for i in sorted(range(len(lesions)), key=lambda j: lesions[j].subtype != ""):  # look-alikes first, blood over them
@@ -216,11 +220,11 @@ def _compose(head: Head, lesions, f, pixel, mottle, scalp, occ, depth):
             occ[k] += share * (1 - taken)
             taken = np.maximum(taken, share)
     free = 1 - taken
-    falx = occupancy(np.maximum(np.abs(f["xm"]) - 0.6, f["falx_ext"]), w) * free
-    tent = occupancy(np.maximum(np.abs(f["tent"]) - 0.6, f["tent_ext"]), w) * free
-    brain = mix(brain, 50.0, np.maximum(falx, tent))
+    falx = occupancy(np.maximum(np.abs(f["xm"]) - t["falx_mm"], f["falx_ext"]), w) * free
+    tent = occupancy(np.maximum(np.abs(f["tent"]) - 0.8 * t["falx_mm"], f["tent_ext"]), w) * free
+    brain = mix(brain, t["dura_hu"], np.maximum(falx, tent))
     brain = mix(brain, t["blood_hu"], np.maximum(occupancy(f["sinus"], w), occupancy(f["artery"], w)) * free)
-    return mix(out, brain, inside), mix(out, clean, inside)
+    return mix(out, brain, inside), mix(out, clean, inside), mix(out, bare, inside)
 
 
 def _scalp_swelling(rng) -> tuple[float, float] | None:
@@ -230,13 +234,23 @@ def _scalp_swelling(rng) -> tuple[float, float] | None:
     return rng.uniform(-1.6, -0.8), rng.uniform(50, 75)
 
 
-def _label(occ: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """What is visible: at least half a pixel of cavity, of blood, and no pixel as bright as bone."""
+def _surroundings(bare: np.ndarray, occ: np.ndarray, pixel: float, gray_hu: float) -> np.ndarray:
+    """HU of what lies around each pixel in the cavity, blood not counted; at least that of gray matter, which blood must not be
+    mistaken for."""
+    weight = np.clip(occ[0] - occ[1:].sum(0), 0, 1) * (bare < VISIBLE_HU) + 1e-4
+    near = [ndimage.gaussian_filter(v, NEAR_MM / pixel) for v in (bare * weight, weight)]
+    return np.maximum(near[0] / near[1], gray_hu)
+
+
+def _label(occ: np.ndarray, clean: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is visible: at least half a pixel of cavity, of blood, and no pixel as bright as bone; and where blood hardly differs
+    from what is around it."""
     cavity = (occ[0] > 0.5) & (clean < VISIBLE_HU)
     blood = occ[1:]
     kind = blood.argmax(0)
     bleeding = cavity & (blood.sum(0) > 0.5 * np.maximum(occ[0], 0.5))
-    return np.where(bleeding, kind + 2, cavity.astype(np.uint8)).astype(np.uint8)
+    seen = bleeding & (clean > around + CONTRAST_HU)
+    return np.where(seen, kind + 2, cavity.astype(np.uint8)).astype(np.uint8), bleeding & ~seen
 
 
 def _outside_scene(rng, series: Series, quality: Quality):

@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from . import table
 from .anatomy import build, draw_traits, fill
-from .bleeds import SUBTYPES, Lesion, distractors, draw_ml, place_fluid, place_solid
+from .bleeds import SUBTYPES, Lesion, distractors, place_fluid, place_solid
 from .fields import Grid, wider
 from .scanner import Quality, Series, render
 from .surgery import alter
-
-# How often each subtype is drawn; the extra-axial ones more often, because nets learn them last.
-FREQUENCY = {"IPH": 0.2, "IVH": 0.17, "SAH": 0.2, "SDH": 0.24, "EDH": 0.19}
-
 
 # Products of matrices are summed in another order on another number of threads: a head must come from its seed alone.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
@@ -32,9 +29,7 @@ class Plan:
     def draw(rng: np.random.Generator, normal: float = 0.25) -> "Plan":
         if rng.random() < normal:
             return Plan()
-        count = int(rng.choice([1, 2, 3], p=[0.55, 0.33, 0.12]))
-        kinds = rng.choice(list(FREQUENCY), size=count, replace=False, p=list(FREQUENCY.values()))
-        return Plan(tuple((str(k), draw_ml(rng, str(k)), None) for k in kinds))
+        return Plan(tuple((k, table.draw_ml(rng, k), None) for k in table.draw_company(rng)))
 
 
 @dataclass
@@ -49,6 +44,7 @@ class Phantom:
     thickness: float
     traits: dict[str, float]
     plan: Plan
+    unseen: np.ndarray | None = None  # (S, H, W) bool: blood without contrast, which label calls cavity
 
     def truth_ml(self) -> dict[str, float]:
         """Label voxels times voxel volume; slices are equally spaced."""
@@ -114,8 +110,8 @@ def generate(seed: int, plan: Plan | None = None, slices: int | None = None, run
     stack = top - thickness * np.arange(int((top - bottom) / thickness))[::-1]
     series = lambda z: Series(np.asarray(z), thickness, side, side, pixel, first)  # noqa: E731
     if runs is None:
-        hu, label = render(rng, head, lesions, series(stack), quality)
-        return Phantom(hu, label, stack, pixel, first, thickness, head.traits, plan)
+        hu, label, unseen = render(rng, head, lesions, series(stack), quality)
+        return Phantom(hu, label, stack, pixel, first, thickness, head.traits, plan, unseen)
     slices = slices or 7
     blood = blood_levels(head, lesions)
     out = []
@@ -126,8 +122,8 @@ def generate(seed: int, plan: Plan | None = None, slices: int | None = None, run
         else:
             start = int(rng.integers(0, max(len(stack) - slices, 0) + 1))
         z = stack[start : start + slices]
-        hu, label = render(rng, head, lesions, series(z), quality)
-        out.append(Phantom(hu, label, z, pixel, first, thickness, head.traits, plan))
+        hu, label, unseen = render(rng, head, lesions, series(z), quality)
+        out.append(Phantom(hu, label, z, pixel, first, thickness, head.traits, plan, unseen))
     return out
 
 
