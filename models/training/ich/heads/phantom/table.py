@@ -1,7 +1,7 @@
 """What real hemorrhages are like, and draws from it: which subtypes come together, how many millilitres, how dense.
 
 Source: volume and density of the 1,873 connected hemorrhages of 192 scans of BHSD, as their owners measured them (DIDSR,
-framework-for-synthetic-ICH-to-assess-AI-generalizability, CC0-1.0); the numbers are quantiles of that table. Its masks have the margin of raters, about 1.5 mm
+framework-for-synthetic-ICH-to-assess-AI-generalizability, CC0-1.0); the numbers are its quantiles. Masks have the margin of raters, 1.5 mm
 beyond the blood itself: a phantom compares with it by its label dilated by so much (`statistics.py`), and what is drawn here
 as density of the blood itself is above the table's.
 """
@@ -42,23 +42,26 @@ COMPANY = {
 }
 # Density of the blood itself, drawn so that dilated labels of rendered heads meet HU.
 CORE_HU = {
-    "IPH": (42.0, 46.0, 53.0, 59.0, 63.0, 68.0, 74.0),
-    "IVH": (42.0, 44.0, 48.0, 53.0, 59.0, 68.0, 74.0),
-    "SAH": (44.0, 46.0, 50.0, 54.0, 58.0, 66.0, 72.0),
-    "SDH": (42.0, 45.0, 51.0, 60.0, 66.0, 73.0, 78.0),
-    "EDH": (46.0, 52.0, 58.0, 63.0, 68.0, 73.0, 78.0),
+    "IPH": (40.0, 44.0, 50.0, 55.5, 60.0, 65.0, 72.0),
+    "IVH": (40.0, 42.0, 44.0, 49.0, 55.0, 66.0, 72.0),
+    "SAH": (42.0, 44.0, 46.0, 49.0, 53.0, 61.0, 70.0),
+    "SDH": (38.0, 42.0, 47.0, 55.0, 61.0, 70.0, 76.0),
+    "EDH": (44.0, 50.0, 55.0, 60.0, 65.0, 70.0, 76.0),
 }
+# What is drawn beyond the table, because part of it is too thin or too dark to be seen.
+DRAWN_ML = {"IPH": 1.6, "IVH": 0.85, "SAH": 1.2, "SDH": 1.3, "EDH": 1.2}
+MORE_COMPANY = 1.5
 
 
 def draw_company(rng: np.random.Generator) -> tuple[str, ...]:
     """Subtypes of a head that bleeds."""
-    weights = np.array(list(COMPANY.values()), float)
+    weights = np.array([n * (MORE_COMPANY if len(c) > 1 else 1) for c, n in COMPANY.items()])
     return list(COMPANY)[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
 
 def draw_ml(rng: np.random.Generator, subtype: str) -> float:
     """Millilitres of a subtype in a head."""
-    return float(np.exp(np.interp(rng.random(), LEVELS, np.log(ML[subtype]))))
+    return float(DRAWN_ML[subtype] * np.exp(np.interp(rng.random(), LEVELS, np.log(ML[subtype]))))
 
 
 def draw_hu(rng: np.random.Generator, subtype: str) -> float:
