@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ich.product.data import MARGIN_SIZE, PIXEL_MM, encode
+from ich.product.data import MARGIN_SIZE, PIXEL_MM, PLANES, encode
 from ich.heads.phantom.bleeds import SUBTYPES
 from ich.heads.phantom.fields import noise, weighted_threshold, Grid
 from ich.heads.phantom.study import Plan, generate
@@ -46,7 +46,7 @@ def test_stretches_are_consecutive(stretches):
 
 def test_network_grid_keeps_volume(bleeding):
     grid = encode(bleeding)
-    assert grid.shape == (len(bleeding.hu), 4, MARGIN_SIZE, MARGIN_SIZE)
+    assert grid.shape == (len(bleeding.hu), PLANES, MARGIN_SIZE, MARGIN_SIZE)
     spacing = bleeding.positions[1] - bleeding.positions[0]
     for k, name in ((2, "IPH"), (6, "EDH")):
         assert (grid[:, 3] == k).sum() * PIXEL_MM**2 * spacing / 1000 == pytest.approx(bleeding.truth_ml()[name], rel=0.08)

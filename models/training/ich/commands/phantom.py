@@ -48,10 +48,10 @@ def _statistics(args) -> int:
 
     from tqdm import tqdm
 
-    from ..data import HELD_OUT
-    from ..phantom import statistics
+    from ..product.data import HELD_OUT
+    from ..heads.phantom import statistics
 
-    first = HELD_OUT + 600_000
+    first = HELD_OUT + 900_000
     with get_context("spawn").Pool(args.processes) as pool:
         seeds = range(first, first + args.statistics)
         heads = list(tqdm(pool.imap(statistics.head, seeds), total=args.statistics, desc="heads", unit="head", mininterval=5))
