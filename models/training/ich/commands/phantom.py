@@ -52,9 +52,12 @@ def _statistics(args) -> int:
     from ..heads.phantom import statistics
 
     first = HELD_OUT + 900_000
-    with get_context("spawn").Pool(args.processes) as pool:
-        seeds = range(first, first + args.statistics)
-        heads = list(tqdm(pool.imap(statistics.head, seeds), total=args.statistics, desc="heads", unit="head", mininterval=5))
+    seeds, bar = range(first, first + args.statistics), dict(total=args.statistics, desc="heads", unit="head", mininterval=5)
+    if args.processes == 1:
+        heads = [statistics.head(seed) for seed in tqdm(seeds, **bar)]
+    else:
+        with get_context("spawn").Pool(args.processes) as pool:
+            heads = list(tqdm(pool.imap(statistics.head, seeds), **bar))
     print(statistics.text(statistics.compare(heads)))
     if args.picture:
         statistics.picture(heads, args.picture)

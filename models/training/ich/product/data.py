@@ -24,6 +24,7 @@ from .window import Resampler, window
 WINDOWS = {"cavity-tissue": (0.0, 600.0), "cavity-bone": (150.0, 650.0), "bleed": (-50.0, 150.0)}
 PLANE = {"cavity-tissue": 0, "cavity-bone": 1, "bleed": 2}
 PLANES = 5
+FACE_EVERY = 4  # of slices below the brain, which teach little, one in so many is used
 RUN, RUNS, MARGIN_SIZE, PIXEL_MM = 7, 2, 288, 1.0
 REACH_MM, SHIFT_MM = 105.0, 13.0  # crops reach the edge of a long head; whole heads still move
 UNSEEN, UNSEEN_SHARE = 255, 0.3  # label of blood without contrast, which losses leave out; from this share of a pixel
@@ -97,7 +98,10 @@ class Cache:
                 if not n <= s % RUN < RUN - n:
                     continue
                 counts = np.bincount(self.labels[i][s].ravel(), minlength=7)[2:7]
-                (self.bleeding if counts.sum() > 12 else self.other).append((i, s))
+                if counts.sum() > 12:
+                    self.bleeding.append((i, s))
+                elif (self.labels[i][s] == 1).any() or s % FACE_EVERY == 0:
+                    self.other.append((i, s))
                 for k in np.flatnonzero(counts > 12):
                     self.by_subtype[k].append((i, s))
         return len(self.images)
