@@ -110,7 +110,7 @@ def _contusions(rng, head: Head, ml, tent, weight):
 
 def _subdural(rng, head: Head, side, ml, rough, tent, weight, several: bool):
     """A crescent, and smaller collections beside it, along the falx, on the tentorium, on the other side."""
-    count = int(rng.choice([1, 2, 3, 5], p=[0.45, 0.25, 0.18, 0.12])) if several else 1
+    count = int(rng.choice([1, 2, 3, 5], p=[0.58, 0.24, 0.12, 0.06])) if several else 1
     region, push = np.full(len(head.x), FAR, np.float32), np.zeros((len(head.x), 3), np.float32)
     for k, part in enumerate(shares(rng, count, 1.4) * ml):
         where = side if k == 0 or rng.random() < 0.6 else -side
@@ -125,10 +125,11 @@ def _sdh(rng, head: Head, side, ml, rough, tent, weight, small: bool):
     kind = rng.random() * (1.0 if not small else 0.999) + (0.12 if small else 0.0)
     if kind < 0.80:  # convexity: a crescent that thins out to all sides but stops at falx and tentorium
         y0, z0 = rng.uniform(-40, 45), rng.uniform(14, 55)
-        long, high = (rng.uniform(12, 30), rng.uniform(10, 22)) if small else (rng.uniform(30, 60), rng.uniform(20, 38))
+        long, high = (rng.uniform(12, 30), rng.uniform(10, 22)) if small else (rng.uniform(38, 72), rng.uniform(24, 44))
         if not small and rng.random() < 0.35:  # over the whole hemisphere
             long, high = rng.uniform(60, 110), rng.uniform(38, 70)
-        w = np.exp(-(((y - y0) / long) ** 2) - ((z - z0) / high) ** 2)
+        wide = float(np.clip((ml / 25) ** 0.35, 0.35, 1.2))  # little blood is a short crescent, not a film that none would see
+        w = np.exp(-((((y - y0) / long) ** 2 + ((z - z0) / high) ** 2) / wide**2) ** 1.5)
         w *= np.clip(x * side / 12, 0, 1) * (tent > 2)
         along = d
     elif kind < 0.93:  # along the falx
@@ -140,10 +141,10 @@ def _sdh(rng, head: Head, side, ml, rough, tent, weight, small: bool):
         w = np.exp(-(((y - 38) / 26) ** 2)) * (x * side > 0) * (tent > 0) * (np.hypot(x, y - 8) > 19)
         along = tent - 0.8 * head.traits["falx_mm"]
         ml = min(ml, 15.0)
-    w = w * np.exp(rng.uniform(0.08, 0.3) * rough)
-    field = np.where((w > 0.06) & (d > -2), (along + 0.2) / np.maximum(w, 1e-3), FAR * 20)
+    w = w * np.exp(rng.uniform(0.05, 0.18) * rough)
+    field = np.where((w > 0.1) & (d > -2), (along + 0.2) / np.maximum(w, 1e-3), FAR * 20)
     level = weighted_threshold(field, weight, ml)
-    region = np.where(w > 0.06, along - level * w, FAR)
+    region = np.where(w > 0.1, along - level * w, FAR)
     return np.minimum(region, FAR), float(level)
 
 
