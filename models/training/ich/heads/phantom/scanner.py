@@ -318,11 +318,11 @@ def _scalp_swelling(rng) -> tuple[float, float] | None:
 
 
 def _surroundings(bare: np.ndarray, occ: np.ndarray, pixel: float, gray_hu: float) -> np.ndarray:
-    """HU of what lies around each pixel in the cavity, blood not counted; at least 3 HU below gray matter, which blood
-    must not be mistaken for."""
+    """HU of what lies around each pixel in the cavity, blood not counted; at least that of gray matter, which blood must
+    not be mistaken for."""
     weight = np.clip(occ[0] - occ[1:].sum(0), 0, 1) * (bare < VISIBLE_HU) + 1e-4
     near = [ndimage.gaussian_filter(v, NEAR_MM / pixel) for v in (bare * weight, weight)]
-    return np.maximum(near[0] / near[1], gray_hu - 3)
+    return np.maximum(near[0] / near[1], gray_hu)
 
 
 def _label(occ: np.ndarray, clean: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
