@@ -1,4 +1,4 @@
-# ichor: build, demo, test, bench, install. Every target does its own set-up; nothing is fetched twice.
+# ichor: build, demo, lint, test, bench, install. Every target installs what it needs; nothing is fetched twice.
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -15,17 +15,17 @@ LIBRARY := bin/lib/libonnxruntime.so.1.24.4
 TOOLS := storescu:dcmtk Orthanc:orthanc /usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb dciodvfy:dicom3tools \
   gdcmconv:libgdcm-tools opj_decompress:libopenjp2-tools chromium:chromium npm:npm
 
-# The page that the browser test shows our objects in.
+# The web page in which the browser test shows our objects.
 PAGE   := $(addprefix reporting/viewertest/,.npmrc package.json package-lock.json index.html viewer.js vite.config.js)
 VIEWER  = $(CACHE)/viewer-$(firstword $(shell cat $(PAGE) | sha256sum))
 
 .PHONY: help build demo test test-go test-python bench install uninstall venv peers viewer clean
-help: ## say what can be made
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 build: bin/ichor ## build bin/ichor and fetch the ONNX Runtime library it loads
 
-# The commit is stamped in where git tells it: not in a checkout that belongs to another user, as in many containers.
+# The commit is part of the version if git can read it. In a checkout of another user, as in many containers, it cannot.
 bin/ichor: $(LIBRARY) FORCE
 	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=$$(git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false) -o $@ ./cmd/ichor
 
@@ -41,7 +41,7 @@ $(LIBRARY): models/onnx/runtime.txt | pip
 	@$(PYTHON3) models/onnx/unpack.py $(CACHE)/onnxruntime bin/lib
 	@touch $@
 
-demo: build ## run the main job on this machine: a head CT goes in, a segmentation comes back
+demo: build ## run the whole system on this machine: send a sample head CT, get the segmentation back
 	@bin/ichor demo --out out/demo
 
 # Functions that only tests call and that stay: peers with faults, and the tables that write the conformance statement.
@@ -51,17 +51,20 @@ lint: ## check the code: go vet, gofmt, staticcheck, dead code (versions are pin
 	@unformatted=$$(gofmt -l cmd config models pipeline reporting scp); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	@dead=$$($(GO) tool deadcode -f '{{range .Funcs}}{{println $$.Path .Name .Position}}{{end}}' ./... | sed 's/ /./' | grep -vE '$(TEST_ONLY)' | grep .); \
-	  test -z "$$dead" || { echo "no command calls:"; echo "$$dead"; exit 1; }
+	@dead=$$($(GO) tool deadcode -f '{{range .Funcs}}{{printf "%s:%d: %s.%s\n" .Position.File .Position.Line $$.Path .Name}}{{end}}' ./...); \
+	  dead=$$(grep -vE '$(TEST_ONLY)' <<<"$$dead" || true); test -z "$$dead" || { echo "no command calls:"; echo "$$dead"; exit 1; }
 
 test: test-go test-python ## run all tests, with everything they need
 
-# The race detector watches what runs goroutines; the voxel loops and writers, which have none, are slow under it.
-RACE := ./scp/... ./pipeline/queue ./pipeline/state ./pipeline/assembly ./pipeline/retention ./reporting/deliver/... ./reporting/outcome ./reporting/web ./models/onnx ./cmd/ichor/...
+# The race detector runs where there are goroutines. Voxel loops, codecs and writers have none, and are slow under it. The
+# slowest package comes first, so that the others run beside it.
+RACE := ./cmd/ichor/... ./scp ./scp/ul ./scp/dimse ./scp/find ./scp/secure ./scp/receiver ./scp/spool ./scp/dcm/codec \
+  ./pipeline/queue ./pipeline/state ./pipeline/assembly ./pipeline/retention ./reporting/deliver/... ./reporting/outcome \
+  ./reporting/web ./reporting/metrics ./models/onnx
 test-go: export ICHOR_PYTHON = $(VENV)/bin/python
 test-go: export ICHOR_ONNXRUNTIME = $(abspath $(LIBRARY))
 test-go: export ICHOR_VIEWER = $(VIEWER)/dist
-test-go: $(LIBRARY) peers venv viewer ## run the tests of the node, with the foreign peers; screenshots are kept below out
+test-go: $(LIBRARY) peers venv viewer ## run the Go tests, with the foreign peers; screenshots are kept in out
 	@mkdir -p out
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m -skip TestNetworksSee $(RACE)
@@ -71,25 +74,26 @@ test-go: $(LIBRARY) peers venv viewer ## run the tests of the node, with the for
 test-python: venv ## run the tests of the training code
 	cd models/training && PYTHONPATH=. $(VENV)/bin/python -m pytest -q tests
 
-# One target after the other, each with as many workers as FUZZPROCS. Go would spend most of the time on minimising inputs. What fails is kept below testdata/fuzz of its package.
+# One target after the other, each with FUZZPROCS workers. Minimising is cut short, else it takes most of the time. Inputs
+# that fail are kept in testdata/fuzz of the package.
 FUZZTIME  ?= 1m
 FUZZPROCS ?= $(shell nproc)
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME, one minute unless given: make fuzz FUZZTIME=10m
+fuzz: ## run every fuzz target for FUZZTIME (default 1m): make fuzz FUZZTIME=10m
 	@grep -rE '^func Fuzz' --include='*_test.go' . | sed -E 's#/[^/]*:func (Fuzz[A-Za-z0-9_]*)\(.*# \1#' | sort | while read -r package target; do \
 	  echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel $(FUZZPROCS) "$$package" </dev/null; done
 
-# What the tests do in small, in full. It needs 4 GiB of disk where ICHOR_TEST_DIR, or the folder for temporary files, lies.
+# The full size of what the tests do in small. Needs 4 GiB of disk in ICHOR_TEST_DIR, or in the temporary folder.
 KILLS ?= 200
 .PHONY: siege
-siege: $(LIBRARY) ## long campaigns: 1,000 silent associations, 10,000 refused ones, 200 senders and 2 GiB, kills at random
+siege: $(LIBRARY) ## stress-test: 1,000 silent associations, 10,000 refused ones, 200 senders, 2 GiB, random kills
 	ICHOR_SIEGE=1 $(GO) test -count 1 -timeout 60m -v -run 'TestSilentCrowd|TestRefusedAssociations|TestCrowdOfSenders' ./scp
 	ICHOR_KILLS=$(KILLS) ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) test -count 1 -timeout 180m -v -run 'TestKill$$' ./cmd/ichor
 
-bench: build peers venv ## measure: reception, inference, end to end, beside other software
+bench: build peers venv ## measure reception, inference and end-to-end time, beside other software
 	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
 
-# One virtual environment a lock file, outside the checkout, so that clones share it.
+# One virtual environment for each lock file, outside the checkout, so that clones share it.
 venv: pip ## make the Python environment of the lock file
 	@test -e $(VENV)/complete || { echo "installing the Python environment (once for this lock file; PyTorch is large)"; \
 	  rm -rf $(VENV); $(PYTHON3) -m venv $(VENV); \
@@ -102,7 +106,7 @@ pip:
 	  export DEBIAN_FRONTEND=noninteractive; $(SUDO) apt-get update -q >/dev/null; \
 	  $(SUDO) apt-get install -y -q --no-install-recommends python3-pip python3-venv >/dev/null; }
 
-peers: ## install the DICOM peers and the browser that the interop tests run against
+peers: ## install the DICOM tools and the browser that the tests run against
 	@missing=; for t in $(TOOLS); do [ -e $${t%%:*} ] || PATH="$$PATH:/usr/sbin" command -v $${t%%:*} >/dev/null || missing+=" $${t##*:}"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  $(SUDO) apt-get update -q >/dev/null; $(SUDO) apt-get install -y -q --no-install-recommends $$missing >/dev/null; fi
@@ -111,7 +115,7 @@ viewer: peers ## build the page of the browser test
 	@test -e $(VIEWER)/complete || { echo "building the viewer of the browser test (once for these sources)"; rm -rf $(VIEWER); mkdir -p $(VIEWER); \
 	  cp $(PAGE) $(VIEWER); cd $(VIEWER); npm ci --silent; npx vite build; rm -rf node_modules; touch complete; }
 
-# What a package would do; DESTDIR stages it. The build belongs to whoever calls make; only what is put in place needs root.
+# DESTDIR stages the files, for a package. Building needs no root; installing does.
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUNDLE  := models/bundles/ichor-synthetic
@@ -129,17 +133,17 @@ install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install bina
 	sed 's#@PREFIX@#$(PREFIX)#' systemd/ichor.service | $(AS_ROOT) install -D -m 644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/ichor.service
 	$(AS_ROOT) install -m 644 systemd/ichor.socket systemd/ichor-tls.socket $(DESTDIR)/usr/lib/systemd/system/
 	@test -n "$(DESTDIR)" || { $(AS_ROOT) systemd-sysusers ichor.conf && $(AS_ROOT) systemd-tmpfiles --create ichor.conf && \
-	  $(AS_ROOT) systemctl daemon-reload; } || echo "installed; the user, the folders and the unit are taken up when systemd runs"
+	  $(AS_ROOT) systemctl daemon-reload; } || echo "installed; systemd creates the user and the folders and loads the unit at its next start"
 	@echo "next: edit /etc/ichor/ichor.yaml, run 'sudo ichor check', then 'sudo systemctl enable --now ichor'"
 
-# sudo has no Go on its PATH: what was built before is installed.
+# sudo has no Go on its PATH; then the files that were built before are installed.
 .PHONY: built
 built:
 	@test -x bin/ichor && test -e $(LIBRARY) || { echo "$(GO) is not on the PATH and nothing is built; run 'make build' first"; exit 1; }
 
-uninstall: ## remove what install put there; configuration and state stay
+uninstall: ## remove the installed files; configuration and state stay
 	$(AS_ROOT) rm -rf $(DESTDIR)$(PREFIX)/bin/ichor $(DESTDIR)$(PREFIX)/lib/ichor $(DESTDIR)$(PREFIX)/share/ichor \
 	  $(DESTDIR)/usr/lib/sysusers.d/ichor.conf $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf $(addprefix $(DESTDIR)/usr/lib/systemd/system/,ichor.service ichor.socket ichor-tls.socket)
 
-clean: ## remove what was built here
+clean: ## remove build outputs
 	rm -rf bin out

@@ -55,6 +55,9 @@ func (c *Config) Validate() error {
 	if !slices.Contains([]string{"float32", "int8"}, c.Analysis.Precision) {
 		return fmt.Errorf("analysis.precision %q: write float32 or int8", c.Analysis.Precision)
 	}
+	if !slices.Contains([]string{"balanced", "sensitive", "specific"}, c.Analysis.OperatingPoint) {
+		return fmt.Errorf("analysis.operating_point %q: write balanced, sensitive or specific", c.Analysis.OperatingPoint)
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return fmt.Errorf("log.level %q: write debug, info, warn or error", c.Log.Level)
 	}

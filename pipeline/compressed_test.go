@@ -29,9 +29,9 @@ func small() phantom.Shape {
 }
 
 // read builds the volume of a study, as Analyze does before any network runs.
-func read(t *testing.T, s Study, d Decoder) (*volume.Volume, *Result, error) {
+func read(t *testing.T, s Study, d Decoder) (*volume.Volume, *running, error) {
 	t.Helper()
-	r := &Result{}
+	r := &running{}
 	in, err := readHeaders(t.Context(), s, r)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +46,7 @@ func read(t *testing.T, s Study, d Decoder) (*volume.Volume, *Result, error) {
 
 // TestCompressedStudy has dcmtk and gdcm compress a study: its volume is that of the study as it was, voxel by voxel.
 func TestCompressedStudy(t *testing.T) {
+	t.Parallel()
 	decoder, missing := codec.Detect(t.Context())
 	plain := study(t, phantom.Synthetic(small()), nil)
 	want, _, err := read(t, plain, decoder)
@@ -63,6 +64,7 @@ func TestCompressedStudy(t *testing.T) {
 		{"JPEG 2000", "libgdcm-tools", []string{"gdcmconv", "--j2k"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.command[0] == "gdcmconv" && missing != nil {
 				t.Skip(missing)
 			}
@@ -82,6 +84,7 @@ func tellsLoss(warning string) bool { return strings.Contains(warning, "compress
 
 // TestLossyStudy: a finding on lossy pixels says so, whether they still are compressed or not.
 func TestLossyStudy(t *testing.T) {
+	t.Parallel()
 	lossy := func(of int, s *phantom.Study) Study {
 		return study(t, s, func(k int, d *dcm.DataSet) {
 			if k < of {
@@ -118,6 +121,7 @@ func TestLossyStudy(t *testing.T) {
 
 // TestUndecodable: what cannot be decoded here refuses the study, and names the transfer syntax.
 func TestUndecodable(t *testing.T) {
+	t.Parallel()
 	plain := study(t, phantom.Synthetic(small()), nil)
 	tool, err := openjpeg.Find(t.Context())
 	if err != nil {

@@ -42,6 +42,7 @@ func (c countingDecoder) Pixels(ctx context.Context, f *dcm.File) ([]byte, error
 // A multi-frame object is read like the single images: the same voxels, the same finding, decoded once; and each slice
 // knows its frame.
 func TestEnhanced(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	want, err := analyzer().Analyze(t.Context(), study(t, s, nil))
 	if err != nil {
@@ -78,6 +79,7 @@ func TestEnhanced(t *testing.T) {
 }
 
 func TestEnhancedCompressed(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(small())
 	want, _, err := read(t, study(t, s, nil), nil)
 	if err != nil {
@@ -104,6 +106,7 @@ func TestEnhancedCompressed(t *testing.T) {
 
 // What a multi-frame object says wrongly of itself costs neither memory nor the process.
 func TestEnhancedRefuses(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(small())
 	shared := func(d *dcm.DataSet) *dcm.DataSet { return d.Sequence(dcm.SharedFunctionalGroupsSequence)[0] }
 	each := func(d *dcm.DataSet) []*dcm.DataSet { return d.Sequence(dcm.PerFrameFunctionalGroupsSequence) }
@@ -149,6 +152,7 @@ func TestEnhancedRefuses(t *testing.T) {
 
 // Frames that are no slices are left out where others are: a localizer and a map inside the object.
 func TestEnhancedMixedFrames(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	r, err := analyzer().Analyze(t.Context(), frames(t, s, true, func(d *dcm.DataSet) {
 		for i, kind := range []string{"LOCALIZER", "MAT_SPECIFIC"} {
@@ -163,6 +167,7 @@ func TestEnhancedMixedFrames(t *testing.T) {
 
 // A single image that carries a frame number is read as what it is.
 func TestStrayFrameNumber(t *testing.T) {
+	t.Parallel()
 	v, _, err := read(t, study(t, phantom.Synthetic(small()), func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.ReferencedFrameNumber, "IS", "9999") }), nil)
 	if err != nil || v.Sources[3].Frame != 0 {
 		t.Errorf("%v", err)
@@ -199,6 +204,7 @@ func FuzzFrames(f *testing.F) {
 
 // TestEnhancedPeer has a foreign library read what the tests are made of, and make a multi-frame object of its own.
 func TestEnhancedPeer(t *testing.T) {
+	t.Parallel()
 	python := os.Getenv("ICHOR_PYTHON")
 	if python == "" {
 		t.Skip("ICHOR_PYTHON names no Python with highdicom: run 'make test'")

@@ -81,6 +81,7 @@ func signed(d *dcm.DataSet) {
 
 // What only numbers voxels otherwise, or writes their values otherwise, changes nothing.
 func TestSameHeadRelabelled(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	want := look(t, study(t, s, nil))
 	for name, in := range map[string]Study{
@@ -123,6 +124,7 @@ func TestSameHeadRelabelled(t *testing.T) {
 		"legacy converted": frames(t, s, true, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			rand.Shuffle(len(in.Objects), func(i, j int) { in.Objects[i], in.Objects[j] = in.Objects[j], in.Objects[i] })
 			same(t, look(t, in), want, 0.005, 0.05)
 		})
@@ -132,6 +134,7 @@ func TestSameHeadRelabelled(t *testing.T) {
 // What samples the head otherwise changes what its voxels allow, and leaves every bleed in its place. Each head is rendered anew on
 // its own grid.
 func TestSameHeadResampled(t *testing.T) {
+	t.Parallel()
 	want := look(t, study(t, phantom.Synthetic(shape()), nil))
 	stack := func(edit func(*phantom.Shape)) Study {
 		sh := shape()
@@ -170,13 +173,14 @@ func TestSameHeadResampled(t *testing.T) {
 		cases["tilted by "+dcm.Decimal(degrees)] = stack(func(sh *phantom.Shape) { along(sh, degrees, every(4)...) })
 	}
 	for name, in := range cases {
-		t.Run(name, func(t *testing.T) { same(t, look(t, in), want, 0.1, 1.5) })
+		t.Run(name, func(t *testing.T) { t.Parallel(); same(t, look(t, in), want, 0.1, 1.5) })
 	}
 }
 
 // The head above -200 HU measures pixel area times distance along the normal for each of its slices, however the stack
 // lies; and the sphere that it is has the volume of a sphere.
 func TestVolumeOfTilted(t *testing.T) {
+	t.Parallel()
 	sh := phantom.Shape{Balls: []phantom.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-20, 10, 5}, RadiusMM: 25}}, Rows: 180, Columns: 180, PixelSpacingMM: 1.2}
 	s := phantom.Synthetic(sh).Tilted(18.5)
 	v, r, err := read(t, study(t, s, nil), nil)

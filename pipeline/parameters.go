@@ -14,7 +14,7 @@ func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	o = o.WithDefaults()
 	bleeds := b.Network(bundle.Bleed)
-	return map[string]string{
+	out := map[string]string{
 		"precision":                 string(bleeds.Precision()),
 		"cavity_tissue_threshold":   number(b.Network(bundle.CavityTissue).Threshold),
 		"cavity_bone_threshold":     number(b.Network(bundle.CavityBone).Threshold),
@@ -33,4 +33,8 @@ func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
 		"selection_max_coverage_mm": number(o.MaxCoverageMM),
 		"selection_max_angle_deg":   number(o.MaxAngleDeg),
 	}
+	if p := bleeds.OperatingPoint(); p != "" {
+		out["operating_point"] = string(p)
+	}
+	return out
 }

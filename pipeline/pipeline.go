@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"ichor/models/bundle"
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/bleed"
 	"ichor/pipeline/cavity"
 	"ichor/pipeline/finding"
@@ -42,7 +42,6 @@ type Options struct {
 	Decoder      Decoder // nil: uncompressed pixels alone are read
 	Batch        int     // slices in one run of a network; 0 is 1, which is as fast as more on a CPU
 	Selection    selection.Options
-	Logger       *slog.Logger // may be nil
 }
 
 // ObjectReader is an opened Part 10 file.
@@ -64,33 +63,24 @@ type Study struct {
 	Complete string // how it was decided that no more objects come; kept in the finding
 }
 
-// Result is a finding with what reporting needs to draw and describe it.
-type Result struct {
-	Finding finding.Finding
-	Volume  *volume.Volume // nil for a refused study, as the two masks
-	Labels  *volume.Mask   // voxel value is a finding.Subtype
-	Cavity  *volume.Mask
-	Header  *dcm.DataSet // of one image of the analysed series; of some object of a refused study, nil where none can be read
-}
+// running is the result of an analysis while it is made.
+type running struct{ analysis.Result }
 
 // Analyzer holds the networks. It is safe for concurrent use.
 type Analyzer struct{ o Options }
 
 // New makes an Analyzer. The networks must fit the bundle, which must hold all three roles.
 func New(o Options) *Analyzer {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	return &Analyzer{o}
 }
 
 // Analyze finds and measures hemorrhage in a study. The error is ctx's, or one of reading or of a network.
-func (a *Analyzer) Analyze(ctx context.Context, study Study) (*Result, error) {
-	r := &Result{Finding: finding.Finding{
+func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Result, error) {
+	r := &running{analysis.Result{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
 		Bundle: bundleOf(a.o.Bundle), Parameters: parameters(a.o.Bundle, a.o.Selection),
 		TimingMS: map[string]int64{},
-	}}
+	}}}
 	err := a.analyze(ctx, study, r)
 	if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 		r.refuse(refusal)
@@ -99,59 +89,66 @@ func (a *Analyzer) Analyze(ctx context.Context, study Study) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, nil
+	if r.Header == nil { // not one object can be read
+		r.Header = &dcm.DataSet{}
+		r.Header.SetStrings(dcm.StudyInstanceUID, "UI", study.UID)
+	}
+	return &r.Result, nil
 }
 
-func (a *Analyzer) analyze(ctx context.Context, study Study, r *Result) error {
+func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	b := a.o.Bundle
 	tissue := cavity.Network{Net: a.o.CavityTissue, Spec: b.Network(bundle.CavityTissue)}
 	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
 	bleeds := b.Network(bundle.Bleed)
 
-	in, err := step(ctx, a, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
+	in, err := step(ctx, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
 	if err != nil {
 		return err
 	}
-	choice, err := step(ctx, a, r, "selection", func() (selection.Choice, error) { return choose(in, a.o.Selection, r) })
+	choice, err := step(ctx, r, "selection", func() (selection.Choice, error) { return choose(in, a.o.Selection, r) })
 	if err != nil {
 		return err
 	}
-	r.Volume, err = step(ctx, a, r, "volume", func() (*volume.Volume, error) { return build(ctx, in, choice, a.o.Decoder, r) })
+	r.Volume, err = step(ctx, r, "volume", func() (*volume.Volume, error) { return build(ctx, in, choice, a.o.Decoder, r) })
 	if err != nil {
 		return err
 	}
-	r.Cavity, err = step(ctx, a, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Batch) })
+	r.Cavity, err = step(ctx, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Batch) })
 	if err != nil {
 		return err
 	}
 	if err := r.checkCavity(); err != nil {
 		return err
 	}
-	warnings, err := step(ctx, a, r, "quality", func() ([]string, error) { return quality.Check(r.Volume, r.Cavity) })
+	warnings, err := step(ctx, r, "quality", func() ([]string, error) { return quality.Check(r.Volume, r.Cavity) })
 	if err != nil {
 		return err
 	}
 	r.Finding.Warnings = append(r.Finding.Warnings, warnings...)
-	marks, err := step(ctx, a, r, "bleed", func() (*bleed.Marks, error) {
+	marks, err := step(ctx, r, "bleed", func() (*bleed.Marks, error) {
 		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Batch)
 	})
 	if err != nil {
 		return err
 	}
-	_, err = step(ctx, a, r, "measure", func() (struct{}, error) { return struct{}{}, r.measure(ctx, marks, bleeds) })
+	_, err = step(ctx, r, "measure", func() (struct{}, error) { return struct{}{}, r.measure(ctx, marks, bleeds) })
 	return err
 }
 
 // measure settles what was found and measures it; the range sees it under a lower and a higher threshold as well.
-func (r *Result) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.Network) error {
+func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.Network) error {
 	g := &r.Volume.Grid
+	settled, err := settle(ctx, marks, spec, g)
+	if err != nil {
+		return err
+	}
 	var spread measure.Range
 	for _, level := range []bleed.Level{bleed.Chosen, bleed.Lenient, bleed.Strict} {
-		labels, err := marks.Labels(ctx, level)
+		labels, err := settled(level)
 		if err != nil {
 			return err
 		}
-		subtype.Settle(labels, g, spec.Post.SubtypePer)
 		spread.Add(labels, g)
 		if level == bleed.Chosen {
 			r.Labels = labels
@@ -167,6 +164,25 @@ func (r *Result) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.N
 	return nil
 }
 
+// settle decides what is reported and what it is called: by evidence and anatomy where the bundle has them, else by volume.
+func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *volume.Grid) (func(bleed.Level) (*volume.Mask, error), error) {
+	if spec.Post.Evidence == nil {
+		return func(level bleed.Level) (*volume.Mask, error) {
+			labels, err := marks.Labels(ctx, level)
+			if err == nil {
+				subtype.Settle(labels, g, spec.Post.SubtypePer)
+			}
+			return labels, err
+		}, nil
+	}
+	parts, err := marks.Parts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := subtype.Names(parts)
+	return func(level bleed.Level) (*volume.Mask, error) { return parts.Labels(names, level), ctx.Err() }, nil
+}
+
 func bundleOf(b *bundle.Bundle) finding.Bundle {
 	f := finding.Bundle{Name: b.Name, Version: b.Version, Digest: b.Digest}
 	if len(b.Training.Limits) > 0 {
@@ -176,24 +192,22 @@ func bundleOf(b *bundle.Bundle) finding.Bundle {
 }
 
 // step runs one stage: it checks ctx, names the stage in the error and notes the time taken.
-func step[T any](ctx context.Context, a *Analyzer, r *Result, stage string, do func() (T, error)) (T, error) {
+func step[T any](ctx context.Context, r *running, stage string, do func() (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, fmt.Errorf("%s: %w", stage, err)
 	}
 	start := time.Now()
 	out, err := do()
-	took := time.Since(start)
-	r.Finding.TimingMS[stage] = took.Milliseconds()
+	r.Finding.TimingMS[stage] = time.Since(start).Milliseconds()
 	if err != nil {
 		return none, fmt.Errorf("%s: %w", stage, err)
 	}
-	a.o.Logger.DebugContext(ctx, "stage done", "stage", stage, "took", took)
 	return out, nil
 }
 
 // refuse turns r into the result of a refused study.
-func (r *Result) refuse(why *finding.Refusal) {
+func (r *running) refuse(why *finding.Refusal) {
 	f := &r.Finding
 	f.Status, f.Code, f.Reason = finding.Refused, why.Code, why.Reason
 	f.Volumes, f.Range, f.Lesions, f.Series, f.CavityML = nil, nil, nil, nil, 0
@@ -205,7 +219,7 @@ func (r *Result) refuse(why *finding.Refusal) {
 
 // checkCavity measures the cavity and refuses a head in which there is none, and what is larger than any. A part of a head is
 // analysed, with a warning: the networks look at slices.
-func (r *Result) checkCavity() error {
+func (r *running) checkCavity() error {
 	const none, small, large, huge = 50, 600, 2200, 3500 // mL
 	ml := r.Cavity.VolumeML(&r.Volume.Grid)
 	r.Finding.CavityML = ml

@@ -94,6 +94,7 @@ func analyzer() *Analyzer {
 
 // TestAnalyzeWithoutSubtypes runs a bleed network of one output, as the paper's.
 func TestAnalyzeWithoutSubtypes(t *testing.T) {
+	t.Parallel()
 	a := analyzer()
 	n := a.o.Bundle.Network(bundle.Bleed)
 	n.Output.Channels, n.Post.SubtypePer = n.Output.Channels[:1], ""
@@ -149,6 +150,7 @@ func near(t *testing.T, what string, got, want, share float64) {
 }
 
 func TestAnalyze(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	in := study(t, s, nil)
 	rand.Shuffle(len(in.Objects), func(i, j int) { in.Objects[i], in.Objects[j] = in.Objects[j], in.Objects[i] })
@@ -189,6 +191,7 @@ func TestAnalyze(t *testing.T) {
 // However rows and columns run, whichever way the patient lies, tilted or not: the same head gives the same volumes,
 // and right stays right.
 func TestAnalyzeTurned(t *testing.T) {
+	t.Parallel()
 	// The fake bleed network tells sides apart by the middle of its image, which is where the bone is centred.
 	for name, o := range map[string][6]float64{
 		"columns mirrored": {-1, 0, 0, 0, 1, 0}, "rows mirrored": {1, 0, 0, 0, -1, 0}, "both": {-1, 0, 0, 0, -1, 0},
@@ -196,6 +199,7 @@ func TestAnalyzeTurned(t *testing.T) {
 		"tilted by 15 degrees": {1, 0, 0, 0, 0.9659258, 0.2588190}, "rolled by 10 degrees": {0.9848078, 0.1736482, 0, -0.1736482, 0.9848078, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			sh := shape()
 			sh.Orientation = o
 			s := phantom.Synthetic(sh)
@@ -217,6 +221,7 @@ func TestAnalyzeTurned(t *testing.T) {
 
 // The gantry of a tilted scan moves the table along its axis: the stack is sheared, and volumes stay what they are.
 func TestAnalyzeTiltedUnevenGantry(t *testing.T) {
+	t.Parallel()
 	sin, cos := math.Sincos(18.5 * math.Pi / 180)
 	sh := shape()
 	sh.Orientation = [6]float64{1, 0, 0, 0, cos, sin}
@@ -239,6 +244,7 @@ func TestAnalyzeTiltedUnevenGantry(t *testing.T) {
 }
 
 func TestAnalyzeRefuses(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	quiet := func(d *dcm.DataSet) { // nothing says head
 		for _, tag := range []dcm.Tag{dcm.BodyPartExamined, dcm.StudyDescription, dcm.SeriesDescription, dcm.ProtocolName} {
@@ -280,6 +286,7 @@ func TestAnalyzeRefuses(t *testing.T) {
 		{"colour", func(_ int, d *dcm.DataSet) { d.SetInts(dcm.BitsStored, "US", 99) }, nil, finding.Undecodable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			in := study(t, s, c.edit)
 			if c.after != nil {
 				c.after(&in)
@@ -301,6 +308,7 @@ func TestAnalyzeRefuses(t *testing.T) {
 
 // What can be no cavity is refused: none at all, and more than any head holds, as where networks take a pelvis for a skull.
 func TestAnalyzeRefusesCavity(t *testing.T) {
+	t.Parallel()
 	for name, inside := range map[string]float32{"none": 0, "everywhere": 1} {
 		t.Run(name, func(t *testing.T) {
 			a := analyzer()
@@ -317,6 +325,7 @@ func TestAnalyzeRefusesCavity(t *testing.T) {
 }
 
 func TestAnalyzeSparseTags(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	r, err := analyzer().Analyze(context.Background(), study(t, s, func(_ int, d *dcm.DataSet) {
 		d.SetStrings(dcm.InstanceNumber, "IS", "1")
@@ -333,6 +342,7 @@ func TestAnalyzeSparseTags(t *testing.T) {
 
 // A damaged object or an unreadable best series costs a warning, not the study.
 func TestAnalyzeGoesOn(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	in := study(t, s, nil)
 	in.Objects = append(in.Objects, memory{data: []byte("no DICOM")})
@@ -359,6 +369,7 @@ func TestAnalyzeGoesOn(t *testing.T) {
 }
 
 func TestAnalyzeErrors(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	in := study(t, s, nil)
 	in.Objects[5] = memory{fail: io.ErrUnexpectedEOF}
@@ -383,6 +394,7 @@ type failing struct{ err error }
 func (f failing) Run(context.Context, []float32, int) ([]float32, error) { return nil, f.err }
 
 func TestAnalyzeConcurrently(t *testing.T) {
+	t.Parallel()
 	s := phantom.Synthetic(shape())
 	in, a := study(t, s, nil), analyzer()
 	var wg sync.WaitGroup

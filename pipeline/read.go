@@ -27,7 +27,7 @@ type received struct {
 
 // readHeaders reads the header of every object. Damaged objects are left out and counted; the study is refused where
 // nothing else is there.
-func readHeaders(ctx context.Context, study Study, r *Result) (*images, error) {
+func readHeaders(ctx context.Context, study Study, r *running) (*images, error) {
 	out := &images{}
 	damaged := 0
 	for _, o := range study.Objects {
@@ -101,7 +101,7 @@ func unreadable(err error) bool {
 	return false
 }
 
-func choose(in *images, o selection.Options, r *Result) (selection.Choice, error) {
+func choose(in *images, o selection.Options, r *running) (selection.Choice, error) {
 	c := selection.Choose(in.headers, o)
 	r.Finding.Candidates = c.Candidates
 	if c.Refusal != nil {
@@ -111,7 +111,7 @@ func choose(in *images, o selection.Options, r *Result) (selection.Choice, error
 }
 
 // build reads the best series whose pixels can be decoded and show a head. The refusal is that of the best one.
-func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *Result) (*volume.Volume, error) {
+func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *running) (*volume.Volume, error) {
 	var first *finding.Refusal
 	for _, s := range c.Ranked {
 		v, a, err := in.volume(ctx, s, d)

@@ -26,12 +26,14 @@ func (path onDisk) Open() (ObjectReader, error) {
 // Each study of the sample set ends as it says: the right series is chosen, or it is refused for the right reason. What the networks
 // have to see first is looked at in cmd/ichor.
 func TestSamples(t *testing.T) {
+	t.Parallel()
 	all, err := phantom.Samples()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, sample := range all {
 		t.Run(sample.Name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			files, err := sample.Write(dir, phantom.WriteOptions{})
 			if err != nil {

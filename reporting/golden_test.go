@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"ichor/pipeline/analysis"
 	"ichor/reporting"
 	"ichor/reporting/iod"
 	"ichor/scp/dcm"
@@ -19,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // TestGolden compares the objects with text dumps that a reviewer can read. Clock and source UIDs are fixed.
 func TestGolden(t *testing.T) {
-	for name, r := range map[string]reporting.Report{"hemorrhage": small(bleeds()), "none": small(nil), "refused": refused()} {
+	for name, r := range map[string]analysis.Result{"hemorrhage": small(bleeds()), "none": small(nil), "refused": refused()} {
 		objects := write(t, r, golden())
 		if name == "hemorrhage" {
 			objects = append(objects, rejection(t, objects))

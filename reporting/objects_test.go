@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting"
@@ -105,7 +106,7 @@ func TestWriteForms(t *testing.T) {
 // Who upgrades ichor gets the same UIDs for the same study: a result that is there already is not doubled.
 func TestWriteVersion(t *testing.T) {
 	newer := golden()
-	newer.Version, newer.DeviceSerial = "9.9", "other"
+	newer.Version = "9.9"
 	again := write(t, small(bleeds()), newer)
 	for i, o := range write(t, small(bleeds()), golden()) {
 		if again[i].SOPInstanceUID != o.SOPInstanceUID || again[i].SeriesInstanceUID != o.SeriesInstanceUID {
@@ -177,7 +178,7 @@ func TestOverlayBounded(t *testing.T) {
 
 // The report lists so many lesions and no more, and says what changed where the hemorrhage is gone, too.
 func TestReportMeasures(t *testing.T) {
-	comments := func(r reporting.Report) string {
+	comments := func(r analysis.Result) string {
 		for _, o := range write(t, r, options()) {
 			if o.Kind == reporting.SR {
 				content := read(t, o).Sequence(dcm.ContentSequence)

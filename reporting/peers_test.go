@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting"
@@ -19,7 +20,7 @@ import (
 
 // peerCase is one report, written under the options of a site.
 type peerCase struct {
-	reporting.Report
+	analysis.Result
 	options reporting.Options
 }
 
@@ -47,7 +48,7 @@ func peerCases() map[string]peerCase {
 // save writes the objects of r, and for a reader to compare with, what they ought to say.
 func save(t *testing.T, dir string, r peerCase) {
 	t.Helper()
-	objects := write(t, r.Report, r.options)
+	objects := write(t, r.Result, r.options)
 	for _, o := range append(objects, rejection(t, objects)) {
 		if pages := []string{"overlay/006.dcm", "overlay/009.dcm", "overlay/012.dcm"}; !distinct(o) && !slices.Contains(pages, o.Name) {
 			continue
@@ -121,6 +122,7 @@ func extended() []string {
 
 // TestPeers shows the same objects to readers that others wrote.
 func TestPeers(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for name, r := range peerCases() {
 		save(t, filepath.Join(root, name), r)

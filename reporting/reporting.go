@@ -1,5 +1,6 @@
-// Package reporting turns one finding into the objects that a PACS keeps: a Segmentation (reporting/seg), a Secondary
-// Capture series (reporting/sc) and a structured report (reporting/sr). Write makes all of them; deliver sends them.
+// Package reporting turns an analysed study into the objects that a PACS keeps: a Segmentation (reporting/seg), a Secondary
+// Capture series (reporting/sc) and a structured report (reporting/sr). New checks the study once, Report.Write makes all
+// of them, deliver sends them.
 //
 //	analyzed, hemorrhage      SEG  SC  SR  KO  overlay
 //	analyzed, no hemorrhage        SC  SR
@@ -21,13 +22,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"image"
 	"image/png"
 	"io"
+	"slices"
 	"time"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
-	"ichor/pipeline/volume"
 	"ichor/reporting/iod"
 	"ichor/reporting/ko"
 	"ichor/reporting/sc"
@@ -39,22 +40,11 @@ import (
 // ErrReport is returned for a report whose parts do not fit together.
 var ErrReport = iod.ErrReport
 
-// Report is one finding with the voxels and the header it came from. It is read, never changed.
-type Report struct {
-	Finding finding.Finding
-	Volume  *volume.Volume // nil for a refused study
-	Labels  *volume.Mask   // voxel value is a finding.Subtype; nil for a refused study
-	Cavity  *volume.Mask   // may be nil
-	Header  *dcm.DataSet   // of one image of the analysed series, or of any object of a refused study
-}
-
 // Options are the choices of a site.
 type Options struct {
-	Clock        func() time.Time // content date and time; time.Now if nil
-	Began        time.Time        // series date and time: a later result goes into the same series; that of Clock if zero
-	Version      string           // of ichor, for Software Versions
-	DeviceSerial string           // Device Serial Number; the beginning of the bundle digest if empty
-	Generation   int              // see iod.Case
+	Clock   func() time.Time // content date and time; time.Now if nil
+	Began   time.Time        // series date and time: a later result goes into the same series; that of Clock if zero
+	Version string           // of ichor, for Software Versions
 
 	Looks         iod.Looks       // labels, codes and colours of the segments, where they are not the default
 	Names         iod.SeriesNames // numbers and descriptions of our series, where they are not the default
@@ -62,8 +52,6 @@ type Options struct {
 	LabelMap      bool            // SEG and SR are written once more, with a label map
 	NoOverlay     bool            // the overlay series is left out
 	NoKeyObjects  bool            // the note of the key slices is left out
-
-	Predecessors []iod.SeriesReferences // the reports of the result that this one takes the place of
 }
 
 // Kind says what an object is.
@@ -100,13 +88,48 @@ type Object struct {
 // For reports whether the object is for a destination of form f.
 func (o Object) For(f Form) bool { return o.Form == Any || o.Form == f }
 
-// Write makes the objects of r, in the order in which they should be sent: an object comes after all it refers to.
-// Errors are ErrReport, the context's, or those of the writer.
-func Write(ctx context.Context, r Report, o Options) ([]Object, error) {
-	c, err := newCase(r, o)
+// Report is an analysed study with its identity, ready to be written. Make it with New.
+type Report struct {
+	c      *iod.Report
+	o      Options
+	bundle finding.Bundle // as the finding names it; objects hold what fits an attribute
+}
+
+// New checks that the parts of r fit together, ErrReport.
+func New(r analysis.Result, o Options) (*Report, error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	c, err := iod.New(iod.Report{Result: r, Time: o.Clock(), Began: o.Began, Version: o.Version, Looks: o.Looks, Names: o.Names, CavitySegment: o.CavitySegment})
 	if err != nil {
 		return nil, err
 	}
+	return &Report{c, o, r.Finding.Bundle}, nil
+}
+
+// Finding is that of the report, with the warnings added to it.
+func (r *Report) Finding() finding.Finding {
+	f := r.c.Finding
+	f.Bundle = r.bundle
+	return f
+}
+
+// Identity names the objects of the report as a whole: it is the same where their instances are.
+func (r *Report) Identity() string { return r.c.UID("result") }
+
+// NextGeneration gives all objects new UIDs: those of the present ones were rejected at a destination.
+func (r *Report) NextGeneration() { r.c.Generation++ }
+
+// Replace states which result this one replaces: a warning for people, and the reports of the former result.
+func (r *Report) Replace(warning string, predecessors []iod.SeriesReferences) {
+	r.c.Finding.Warnings = append(slices.Clone(r.c.Finding.Warnings), warning)
+	r.c.Predecessors = predecessors
+}
+
+// Write makes the objects, in the order in which they should be sent: an object comes after all it refers to. Errors are
+// the context's, or those of the writers.
+func (r *Report) Write(ctx context.Context) ([]Object, error) {
+	c, o := r.c, r.o
 	w := &writer{ctx: ctx}
 	form := Any
 	if o.LabelMap && (c.Segmented() || c.CavitySegmented()) {
@@ -184,55 +207,28 @@ func (w *writer) add(kind Kind, form Form, name string, d *dcm.DataSet) {
 	w.objects = append(w.objects, o)
 }
 
-// Identity names the objects that Write makes as a whole: it is the same where their instances are.
-func Identity(r Report, o Options) (string, error) {
-	c, err := newCase(r, o)
-	if err != nil {
-		return "", err
-	}
-	return c.UID("result"), nil
-}
-
 // Rejection makes the note that objects of a former result were rejected. header is that of any object of the study,
 // number that of the note in its series.
 func Rejection(header *dcm.DataSet, b finding.Bundle, rejected []iod.SeriesReferences, number int, o Options) (Object, error) {
 	// A note is about no images, as the report of a study that was refused.
-	c, err := newCase(Report{Header: header, Finding: finding.Finding{Status: finding.Refused, Bundle: b}}, o)
+	r, err := New(analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, Bundle: b}}, o)
 	if err != nil {
 		return Object{}, err
 	}
-	return encode(KO, "rejection.dcm", ko.Rejection(c, rejected, number))
+	return encode(KO, "rejection.dcm", ko.Rejection(r.c, rejected, number))
 }
 
-// Overlay draws the summary page of an analysed study, the first image of the SC series, for people.
-func Overlay(ctx context.Context, r Report, o Options) (image.Image, error) {
-	c, err := newCase(r, o)
-	if err != nil {
-		return nil, err
+// WritePNG draws the summary page of an analysed study, the first image of the SC series, for people; ErrReport for a
+// refused one.
+func (r *Report) WritePNG(ctx context.Context, w io.Writer) error {
+	if r.c.Finding.Status != finding.Analyzed {
+		return fmt.Errorf("summary page of a study with status %q: %w", r.c.Finding.Status, ErrReport)
 	}
-	if c.Finding.Status != finding.Analyzed {
-		return nil, fmt.Errorf("overlay of a study with status %q: %w", c.Finding.Status, ErrReport)
-	}
-	return sc.Summary(ctx, c)
-}
-
-// WritePNG writes the summary page as PNG.
-func WritePNG(ctx context.Context, w io.Writer, r Report, o Options) error {
-	img, err := Overlay(ctx, r, o)
+	img, err := sc.Summary(ctx, r.c)
 	if err != nil {
 		return err
 	}
 	return png.Encode(w, img)
-}
-
-func newCase(r Report, o Options) (*iod.Case, error) {
-	clock := o.Clock
-	if clock == nil {
-		clock = time.Now
-	}
-	return iod.New(iod.Case{Finding: r.Finding, Volume: r.Volume, Labels: r.Labels, Cavity: r.Cavity, Header: r.Header,
-		Time: clock(), Began: o.Began, Version: o.Version, Serial: o.DeviceSerial, Generation: o.Generation, Predecessors: o.Predecessors,
-		Looks: o.Looks, Names: o.Names, CavitySegment: o.CavitySegment})
 }
 
 func encode(kind Kind, name string, d *dcm.DataSet) (Object, error) {

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"io"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting"
@@ -19,13 +21,32 @@ import (
 )
 
 // small is a head of odd size, so that frames of the SEG begin within a byte.
-func small(bleed []ball) reporting.Report {
+func small(bleed []ball) analysis.Result {
 	return head(37, 41, 9, stored{volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, []float64{12, 14}}, bleed)
 }
 
-func write(t *testing.T, r reporting.Report, o reporting.Options) []reporting.Object {
+func write(t *testing.T, r analysis.Result, o reporting.Options) []reporting.Object {
 	t.Helper()
-	objects, err := reporting.Write(context.Background(), r, o)
+	return generation(t, r, o, 0)
+}
+
+func report(t *testing.T, r analysis.Result, o reporting.Options) *reporting.Report {
+	t.Helper()
+	made, err := reporting.New(r, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// generation writes a report whose objects were rejected n times before.
+func generation(t *testing.T, r analysis.Result, o reporting.Options, n int) []reporting.Object {
+	t.Helper()
+	made := report(t, r, o)
+	for range n {
+		made.NextGeneration()
+	}
+	objects, err := made.Write(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +64,7 @@ func read(t *testing.T, o reporting.Object) *dcm.DataSet {
 
 func TestWriteWhich(t *testing.T) {
 	for name, c := range map[string]struct {
-		report reporting.Report
+		report analysis.Result
 		want   []string
 	}{
 		"hemorrhage":    {small(bleeds()), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SC sc/3.dcm", "SC sc/4.dcm", "SC sc/5.dcm", "SR sr.dcm", "KO ko.dcm"}},
@@ -90,9 +111,7 @@ func TestWriteDeterministic(t *testing.T) {
 	fewer := small(one)
 	fewer.Volume.Sources[3].SOPInstanceUID = "1.2.3.4"
 	atLater, byOther, ofFewer := write(t, small(one), later), write(t, other, options()), write(t, fewer, options())
-	rejectedOnce := options()
-	rejectedOnce.Generation = 1
-	nextGeneration := write(t, small(one), rejectedOnce)
+	nextGeneration := generation(t, small(one), options(), 1)
 	seen := map[string]bool{}
 	for i, o := range first { // one bleed: SEG, two pages, SR, overlay
 		if !bytes.Equal(o.Bytes, again[i].Bytes) {
@@ -170,38 +189,38 @@ func TestWriteOldUIDs(t *testing.T) {
 }
 
 func TestWriteErrors(t *testing.T) {
-	for name, spoil := range map[string]func(r *reporting.Report){
-		"no study UID":         func(r *reporting.Report) { r.Header = &dcm.DataSet{} },
-		"no header":            func(r *reporting.Report) { r.Header = nil },
-		"status":               func(r *reporting.Report) { r.Finding.Status = "" },
-		"no volume":            func(r *reporting.Report) { r.Volume = nil },
-		"no labels":            func(r *reporting.Report) { r.Labels = nil },
-		"no measures":          func(r *reporting.Report) { r.Finding.Volumes = nil },
-		"label value":          func(r *reporting.Report) { r.Labels.Voxels[7] = 7 },
-		"labels of other size": func(r *reporting.Report) { r.Labels = &volume.Mask{Rows: 41, Columns: 37, Voxels: r.Labels.Voxels} },
-		"cavity too short":     func(r *reporting.Report) { r.Cavity.Voxels = r.Cavity.Voxels[1:] },
-		"source without UID":   func(r *reporting.Report) { r.Volume.Sources[2].SOPInstanceUID = "" },
-		"sources too few":      func(r *reporting.Report) { r.Volume.Sources = r.Volume.Sources[1:] },
-		"series UID":           func(r *reporting.Report) { r.Volume.SeriesInstanceUID = "x" },
-		"volume not a number":  func(r *reporting.Report) { r.Finding.Volumes.SDH = math.NaN() },
-		"spacing zero":         func(r *reporting.Report) { r.Volume.SpacingMM[1] = 0 },
-		"no slices":            func(r *reporting.Report) { r.Volume = &volume.Volume{Grid: volume.Grid{Rows: 2, Columns: 2}} },
+	for name, spoil := range map[string]func(r *analysis.Result){
+		"no study UID":         func(r *analysis.Result) { r.Header = &dcm.DataSet{} },
+		"no header":            func(r *analysis.Result) { r.Header = nil },
+		"status":               func(r *analysis.Result) { r.Finding.Status = "" },
+		"no volume":            func(r *analysis.Result) { r.Volume = nil },
+		"no labels":            func(r *analysis.Result) { r.Labels = nil },
+		"no measures":          func(r *analysis.Result) { r.Finding.Volumes = nil },
+		"label value":          func(r *analysis.Result) { r.Labels.Voxels[7] = 7 },
+		"labels of other size": func(r *analysis.Result) { r.Labels = &volume.Mask{Rows: 41, Columns: 37, Voxels: r.Labels.Voxels} },
+		"cavity too short":     func(r *analysis.Result) { r.Cavity.Voxels = r.Cavity.Voxels[1:] },
+		"source without UID":   func(r *analysis.Result) { r.Volume.Sources[2].SOPInstanceUID = "" },
+		"sources too few":      func(r *analysis.Result) { r.Volume.Sources = r.Volume.Sources[1:] },
+		"series UID":           func(r *analysis.Result) { r.Volume.SeriesInstanceUID = "x" },
+		"volume not a number":  func(r *analysis.Result) { r.Finding.Volumes.SDH = math.NaN() },
+		"spacing zero":         func(r *analysis.Result) { r.Volume.SpacingMM[1] = 0 },
+		"no slices":            func(r *analysis.Result) { r.Volume = &volume.Volume{Grid: volume.Grid{Rows: 2, Columns: 2}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := small(bleeds())
 			spoil(&r)
-			if _, err := reporting.Write(context.Background(), r, options()); !errors.Is(err, reporting.ErrReport) {
+			if _, err := reporting.New(r, options()); !errors.Is(err, reporting.ErrReport) {
 				t.Errorf("error %v, want ErrReport", err)
 			}
 		})
 	}
 	stopped, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := reporting.Write(stopped, small(nil), options()); !errors.Is(err, context.Canceled) {
+	if _, err := report(t, small(nil), options()).Write(stopped); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
-	if _, err := reporting.Overlay(context.Background(), refused(), options()); !errors.Is(err, reporting.ErrReport) {
-		t.Errorf("overlay of a refused study: error %v, want ErrReport", err)
+	if err := report(t, refused(), options()).WritePNG(context.Background(), io.Discard); !errors.Is(err, reporting.ErrReport) {
+		t.Errorf("picture of a refused study: error %v, want ErrReport", err)
 	}
 }
 
@@ -341,7 +360,7 @@ func TestWriteBegan(t *testing.T) {
 }
 
 // multiFrame is a head whose slices are frames of one Enhanced CT image.
-func multiFrame() reporting.Report {
+func multiFrame() analysis.Result {
 	r := small(bleeds())
 	for k := range r.Volume.Sources {
 		r.Volume.Sources[k] = volume.Source{SOPClassUID: dcm.EnhancedCTImageStorage, SOPInstanceUID: "1.2.826.0.1.3680043.10.9", Frame: k + 1}
@@ -368,7 +387,7 @@ func TestWriteMultiFrameSource(t *testing.T) {
 
 func TestWritePNG(t *testing.T) {
 	var b bytes.Buffer
-	if err := reporting.WritePNG(context.Background(), &b, small(bleeds()), options()); err != nil {
+	if err := report(t, small(bleeds()), options()).WritePNG(context.Background(), &b); err != nil {
 		t.Fatal(err)
 	}
 	if img, err := png.Decode(&b); err != nil || img.Bounds().Dx() < 1024 {
@@ -380,7 +399,11 @@ func TestWritePNG(t *testing.T) {
 func BenchmarkWrite(b *testing.B) {
 	r := head(512, 512, 32, supine(), bleeds())
 	for b.Loop() {
-		if _, err := reporting.Write(context.Background(), r, options()); err != nil {
+		report, err := reporting.New(r, options())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := report.Write(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,10 +12,10 @@ import (
 
 	"ichor/models/bundle"
 	"ichor/pipeline"
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/selection"
-	"ichor/reporting"
 	"ichor/scp/dcm"
 )
 
@@ -23,6 +23,7 @@ import (
 // alone and so find crumbs of every subtype everywhere. Each object passes dciodvfy and belongs to its study, says who made
 // it and with what, and refers to images that are there.
 func TestSamples(t *testing.T) {
+	t.Parallel()
 	all, err := phantom.Samples()
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +35,7 @@ func TestSamples(t *testing.T) {
 	a := byDensity()
 	for _, sample := range all {
 		t.Run(sample.Name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if _, err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
 				t.Fatal(err)
@@ -64,7 +66,7 @@ func TestSamples(t *testing.T) {
 			}
 			o := options()
 			o.CavitySegment = true
-			objects := write(t, reporting.Report{Finding: r.Finding, Volume: r.Volume, Labels: r.Labels, Cavity: r.Cavity, Header: r.Header}, o)
+			objects := write(t, *r, o)
 			for _, obj := range objects {
 				there[obj.SOPInstanceUID] = true
 			}
@@ -104,7 +106,7 @@ func TestSamples(t *testing.T) {
 }
 
 // belongs holds what every object has in common with its study and with the others.
-func belongs(t *testing.T, name string, d *dcm.DataSet, r *pipeline.Result) {
+func belongs(t *testing.T, name string, d *dcm.DataSet, r *analysis.Result) {
 	t.Helper()
 	for _, tag := range []dcm.Tag{dcm.StudyInstanceUID, dcm.PatientID, dcm.PatientName, dcm.PatientBirthDate, dcm.AccessionNumber, dcm.StudyDate, dcm.StudyTime, dcm.StudyID} {
 		if d.String(tag) != r.Header.String(tag) {

@@ -7,8 +7,8 @@ import (
 	"ichor/scp/ul"
 )
 
-// maxWaiting bounds the connections that are no association: not asked for yet, or rejected and not closed yet by the
-// peer. When one more comes the oldest goes. A sender asks within milliseconds, so those that drip or are silent pay.
+// maxWaiting bounds the connections without an association: those that have not asked for one yet, and rejected ones that
+// the peer has not closed yet. One more makes the oldest go, a silent or slow one: a sender asks within milliseconds.
 const maxWaiting = 512
 
 // seats counts what is open. All associations share Options.MaxAssociations, those of one peer its own limit.
@@ -21,8 +21,8 @@ type seats struct {
 	waiting list.List      // of *session, the oldest first
 }
 
-// wait notes a connection and returns the one that has to go for it, nil if there is room.
-func (s *seats) wait(n *session) (oldest *session) {
+// enter notes a connection and returns the one that has to go for it, nil if there is room.
+func (s *seats) enter(n *session) (oldest *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting.Len() >= maxWaiting {

@@ -183,6 +183,53 @@ func TestCommitmentAfterRelease(t *testing.T) {
 	}
 }
 
+// TestMutePeerDelaysNoOther: one peer accepts the connection and never answers, another is told what it asked meanwhile.
+func TestMutePeerDelaysNoOther(t *testing.T) {
+	a := serve(t, Options{}, spool.Options{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	theirs := newLedger()
+	peer := serve(t, Options{AETitle: "SCANNER", Commitments: theirs, Peers: []Peer{{AETitle: "ICHOR"}}}, spool.Options{})
+	addresses := map[string]string{"MUTE": ln.Addr().String(), "SCANNER": peer.address}
+	l := newLedger()
+	r := NewReporter(ReporterOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Hour,
+		Address: func(peer string) (dimse.ConnectOptions, bool) {
+			return dimse.ConnectOptions{Address: addresses[peer], CallingAE: "ICHOR", CalledAE: peer}, true
+		}})
+	promise := func(peer string) {
+		if err := l.Asked(peer, commitment.Request{TransactionUID: "1.2.9", References: []commitment.Reference{
+			{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: "1.2.3.1"}}}); err != nil {
+			t.Fatal(err)
+		}
+		r.Wake()
+	}
+	promise("MUTE")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { _ = r.Run(ctx); close(ended) }()
+	held, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	for range 2 { // and once more, for its goroutine has ended
+		promise("SCANNER")
+		select {
+		case got := <-theirs.results:
+			if len(got.Failed) != 1 {
+				t.Errorf("%+v", got)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the peer that answers was not told")
+		}
+	}
+	cancel()
+	<-ended
+}
+
 // closed is an address where nobody listens.
 func closed(t *testing.T) string {
 	t.Helper()

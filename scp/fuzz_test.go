@@ -77,7 +77,7 @@ func FuzzServer(f *testing.F) {
 		c := &tape{Reader: io.MultiReader(bytes.NewReader(before[int(state)%len(before)]), bytes.NewReader(b))}
 		n := newSession(s, 1, c)
 		if state < 128 { // otherwise it had to go before it could ask, and is rejected
-			s.seats.wait(n)
+			s.seats.enter(n)
 		}
 		n.run()
 		n.assoc.Close()

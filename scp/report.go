@@ -27,7 +27,7 @@ type ReporterOptions struct {
 	Spool    *spool.Spool
 	Promises func() ([]Promise, error)
 	Answered func(peer, transactionUID string) error
-	// Address returns how to call a peer, false where it takes results on its own associations alone.
+	// Address returns how to call a peer, false where it takes results on its own associations only. Run calls it.
 	Address func(peer string) (dimse.ConnectOptions, bool)
 	Logger  *slog.Logger
 
@@ -64,31 +64,62 @@ func (r *Reporter) Wake() {
 	}
 }
 
-// Run reports until ctx is done. What is left then is for the next Run.
+// Run reports until ctx is done. What is left then is for the next Run. Each peer has a goroutine of its own, so that one
+// that does not answer delays no other.
 func (r *Reporter) Run(ctx context.Context) error {
+	var peers sync.WaitGroup
+	defer peers.Wait()
+	busy := map[string]bool{} // peers that are being told; true: once more when that has ended
+	ended := make(chan string)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		r.round(ctx)
-		timer := time.NewTimer(r.o.Retry)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
+		case peer := <-ended:
+			again := busy[peer]
+			if delete(busy, peer); !again {
+				continue
+			}
 		case <-r.wake:
-			timer.Stop()
+			for peer := range busy {
+				busy[peer] = true
+			}
 		case <-timer.C:
 		}
+		for peer, list := range r.due(busy) {
+			o, ok := r.o.Address(peer)
+			if !ok || ctx.Err() != nil {
+				continue
+			}
+			busy[peer] = false
+			peers.Go(func() {
+				if err := r.tell(ctx, o, list); err != nil && ctx.Err() == nil {
+					r.o.Logger.Warn("storage commitment not reported, to be tried again", "peer", peer, "err", err)
+				}
+				select {
+				case ended <- peer:
+				case <-ctx.Done():
+				}
+			})
+		}
+		timer.Reset(r.o.Retry)
 	}
 }
 
-// round tries every peer once, all that it is to be told on one association.
-func (r *Reporter) round(ctx context.Context) {
+// due lists what each peer is to be told that is not busy, and drops what is too old.
+func (r *Reporter) due(busy map[string]bool) map[string][]Promise {
 	promises, err := r.o.Promises()
 	if err != nil {
 		r.o.Logger.Error("storage commitments cannot be read", "err", err)
-		return
+		return nil
 	}
 	of := map[string][]Promise{}
 	for _, p := range promises {
+		if _, is := busy[p.Peer]; is {
+			continue
+		}
 		if time.Since(p.Asked) > r.o.MaxAge {
 			r.o.Logger.Error("storage commitment not reported, the peer could not be told in time; give its address under dicom.peers", "peer", p.Peer)
 			r.answered(p)
@@ -96,19 +127,7 @@ func (r *Reporter) round(ctx context.Context) {
 		}
 		of[p.Peer] = append(of[p.Peer], p)
 	}
-	var peers sync.WaitGroup
-	for peer, list := range of {
-		o, ok := r.o.Address(peer)
-		if !ok || ctx.Err() != nil {
-			continue
-		}
-		peers.Go(func() {
-			if err := r.tell(ctx, o, list); err != nil && ctx.Err() == nil {
-				r.o.Logger.Warn("storage commitment not reported, to be tried again", "peer", peer, "err", err)
-			}
-		})
-	}
-	peers.Wait()
+	return of
 }
 
 func (r *Reporter) answered(p Promise) {

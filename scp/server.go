@@ -35,6 +35,8 @@ type Sink interface {
 	// Received is called when o is durable and before success is answered. fresh is false if the same
 	// object was there before.
 	Received(assoc uint64, o spool.Object, fresh bool)
+	// Refused is called when an object was answered A700H, and may come again.
+	Refused(assoc uint64)
 	Closed(assoc uint64)
 }
 
@@ -188,7 +190,7 @@ func (s *Server) start(conn net.Conn) {
 	n := newSession(s, s.last, conn)
 	s.sessions[n] = true
 	s.mu.Unlock()
-	if oldest := s.seats.wait(n); oldest != nil {
+	if oldest := s.seats.enter(n); oldest != nil {
 		oldest.evicted.Store(true)
 		_ = oldest.raw.Close()
 	}

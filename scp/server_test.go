@@ -26,7 +26,14 @@ type sink struct {
 	open    map[uint64]bool
 	objects []spool.Object
 	fresh   int
+	refused int
 	wrong   []string
+}
+
+func (s *sink) Refused(uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused++
 }
 
 func (s *sink) Opened(assoc uint64) {
@@ -355,8 +362,8 @@ func TestRefusals(t *testing.T) {
 	if st, err := s.Store(t.Context(), request("1.2.3", good, ts)); err != nil {
 		t.Errorf("after all that: %s, %v", st, err)
 	}
-	if n := len(a.sink.objects); n != 1 {
-		t.Errorf("%d objects", n)
+	if n := len(a.sink.objects); n != 1 || a.sink.refused != 0 { // what will never be stored does not come again
+		t.Errorf("%d objects, %d refused for want of space", n, a.sink.refused)
 	}
 }
 
@@ -373,6 +380,10 @@ func TestNoSpace(t *testing.T) {
 	if err := s.Echo(t.Context()); err != nil {
 		t.Error(err)
 	}
+	if a.sink.mu.Lock(); a.sink.refused != 2 {
+		t.Errorf("the sink was told of %d refusals", a.sink.refused)
+	}
+	a.sink.mu.Unlock()
 }
 
 func TestNewRefuses(t *testing.T) {

@@ -26,7 +26,7 @@ func (s *session) store(m *dimse.Message) error {
 	}
 	w, err := s.spool.Create(cmd.AffectedSOPClassUID, cmd.AffectedSOPInstanceUID, m.Context.TransferSyntax, s.rq.CallingAE)
 	if err != nil {
-		return s.refuseFor(m, refusal(err), start)
+		return s.refuseObject(m, err, start)
 	}
 	defer w.Abort()
 	data := &source{r: m.Data}
@@ -35,11 +35,11 @@ func (s *session) store(m *dimse.Message) error {
 		return data.err
 	}
 	if err != nil {
-		return s.refuseFor(m, refusal(err), start)
+		return s.refuseObject(m, err, start)
 	}
 	o, fresh, err := w.Commit()
 	if err != nil {
-		return s.refuseFor(m, refusal(err), start)
+		return s.refuseObject(m, err, start)
 	}
 	s.o.Sink.Received(s.id, o, fresh)
 	s.event(Event{
@@ -47,6 +47,15 @@ func (s *session) store(m *dimse.Message) error {
 		Bytes: n, Fresh: fresh, Conflict: o.Conflict, Status: dimse.StatusSuccess, Took: time.Since(start),
 	})
 	return s.conn.Respond(m, dimse.StatusSuccess, "")
+}
+
+// refuseObject answers an object that the spool did not take.
+func (s *session) refuseObject(m *dimse.Message, err error, start time.Time) error {
+	why := refusal(err)
+	if why.Status == dimse.OutOfResources {
+		s.o.Sink.Refused(s.id)
+	}
+	return s.refuseFor(m, why, start)
 }
 
 // source tells an error of the association from one of the spool.
@@ -63,8 +72,8 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusals are the statuses of what the spool does not take (PS3.4 Table B.2-1). Disks that take nothing get A700H,
-// upon which peers try again; what will never be taken gets another code.
+// refusals are the statuses of objects that the spool does not take (PS3.4 Table B.2-1): A700H while this node cannot
+// store any, upon which peers try again, and another code for an object that will never be taken.
 var refusals = []struct {
 	errs    []error
 	status  dimse.Status
@@ -72,6 +81,7 @@ var refusals = []struct {
 }{
 	{[]error{spool.ErrNoSpace}, dimse.OutOfResources, "no disk space, send again later"},
 	{[]error{spool.ErrUnwritable}, dimse.OutOfResources, "disk cannot be written, send again later"},
+	{[]error{spool.ErrResources}, dimse.OutOfResources, "out of system resources, send again later"},
 	{[]error{spool.ErrTooLarge}, dimse.ObjectTooLarge, "object is larger than this node takes"},
 	{[]error{spool.ErrIdentity}, dimse.DataSetMismatch, "UIDs of data set and command do not agree or are missing"},
 	{[]error{dcm.ErrTruncated}, dimse.CannotUnderstand, "data set ends inside an element"},

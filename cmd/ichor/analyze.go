@@ -50,17 +50,17 @@ func newAnalyze() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		result, objects, err := analyzeOnce(cmd.Context(), c, study)
+		report, objects, err := analyzeOnce(cmd.Context(), c, study)
 		if err != nil {
 			return err
 		}
-		if err := writeResults(cmd.Context(), out, result, objects, node.ReportingOptions(c, version)); err != nil {
+		if err := writeResults(cmd.Context(), out, report, objects); err != nil {
 			return err
 		}
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), result.Finding)
+			return printJSON(cmd.OutOrStdout(), report.Finding())
 		}
-		return printFinding(cmd.OutOrStdout(), result.Finding, nil, out)
+		return printFinding(cmd.OutOrStdout(), report.Finding(), nil, out)
 	}
 	return cmd
 }
@@ -110,7 +110,7 @@ func listed(byStudy map[string][]pipeline.Object) string {
 }
 
 // analyzeOnce loads the networks, analyses one study and makes its objects.
-func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*pipeline.Result, []reporting.Object, error) {
+func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*reporting.Report, []reporting.Object, error) {
 	bar := progress(-1, "analysing")
 	defer bar.Finish()
 	e, err := node.OpenEngine(ctx, c.Analysis)
@@ -121,13 +121,17 @@ func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*p
 	if err := errors.Join(err, e.Close()); err != nil {
 		return nil, nil, err
 	}
-	objects, err := reporting.Write(ctx, node.Report(result), node.ReportingOptions(c, version))
-	return result, objects, err
+	report, err := reporting.New(*result, node.ReportingOptions(c, version))
+	if err != nil {
+		return nil, nil, err
+	}
+	objects, err := report.Write(ctx)
+	return report, objects, err
 }
 
 // writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
 // that stayed would look like one of this study.
-func writeResults(ctx context.Context, out string, result *pipeline.Result, objects []reporting.Object, o reporting.Options) error {
+func writeResults(ctx context.Context, out string, report *reporting.Report, objects []reporting.Object) error {
 	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "seg-cavity.dcm", "seg-cavity-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
 		if err := removeFiles(out, name); err != nil {
 			return err
@@ -145,14 +149,14 @@ func writeResults(ctx context.Context, out string, result *pipeline.Result, obje
 			return err
 		}
 	}
-	if err := writeOverlay(ctx, filepath.Join(out, "overlay.png"), result, o); err != nil {
+	if err := writeOverlay(ctx, filepath.Join(out, "overlay.png"), report); err != nil {
 		return err
 	}
 	f, err := os.Create(filepath.Join(out, "finding.json"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(printJSON(f, result.Finding), f.Close())
+	return errors.Join(printJSON(f, report.Finding()), f.Close())
 }
 
 // printFinding prints volumes, beside the truth where it is known, and where the results lie.
@@ -201,13 +205,13 @@ func printFinding(w io.Writer, f finding.Finding, truth *finding.Volumes, out st
 }
 
 // writeOverlay writes the summary page as a picture for people, where there is one.
-func writeOverlay(ctx context.Context, path string, r *pipeline.Result, o reporting.Options) error {
-	if r.Finding.Status == finding.Refused {
+func writeOverlay(ctx context.Context, path string, r *reporting.Report) error {
+	if r.Finding().Status == finding.Refused {
 		return nil
 	}
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(reporting.WritePNG(ctx, f, node.Report(r), o), f.Close())
+	return errors.Join(r.WritePNG(ctx, f), f.Close())
 }

@@ -84,9 +84,9 @@ func identityTable() string {
 		{"Implementation Class UID", "`" + dcm.ImplementationClassUID + "`"},
 		{"Implementation Version Name", "`" + dcm.ImplementationVersionName + "`"},
 		{"AE title, default", "`" + c.AETitle + "`"},
-		{"Port, default", "`" + c.Listen + "`; TLS: none"},
-		{"Associations accepted at a time, default", fmt.Sprintf("%d in all, %d a peer", c.MaxAssociations, c.MaxPerPeer)},
-		{"Maximum length received", fmt.Sprintf("%d bytes; any length a peer announces is kept to, 0 as no limit", 128<<10)},
+		{"Port, default", "`" + c.Listen + "`; TLS: off"},
+		{"Associations accepted at a time, default", fmt.Sprintf("%d in total, %d per peer", c.MaxAssociations, c.MaxPerPeer)},
+		{"Maximum length received", fmt.Sprintf("%d bytes; the length a peer announces is respected, 0 means no limit", 128<<10)},
 		{"Asynchronous operations window", "1 invoked, 1 performed"},
 		{"Largest object, default", fmt.Sprintf("%d MiB", c.MaxObjectMiB)},
 		{"Silence between two messages, default", c.IdleTimeout.String()},
@@ -111,7 +111,7 @@ func servicesTable() string {
 	}
 	return markdown("Service|SOP class UID|SCU|SCP|Transfer syntaxes", [][]string{
 		row("Verification", dcm.VerificationSOPClass, "yes", "yes", plain),
-		{"Storage of what is received", "as above", "no", "yes", "as below"},
+		{"Storage of received objects", "as above", "no", "yes", "as below"},
 		{"Storage of results", "as below", "yes", "no", "as below"},
 		row("Storage Commitment Push Model", dcm.StorageCommitmentPushModel, "yes, by destination", "yes", little),
 		row("Study Root Query/Retrieve, FIND", find, "yes, by peer", "no", little),
@@ -144,7 +144,7 @@ func syntaxTable(t *testing.T) string {
 	for i, uid := range all.TransferSyntaxes() {
 		when := "always"
 		if !slices.Contains(always, uid) {
-			when = "where OpenJPEG is installed"
+			when = "if OpenJPEG is installed"
 		}
 		rows = append(rows, []string{strconv.Itoa(i + 1), dcm.UIDName(uid), "`" + uid + "`", when})
 	}
@@ -152,7 +152,7 @@ func syntaxTable(t *testing.T) string {
 }
 
 func statusTable() string {
-	rows := [][]string{{"0000H", "success", "the object is on disk, file and folder synced; or the same object was there before"}}
+	rows := [][]string{{"0000H", "success", "the object is on disk, file and folder synced, or was stored before"}}
 	for _, r := range scp.StoreRefusals() {
 		code, words, _ := strings.Cut(r.Status.String(), " ")
 		rows = append(rows, []string{code, words, r.Comment})
@@ -166,12 +166,12 @@ func rejectionTable() string {
 		e    ul.RejectError
 		when string
 	}{
-		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonApplicationContext}, "another application context"},
-		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonCalledAE}, "another called title, while dicom.check_called_ae is set"},
-		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonCallingAE}, "calling title, address or certificate is not one of the peers'"},
-		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceACSE, Reason: ul.ReasonACSENone}, "the user identity that the peer's entry asks for is missing or wrong"},
-		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceACSE, Reason: ul.ReasonProtocolVersion}, "another protocol version"},
-		{ul.RejectError{Result: ul.RejectedTransient, Source: ul.RejectSourcePresentation, Reason: ul.ReasonLocalLimit}, "all associations are taken, or those of the peer"},
+		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonApplicationContext}, "unknown application context"},
+		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonCalledAE}, "wrong called AE title, if dicom.check_called_ae is set"},
+		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonCallingAE}, "calling AE title, address or certificate does not belong to a peer"},
+		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceACSE, Reason: ul.ReasonACSENone}, "the user identity required by the peer's entry is missing or wrong"},
+		{ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceACSE, Reason: ul.ReasonProtocolVersion}, "unknown protocol version"},
+		{ul.RejectError{Result: ul.RejectedTransient, Source: ul.RejectSourcePresentation, Reason: ul.ReasonLocalLimit}, "too many associations in total, or of this peer"},
 	} {
 		rows = append(rows, []string{fmt.Sprint(r.e.Result), fmt.Sprint(r.e.Source), fmt.Sprint(r.e.Reason), r.when})
 	}
@@ -183,7 +183,7 @@ func resultTable() string {
 	for _, uid := range []string{dcm.SegmentationStorage, dcm.LabelMapSegmentationStorage, dcm.SecondaryCaptureImageStorage, dcm.Comprehensive3DSRStorage, dcm.KeyObjectSelectionDocumentStorage} {
 		rows = append(rows, []string{dcm.UIDName(uid), "`" + uid + "`", names([]string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian})})
 	}
-	return markdown("SOP class sent|UID|Transfer syntaxes, one a presentation context", rows)
+	return markdown("SOP class sent|UID|Transfer syntaxes, one per presentation context", rows)
 }
 
 func settingsTable() string {

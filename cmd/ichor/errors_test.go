@@ -120,7 +120,7 @@ func TestRejected(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"serve", "demo", "analyze", "select", "sample", "send", "echo", "status", "check", "models", "models list", "models verify"} {
+	for _, name := range []string{"serve", "demo", "analyze", "select", "sample", "send", "echo", "status", "check", "models", "models list", "models verify", "spool", "spool list", "spool export"} {
 		code, stdout, _ := command(t, append(strings.Fields(name), "--help")...)
 		if code != 0 || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("%s --help: code %d, no example in:\n%s", name, code, stdout)

@@ -16,6 +16,7 @@ import (
 	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline"
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/volume"
@@ -23,7 +24,7 @@ import (
 )
 
 // looked is what the shipped networks say of the files of one head.
-func looked(t *testing.T, e *node.Engine, files []string) *pipeline.Result {
+func looked(t *testing.T, e *node.Engine, files []string) *analysis.Result {
 	t.Helper()
 	var in pipeline.Study
 	for _, path := range slices.Backward(files) {
@@ -39,7 +40,7 @@ func looked(t *testing.T, e *node.Engine, files []string) *pipeline.Result {
 // sameLesions reports by how much the volumes of two analyses differ at most (of all blood, of each of the lesions of 5 mL and more that
 // want has, of each subtype, of the cavity), and how far a lesion lies from where it was. Of a subtype 1 mL is as good as none: where two
 // meet, the network may name a sliver of it after either, and another cut of the head is another sliver.
-func sameLesions(got, want *pipeline.Result) (share, mm float64) {
+func sameLesions(got, want *analysis.Result) (share, mm float64) {
 	differs := func(got, want float64) { share = math.Max(share, math.Abs(got-want)/want) }
 	differs(got.Finding.Volumes.Total, want.Finding.Volumes.Total)
 	differs(got.Finding.CavityML, want.Finding.CavityML)
@@ -93,7 +94,7 @@ func framed(t *testing.T, s *phantom.Study, legacy bool) []string {
 }
 
 // compare checks each head of cases against want and logs how far the worst of them was off.
-func compare(t *testing.T, e *node.Engine, want *pipeline.Result, share, mm float64, cases map[string]func(t *testing.T) []string) {
+func compare(t *testing.T, e *node.Engine, want *analysis.Result, share, mm float64, cases map[string]func(t *testing.T) []string) {
 	var worst, farthest float64
 	for name, files := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -112,6 +113,7 @@ func compare(t *testing.T, e *node.Engine, want *pipeline.Result, share, mm floa
 
 // The shipped networks say the same of a head however its voxels are numbered and written.
 func TestNetworksSeeRelabelled(t *testing.T) {
+	t.Parallel()
 	e := shippedEngine(t)
 	s, err := phantom.Load("mixed")
 	if err != nil {
@@ -164,6 +166,7 @@ func TestNetworksSeeRelabelled(t *testing.T) {
 // The shipped networks find each bleed of a head with its volume and in its place, however the scanner cuts the head. It is rendered
 // anew on each grid.
 func TestNetworksSeeResampled(t *testing.T) {
+	t.Parallel()
 	e := shippedEngine(t)
 	shape := func() phantom.Shape {
 		return phantom.Shape{Balls: []phantom.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-25, -15, 12}, RadiusMM: 20},
@@ -228,6 +231,7 @@ func TestNetworksSeeResampled(t *testing.T) {
 // Each study of the sample set ends as it says through the whole analysis: refused for the right reason, or analysed from the right
 // series, with the blood that is in it.
 func TestNetworksSeeSamples(t *testing.T) {
+	t.Parallel()
 	e := shippedEngine(t)
 	all, err := phantom.Samples()
 	if err != nil {
@@ -235,6 +239,7 @@ func TestNetworksSeeSamples(t *testing.T) {
 	}
 	for _, sample := range all {
 		t.Run(sample.Name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if _, err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
 				t.Fatal(err)
@@ -276,7 +281,7 @@ func TestNetworksSeeSamples(t *testing.T) {
 
 func shippedEngine(t *testing.T) *node.Engine {
 	t.Helper()
-	e, err := node.OpenEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", Workers: 1, MinAge: 18})
+	e, err := node.OpenEngine(t.Context(), config.Analysis{Bundle: shippedBundle(t), Library: library(t), Provider: "cpu", Precision: "int8", OperatingPoint: "balanced", Workers: 1, MinAge: 18})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,10 +20,10 @@ var allowed = map[string][]string{
 	"pipeline/":         {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},
 	"models/bundle":     {},
 	"models/":           {"models/bundle"},
-	"reporting":         {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},
-	"reporting/":        {"reporting/", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},
+	"reporting":         {"reporting/", "pipeline/analysis", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},
+	"reporting/":        {"reporting/", "pipeline/analysis", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},
 	"reporting/words":   {"pipeline/finding"},
-	"reporting/outcome": {"reporting", "reporting/iod", "pipeline/finding", "pipeline/state", "scp/dcm"},
+	"reporting/outcome": {"reporting", "reporting/iod", "pipeline/analysis", "pipeline/finding", "pipeline/state", "scp/dcm"},
 	"cmd/ichor/node":    {"config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
 	"cmd/":              {"cmd/ichor/node", "config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -17,9 +16,6 @@ import (
 
 	"ichor/pipeline/finding"
 )
-
-// version is the release; the commit is read from the build.
-const version = "0.1.0"
 
 // Exit codes of every command.
 const (
@@ -94,20 +90,8 @@ func newRoot(started *bool) *cobra.Command {
 			return usageError("name a command")
 		},
 	}
+	root.AddCommand(newVersion())
 	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
-	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCheck(), newModels())
+	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newSpool(), newCheck(), newModels())
 	return root
-}
-
-func versionText() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return version + " (" + s.Value[:12] + ")"
-		}
-	}
-	return version
 }

@@ -115,6 +115,13 @@ func printBundle(w io.Writer, b *bundle.Bundle) error {
 				n.Role, d.Dice, d.Heads, d.MaxAbs, d.SpeedRatio, d.CPU)
 		}
 	}
+	if e := b.Network(bundle.Bleed).Post.Evidence; e != nil {
+		for _, name := range bundle.OperatingPoints {
+			p := e.Points[name]
+			fmt.Fprintf(w, "operating point %s: %.0f %% of heads with 1 mL of blood or more found, %.2f mL false in a head without, on %d heads\n",
+				name, 100*p.Sensitivity, p.FalseML, p.Heads)
+		}
+	}
 	for _, limit := range b.Training.Limits {
 		fmt.Fprintf(w, "limit: %s\n", limit)
 	}

@@ -47,12 +47,13 @@ func (s *settings) load() (config.Config, error) {
 
 // engineFlags are the settings of a command that runs networks.
 var engineFlags = map[string]string{"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider",
-	"precision": "analysis.precision"}
+	"precision": "analysis.precision", "operating-point": "analysis.operating_point"}
 
 // serveFlags are the settings of serve; check takes the same, so that what is to be served can be checked.
 var serveFlags = map[string]string{
 	"state": "state", "listen": "dicom.listen", "http": "http.listen", "log-level": "log.level",
 	"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider", "precision": "analysis.precision",
+	"operating-point": "analysis.operating_point",
 }
 
 func newLogger(c config.Log, w io.Writer) *slog.Logger {

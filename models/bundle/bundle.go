@@ -15,10 +15,10 @@ import (
 	"slices"
 )
 
-// ErrRefused is wrapped by every error that is about what a bundle says or holds.
+// ErrRefused is wrapped by every error about the content of a bundle.
 var ErrRefused = errors.New("bundle refused")
 
-// Sizes that no bundle needs to pass.
+// Limits that no real bundle reaches.
 const (
 	maxManifest = 1 << 20
 	maxNetwork  = 1 << 30
@@ -45,7 +45,7 @@ func Open(dir string) (*Bundle, error) {
 	}
 	raw, err := readCapped(filepath.Join(root, "manifest.json"), maxManifest)
 	if err != nil {
-		return nil, fmt.Errorf("bundle %s: %w; name a folder that holds a manifest.json", dir, err)
+		return nil, fmt.Errorf("bundle %s: %w; analysis.bundle must be a folder with a manifest.json", dir, err)
 	}
 	b := &Bundle{Dir: root, Digest: digest(raw)}
 	if err := decode(raw, &b.Manifest); err != nil {
@@ -148,7 +148,7 @@ func decode(raw []byte, m *Manifest) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%w: something follows the JSON object", ErrRefused)
+		return fmt.Errorf("%w: unexpected data after the JSON object", ErrRefused)
 	}
 	var all map[string]any
 	if err := json.Unmarshal(raw, &all); err != nil {
@@ -172,7 +172,7 @@ func readCapped(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	if info.Size() > limit {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d fit", path, info.Size(), limit)
+		return nil, fmt.Errorf("%s has %d bytes, more than the limit of %d", path, info.Size(), limit)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {

@@ -67,6 +67,7 @@ func write(t *testing.T, edit func(dir string, m object)) string {
 }
 
 func TestOpen(t *testing.T) {
+	t.Parallel()
 	b, err := Open(write(t, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +116,7 @@ func field(path string) string {
 
 // Each edit breaks one thing; the error must name it.
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	zeros := strings.Repeat("0", 64)
 	for _, c := range []struct {
 		path string
@@ -172,6 +174,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestOpenRefusesFiles(t *testing.T) {
+	t.Parallel()
 	manifest := func(s string) func(string) {
 		return func(dir string) { os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(s), 0o644) }
 	}
@@ -230,6 +233,7 @@ func TestOpenRefusesFiles(t *testing.T) {
 
 // A bleed network may find hemorrhage of any kind, as the paper's do.
 func TestOpenWithoutSubtypes(t *testing.T) {
+	t.Parallel()
 	one := func(dir string, m object) {
 		n := m["networks"].([]any)[2].(object)
 		n["output"].(object)["channels"], n["output"].(object)["shape"] = []string{"any"}, []int{-1, 1, 16, 16}
@@ -256,6 +260,7 @@ func TestOpenWithoutSubtypes(t *testing.T) {
 }
 
 func TestCard(t *testing.T) {
+	t.Parallel()
 	b, err := Open(write(t, nil))
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// check looks at everything that the manifest alone can tell. The first contradiction is returned, its field named.
+// check checks the manifest without its files. It returns the first contradiction and names the field.
 func (m *Manifest) check() error {
 	if m.Schema != 1 {
 		return refuse("schema", "is %d; this version reads 1", m.Schema)
@@ -178,7 +178,7 @@ func (o *Output) check(r Role, size int) error {
 	want := []string{"cavity"}
 	if r == Bleed {
 		want = []string{"any", "IPH", "IVH", "SAH", "SDH", "EDH"}
-		if len(o.Channels) == 1 { // hemorrhage alone, as the paper's networks
+		if len(o.Channels) == 1 { // only hemorrhage, without subtypes, like the paper's networks
 			want = want[:1]
 		}
 	}
@@ -194,7 +194,7 @@ func (o *Output) check(r Role, size int) error {
 func (p *Post) check(n *Network) error {
 	r := n.Role
 	if r != Bleed {
-		if p.MinComponentML != 0 || p.SureThreshold != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" {
+		if p.MinComponentML != 0 || p.SureThreshold != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" || p.Evidence != nil {
 			return refuse("post", "has settings of the bleed network under role %s", r)
 		}
 		if h := p.HURange; h != nil && !(h[0] < h[1]) {
@@ -216,6 +216,9 @@ func (p *Post) check(n *Network) error {
 	if s := p.SureThreshold; s != 0 && !(s >= n.Threshold && s < 1) {
 		return refuse("post.sure_threshold", "is %g, not between the threshold, %g, and 1", s, n.Threshold)
 	}
+	if err := p.Evidence.check(n); err != nil {
+		return err
+	}
 	if !n.TellsSubtypes() {
 		if p.SubtypePer != "" {
 			return refuse("post.subtype_per", "is %q; a network without subtypes has none", p.SubtypePer)
@@ -223,10 +226,10 @@ func (p *Post) check(n *Network) error {
 		return nil
 	}
 	switch p.SubtypePer {
-	case "voxel", "component", "extra-axial":
+	case "voxel", "component", "extra-axial", "anatomy":
 		return nil
 	}
-	return refuse("post.subtype_per", "is %q, not voxel, component or extra-axial", p.SubtypePer)
+	return refuse("post.subtype_per", "is %q, not voxel, component, extra-axial or anatomy", p.SubtypePer)
 }
 
 func (r *Reference) check(n *Network) error {

@@ -51,10 +51,11 @@ type Network struct {
 	Post       Post      `json:"post"`
 	Reference  Reference `json:"reference"`
 
-	Int8 *Quantised `json:"int8,omitempty"` // nil: the network is there in float32 alone
+	Int8 *Quantised `json:"int8,omitempty"` // nil: the network has only a float32 file
 
 	dir       string
-	precision Precision // of the files in use; empty is Float32
+	precision Precision      // of the files in use; empty is Float32
+	point     OperatingPoint // empty is Balanced
 }
 
 // TellsSubtypes reports whether a bleed network names the five subtypes, beside hemorrhage of any kind.
@@ -90,11 +91,12 @@ type Post struct {
 	FillHoles        bool        `json:"fill_holes,omitempty"`        // in each slice
 	HURange          *[2]float64 `json:"hu_range,omitempty"`          // voxels outside are not cavity
 
-	MinComponentML float64 `json:"min_component_ml,omitempty"` // 3D, 26-connected
-	SureThreshold  float64 `json:"sure_threshold,omitempty"`   // MinComponentML of a component must reach it; 0: the threshold itself
-	OpeningMM      float64 `json:"opening_mm,omitempty"`       // radius, in the slice plane
-	RimMM          float64 `json:"rim_mm,omitempty"`           // opening acts this close to the border of the cavity
-	SubtypePer     string  `json:"subtype_per,omitempty"`      // voxel, component or extra-axial; empty where subtypes are not told
+	MinComponentML float64   `json:"min_component_ml,omitempty"` // 3D, 26-connected
+	SureThreshold  float64   `json:"sure_threshold,omitempty"`   // MinComponentML of a component must reach it; 0: the threshold itself
+	OpeningMM      float64   `json:"opening_mm,omitempty"`       // radius, in the slice plane
+	RimMM          float64   `json:"rim_mm,omitempty"`           // opening acts this close to the border of the cavity
+	SubtypePer     string    `json:"subtype_per,omitempty"`      // voxel, component, extra-axial or anatomy; empty where subtypes are not told
+	Evidence       *Evidence `json:"evidence,omitempty"`         // takes the place of SureThreshold; nil: volume decides
 }
 
 // Reference is an input of one batch element and the output that this machine must reproduce, raw little-endian float32.

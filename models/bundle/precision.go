@@ -53,7 +53,7 @@ func (b *Bundle) In(p Precision) (*Bundle, error) {
 		return b, nil
 	case Int8:
 	default:
-		return nil, fmt.Errorf("precision %q is none of %v; set analysis.precision", p, Precisions)
+		return nil, fmt.Errorf("precision %q: must be one of %v; set analysis.precision", p, Precisions)
 	}
 	out := *b
 	out.Version += "+int8"

@@ -33,6 +33,7 @@ func withInt8(t *testing.T, edit func(dir string, m object)) string {
 }
 
 func TestIn(t *testing.T) {
+	t.Parallel()
 	b, err := Open(withInt8(t, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +69,7 @@ func TestIn(t *testing.T) {
 }
 
 func TestInRefuses(t *testing.T) {
+	t.Parallel()
 	old, err := Open(write(t, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +90,7 @@ func TestInRefuses(t *testing.T) {
 }
 
 func TestOpenRefusesInt8(t *testing.T) {
+	t.Parallel()
 	zeros := strings.Repeat("0", 64)
 	for _, c := range []struct {
 		path string

@@ -128,13 +128,29 @@ func differ(a, b []float32) float64 {
 	return worst
 }
 
+// verify loads every network of b and compares it with its reference.
+func verify(t *testing.T, r *Runtime, b *bundle.Bundle) error {
+	t.Helper()
+	for i := range b.Networks {
+		s, err := r.Load(&b.Networks[i])
+		if err != nil {
+			return err
+		}
+		err = s.Verify(t.Context(), &b.Networks[i])
+		if err := errors.Join(err, s.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func TestVerify(t *testing.T) {
 	r := open(t, Options{})
-	if err := Verify(context.Background(), r, made(t, 0, nil)); err != nil {
+	if err := verify(t, r, made(t, 0, nil)); err != nil {
 		t.Error(err)
 	}
 	altered := made(t, 1, nil) // other networks under the same references
-	if err := Verify(context.Background(), r, altered); !errors.Is(err, bundle.ErrRefused) || !strings.Contains(err.Error(), "network cavity-tissue in float32: output differs from reference.output") {
+	if err := verify(t, r, altered); !errors.Is(err, bundle.ErrRefused) || !strings.Contains(err.Error(), "network cavity-tissue in float32: output differs from reference.output") {
 		t.Errorf("a network that does not reproduce its reference: %v", err)
 	}
 }
@@ -166,10 +182,10 @@ func TestVerifyInt8(t *testing.T) {
 		}
 		return q
 	}
-	if err := Verify(context.Background(), r, with(0.005)); err != nil {
+	if err := verify(t, r, with(0.005)); err != nil {
 		t.Errorf("within its tolerance: %v", err)
 	}
-	err := Verify(context.Background(), r, with(0.02))
+	err := verify(t, r, with(0.02))
 	if !errors.Is(err, bundle.ErrRefused) {
 		t.Fatalf("beyond its tolerance: %v", err)
 	}
@@ -191,7 +207,7 @@ func TestShippedBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Verify(context.Background(), r, b); err != nil {
+	if err := verify(t, r, b); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,9 +1,9 @@
 // Package onnx runs the networks of a bundle with ONNX Runtime. It is the only place that knows the library: which
 // shared object is loaded, which execution provider computes, how long a tensor lives.
 //
-//	Open     the library and the provider, by name; a provider that cannot be had is an error, never a fallback
-//	Load     one network: a Session, safe for concurrent use
-//	Verify   the reference of every network of a bundle is reproduced on this machine
+//	Open            the library and the provider, by name; a missing provider is an error, never a fallback
+//	Runtime.Load    one network: a Session, safe for concurrent use
+//	Session.Verify  whether this machine reproduces the reference output of the network
 package onnx
 
 import (
@@ -18,10 +18,10 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// Providers are the names that Options.Provider may have.
+// Providers are the values of Options.Provider.
 var Providers = []string{"cpu", "openvino", "cuda", "tensorrt"}
 
-// ErrLibrary is wrapped where ONNX Runtime, or a part of it that the provider needs, cannot be used.
+// ErrLibrary: ONNX Runtime, or a part of it that the provider needs, cannot be used.
 var ErrLibrary = errors.New("ONNX Runtime not usable")
 
 // Options are the choices of a site.
@@ -40,8 +40,8 @@ type Runtime struct {
 	closed  bool
 }
 
-// The library keeps process-wide state behind no lock of its own, and does not survive being unloaded while one of its
-// threads ends. So it is loaded once, from one path, and stays.
+// The library has process-wide state without a lock, and crashes if it is unloaded while one of its threads ends. So it is
+// loaded once, from one path, and never unloaded.
 var library struct {
 	sync.Mutex
 	path string
@@ -80,7 +80,7 @@ func load(path string) error {
 	defer library.Unlock()
 	if ort.IsInitialized() {
 		if path != library.path {
-			return fmt.Errorf("%w: %s is loaded already and %s asked for; a process uses one, restart it", ErrLibrary, library.path, path)
+			return fmt.Errorf("%w: %s is already loaded, so %s cannot be; restart the process", ErrLibrary, library.path, path)
 		}
 		return nil
 	}

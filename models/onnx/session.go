@@ -92,7 +92,7 @@ func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []floa
 		return nil, err
 	}
 	if batch < 1 || batch > MaxBatch {
-		return nil, fmt.Errorf("network %s: batch of %d, 1 to %d are taken", s.role, batch, MaxBatch)
+		return nil, fmt.Errorf("network %s: batch of %d; must be 1 to %d", s.role, batch, MaxBatch)
 	}
 	if want := batch * size(s.in); len(input) != want {
 		return nil, fmt.Errorf("network %s: input of %d values, a batch of %d needs %d", s.role, len(input), batch, want)
@@ -110,7 +110,7 @@ func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []floa
 		return nil, fmt.Errorf("network %s: %w", s.role, err)
 	}
 	if slices.ContainsFunc(output, func(f float32) bool { return f != f }) {
-		return nil, fmt.Errorf("network %s: output holds values that are no numbers", s.role)
+		return nil, fmt.Errorf("network %s: output contains NaN or infinite values", s.role)
 	}
 	return output, nil
 }
@@ -169,24 +169,8 @@ func size(shape []int64) int {
 	return n
 }
 
-// Verify runs the reference input of every network of b and compares the result with the reference output. An error
-// names the network, the largest difference and the tolerance.
-func Verify(ctx context.Context, r *Runtime, b *bundle.Bundle) error {
-	for i := range b.Networks {
-		n := &b.Networks[i]
-		s, err := r.Load(n)
-		if err != nil {
-			return fmt.Errorf("network %s: %w", n.Role, err)
-		}
-		err = s.Verify(ctx, n)
-		if err := errors.Join(err, s.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Verify compares the session with the reference of the network it was loaded from.
+// Verify runs the reference input of n, the network that s was loaded from, and compares the result with the reference
+// output. An error names the network, the largest difference and the tolerance.
 func (s *Session) Verify(ctx context.Context, n *bundle.Network) error {
 	input, want, err := n.Samples()
 	if err != nil {

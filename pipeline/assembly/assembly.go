@@ -5,9 +5,12 @@
 //	count 35   as many objects are here as a peer, asked twice, has of the study
 //	quiet 5s   nothing came for the quiet period, and no association is open whose last object was of the study
 //	idle 15s   such an association is open, and sends nothing
-//	limit 10m  objects kept coming for too long
+//	limit 10m  objects kept coming for too long, or this node could not store objects for so long
 //
 // Where a peer told of more objects than came, it says so as well: quiet 5s, 30 of 35.
+//
+// While this node itself refuses objects, silence says nothing about the sender: quiet and idle count from the end of
+// that.
 //
 // A study that receives more objects after it was complete begins anew. An Assembler holds nothing that must survive
 // a restart: spool and state know which studies are unfinished, and Resume takes them up again.
@@ -35,6 +38,8 @@ type Options struct {
 	// all. It must not block. May be nil; with it comes Objects, how many of a study are here.
 	Ask     func(study string)
 	Objects func(study string) int
+	// Ready says why this node can store no objects at the moment, nil if it can. Nil: it always can.
+	Ready func() error
 	// Complete is called once for each Begin or Resume. One that could not do its work calls Resume to be asked again.
 	Complete func(study, how string)
 }
@@ -44,8 +49,8 @@ const (
 	defaultLimit = 10 * time.Minute
 )
 
-// Assembler implements scp.Sink. Its methods never block on its callbacks, which Run calls one at a time, in order,
-// with no lock held.
+// Assembler implements scp.Sink. Its methods never block on its callbacks: Run calls all of them, one at a time, with no
+// lock held.
 type Assembler struct {
 	opts Options
 	wake chan struct{} // a deadline came closer, or begun is not empty
@@ -54,6 +59,7 @@ type Assembler struct {
 	studies map[string]*gathering
 	assocs  map[uint64]string // open associations and the study each is sending: that of its last object
 	begun   []string          // studies whose Begin is still to be called
+	refused time.Time         // when an object was last refused for want of space, or could have been
 }
 
 // gathering is a study that is not complete yet.
@@ -66,14 +72,6 @@ type gathering struct {
 	look     int  // objects at which as many may be here
 	reached  bool // as many are here, and the peer is asked again
 	counted  bool // it said the same again
-}
-
-// Pending describes a study that is not complete yet, for display.
-type Pending struct {
-	Study       string
-	Objects     int // since it began
-	First, Last time.Time
-	Open        int // associations still open whose last object was of it
 }
 
 // New returns an Assembler; Run makes it work.
@@ -93,6 +91,9 @@ func New(opts Options) *Assembler {
 	}
 	if opts.Ask == nil || opts.Objects == nil {
 		opts.Ask, opts.Objects = func(string) {}, func(string) int { return 0 }
+	}
+	if opts.Ready == nil {
+		opts.Ready = func() error { return nil }
 	}
 	if opts.Complete == nil {
 		opts.Complete = func(string, string) {}
@@ -132,10 +133,21 @@ func (a *Assembler) received(assoc uint64, study string, fresh bool) {
 		}
 	}
 	if before, open := a.assocs[assoc]; open && before != study {
-		a.let(before)
+		a.leave(before)
 		a.assocs[assoc] = study
 		g.open++
 	}
+}
+
+// Refused notes that an object was refused because this node could not store it (A700H): the sender may come again, on
+// this association or another, with an object of any study.
+func (a *Assembler) Refused(uint64) { a.hold(time.Now()) }
+
+// hold has quiet and idle count from now.
+func (a *Assembler) hold(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused = now
 }
 
 // Expect tells how many objects of a study a peer has. A number that is told again when as many are here makes the study
@@ -157,13 +169,13 @@ func (a *Assembler) Expect(study string, objects int) {
 func (a *Assembler) Closed(assoc uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.let(a.assocs[assoc])
+	a.leave(a.assocs[assoc])
 	delete(a.assocs, assoc)
 	a.nudge()
 }
 
-// let has an association hold a study no longer: it ended, or went on to another.
-func (a *Assembler) let(study string) {
+// leave notes that an association sends a study no longer: it ended, or went on to another.
+func (a *Assembler) leave(study string) {
 	if g := a.studies[study]; g != nil {
 		g.open--
 		a.nudge()
@@ -208,7 +220,16 @@ func (a *Assembler) Run(ctx context.Context) error {
 	timer := time.NewTimer(a.opts.Quiet)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		begun, reached, done, wait := a.take(time.Now())
+		now := time.Now()
+		uncounted, due := a.look(now)
+		counts := map[string]count{}
+		for study, objects := range uncounted {
+			counts[study] = count{a.opts.Objects(study), objects}
+		}
+		if due && a.opts.Ready() != nil {
+			a.hold(now)
+		}
+		begun, reached, done, wait := a.take(now, counts)
 		for _, study := range begun {
 			a.opts.Begin(study)
 		}
@@ -231,24 +252,48 @@ func (a *Assembler) Run(ctx context.Context) error {
 	return nil
 }
 
+// count is how many objects of a study are here, counted when so many had been received since it began.
+type count struct{ here, received int }
+
+// look lists the studies whose objects have to be counted, with how many were received since they began, and reports
+// whether any study is due.
+func (a *Assembler) look(now time.Time) (uncounted map[string]int, due bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	uncounted = map[string]int{}
+	for study, g := range a.studies {
+		deadline, _ := a.deadline(g)
+		over := !deadline.After(now)
+		due = due || over
+		if g.expected > 0 && (over || g.objects >= g.look) {
+			uncounted[study] = g.objects
+		}
+	}
+	return uncounted, due
+}
+
 type completed struct {
 	study, how string
 	first      time.Time
 }
 
 // take removes and returns what is to be done now, in order, and says how long nothing else will be.
-func (a *Assembler) take(now time.Time) (begun, reached []string, done []completed, wait time.Duration) {
+func (a *Assembler) take(now time.Time, counts map[string]count) (begun, reached []string, done []completed, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	begun, a.begun = a.begun, nil
 	wait = a.opts.Limit
 	for study, g := range a.studies {
-		all := a.all(study, g)
+		c, counted := counts[study]
+		all := counted && g.expected > 0 && c.here >= g.expected
+		if counted && g.objects >= g.look {
+			g.look = c.received + g.expected - c.here
+		}
 		if all && !g.reached {
 			g.reached = true
 			reached = append(reached, study)
 		}
-		deadline, how := g.deadline(a.opts)
+		deadline, how := a.deadline(g)
 		if all && g.counted {
 			deadline, how = now, "count "+strconv.Itoa(g.expected)
 		}
@@ -256,10 +301,14 @@ func (a *Assembler) take(now time.Time) (begun, reached []string, done []complet
 			wait = min(wait, left)
 			continue
 		}
-		delete(a.studies, study)
 		if g.expected > 0 && !g.counted {
-			how += ", " + strconv.Itoa(a.opts.Objects(study)) + " of " + strconv.Itoa(g.expected)
+			if !counted { // it was told of meanwhile
+				wait = 0
+				continue
+			}
+			how += ", " + strconv.Itoa(c.here) + " of " + strconv.Itoa(g.expected)
 		}
+		delete(a.studies, study)
 		done = append(done, completed{study, how, g.first})
 	}
 	slices.SortFunc(done, func(x, y completed) int {
@@ -271,25 +320,19 @@ func (a *Assembler) take(now time.Time) (begun, reached []string, done []complet
 	return begun, reached, done, wait
 }
 
-// all reports whether as many objects are here as are expected. They are counted only when that can be.
-func (a *Assembler) all(study string, g *gathering) bool {
-	if g.expected == 0 || g.objects < g.look {
-		return false
+// deadline returns when the study is complete if nothing else happens, and by which rule. a.mu is held.
+func (a *Assembler) deadline(g *gathering) (time.Time, string) {
+	last := g.last
+	if a.refused.After(last) {
+		last = a.refused
 	}
-	have := a.opts.Objects(study)
-	g.look = g.objects + g.expected - have
-	return have >= g.expected
-}
-
-// deadline returns when the study is complete if nothing else happens, and by which rule.
-func (g *gathering) deadline(o Options) (time.Time, string) {
-	limit, quiet := g.first.Add(o.Limit), g.last.Add(o.Quiet)
-	how := "quiet " + short(o.Quiet)
+	limit, quiet := g.first.Add(a.opts.Limit), last.Add(a.opts.Quiet)
+	how := "quiet " + short(a.opts.Quiet)
 	if g.open > 0 {
-		quiet, how = g.last.Add(o.Idle), "idle "+short(o.Idle)
+		quiet, how = last.Add(a.opts.Idle), "idle "+short(a.opts.Idle)
 	}
 	if limit.Before(quiet) {
-		return limit, "limit " + short(o.Limit)
+		return limit, "limit " + short(a.opts.Limit)
 	}
 	return quiet, how
 }
@@ -309,16 +352,4 @@ func short(d time.Duration) string {
 		}
 	}
 	return s
-}
-
-// Pending returns the studies that are not complete yet, the oldest first.
-func (a *Assembler) Pending() []Pending {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	list := make([]Pending, 0, len(a.studies))
-	for study, g := range a.studies {
-		list = append(list, Pending{Study: study, Objects: g.objects, First: g.first, Last: g.last, Open: g.open})
-	}
-	slices.SortFunc(list, func(x, y Pending) int { return x.First.Compare(y.First) })
-	return list
 }

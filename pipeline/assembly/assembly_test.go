@@ -2,9 +2,11 @@ package assembly
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,16 +18,24 @@ type rig struct {
 	t     *testing.T
 	start time.Time
 	log   []string
+	full  atomic.Bool // the node can store nothing
 	stop  func()
 }
 
 func newRig(t *testing.T) *rig {
 	r := &rig{t: t, start: time.Now()}
 	r.Assembler = New(Options{
-		Quiet:    5 * time.Second,
-		Limit:    time.Minute,
-		Begin:    func(study string) { r.Pending(); r.say("begin " + study) }, // Pending would hang if a lock were held
-		Complete: func(study, how string) { r.Pending(); r.say(study + " " + how) },
+		Quiet: 5 * time.Second,
+		Limit: time.Minute,
+		Begin: func(study string) { r.Expect("none", 1); r.say("begin " + study) }, // Expect would hang if a lock were held
+		Ready: func() error {
+			r.Expect("none", 1)
+			if r.full.Load() {
+				return errors.New("no space")
+			}
+			return nil
+		},
+		Complete: func(study, how string) { r.Expect("none", 1); r.say(study + " " + how) },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -287,8 +297,8 @@ func TestRandom(t *testing.T) {
 					t.Errorf("seed %d: %s forgotten: %d begun, %d complete", seed, study, begins[study], completes[study])
 				}
 			}
-			if left := a.Pending(); len(left) > 0 {
-				t.Errorf("seed %d: %d studies pending", seed, len(left))
+			if len(a.studies) > 0 {
+				t.Errorf("seed %d: %d studies pending", seed, len(a.studies))
 			}
 			cancel()
 			<-ended

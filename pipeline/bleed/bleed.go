@@ -41,7 +41,9 @@ func (l Level) threshold(chosen float64) float32 {
 // that it reaches, and whether the network is sure of it. A byte a voxel keeps all three label volumes.
 type Marks struct {
 	voxels *volume.Mask
+	any    *volume.Mask // probability of hemorrhage where voxels are marked, in bytes; nil where the bundle has no evidence
 	cavity *volume.Mask
+	volume *volume.Volume
 	grid   *volume.Grid
 	spec   *bundle.Network
 }
@@ -55,7 +57,10 @@ const (
 
 // Find runs the network over v.
 func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, batch int) (*Marks, error) {
-	m := &Marks{volume.NewMask(&v.Grid), cavity, &v.Grid, spec}
+	m := &Marks{voxels: volume.NewMask(&v.Grid), cavity: cavity, volume: v, grid: &v.Grid, spec: spec}
+	if spec.Post.Evidence != nil {
+		m.any = volume.NewMask(&v.Grid)
+	}
 	row, column := window.Centre(v)
 	s := window.NewStack(v, spec.Input, row, column)
 	err := s.Each(ctx, net, batch, len(spec.Output.Channels), func(slab int, p []float32) error {
@@ -73,12 +78,7 @@ func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, s
 // bundle asks for it, thin seams along the border of the cavity are opened away and small or doubtful components dropped. What a
 // stricter level has, a more lenient one has too.
 func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
-	labels := volume.NewMask(m.grid)
-	for i, mark := range m.voxels.Voxels {
-		if Level(mark>>levelShift&levelMask) >= level {
-			labels.Voxels[i] = mark & (1<<levelShift - 1)
-		}
-	}
+	labels := m.at(level)
 	if m.spec.Post.OpeningMM > 0 {
 		for k := range labels.Slices() {
 			if err := ctx.Err(); err != nil {
@@ -144,6 +144,9 @@ func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 			for k := first; k < end; k++ {
 				if m.cavity.Slice(k)[at] != 0 {
 					m.voxels.Slice(k)[at] = mark
+					if m.any != nil {
+						m.any.Slice(k)[at] = certainty(x)
+					}
 				}
 			}
 		}

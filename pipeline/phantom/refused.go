@@ -11,7 +11,7 @@ import (
 // refused are the samples that are not to be analysed, small ones where the pixels do not matter.
 func refused() []Sample {
 	no := func(name, code, description string, make func(*writing) error) Sample {
-		return Sample{name, description, Expected{finding.Refused, code}, make}
+		return Sample{Name: name, Description: description, Expected: Expected{finding.Refused, code}, make: make}
 	}
 	small := func(edit func(k int, d *dcm.DataSet)) func(*writing) error {
 		return func(w *writing) error {

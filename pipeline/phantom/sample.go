@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"ichor/pipeline/finding"
@@ -34,7 +35,27 @@ type Sample struct {
 	Description string   `json:"description"`
 	Expected    Expected `json:"expected"`
 
-	make func(*writing) error
+	make  func(*writing) error
+	heads *heads
+}
+
+// heads are the stored heads that a list of samples is made of. Each is decoded once; nothing changes it afterwards.
+type heads struct {
+	mu     sync.Mutex
+	loaded map[string]*Study
+}
+
+func (h *heads) load(name string) (*Study, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.loaded[name]; s != nil {
+		return s, nil
+	}
+	s, err := Load(name)
+	if err == nil {
+		h.loaded[name] = s
+	}
+	return s, err
 }
 
 // file is one file of a sample.
@@ -46,6 +67,7 @@ type file struct {
 
 // writing collects the files of one sample. All its series belong to one study.
 type writing struct {
+	*heads
 	options WriteOptions
 	files   []file
 	truth   Truth
@@ -60,7 +82,7 @@ func Samples() ([]Sample, error) {
 	var out []Sample
 	for _, i := range infos {
 		out = append(out, analyzed(i.Name, i.Description, func(w *writing) error {
-			s, err := Load(i.Name)
+			s, err := w.load(i.Name)
 			if err != nil {
 				return err
 			}
@@ -70,6 +92,10 @@ func Samples() ([]Sample, error) {
 	}
 	out = append(out, whole()...)
 	out = append(out, refused()...)
+	shared := &heads{loaded: map[string]*Study{}}
+	for i := range out {
+		out[i].heads = shared
+	}
 	slices.SortFunc(out, func(a, b Sample) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
@@ -94,7 +120,7 @@ func (s Sample) Write(dir string, o WriteOptions) (files int, err error) {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
 	}
-	w := &writing{options: o}
+	w := &writing{heads: s.heads, options: o}
 	if err := s.make(w); err != nil {
 		return 0, fmt.Errorf("sample %s: %w", s.Name, err)
 	}
@@ -156,13 +182,13 @@ func (w *writing) series(s *Study, edit func(k int, d *dcm.DataSet)) []*dcm.Data
 }
 
 func analyzed(name, description string, make func(*writing) error) Sample {
-	return Sample{name, description, Expected{Status: finding.Analyzed}, make}
+	return Sample{Name: name, Description: description, Expected: Expected{Status: finding.Analyzed}, make: make}
 }
 
 // from makes a sample of a stored head.
 func from(stored string, change func(*Study) *Study, edit func(k int, d *dcm.DataSet)) func(*writing) error {
 	return func(w *writing) error {
-		s, err := Load(stored)
+		s, err := w.load(stored)
 		if err != nil {
 			return err
 		}

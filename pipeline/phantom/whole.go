@@ -61,7 +61,7 @@ func (s *Study) scaled(by float64) *Study {
 
 func without(stored string, slices ...int) func(*writing) error {
 	return func(w *writing) error {
-		s, err := Load(stored)
+		s, err := w.load(stored)
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func without(stored string, slices ...int) func(*writing) error {
 }
 
 func copies(w *writing) error {
-	s, err := Load("epidural")
+	s, err := w.load("epidural")
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func copies(w *writing) error {
 }
 
 func enhanced(w *writing) error {
-	s, err := Load("epidural")
+	s, err := w.load("epidural")
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func enhanced(w *writing) error {
 }
 
 func twoKernels(w *writing) error {
-	s, err := Load("epidural")
+	s, err := w.load("epidural")
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func twoKernels(w *writing) error {
 }
 
 func manySeries(w *writing) error {
-	s, err := Load("mixed")
+	s, err := w.load("mixed")
 	if err != nil {
 		return err
 	}

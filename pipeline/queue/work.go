@@ -120,7 +120,11 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 	}
 	err = q.handle(abort, msg, job, try, handle)
 	var perm permanent
+	var l later
 	switch {
+	case errors.As(err, &l):
+		log.Warn("analysis put off", "err", err, "after", l.wait)
+		q.giveBack(msg, l.wait)
 	case err == nil:
 		q.forget(job)
 		ackCtx, cancel := context.WithTimeout(context.WithoutCancel(abort), ackTime)
@@ -217,3 +221,14 @@ func (q *Queue) forget(job Job) {
 	defer q.mu.Unlock()
 	delete(q.failed, job.id())
 }
+
+// later is an error that says when the job is to come again.
+type later struct {
+	error
+	wait time.Duration
+}
+
+func (l later) Unwrap() error { return l.error }
+
+// Later makes of an error of a handler one that is no failure of the job: it goes back, and comes again after a wait.
+func Later(err error, wait time.Duration) error { return later{err, wait} }

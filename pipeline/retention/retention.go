@@ -76,22 +76,12 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	}
 }
 
-// kept is a study that still occupies space.
+// kept is a study that still occupies space, as it was judged.
 type kept struct {
-	study    string
 	c        state.Case
-	standing standing
+	standing state.Standing
 	since    time.Time // of its standing
 }
-
-// standing says whether a study may be removed.
-type standing int
-
-const (
-	unfinished standing = iota // still needed
-	finished                   // analysed, and every result is at its destination
-	givenUp                    // its analysis failed, a result is a dead letter, or its destination was removed
-)
 
 // Sweep removes what is older than its retention time at the time at. While the disk is short it then removes finished
 // studies before their time, the oldest first.
@@ -99,10 +89,10 @@ func (s *Sweeper) Sweep(at time.Time) {
 	var left []kept
 	for _, k := range s.studies() {
 		limit := s.o.Keep
-		if k.standing == givenUp {
+		if k.standing == state.GivenUp {
 			limit = s.o.KeepFailed
 		}
-		if k.standing == unfinished {
+		if k.standing == state.Unfinished {
 			continue
 		}
 		if at.Sub(k.since) < limit {
@@ -113,7 +103,7 @@ func (s *Sweeper) Sweep(at time.Time) {
 	}
 	slices.SortFunc(left, func(a, b kept) int { return a.since.Compare(b.since) })
 	for _, k := range left {
-		if k.standing != finished || at.Sub(k.since) < freshFor {
+		if k.standing != state.Finished || at.Sub(k.since) < freshFor {
 			continue
 		}
 		if !s.short() {
@@ -141,7 +131,9 @@ func (s *Sweeper) studies() (all []kept) {
 			return
 		}
 		seen[id] = true
-		k, err := s.judge(id)
+		var k kept
+		var err error
+		k.c, k.standing, k.since, err = s.o.State.Judge(id, s.o.Destinations)
 		switch {
 		case errors.Is(err, state.ErrNotFound): // not a case yet, or not our folder
 		case err != nil:
@@ -163,87 +155,30 @@ func (s *Sweeper) studies() (all []kept) {
 	return all
 }
 
-// judge returns the standing of a case.
-func (s *Sweeper) judge(id state.CaseID) (k kept, err error) {
-	if k.c, err = s.o.State.Case(id); err != nil {
-		return k, err
-	}
-	k.study, k.since = k.c.StudyInstanceUID, k.c.Updated
-	switch k.c.Phase {
-	case state.Analyzed, state.Refused:
-		k.standing = finished
-	case state.Failed:
-		k.standing = givenUp
-	default:
-		return k, nil
-	}
-	deliveries, err := s.o.State.Deliveries(id)
-	if err != nil {
-		return k, err
-	}
-	for _, d := range deliveries {
-		if d.Updated.After(k.since) {
-			k.since = d.Updated
-		}
-		switch {
-		case d.Settled():
-		case d.State == state.Dead || !s.configured(d.Destination):
-			k.standing = givenUp
-		default:
-			k.standing = unfinished
-			return k, nil
-		}
-	}
-	return k, nil
-}
-
-func (s *Sweeper) configured(destination string) bool {
-	return slices.Contains(s.o.Destinations, destination)
-}
-
-// drop removes a study, unless an object of it arrived after before: that object is acknowledged, although the case may
-// not show it yet.
+// drop removes a study if it still stands as it was judged, and unless an object of it arrived after before: that object is
+// acknowledged, although the case may not show it yet. After an error the claim stays, and the next sweep goes on.
 func (s *Sweeper) drop(k kept, before time.Time, why string) {
 	log := s.o.Logger.With("case", k.c.ID)
-	removed, err := s.o.Spool.RemoveStudy(k.study, before)
-	if err == nil && !removed && len(s.o.Spool.Study(k.study)) > 0 {
+	err := s.o.State.Claim(k.c.ID, s.o.Destinations, k.standing, k.since)
+	if errors.Is(err, state.ErrStale) { // an operator or a sender was faster
 		return
 	}
+	gone := false
 	if err == nil {
+		var removed bool
+		removed, err = s.o.Spool.RemoveStudy(k.c.StudyInstanceUID, before)
+		gone = removed || len(s.o.Spool.Study(k.c.StudyInstanceUID)) == 0
+	}
+	if err == nil && gone {
 		err = os.RemoveAll(filepath.Join(s.o.Results, string(k.c.ID)))
 	}
 	if err == nil {
-		err = s.o.State.ForgetPatient(k.c.ID)
+		err = s.o.State.Release(k.c.ID, gone, s.o.Now())
 	}
-	if err == nil && k.standing == givenUp {
-		err = s.endDeliveries(k.c.ID)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		log.Error("old study not removed", "err", err)
-		return
+	case gone:
+		log.Info("old study removed", "why", why)
 	}
-	log.Info("old study removed", "why", why)
-}
-
-// endDeliveries ends the open deliveries of a case whose results are removed.
-func (s *Sweeper) endDeliveries(id state.CaseID) error {
-	deliveries, err := s.o.State.Deliveries(id)
-	if err != nil {
-		return err
-	}
-	for _, d := range deliveries {
-		if d.Settled() {
-			continue
-		}
-		if d.State == state.Pending {
-			err = s.o.State.MarkFailed([]state.Failure{{Key: d.DeliveryKey, Next: s.o.Now(), Dead: true, Err: "its destination is not configured any more"}}, s.o.Now())
-		}
-		if err == nil && d.State != state.Stored { // a stored one waits for a commitment from a destination that was removed
-			err = s.o.State.Discard(d.DeliveryKey, s.o.Now())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -217,3 +217,28 @@ func TestSweepWasCutOff(t *testing.T) {
 		t.Fatal("results without a study are still there")
 	}
 }
+
+// TestReplayMeetsSweep: an operator replays a dead letter after its study was judged and before it is removed. The study
+// stays, and the delivery waits for its destination.
+func TestReplayMeetsSweep(t *testing.T) {
+	s := newSweeper(t)
+	s.storeObject(t, "1.2.1", "1.2.1.1")
+	key, result := s.finish(t, "1.2.1", "pacs")
+	if err := s.o.State.MarkFailed([]state.Failure{{Key: key, Dead: true, Err: "refused"}}, clock()); err != nil {
+		t.Fatal(err)
+	}
+	judged := s.studies()
+	if len(judged) != 1 || judged[0].standing != state.GivenUp {
+		t.Fatalf("%+v", judged)
+	}
+	if err := s.o.State.Replay(key, clock()); err != nil {
+		t.Fatal(err)
+	}
+	s.drop(judged[0], clock(), "age")
+	if d, err := s.o.State.Delivery(key); err != nil || d.State != state.Pending {
+		t.Errorf("replayed, now %s: %v", d.State, err)
+	}
+	if _, err := os.Stat(result); err != nil || len(s.o.Spool.Study("1.2.1")) != 1 {
+		t.Errorf("removed: %v", err)
+	}
+}

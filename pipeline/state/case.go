@@ -64,8 +64,9 @@ type Case struct {
 	ID               CaseID           `json:"id"`
 	StudyInstanceUID string           `json:"study_instance_uid"`
 	Phase            Phase            `json:"phase"`
-	Revision         int              `json:"revision"` // counts from 1 the analyses asked for; objects that arrive later ask for another
-	Objects          int              `json:"objects"`  // in the spool when the case was last queued
+	Removing         bool             `json:"removing,omitempty"` // retention removes its study, see Claim
+	Revision         int              `json:"revision"`           // counts from 1 the analyses asked for; objects that arrive later ask for another
+	Objects          int              `json:"objects"`            // in the spool when the case was last queued
 	Complete         string           `json:"complete,omitempty"`
 	Tries            int              `json:"tries"` // analyses begun for this revision
 	Finding          *finding.Finding `json:"finding,omitempty"`
@@ -106,8 +107,9 @@ func (s *Store) Receive(studyInstanceUID string, now time.Time) (Case, error) {
 	return c, err
 }
 
-// Queue notes at time now that a study is complete, for the reason complete, with objects instances in the spool. The
-// returned case names the revision to submit. A study that is queued already, or was analysed with the same number of
+// Queue notes at time now that a study is complete, for the reason complete, with objects instances in the spool. Where
+// it had more before, some were damaged or removed, and Objects stays the larger number. The returned case names the
+// revision to submit. A study that is queued already, or was analysed with the same number of
 // objects, is left as it is; one that has grown since becomes its next revision.
 func (s *Store) Queue(studyInstanceUID string, objects int, complete string, now time.Time) (Case, error) {
 	var c Case
@@ -124,7 +126,7 @@ func (s *Store) Queue(studyInstanceUID string, objects int, complete string, now
 		case c.Phase != Receiving:
 			c.nextRevision()
 		}
-		c.Objects, c.Complete = objects, complete
+		c.Objects, c.Complete = max(c.Objects, objects), complete // what was acknowledged does not become fewer
 		return advance(tx, &c, Queued, now, "complete by "+complete)
 	})
 	return c, err
@@ -139,7 +141,10 @@ func (s *Store) Requeue(id CaseID, now time.Time) (Case, error) {
 		if c, err = getCase(tx, id); err != nil {
 			return err
 		}
-		if c.Phase == Receiving || c.Phase == Queued {
+		switch {
+		case c.Removing:
+			return removingError(id)
+		case c.Phase == Receiving || c.Phase == Queued:
 			return fmt.Errorf("case %s from %s to %s by request: %w", id, c.Phase, Queued, ErrTransition)
 		}
 		c.nextRevision()
@@ -199,7 +204,7 @@ type Result struct {
 	Identity   string     // of its objects as a whole, see Outcome
 	Deliveries []Delivery // each object for each destination
 	Exam       Exam       // who was scanned and when: later studies of the same patient are compared with this one
-	Reject     Reject     // nil: no destination is told of what it has of former revisions
+	Notes      *Notes     // nil: no destination is told which of its objects were replaced
 }
 
 // Finish stores a result: the finding and, in the same transaction, what is to be delivered because of it. The case
@@ -207,12 +212,8 @@ type Result struct {
 // destination, from a try that was cut short or an earlier revision with the same result) are left as they are, so
 // nothing that was stored is sent again. What earlier revisions still had to deliver and this one does not is superseded;
 // what destinations have of them is replaced, and notes that say so are queued before anything else. Repeating a Finish
-// changes nothing; a revision that is not the present one is ErrStale.
+// changes nothing; a revision that is not the present one is ErrStale, and ErrChanged says that r.Notes are out of date.
 func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
-	to := Analyzed
-	if r.Finding.Status == finding.Refused {
-		to = Refused
-	}
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
 		if err != nil {
@@ -225,18 +226,8 @@ func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
 			return err
 		}
 		c.Finding, c.Error = &r.Finding, ""
-		former, err := supersede(tx, id, revision, r.Deliveries, now)
-		if err != nil {
+		if err := supersede(tx, id, revision, r.Deliveries, r.Notes, now); err != nil {
 			return err
-		}
-		if len(former) > 0 && r.Reject != nil {
-			notes, err := r.Reject(former)
-			if err != nil {
-				return err
-			}
-			if err := addNotes(tx, id, revision, notes, now); err != nil {
-				return err
-			}
 		}
 		for _, d := range r.Deliveries {
 			d.Case, d.Revision = id, revision
@@ -250,7 +241,7 @@ func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
 		if err := putExam(tx, id, r.Exam, r.Finding.Status); err != nil {
 			return err
 		}
-		return advance(tx, &c, to, now, r.Finding.Reason)
+		return advance(tx, &c, endOf(r.Finding), now, r.Finding.Reason)
 	})
 }
 
@@ -278,6 +269,7 @@ func current(tx *bolt.Tx, id CaseID, revision int) (Case, error) {
 
 // advance moves a case to another phase and records why.
 func advance(tx *bolt.Tx, c *Case, to Phase, now time.Time, why string) error {
+	c.Removing = false // it was received again
 	from := c.Phase
 	if !from.mayBecome(to) {
 		return fmt.Errorf("case %s from %q to %q: %w", c.ID, from, to, ErrTransition)

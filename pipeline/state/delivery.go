@@ -52,6 +52,7 @@ type Delivery struct {
 	TransferSyntaxUID string        `json:"transfer_syntax_uid"` // of the file
 	Path              string        `json:"path"`                // of the Part 10 file
 	Size              int64         `json:"size"`                // bytes of the file
+	SHA256            []byte        `json:"sha256,omitempty"`    // of the file; empty: written by an ichor that kept none
 	Priority          Priority      `json:"priority,omitempty"`
 	Rejects           []string      `json:"rejects,omitempty"`    // SOP Instance UIDs that this rejection note names
 	Note              string        `json:"note,omitempty"`       // SOP Instance UID of the rejection note that names this
@@ -108,7 +109,8 @@ func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 		case old.State == Replaced:
 			return fmt.Errorf("delivery to %s of an object that was replaced there: %w", d.Destination, ErrTransition)
 		}
-		return nil
+		old.Path, old.Size, old.SHA256, old.TransferSyntaxUID = d.Path, d.Size, d.SHA256, d.TransferSyntaxUID // the file may have been written anew
+		return putDelivery(tx, &old, old.Updated)
 	}
 	n, err := b.NextSequence()
 	if err != nil {
@@ -209,6 +211,9 @@ func (s *Store) Replay(key DeliveryKey, now time.Time) error {
 		}
 		if d.State != Dead {
 			return fmt.Errorf("delivery to %s from %s to %s: %w", d.Destination, d.State, Pending, ErrTransition)
+		}
+		if c, err := getCase(tx, d.Case); err == nil && c.Removing {
+			return removingError(c.ID)
 		}
 		return revive(tx, d, now)
 	})

@@ -97,3 +97,29 @@ func why(old, o Outcome) string {
 	}
 	return "analysed again, with another result"
 }
+
+// Stand ends a revision that cannot be analysed, because objects of the study were lost: the result of a former revision
+// stands, and a case without any is failed. It returns the case, or ErrStale as Begin does.
+func (s *Store) Stand(id CaseID, revision int, why string, now time.Time) (Case, error) {
+	var c Case
+	err := s.update(func(tx *bolt.Tx) (err error) {
+		if c, err = current(tx, id, revision); err != nil {
+			return err
+		}
+		to := Failed
+		if c.Finding != nil {
+			to = endOf(*c.Finding)
+		}
+		c.Error = why
+		return advance(tx, &c, to, now, why)
+	})
+	return c, err
+}
+
+// endOf is the phase of a case with a finding.
+func endOf(f finding.Finding) Phase {
+	if f.Status == finding.Refused {
+		return Refused
+	}
+	return Analyzed
+}

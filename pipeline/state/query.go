@@ -17,6 +17,7 @@ const (
 	Nothing  Next = "nothing"  // its last analysis saw every object
 	Assemble Next = "assemble" // objects may still arrive, or arrived after the last analysis: Receive, then assembly.Resume
 	Submit   Next = "submit"   // complete: submit its job; the queue drops it if it still has it
+	Damaged  Next = "damaged"  // has a result, and fewer objects than it was made from: nothing can be done without the sender
 )
 
 // Resume says what a restart has to do with a study of which objects instances are in the spool. The case is the zero
@@ -28,10 +29,12 @@ func (s *Store) Resume(studyInstanceUID string, objects int) (Next, Case, error)
 		return Assemble, Case{}, nil
 	case err != nil:
 		return "", Case{}, err
-	case c.Phase == Receiving || c.Objects != objects:
+	case c.Phase == Receiving || objects > c.Objects:
 		return Assemble, c, nil
 	case c.Phase == Queued:
 		return Submit, c, nil
+	case objects < c.Objects && !c.Removing:
+		return Damaged, c, nil
 	}
 	return Nothing, c, nil
 }

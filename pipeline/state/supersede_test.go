@@ -26,6 +26,22 @@ func notes(former []Delivery) ([]Delivery, error) {
 	return list, nil
 }
 
+// finishNoted ends a revision with the notes that make gives; nil: none are made.
+func finishNoted(s *Store, id CaseID, revision int, r Result, make func([]Delivery) ([]Delivery, error)) error {
+	if make != nil {
+		former, err := s.Former(id, revision, r.Deliveries)
+		if err != nil {
+			return err
+		}
+		list, err := make(former)
+		if err != nil {
+			return err
+		}
+		r.Notes = &Notes{Former: former, Deliveries: list}
+	}
+	return s.Finish(id, revision, r, t0)
+}
+
 func to(destination string, uids ...string) (list []Delivery) {
 	for _, uid := range uids {
 		list = append(list, Delivery{DeliveryKey: DeliveryKey{uid, destination}, Kind: "SR", Commitment: uid == "committed"})
@@ -44,7 +60,7 @@ func TestSupersede(t *testing.T) {
 		name          string
 		before        func(*Store) error // between the two revisions
 		first, second []Delivery
-		reject        Reject
+		reject        func([]Delivery) ([]Delivery, error)
 		want          string // state of each delivery, in order of its UID
 		due           string // at A, in order
 	}{
@@ -79,7 +95,7 @@ func TestSupersede(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t, "")
 			must(s.Queue(study, 5, "quiet 5s", t0))(t)
-			if err := s.Finish(id, 1, Result{Finding: analyzed, Deliveries: c.first, Reject: notes}, t0); err != nil {
+			if err := finishNoted(s, id, 1, Result{Finding: analyzed, Deliveries: c.first}, notes); err != nil {
 				t.Fatal(err)
 			}
 			if c.before != nil {
@@ -89,7 +105,7 @@ func TestSupersede(t *testing.T) {
 			}
 			must(s.Queue(study, 6, "quiet 5s", t0))(t)
 			for range 2 { // repeating it changes nothing
-				if err := s.Finish(id, 2, Result{Finding: analyzed, Deliveries: c.second, Reject: c.reject}, t0); err != nil {
+				if err := finishNoted(s, id, 2, Result{Finding: analyzed, Deliveries: c.second}, c.reject); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -125,15 +141,15 @@ func due(t *testing.T, s *Store) string {
 // note that waits is never superseded.
 func TestSupersedeOnItsWay(t *testing.T) {
 	s, id := open(t, ""), IDOf(study)
-	finish := func(revision int, uids ...string) error {
+	end := func(revision int, uids ...string) error {
 		t.Helper()
 		if revision > 1 {
 			must(s.Requeue(id, t0))(t)
 		}
-		return s.Finish(id, revision, Result{Finding: analyzed, Deliveries: to("A", uids...), Reject: notes}, t0)
+		return finishNoted(s, id, revision, Result{Finding: analyzed, Deliveries: to("A", uids...)}, notes)
 	}
 	must(s.Queue(study, 5, "quiet 5s", t0))(t)
-	if err := errors.Join(finish(1, "way", "kept"), finish(2, "new")); err != nil {
+	if err := errors.Join(end(1, "way", "kept"), end(2, "new")); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(s.MarkStored(DeliveryKey{"way", "A"}, "", t0), s.MarkStored(DeliveryKey{"way", "A"}, "", t0)); err != nil {
@@ -147,20 +163,24 @@ func TestSupersedeOnItsWay(t *testing.T) {
 		t.Fatalf("late %+v", late)
 	}
 	for range 2 { // repeating it changes nothing
-		if err := s.RejectLate(late, notes, t0); err != nil {
+		list, err := notes(late)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RejectLate(late, list, t0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if left := must(s.Late())(t); len(left) > 0 {
 		t.Errorf("still late: %+v", left)
 	}
-	if err := finish(3, "kept"); err != nil {
+	if err := end(3, "kept"); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := standing(t, s), "kept:pending new:superseded note on way:pending way:replaced"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if err := finish(4, "way"); !errors.Is(err, ErrTransition) {
+	if err := end(4, "way"); !errors.Is(err, ErrTransition) {
 		t.Errorf("what was rejected is sent again: %v", err)
 	}
 	if got, want := standing(t, s), "kept:pending new:superseded note on way:pending way:replaced"; got != want {
@@ -168,18 +188,29 @@ func TestSupersedeOnItsWay(t *testing.T) {
 	}
 }
 
-// TestSupersedeFails holds that a note that cannot be made leaves the former revision as it is.
-func TestSupersedeFails(t *testing.T) {
+// TestSupersedeChanged: a destination stores an object of the former result while the notes are made. Finish then changes
+// nothing, and with notes made again it takes the object in.
+func TestSupersedeChanged(t *testing.T) {
 	s, id := open(t, ""), IDOf(study)
 	must(s.Queue(study, 5, "quiet 5s", t0))(t)
-	if err := errors.Join(s.Finish(id, 1, Result{Finding: analyzed, Deliveries: to("A", "old", "waits")}, t0), s.MarkStored(DeliveryKey{"old", "A"}, "", t0)); err != nil {
+	if err := s.Finish(id, 1, Result{Finding: analyzed, Deliveries: to("A", "old", "waits")}, t0); err != nil {
 		t.Fatal(err)
 	}
 	must(s.Queue(study, 6, "quiet 5s", t0))(t)
-	full := errors.New("disk full")
-	err := s.Finish(id, 2, Result{Finding: analyzed, Deliveries: to("A", "new"), Reject: func([]Delivery) ([]Delivery, error) { return nil, full }}, t0)
-	if got, want := standing(t, s), "old:stored waits:pending"; !errors.Is(err, full) || got != want {
+	wanted := to("A", "new")
+	former := must(s.Former(id, 2, wanted))(t)
+	if err := s.MarkStored(DeliveryKey{"old", "A"}, "", t0); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Finish(id, 2, Result{Finding: analyzed, Deliveries: wanted, Notes: &Notes{Former: former}}, t0)
+	if got, want := standing(t, s), "old:stored waits:pending"; !errors.Is(err, ErrChanged) || got != want {
 		t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
+	}
+	if err := finishNoted(s, id, 2, Result{Finding: analyzed, Deliveries: wanted}, notes); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := standing(t, s), "new:pending note on old:pending old:replaced waits:superseded"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

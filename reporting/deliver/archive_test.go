@@ -27,13 +27,12 @@ import (
 
 // site is our side of a conversation with a real archive: the deliverer, and the node that hears its reports.
 type site struct {
-	t        *testing.T
-	store    *state.Store
-	spool    *spool.Spool
-	d        *Deliverer
-	reporter *scp.Reporter
-	address  string // of the node
-	dir      string
+	t       *testing.T
+	store   *state.Store
+	spool   *spool.Spool
+	d       *Deliverer
+	address string // of the node
+	dir     string
 }
 
 // ears joins the parts as the node of cmd does.
@@ -71,6 +70,7 @@ func (e ears) promises() (list []scp.Promise, err error) {
 type deaf struct{}
 
 func (deaf) Opened(uint64)                       {}
+func (deaf) Refused(uint64)                      {}
 func (deaf) Received(uint64, spool.Object, bool) {}
 func (deaf) Closed(uint64)                       {}
 

@@ -16,7 +16,7 @@ const Manufacturer = "ichor"
 
 // Equipment fills the General and Enhanced General Equipment modules (PS3.3 §C.7.5.1, §C.7.5.2) and names the networks
 // as contributing equipment (§C.12.1). No institution is named: the images already say where they were made.
-func (c *Case) Equipment(d *dcm.DataSet) {
+func (c *Report) Equipment(d *dcm.DataSet) {
 	b := c.Finding.Bundle
 	d.SetStrings(dcm.Manufacturer, "LO", Manufacturer)
 	d.SetStrings(dcm.ManufacturerModelName, "LO", c.Model())
@@ -37,16 +37,16 @@ func (c *Case) Equipment(d *dcm.DataSet) {
 }
 
 // Model is the model name of the device.
-func (c *Case) Model() string { return "ichor intracranial hemorrhage" }
+func (c *Report) Model() string { return "ichor intracranial hemorrhage" }
 
 // Bundle says which networks were used, in a sentence.
-func (c *Case) Bundle() string {
+func (c *Report) Bundle() string {
 	b := c.Finding.Bundle
 	return fmt.Sprintf("Model bundle %s version %s, sha256 of its manifest %s.", b.Name, b.Version, b.Digest)
 }
 
 // Settings are the parameters of the analysis in one line, in a fixed order.
-func (c *Case) Settings() string {
+func (c *Report) Settings() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(c.Finding.Parameters)) {
 		parts = append(parts, name+"="+c.Finding.Parameters[name])
@@ -55,7 +55,7 @@ func (c *Case) Settings() string {
 }
 
 // AlgorithmParameters are the digest of the bundle and the settings.
-func (c *Case) AlgorithmParameters() string {
+func (c *Report) AlgorithmParameters() string {
 	text := c.Settings()
 	if digest := c.Finding.Bundle.Digest; digest != "" {
 		text = strings.TrimSuffix("bundle_sha256="+digest+"; "+text, "; ")
@@ -64,7 +64,7 @@ func (c *Case) AlgorithmParameters() string {
 }
 
 // Algorithm is the Algorithm Identification macro (PS3.3 Table 10-19).
-func (c *Case) Algorithm() *dcm.DataSet {
+func (c *Report) Algorithm() *dcm.DataSet {
 	d := &dcm.DataSet{}
 	d.SetSequence(dcm.AlgorithmFamilyCodeSequence, ArtificialIntelligence.Item())
 	d.SetStrings(dcm.AlgorithmName, "LO", c.Finding.Bundle.Name)

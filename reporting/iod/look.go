@@ -54,5 +54,5 @@ func (l Looks) of(name string) Look {
 }
 
 // Look is how a subtype appears in the objects of this case, CavityLook the intracranial cavity.
-func (c *Case) Look(s finding.Subtype) Look { return c.Looks.of(s.String()) }
-func (c *Case) CavityLook() Look            { return c.Looks.of(Cavity) }
+func (c *Report) Look(s finding.Subtype) Look { return c.Looks.of(s.String()) }
+func (c *Report) CavityLook() Look            { return c.Looks.of(Cavity) }

@@ -11,7 +11,7 @@ import (
 
 // Patient fills the Patient module (PS3.3 §C.7.1.1) from the source header. Identifiers and the name are copied as they
 // stand; a date, time or code string that its VR forbids is left empty rather than passed on.
-func (c *Case) Patient(d *dcm.DataSet) {
+func (c *Report) Patient(d *dcm.DataSet) {
 	c.copyText(d, dcm.PatientName, "PN")
 	c.copyText(d, dcm.PatientID, "LO")
 	c.copyDate(d, dcm.PatientBirthDate)
@@ -27,7 +27,7 @@ func (c *Case) Patient(d *dcm.DataSet) {
 }
 
 // Study fills the General Study (PS3.3 §C.7.2.1) and Patient Study modules.
-func (c *Case) Study(d *dcm.DataSet) {
+func (c *Report) Study(d *dcm.DataSet) {
 	d.SetStrings(dcm.StudyInstanceUID, "UI", c.study)
 	c.copyDate(d, dcm.StudyDate)
 	t := c.Header.String(dcm.StudyTime)
@@ -48,13 +48,13 @@ func (c *Case) Study(d *dcm.DataSet) {
 }
 
 // FrameOfReference fills the module of that name (PS3.3 §C.7.4.1).
-func (c *Case) FrameOfReference(d *dcm.DataSet) {
+func (c *Report) FrameOfReference(d *dcm.DataSet) {
 	d.SetStrings(dcm.FrameOfReferenceUID, "UI", c.FrameOfReferenceUID())
 	c.copyText(d, dcm.PositionReferenceIndicator, "LO")
 }
 
 // FrameOfReferenceUID is that of the source; a source without one gets one of its own, derived.
-func (c *Case) FrameOfReferenceUID() string {
+func (c *Report) FrameOfReferenceUID() string {
 	if uid := c.Volume.FrameOfReferenceUID; dcm.PlausibleUID(uid) {
 		return uid
 	}
@@ -63,7 +63,7 @@ func (c *Case) FrameOfReferenceUID() string {
 
 // SOPCommon fills the SOP Common module (PS3.3 §C.12.1) and the content date, time and instance number that all three
 // objects have.
-func (c *Case) SOPCommon(d *dcm.DataSet, class, word string, instance int) {
+func (c *Report) SOPCommon(d *dcm.DataSet, class, word string, instance int) {
 	now := c.now()
 	d.SetStrings(dcm.SpecificCharacterSet, "CS", "ISO_IR 192")
 	d.SetStrings(dcm.SOPClassUID, "UI", class)
@@ -82,7 +82,7 @@ func (c *Case) SOPCommon(d *dcm.DataSet, class, word string, instance int) {
 
 // Lossy repeats that the source went through lossy compression, since what is derived from it did too
 // (PS3.3 §C.7.6.1.1.5).
-func (c *Case) Lossy(d *dcm.DataSet) {
+func (c *Report) Lossy(d *dcm.DataSet) {
 	if c.Header.String(dcm.LossyImageCompression) != "01" {
 		d.SetStrings(dcm.LossyImageCompression, "CS", "00")
 		return
@@ -100,14 +100,14 @@ func (c *Case) Lossy(d *dcm.DataSet) {
 
 // now is the content time in the zone of the source. Timezone Offset From UTC would speak for the copied study time as
 // well, so we state it only where the source did, and then use its zone (PS3.3 §C.12.1.1).
-func (c *Case) now() time.Time {
+func (c *Report) now() time.Time {
 	if z, ok := c.sourceZone(); ok {
 		return c.Time.In(z)
 	}
 	return c.Time
 }
 
-func (c *Case) sourceZone() (*time.Location, bool) {
+func (c *Report) sourceZone() (*time.Location, bool) {
 	t, err := time.Parse("-0700", c.Header.String(dcm.TimezoneOffsetFromUTC))
 	if err != nil {
 		return nil, false
@@ -117,7 +117,7 @@ func (c *Case) sourceZone() (*time.Location, bool) {
 }
 
 // copyText copies all values: an identifier in which a sender put a backslash is another one without what follows it.
-func (c *Case) copyText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
+func (c *Report) copyText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
 	var values []string
 	for _, v := range c.Header.Strings(t) {
 		values = append(values, words.Clean(v))
@@ -128,13 +128,13 @@ func (c *Case) copyText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
 	d.SetStrings(t, vr, values...)
 }
 
-func (c *Case) copyOptional(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
+func (c *Report) copyOptional(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
 	if v := words.Clean(c.Header.String(t)); v != "" {
 		d.SetStrings(t, vr, v)
 	}
 }
 
-func (c *Case) copyDate(d *dcm.DataSet, t dcm.Tag) {
+func (c *Report) copyDate(d *dcm.DataSet, t dcm.Tag) {
 	v := c.Header.String(t)
 	if _, err := time.Parse("20060102", v); err != nil {
 		v = ""

@@ -19,7 +19,7 @@ func (r Reference) Item() *dcm.DataSet {
 }
 
 // Sources lists the images of the analysed series, each once, in slice order.
-func (c *Case) Sources() []Reference {
+func (c *Report) Sources() []Reference {
 	if c.Volume == nil {
 		return nil
 	}
@@ -45,7 +45,7 @@ func SourceItem(s volume.Source) *dcm.DataSet {
 
 // CommonInstanceReference fills the module of that name with all source images (PS3.3 §C.12.2). Viewers find the series
 // to lay a SEG over by it.
-func (c *Case) CommonInstanceReference(d *dcm.DataSet) {
+func (c *Report) CommonInstanceReference(d *dcm.DataSet) {
 	s := &dcm.DataSet{}
 	s.SetStrings(dcm.SeriesInstanceUID, "UI", c.Volume.SeriesInstanceUID)
 	s.SetSequence(dcm.ReferencedInstanceSequence, items(c.Sources())...)
@@ -59,7 +59,7 @@ type SeriesReferences struct {
 }
 
 // Evidence is one item of a hierarchical reference sequence: instances of this study by series (PS3.3 Table C.17-3).
-func (c *Case) Evidence(series ...SeriesReferences) *dcm.DataSet {
+func (c *Report) Evidence(series ...SeriesReferences) *dcm.DataSet {
 	var list []*dcm.DataSet
 	for _, r := range series {
 		s := &dcm.DataSet{}

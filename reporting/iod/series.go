@@ -48,7 +48,7 @@ func (n SeriesNames) of(word string) SeriesName {
 
 // Series fills the General Series module (PS3.3 §C.7.3.1). Modality is also the word in the description. An SR has its
 // own series module without Body Part Examined (PS3.3 §C.17.1) and passes image = false.
-func (c *Case) Series(d *dcm.DataSet, modality, word string, image bool) {
+func (c *Report) Series(d *dcm.DataSet, modality, word string, image bool) {
 	d.SetStrings(dcm.Modality, "CS", modality)
 	d.SetStrings(dcm.SeriesInstanceUID, "UI", c.SeriesUID(word))
 	d.SetStrings(dcm.SeriesNumber, "IS", fmt.Sprint(c.Names.of(word).Number))
@@ -68,13 +68,15 @@ func (c *Case) Series(d *dcm.DataSet, modality, word string, image bool) {
 
 // SeriesUID and InstanceUID name the series of one kind of object, and its n-th instance. An updated result has other
 // instances in the same series.
-func (c *Case) SeriesUID(word string) string { return c.LastingUID(append(c.form(word), "series")...) }
-func (c *Case) InstanceUID(word string, n int) string {
+func (c *Report) SeriesUID(word string) string {
+	return c.LastingUID(append(c.form(word), "series")...)
+}
+func (c *Report) InstanceUID(word string, n int) string {
 	return c.UID(append(c.form(word), "instance", fmt.Sprint(n))...)
 }
 
 // form keeps apart what is written once with a binary segmentation and once with a label map.
-func (c *Case) form(word string) []string {
+func (c *Report) form(word string) []string {
 	if c.LabelMap {
 		return []string{word, "label map"}
 	}
@@ -83,7 +85,7 @@ func (c *Case) form(word string) []string {
 
 // SeriesDescription tells a reader in a hanging list what this is, from what, and what it is not. A long name of a model
 // gives way to the rest.
-func (c *Case) SeriesDescription(word string) string {
+func (c *Report) SeriesDescription(word string) string {
 	const most = 64 // LO, PS3.5 §6.2
 	text := strings.ReplaceAll(c.Names.of(word).Description, "{version}", c.Finding.Bundle.Version)
 	if n := strings.Count(text, "{model}"); n > 0 {

@@ -29,7 +29,7 @@ const minML = 1
 
 // Keys chooses the key slices of c, feet to head: for each lesion the one of its slices on which its subtype has the
 // largest area, the largest lesions first where there are too many.
-func Keys(c *iod.Case) []int {
+func Keys(c *iod.Report) []int {
 	lesions := slices.Clone(c.Finding.Lesions)
 	slices.SortStableFunc(lesions, func(a, b finding.Lesion) int {
 		switch {
@@ -65,7 +65,7 @@ func Keys(c *iod.Case) []int {
 }
 
 // largest is the slice with the largest area of hemorrhage.
-func largest(c *iod.Case) (slice int) {
+func largest(c *iod.Report) (slice int) {
 	most := 0
 	for k := range c.Volume.Slices() {
 		n := 0
@@ -82,7 +82,7 @@ func largest(c *iod.Case) (slice int) {
 }
 
 // areaOf counts the voxels of a subtype on slice k.
-func areaOf(c *iod.Case, s finding.Subtype, k int) (n int) {
+func areaOf(c *iod.Report, s finding.Subtype, k int) (n int) {
 	for _, l := range c.Labels.Slice(k) {
 		if l == uint8(s) {
 			n++
@@ -92,7 +92,7 @@ func areaOf(c *iod.Case, s finding.Subtype, k int) (n int) {
 }
 
 // KeySlices makes the note that points at the key slices of c, which has hemorrhage.
-func KeySlices(c *iod.Case) *dcm.DataSet {
+func KeySlices(c *iod.Report) *dcm.DataSet {
 	keys := Keys(c)
 	images := iod.SeriesReferences{SeriesInstanceUID: c.Volume.SeriesInstanceUID}
 	var items []*dcm.DataSet
@@ -115,7 +115,7 @@ func KeySlices(c *iod.Case) *dcm.DataSet {
 
 // Rejection makes the note that the objects of a former result were rejected. c is about the study alone; number is that
 // of the note in its series.
-func Rejection(c *iod.Case, rejected []iod.SeriesReferences, number int) *dcm.DataSet {
+func Rejection(c *iod.Report, rejected []iod.SeriesReferences, number int) *dcm.DataSet {
 	name := []string{noteWord, "instance"}
 	var items []*dcm.DataSet
 	for _, s := range rejected {
@@ -133,7 +133,7 @@ func Rejection(c *iod.Case, rejected []iod.SeriesReferences, number int) *dcm.Da
 }
 
 // document starts a note: what every one has but series and identity. Key Object Document module: PS3.3 §C.17.6.2.
-func document(c *iod.Case, title iod.Code, why string, evidence []iod.SeriesReferences, items []*dcm.DataSet) *dcm.DataSet {
+func document(c *iod.Report, title iod.Code, why string, evidence []iod.SeriesReferences, items []*dcm.DataSet) *dcm.DataSet {
 	content := append(sr.Observer(c), sr.Text(iod.KeyObjectDescription, why))
 	d := sr.Root(title, "2010", append(content, items...)...)
 	c.Patient(d)

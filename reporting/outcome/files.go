@@ -1,12 +1,13 @@
 package outcome
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"ichor/pipeline/state"
 	"ichor/reporting"
@@ -36,10 +37,18 @@ func (r *Recorder) save(id state.CaseID, objects []reporting.Object, p state.Pri
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
+	earlier, err := r.o.State.Deliveries(id)
+	if err != nil {
+		return nil, err
+	}
+	recorded := map[string]state.Delivery{}
+	for _, d := range earlier {
+		recorded[d.SOPInstanceUID] = d
+	}
 	var deliveries []state.Delivery
 	for _, o := range objects {
 		path := filepath.Join(dir, o.SOPInstanceUID+".dcm") // a UID that we derived: digits and dots
-		size, err := keep(path, o.Bytes)
+		size, sum, err := keep(path, o.Bytes, recorded[o.SOPInstanceUID])
 		if err != nil {
 			return nil, fmt.Errorf("result: %w", err)
 		}
@@ -50,23 +59,28 @@ func (r *Recorder) save(id state.CaseID, objects []reporting.Object, p state.Pri
 			deliveries = append(deliveries, state.Delivery{
 				DeliveryKey: state.DeliveryKey{SOPInstanceUID: o.SOPInstanceUID, Destination: d.Name},
 				Kind:        string(o.Kind), SOPClassUID: o.SOPClassUID, SeriesInstanceUID: o.SeriesInstanceUID, TransferSyntaxUID: o.TransferSyntaxUID,
-				Path: path, Size: size, Priority: p, Commitment: d.Commitment,
+				Path: path, Size: size, SHA256: sum, Priority: p, Commitment: d.Commitment,
 			})
 		}
 	}
 	return deliveries, errors.Join(syncFolder(dir), syncFolder(r.o.Dir))
 }
 
-// keep makes a result durable and returns its size. A file that is there already stays as it is: its object was sent or
-// waits to be sent, and the object that a SOP Instance UID names does not change. A later revision may well have other
-// bytes, such as the time of its analysis or a warning.
-func keep(path string, data []byte) (size int64, err error) {
-	if info, err := os.Stat(path); err == nil {
-		return info.Size(), nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
+// keep makes a result durable and returns size and SHA-256 of its file. A file that is what was recorded of it stays: its
+// object was sent or waits to be sent, and the object that a SOP Instance UID names does not change, although a later
+// revision has other bytes, such as the time of its analysis. A file that is missing, damaged or was never recorded is
+// written anew.
+func keep(path string, data []byte, recorded state.Delivery) (size int64, sum []byte, err error) {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, nil, err
 	}
-	return int64(len(data)), writeDurable(path, data)
+	was := sha256.Sum256(old)
+	if err == nil && int64(len(old)) == recorded.Size && (len(recorded.SHA256) == 0 || bytes.Equal(was[:], recorded.SHA256)) {
+		return recorded.Size, was[:], nil
+	}
+	is := sha256.Sum256(data)
+	return int64(len(data)), is[:], writeDurable(path, data)
 }
 
 // writeDurable replaces path by a complete, synced file; the caller syncs the folder.
@@ -94,13 +108,13 @@ func syncFolder(dir string) error {
 // headerOf reads the header of one of our own objects. The error does not name the file, whose name is a UID.
 func headerOf(path string) (*dcm.DataSet, error) {
 	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("result object: %s", strings.ReplaceAll(err.Error(), filepath.Base(path), "*"))
+	if failed := new(fs.PathError); errors.As(err, &failed) {
+		return nil, fmt.Errorf("result object: %w", failed.Err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("result object: %w", err)
 	}
 	file, err := dcm.Read(f, info.Size(), dcm.Limits{HeaderBytes: info.Size()})
 	if err != nil {

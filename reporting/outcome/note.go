@@ -1,8 +1,11 @@
 package outcome
 
 import (
-	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,36 +16,31 @@ import (
 	"ichor/scp/dcm"
 )
 
-// reject makes the notes that tell destinations which of their objects were replaced. header is that of any object of the
-// study, began the time when the case began.
-func (r *Recorder) reject(id state.CaseID, revision int, header *dcm.DataSet, b finding.Bundle, began time.Time) state.Reject {
-	return func(former []state.Delivery) ([]state.Delivery, error) {
-		var notes []state.Delivery
-		for _, d := range r.o.Destinations {
-			if !d.RejectionNote {
-				continue
-			}
-			rejected, uids := rejected(former, d.Name)
-			if len(rejected) == 0 {
-				continue
-			}
-			options := r.o.Reporting
-			options.Began = began
-			o, err := reporting.Rejection(header, b, rejected, revision, options)
-			if err != nil {
-				return nil, err
-			}
-			list, err := r.save(id, []reporting.Object{o}, state.Urgent, d)
-			if err != nil {
-				return nil, err
-			}
-			for i := range list {
-				list[i].Rejects = uids
-			}
-			notes = append(notes, list...)
+// notes makes the notes that tell destinations which of their objects, former, were replaced. header is that of any object
+// of the study, began the time when the case began.
+func (r *Recorder) notes(id state.CaseID, revision int, header *dcm.DataSet, b finding.Bundle, began time.Time, former []state.Delivery) ([]state.Delivery, error) {
+	var notes []state.Delivery
+	for _, d := range r.o.Destinations {
+		rejected, uids := rejected(former, d.Name)
+		if !d.RejectionNote || len(rejected) == 0 {
+			continue
 		}
-		return notes, nil
+		options := r.o.Reporting
+		options.Began = began
+		o, err := reporting.Rejection(header, b, rejected, revision, options)
+		if err != nil {
+			return nil, err
+		}
+		list, err := r.save(id, []reporting.Object{o}, state.Urgent, d)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			list[i].Rejects = uids
+		}
+		notes = append(notes, list...)
 	}
+	return notes, nil
 }
 
 // rejected lists the objects of former results that a destination has, by series.
@@ -90,35 +88,67 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
+// rejectLate makes the notes of all cases; one that fails holds up no other.
 func (r *Recorder) rejectLate() error {
 	late, err := r.o.State.Late()
 	if err != nil || len(late) == 0 {
 		return err
 	}
-	slices.SortStableFunc(late, func(a, b state.Delivery) int { return cmp.Compare(a.Case, b.Case) })
-	for len(late) > 0 {
-		id := late[0].Case
-		end := slices.IndexFunc(late, func(d state.Delivery) bool { return d.Case != id })
-		if end < 0 {
-			end = len(late)
-		}
+	byCase := map[state.CaseID][]state.Delivery{}
+	for _, d := range late {
+		byCase[d.Case] = append(byCase[d.Case], d)
+	}
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(byCase)) {
+		errs = append(errs, r.rejectLateOf(id, byCase[id]))
+	}
+	r.o.Wake()
+	return errors.Join(errs...)
+}
+
+func (r *Recorder) rejectLateOf(id state.CaseID, late []state.Delivery) error {
+	var notes []state.Delivery
+	if slices.ContainsFunc(r.o.Destinations, func(d Destination) bool {
+		return d.RejectionNote && slices.ContainsFunc(late, func(l state.Delivery) bool { return l.Destination == d.Name })
+	}) {
 		c, err := r.o.State.Case(id)
 		if err != nil {
 			return err
 		}
-		header, err := headerOf(late[0].Path)
+		header, err := r.anyHeader(id)
+		if errors.Is(err, fs.ErrNotExist) { // no later try can help
+			r.o.Logger.Error("no rejection note can be made, the result files are gone; remove the former result at the destination", "case", id, "dest", late[0].Destination)
+			return r.o.State.RejectLate(late, nil, r.o.Now())
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("case %s: %w", id, err)
 		}
 		var b finding.Bundle
 		if c.Finding != nil {
 			b = c.Finding.Bundle
 		}
-		if err := r.o.State.RejectLate(late[:end], r.reject(id, c.Revision, header, b, c.Created), r.o.Now()); err != nil {
-			return err
+		if notes, err = r.notes(id, c.Revision, header, b, c.Created, late); err != nil {
+			return fmt.Errorf("case %s: %w", id, err)
 		}
-		late = late[end:]
 	}
-	r.o.Wake()
-	return nil
+	return r.o.State.RejectLate(late, notes, r.o.Now())
+}
+
+// anyHeader reads the header of any object of a case whose file can be read, fs.ErrNotExist where all are gone.
+func (r *Recorder) anyHeader(id state.CaseID) (*dcm.DataSet, error) {
+	all, err := r.o.State.Deliveries(id)
+	if err != nil {
+		return nil, err
+	}
+	gone := error(fs.ErrNotExist)
+	for _, d := range all {
+		header, err := headerOf(d.Path)
+		if err == nil {
+			return header, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			gone = err
+		}
+	}
+	return nil, gone
 }

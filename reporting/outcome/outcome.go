@@ -10,15 +10,12 @@ import (
 	"slices"
 	"time"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
 	"ichor/reporting"
 	"ichor/reporting/iod"
 )
-
-// ErrGone is returned for a study of which images that a former result was made from are not here any more. What is left
-// would give a worse result in its place.
-var ErrGone = errors.New("send the whole study again")
 
 // Destination says which objects a destination gets.
 type Destination struct {
@@ -64,11 +61,11 @@ func New(o Options) (*Recorder, error) {
 	return &Recorder{o, make(chan struct{}, 1)}, prepare(o.Dir)
 }
 
-// Record makes the objects of a report durable and ends the revision of the case with it: result and deliveries in one
+// Record makes the objects of an analysed study durable and ends the revision of the case with it: result and deliveries in one
 // transaction. objects is how many instances were analysed. It may be interrupted anywhere and repeated: the same study
 // gives objects with the same UIDs. It returns the finding as it was stored, or state.ErrStale for a revision that is not
 // wanted any more.
-func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, objects int, a reporting.Report) (finding.Finding, error) {
+func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, objects int, a analysis.Result) (finding.Finding, error) {
 	exam := state.ExamOf(a.Header)
 	var err error
 	if a.Finding.Prior, err = r.o.State.Prior(id, exam, a.Finding); err != nil {
@@ -82,37 +79,49 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 	if len(all) > 0 {
 		present = &all[len(all)-1]
 	}
-	if present != nil && objects < present.Objects {
-		return finding.Finding{}, fmt.Errorf("%d of the %d objects that the former result was made from are here, the others were removed (retention): %w",
-			objects, present.Objects, ErrGone)
-	}
 	c, err := r.o.State.Case(id)
 	if err != nil {
 		return finding.Finding{}, err
 	}
 	o := r.o.Reporting
 	o.Began = c.Created
-	identity, err := identify(a, &o, present, all)
+	report, err := reporting.New(a, o)
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	if present != nil && present.Identity != identity {
-		if err := r.supersedes(&a, &o, id, objects, present); err != nil {
+	if identify(report, present, all); present != nil && present.Identity != report.Identity() {
+		if err := r.supersedes(report, id, objects, present); err != nil {
 			return finding.Finding{}, err
 		}
 	}
 	var written []reporting.Object
 	if r.o.Reported(a.Finding) {
-		if written, err = reporting.Write(ctx, a, o); err != nil {
+		if written, err = report.Write(ctx); err != nil {
 			return finding.Finding{}, err
 		}
 	}
-	deliveries, err := r.save(id, written, priority(a.Finding), r.o.Destinations...)
+	f := report.Finding()
+	deliveries, err := r.save(id, written, priority(f), r.o.Destinations...)
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	return a.Finding, r.o.State.Finish(id, revision, state.Result{Finding: a.Finding, Exam: exam, Identity: identity, Deliveries: deliveries,
-		Reject: r.reject(id, revision, a.Header, a.Finding.Bundle, o.Began)}, r.o.Now())
+	result := state.Result{Finding: f, Exam: exam, Identity: report.Identity(), Deliveries: deliveries}
+	for {
+		// The notes are made before the transaction that queues them, so that it does no file I/O; it refuses them when a
+		// destination stored something meanwhile.
+		former, err := r.o.State.Former(id, revision, deliveries)
+		if err != nil {
+			return f, err
+		}
+		notes, err := r.notes(id, revision, a.Header, f.Bundle, o.Began, former)
+		if err != nil {
+			return f, err
+		}
+		result.Notes = &state.Notes{Former: former, Deliveries: notes}
+		if err := r.o.State.Finish(id, revision, result, r.o.Now()); !errors.Is(err, state.ErrChanged) || ctx.Err() != nil {
+			return f, err
+		}
+	}
 }
 
 // priority sends hemorrhage first and refusals last.
@@ -126,28 +135,22 @@ func priority(f finding.Finding) state.Priority {
 	return state.Routine
 }
 
-// identify gives the result of a report its identity. A result that was replaced meanwhile does not come back under the
-// same UIDs, for its destinations may have been told to forget it.
-func identify(a reporting.Report, o *reporting.Options, present *state.Outcome, all []state.Outcome) (string, error) {
-	for {
-		identity, err := reporting.Identity(a, *o)
-		if err != nil || present == nil || present.Identity == identity {
-			return identity, err
-		}
-		if !slices.ContainsFunc(all, func(old state.Outcome) bool { return old.Identity == identity }) {
-			return identity, nil
-		}
-		o.Generation++
+// identify gives the result its identity. A result that was replaced meanwhile does not come back under the same UIDs, for
+// its destinations may have been told to forget it.
+func identify(report *reporting.Report, present *state.Outcome, all []state.Outcome) {
+	for present != nil && report.Identity() != present.Identity &&
+		slices.ContainsFunc(all, func(old state.Outcome) bool { return old.Identity == report.Identity() }) {
+		report.NextGeneration()
 	}
 }
 
 // supersedes states in a report which result it replaces.
-func (r *Recorder) supersedes(a *reporting.Report, o *reporting.Options, id state.CaseID, objects int, old *state.Outcome) error {
+func (r *Recorder) supersedes(report *reporting.Report, id state.CaseID, objects int, old *state.Outcome) error {
 	text := fmt.Sprintf("This result takes the place of that of %s", old.At.Format("2006-01-02 15:04 MST"))
 	if old.Objects != objects {
 		text += fmt.Sprintf(", when %d of these %d objects of the study were here", old.Objects, objects)
 	}
-	a.Finding.Warnings = append(slices.Clone(a.Finding.Warnings), text+".")
+	var predecessors []iod.SeriesReferences
 	deliveries, err := r.o.State.Deliveries(id)
 	if err != nil {
 		return err
@@ -158,9 +161,10 @@ func (r *Recorder) supersedes(a *reporting.Report, o *reporting.Options, id stat
 	}
 	for _, i := range old.Instances {
 		if i.Kind == string(reporting.SR) && stored[i.SOPInstanceUID] && i.SeriesInstanceUID != "" {
-			o.Predecessors = append(o.Predecessors, iod.SeriesReferences{SeriesInstanceUID: i.SeriesInstanceUID,
+			predecessors = append(predecessors, iod.SeriesReferences{SeriesInstanceUID: i.SeriesInstanceUID,
 				Instances: []iod.Reference{{SOPClassUID: i.SOPClassUID, SOPInstanceUID: i.SOPInstanceUID}}})
 		}
 	}
+	report.Replace(text+".", predecessors)
 	return nil
 }

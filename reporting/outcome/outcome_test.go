@@ -1,36 +1,184 @@
 package outcome
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
+	"strings"
 	"testing"
+	"time"
 
+	"ichor/pipeline/analysis"
+	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
-	"ichor/reporting"
+	"ichor/scp/dcm"
 )
 
-// TestResultsAreNotReplaced analyses a case twice while its destination is down. The second time the same objects have
-// other bytes; what waits for delivery must stay what was recorded, or it is taken for damaged.
-func TestResultsAreNotReplaced(t *testing.T) {
-	r, err := New(Options{Dir: t.TempDir(), Destinations: []Destination{{Name: "pacs"}}})
+// recorder keeps state and results in folders of the test and knows one destination, which wants rejection notes.
+func recorder(t *testing.T, log *slog.Logger) *Recorder {
+	t.Helper()
+	store, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var first state.Delivery
-	for _, text := range []string{"report", "report with a warning"} {
-		deliveries, err := r.save("0123456789abcdef", []reporting.Object{{SOPInstanceUID: "2.25.1", Bytes: []byte(text)}}, state.Routine, r.o.Destinations...)
-		if err != nil || len(deliveries) != 1 {
-			t.Fatal(deliveries, err)
-		}
-		if first.Path == "" {
-			first = deliveries[0]
-		}
-		data, err := os.ReadFile(deliveries[0].Path)
-		if err != nil || string(data) != "report" || !reflect.DeepEqual(deliveries[0], first) || first.Size != int64(len(data)) {
-			t.Errorf("%q, %v; recorded %+v, at first %+v", data, err, deliveries[0], first)
-		}
+	t.Cleanup(func() { store.Close() })
+	r, err := New(Options{State: store, Dir: t.TempDir(), Destinations: []Destination{{Name: "pacs", RejectionNote: true}}, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// record ends the next revision of a study as refused for a reason, which gives one report, and returns its delivery.
+func (r *Recorder) record(t *testing.T, study, reason string) state.Delivery {
+	t.Helper()
+	id := state.IDOf(study)
+	c, err := r.o.State.Requeue(id, time.Now())
+	if errors.Is(err, state.ErrNotFound) {
+		c, err = r.o.State.Queue(study, 1, "quiet 5s", time.Now())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := &dcm.DataSet{}
+	header.SetStrings(dcm.StudyInstanceUID, "UI", study)
+	result := analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, Code: finding.Undecodable, Reason: reason, Bundle: finding.Bundle{Name: "test", Digest: "00"}}}
+	if _, err := r.Record(context.Background(), id, c.Revision, 1, result); err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.o.State.Deliveries(id)
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	return all[len(all)-1]
+}
+
+// TestResultsAreNotReplaced analyses a case twice while its destination is down. The second time the same object has other
+// bytes; what waits for delivery must stay what was recorded, or it is taken for damaged.
+func TestResultsAreNotReplaced(t *testing.T) {
+	r := recorder(t, nil)
+	first := r.record(t, "1.2.1", "no head")
+	was, err := os.ReadFile(first.Path)
+	if err != nil || int64(len(was)) != first.Size || len(first.SHA256) == 0 {
+		t.Fatalf("%d bytes, recorded %+v, %v", len(was), first, err)
+	}
+	r.o.Reporting.Clock = func() time.Time { return time.Now().Add(time.Hour) }
+	again := r.record(t, "1.2.1", "no head")
+	is, err := os.ReadFile(again.Path)
+	if again.SOPInstanceUID != first.SOPInstanceUID || !bytes.Equal(was, is) || err != nil || !bytes.Equal(first.SHA256, again.SHA256) {
+		t.Errorf("replaced by %d bytes, %+v, %v", len(is), again, err)
+	}
+}
+
+// TestDamagedResult: the remedy for a damaged result is another analysis of its case. It writes the file anew, whether bytes
+// of it were lost or changed, and records it as it is now.
+func TestDamagedResult(t *testing.T) {
+	for name, damage := range map[string]func(data []byte) []byte{
+		"cut off":  func(data []byte) []byte { return data[:len(data)/2] },
+		"one bit":  func(data []byte) []byte { data[len(data)/2] ^= 1; return data },
+		"is empty": func([]byte) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := recorder(t, nil)
+			d := r.record(t, "1.2.1", "no head")
+			data, err := os.ReadFile(d.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			damaged := damage(bytes.Clone(data))
+			if err := errors.Join(os.WriteFile(d.Path, damaged, 0o600),
+				r.o.State.MarkFailed([]state.Failure{{Key: d.DeliveryKey, Dead: true, Err: "its file is damaged"}}, time.Now())); err != nil {
+				t.Fatal(err)
+			}
+			d = r.record(t, "1.2.1", "no head")
+			is, err := os.ReadFile(d.Path)
+			if err != nil || bytes.Equal(is, damaged) || int64(len(is)) != d.Size {
+				t.Errorf("%d bytes of %d, recorded %d, %v", len(is), len(data), d.Size, err)
+			}
+			if err := r.o.State.Replay(d.DeliveryKey, time.Now()); err != nil {
+				t.Errorf("cannot be replayed: %v", err)
+			}
+		})
+	}
+}
+
+// lateCase has one object at its destination that was superseded while it was being sent.
+func (r *Recorder) lateCase(t *testing.T, study string) (former state.Delivery) {
+	t.Helper()
+	former = r.record(t, study, "no head")
+	r.record(t, study, "no slices")
+	if err := r.o.State.MarkStored(former.DeliveryKey, "", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return former
+}
+
+// TestLateWithoutFiles: of two late objects the first has no readable file any more. The note about the other is made, and
+// the first is told about once.
+func TestLateWithoutFiles(t *testing.T) {
+	for name, spoil := range map[string]func(dir string) error{
+		"gone":       os.RemoveAll,
+		"unreadable": func(dir string) error { return damageAll(dir) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log strings.Builder
+			r := recorder(t, slog.New(slog.NewTextHandler(&log, nil)))
+			studies := []string{"1.2.1", "1.2.2"}
+			if state.IDOf(studies[0]) > state.IDOf(studies[1]) { // they are tried in this order
+				studies[0], studies[1] = studies[1], studies[0]
+			}
+			first, second := r.lateCase(t, studies[0]), r.lateCase(t, studies[1])
+			if err := spoil(filepath.Dir(first.Path)); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				_ = r.rejectLate() // the error is that of the first one
+			}
+			late, err := r.o.State.Late()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d, err := r.o.State.Delivery(second.DeliveryKey); err != nil || d.Note == "" {
+				t.Errorf("no note about the second: %+v, %v", d, err)
+			}
+			switch told := strings.Count(log.String(), "no rejection note can be made"); name {
+			case "gone":
+				if len(late) != 0 || told != 1 {
+					t.Errorf("%d late, told %d times", len(late), told)
+				}
+			default:
+				if len(late) != 1 || late[0].Case != first.Case || told != 0 {
+					t.Errorf("%d late, told %d times", len(late), told)
+				}
+			}
+		})
+	}
+}
+
+func damageAll(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.dcm"))
+	for _, name := range names {
+		err = errors.Join(err, os.WriteFile(name, []byte("damaged"), 0o600))
+	}
+	return err
+}
+
+// TestLateWithoutNotes: no file is read where the destination wants no notes.
+func TestLateWithoutNotes(t *testing.T) {
+	r := recorder(t, nil)
+	r.o.Destinations[0].RejectionNote = false
+	former := r.lateCase(t, "1.2.1")
+	if err := damageAll(filepath.Dir(former.Path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.rejectLate(); err != nil {
+		t.Error(err)
+	}
+	if late, err := r.o.State.Late(); err != nil || len(late) != 0 {
+		t.Errorf("still late: %+v, %v", late, err)
 	}
 }
 

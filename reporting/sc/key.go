@@ -7,7 +7,7 @@ const maxKeySlices = 6
 
 // keySlices chooses the slices to show, feet to head: through the extent of the hemorrhage in even parts, of each part
 // the slice with the largest area. Without hemorrhage it takes even steps through the cavity.
-func keySlices(c *iod.Case) []int {
+func keySlices(c *iod.Report) []int {
 	areas := make([]int, c.Volume.Slices())
 	var bleeding []int
 	for k := range areas {
@@ -33,7 +33,7 @@ func keySlices(c *iod.Case) []int {
 }
 
 // representative are slices in the middle of even parts of the cavity's extent, or of the stack without a cavity.
-func representative(c *iod.Case) []int {
+func representative(c *iod.Report) []int {
 	first, last := 0, c.Volume.Slices()-1
 	if c.Cavity != nil {
 		inside := func(k int) bool {
@@ -64,7 +64,7 @@ func representative(c *iod.Case) []int {
 }
 
 // area is how many pixels of slice k are hemorrhage.
-func area(c *iod.Case, k int) int {
+func area(c *iod.Report, k int) int {
 	n := 0
 	for _, l := range c.Labels.Slice(k) {
 		if l != 0 {

@@ -17,7 +17,7 @@ func measureStyle() style { return style{15, false} }
 
 // measureLines are the measures in words, broken to stand below the key slices: the range of the total, the largest lesions,
 // the change since the prior finding.
-func measureLines(c *iod.Case) ([]string, error) {
+func measureLines(c *iod.Report) ([]string, error) {
 	var said []string
 	if len(c.Segments()) > 0 {
 		if r := c.Finding.Range; r != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // wordy is a finding with more to say than there ever is.
-func wordy(t *testing.T) *iod.Case {
+func wordy(t *testing.T) *iod.Report {
 	t.Helper()
 	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, 32, 32, 12, map[finding.Subtype]volume.Vec{finding.SAH: {0, 0, 5}, finding.IPH: {20, 20, 10}})
 	f := &c.Finding
@@ -36,6 +36,7 @@ func wordy(t *testing.T) *iod.Case {
 // The page says the range, the three largest lesions, how many more there are, and the change, in lines that fit, below the
 // key slices, above the disclaimer and beside the column of text.
 func TestMeasureLines(t *testing.T) {
+	t.Parallel()
 	c := wordy(t)
 	lines, err := measureLines(c)
 	if err != nil {
@@ -80,6 +81,7 @@ func TestMeasureLines(t *testing.T) {
 
 // A hemorrhage that is gone leaves the change; a range without a hemorrhage is not shown.
 func TestMeasureLinesGone(t *testing.T) {
+	t.Parallel()
 	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, 8, 8, 2, nil)
 	c.Finding.Range = &finding.Range{High: finding.Volumes{Total: 0.2}}
 	c.Finding.Prior = &finding.Prior{Hours: 72, Volumes: finding.Volumes{Total: 4}, ChangeML: -4, ChangePercent: -100}
@@ -92,6 +94,7 @@ func TestMeasureLinesGone(t *testing.T) {
 // However much there is to say in the column beside the key slices, nothing of it is left out, least of all what the networks
 // were trained on: the page grows.
 func TestSectionsGrow(t *testing.T) {
+	t.Parallel()
 	c := wordy(t)
 	f := &c.Finding
 	f.Series = &finding.Series{Slices: 12, SpacingMM: [3]float64{0.5, 0.5, 5}, TiltDeg: 18}

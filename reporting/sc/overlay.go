@@ -30,7 +30,7 @@ type plane struct {
 
 // fill states position, scale and frame of reference, so that a viewer can scroll the page along with the CT and measure
 // on it. The Secondary Capture IOD does not list them; they are a Standard Extension (PS3.2 §3.11.3, PS3.4 §B.4.1).
-func (p *plane) fill(d *dcm.DataSet, c *iod.Case) {
+func (p *plane) fill(d *dcm.DataSet, c *iod.Report) {
 	d.SetStrings(dcm.FrameOfReferenceUID, "UI", c.FrameOfReferenceUID())
 	d.SetDecimals(dcm.ImagePositionPatient, p.origin[:]...)
 	d.SetDecimals(dcm.ImageOrientationPatient, p.right[0], p.right[1], p.right[2], p.down[0], p.down[1], p.down[2])
@@ -38,7 +38,7 @@ func (p *plane) fill(d *dcm.DataSet, c *iod.Case) {
 }
 
 // Overlay draws slice after slice with its hemorrhage, feet to head, each when it is asked for.
-func Overlay(ctx context.Context, c *iod.Case) iter.Seq2[Page, error] {
+func Overlay(ctx context.Context, c *iod.Report) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		v := newView(c)
 		list := overlaySlices(c)
@@ -56,7 +56,7 @@ func Overlay(ctx context.Context, c *iod.Case) iter.Seq2[Page, error] {
 
 // overlaySlices are all slices, or where there are too many one of each so and so many in a row: that with the largest
 // hemorrhage, the middle one where there is none.
-func overlaySlices(c *iod.Case) []int {
+func overlaySlices(c *iod.Report) []int {
 	n := c.Volume.Slices()
 	step := (n + maxOverlay - 1) / maxOverlay
 	var out []int
@@ -73,7 +73,7 @@ func overlaySlices(c *iod.Case) []int {
 	return out
 }
 
-func overlayPage(c *iod.Case, v *view, k int) (Page, error) {
+func overlayPage(c *iod.Report, v *view, k int) (Page, error) {
 	p := newCanvas(overlaySide, overlaySide+2*overlayBand, backgroundColor())
 	r := image.Rect(0, overlayBand, overlaySide, overlayBand+overlaySide)
 	v.draw(p.RGBA, r, k, 1)

@@ -33,7 +33,7 @@ type Page struct {
 }
 
 // Pages draws all pages of c: the summary, then one a key slice where there is hemorrhage.
-func Pages(ctx context.Context, c *iod.Case) ([]Page, error) {
+func Pages(ctx context.Context, c *iod.Report) ([]Page, error) {
 	summary, err := Summary(ctx, c)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func Pages(ctx context.Context, c *iod.Case) ([]Page, error) {
 }
 
 // slicePage shows one slice as large as it gets.
-func slicePage(c *iod.Case, v *view, k int) (*image.RGBA, error) {
+func slicePage(c *iod.Report, v *view, k int) (*image.RGBA, error) {
 	const side = 800
 	p := newCanvas(side, side+headHeight+footHeight, backgroundColor())
 	head(p, c, "Slice "+sliceName(c, k))
@@ -81,7 +81,7 @@ func slicePage(c *iod.Case, v *view, k int) (*image.RGBA, error) {
 }
 
 // DataSet makes the image object of page p, instance number n of the series.
-func DataSet(c *iod.Case, n int, p Page) *dcm.DataSet {
+func DataSet(c *iod.Report, n int, p Page) *dcm.DataSet {
 	d := &dcm.DataSet{}
 	c.Patient(d)
 	c.Study(d)

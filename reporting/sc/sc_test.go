@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting/iod"
@@ -15,7 +16,7 @@ import (
 )
 
 // box makes a case of a water cube with labelled points in patient coordinates (LPS, mm), stored as the axes say.
-func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices int, points map[finding.Subtype]volume.Vec) *iod.Case {
+func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices int, points map[finding.Subtype]volume.Vec) *iod.Report {
 	t.Helper()
 	g := volume.Grid{Rows: rows, Columns: columns, AlongRow: alongRow, AlongColumn: alongColumn, SpacingMM: [2]float64{200 / float64(rows), 200 / float64(columns)}}
 	for k := range slices {
@@ -45,8 +46,8 @@ func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices i
 	}
 	h := &dcm.DataSet{}
 	h.SetStrings(dcm.StudyInstanceUID, "UI", "1.2")
-	c, err := iod.New(iod.Case{Volume: v, Labels: labels, Cavity: cavity, Header: h,
-		Finding: finding.Finding{Status: finding.Analyzed, Volumes: &finding.Volumes{}}})
+	c, err := iod.New(iod.Report{Result: analysis.Result{Volume: v, Labels: labels, Cavity: cavity, Header: h,
+		Finding: finding.Finding{Status: finding.Analyzed, Volumes: &finding.Volumes{}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +56,7 @@ func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices i
 
 // However a slice is stored, the patient's left is drawn right and the front up.
 func TestOrientation(t *testing.T) {
+	t.Parallel()
 	points := map[finding.Subtype]volume.Vec{
 		finding.IPH: {50, 0, 0},    // left
 		finding.SDH: {0, 55, 0},    // back
@@ -127,6 +129,7 @@ func sign(n int) int {
 }
 
 func TestKeySlices(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		slices int
 		area   map[int]int // label voxels by slice
@@ -155,6 +158,7 @@ func TestKeySlices(t *testing.T) {
 
 // The height of a tilted slice is that of its middle, which is where readers look for it.
 func TestHeight(t *testing.T) {
+	t.Parallel()
 	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 0.966, -0.259}, 61, 64, 3, nil)
 	if got := sliceName(c, 1); got != "2 of 3, z 5.0 mm" {
 		t.Errorf("slice %s; its corner is at %.1f mm", got, c.Volume.Origins[1][2])
@@ -162,6 +166,7 @@ func TestHeight(t *testing.T) {
 }
 
 func TestRounded(t *testing.T) {
+	t.Parallel()
 	if got := fmt.Sprintf("%.0f %.1f %.1f", rounded(-0.4, 1), rounded(-0.04, 10), rounded(-0.06, 10)); got != "0 0.0 -0.1" {
 		t.Errorf("rounded to %s", got)
 	}
@@ -169,6 +174,7 @@ func TestRounded(t *testing.T) {
 
 // Any size is drawn without a panic: one pixel, one row, no cavity voxel, sagittal planes.
 func TestPagesAnySize(t *testing.T) {
+	t.Parallel()
 	for _, size := range [][3]int{{1, 1, 1}, {1, 9, 2}, {9, 1, 3}, {3, 700, 1}} {
 		for _, axes := range [][2]volume.Vec{{{1, 0, 0}, {0, 1, 0}}, {{0, 1, 0}, {0, 0, -1}}} {
 			c := box(t, axes[0], axes[1], size[0], size[1], size[2], map[finding.Subtype]volume.Vec{finding.SAH: {0, 0, 0}})
@@ -182,6 +188,7 @@ func TestPagesAnySize(t *testing.T) {
 
 // The disclaimer is in the pixels of every page: a band of the warning colour with black letters on it.
 func TestDisclaimerBurnedIn(t *testing.T) {
+	t.Parallel()
 	c := box(t, volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, 32, 32, 4, map[finding.Subtype]volume.Vec{finding.SAH: {0, 0, 5}})
 	pages, err := Pages(context.Background(), c)
 	if err != nil {
@@ -206,6 +213,7 @@ func TestDisclaimerBurnedIn(t *testing.T) {
 }
 
 func TestWrap(t *testing.T) {
+	t.Parallel()
 	p := newCanvas(10, 10, color.Black)
 	s := style{16, false}
 	if got := p.wrap(s, 60, 9, "one two three"); !slices.Equal(got, []string{"one two", "three"}) {

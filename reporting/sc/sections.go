@@ -29,7 +29,7 @@ type section struct {
 
 // sections are what the column says below the table: warnings, cavity, series, window, model. Nothing is left out where
 // there is much: the page grows.
-func sections(c *iod.Case) ([]section, error) {
+func sections(c *iod.Report) ([]section, error) {
 	ruler := newCanvas(1, 1, color.Black)
 	var out []section
 	add := func(title string, col color.Color, text ...string) {
@@ -71,7 +71,7 @@ func seriesName(h *dcm.DataSet) string {
 }
 
 // panelHeight is that of a page that holds the whole column.
-func panelHeight(c *iod.Case, column []section) int {
+func panelHeight(c *iod.Report, column []section) int {
 	y := headHeight + 40 + 70 + 88 + 29*len(c.Finding.Volumes.Shown()) // as panel and table draw
 	if len(c.Segments()) > 0 {
 		y += 24

@@ -38,7 +38,7 @@ func quietColor() color.Color      { return color.RGBA{146, 156, 170, 255} }
 func warningColor() color.Color    { return color.RGBA{255, 190, 60, 255} }
 
 // Summary draws the first page: what was found on the left, key slices on the right.
-func Summary(ctx context.Context, c *iod.Case) (*image.RGBA, error) {
+func Summary(ctx context.Context, c *iod.Report) (*image.RGBA, error) {
 	lines, err := measureLines(c)
 	if err != nil {
 		return nil, err
@@ -69,14 +69,14 @@ func Summary(ctx context.Context, c *iod.Case) (*image.RGBA, error) {
 	return p.RGBA, p.err
 }
 
-func head(p *canvas, c *iod.Case, title string) {
+func head(p *canvas, c *iod.Report, title string) {
 	p.fill(image.Rect(0, 0, p.Rect.Dx(), headHeight), headColor())
 	p.left(margin, 44, style{26, true}, textColor(), title)
 	model := p.cut(style{16, false}, p.Rect.Dx()-3*margin-p.width(style{26, true}, title), modelLine(c))
 	p.right(p.Rect.Dx()-margin, 42, style{16, false}, quietColor(), model)
 }
 
-func modelLine(c *iod.Case) string {
+func modelLine(c *iod.Report) string {
 	return "ichor " + c.Version + "  ·  model " + c.Finding.Bundle.Name + " " + c.Finding.Bundle.Version
 }
 
@@ -88,7 +88,7 @@ func foot(p *canvas) {
 }
 
 // panel is the column of text: total, table, then the sections.
-func panel(p *canvas, c *iod.Case, sections []section) {
+func panel(p *canvas, c *iod.Report, sections []section) {
 	y := headHeight + 40
 	if len(c.Segments()) == 0 {
 		p.left(margin, y+22, style{30, true}, textColor(), "No hemorrhage found")
@@ -114,7 +114,7 @@ func panel(p *canvas, c *iod.Case, sections []section) {
 }
 
 // table lists the subtypes with volume and number of lesions, and returns the base line of what follows.
-func table(p *canvas, c *iod.Case, y int) int {
+func table(p *canvas, c *iod.Report, y int) int {
 	const volumeEdge = panelRight - 70
 	row := style{19, false}
 	p.right(volumeEdge, y, style{15, false}, quietColor(), "mL")
@@ -157,7 +157,7 @@ func markers(p *canvas, v *view, r image.Rectangle, s style) {
 }
 
 // caption says below a slice which one it is and what is on it; sized so that all five subtypes fit beside it.
-func caption(p *canvas, c *iod.Case, r image.Rectangle, k int) {
+func caption(p *canvas, c *iod.Report, r image.Rectangle, k int) {
 	p.left(r.Min.X, r.Max.Y+19, style{14, false}, quietColor(), fmt.Sprintf("%d of %d, z %.0f mm", k+1, c.Volume.Slices(), rounded(height(c, k), 1)))
 	x, s := r.Max.X, style{13, true}
 	for _, t := range slices.Backward(finding.Kinds[:]) {
@@ -168,12 +168,12 @@ func caption(p *canvas, c *iod.Case, r image.Rectangle, k int) {
 	}
 }
 
-func sliceName(c *iod.Case, k int) string {
+func sliceName(c *iod.Report, k int) string {
 	return fmt.Sprintf("%d of %d, z %.1f mm", k+1, c.Volume.Slices(), rounded(height(c, k), 10))
 }
 
 // height is that of the middle of slice k; the corner of a tilted one lies centimetres higher or lower.
-func height(c *iod.Case, k int) float64 {
+func height(c *iod.Report, k int) float64 {
 	return c.Volume.Point(k, float64(c.Volume.Rows-1)/2, float64(c.Volume.Columns-1)/2)[2]
 }
 

@@ -18,7 +18,7 @@ const (
 // view turns slices for a radiologist: the patient's left is on the right of the screen and the nose is up, however the
 // source was stored. Screen coordinates are mm to the right and down from the corner of the turned slice.
 type view struct {
-	c            *iod.Case
+	c            *iod.Report
 	transposed   bool // screen x runs along the columns of the source, not along its rows
 	flipX, flipY bool
 	widthMM      float64
@@ -29,7 +29,7 @@ type view struct {
 
 type rectMM struct{ x, y, w, h float64 }
 
-func newView(c *iod.Case) *view {
+func newView(c *iod.Report) *view {
 	g := &c.Volume.Grid
 	v := &view{c: c, right: g.AlongRow, down: g.AlongColumn,
 		widthMM: float64(g.Columns) * g.SpacingMM[1], heightMM: float64(g.Rows) * g.SpacingMM[0]}

@@ -22,7 +22,7 @@ type segment struct {
 }
 
 // subtypes lists the segments of hemorrhage.
-func subtypes(c *iod.Case) []segment {
+func subtypes(c *iod.Report) []segment {
 	var out []segment
 	for i, s := range c.Segments() {
 		g := segment{number: i + 1, look: c.Look(s), category: iod.MorphologicallyAbnormalStructure,
@@ -37,7 +37,7 @@ func subtypes(c *iod.Case) []segment {
 }
 
 // cavity is the one segment of the intracranial cavity.
-func cavity(c *iod.Case) []segment {
+func cavity(c *iod.Report) []segment {
 	g := segment{number: 1, look: c.CavityLook(), category: iod.AnatomicalStructure,
 		description: "Intracranial cavity, found by a neural network. " + finding.Disclaimer, mask: c.Cavity}
 	g.id, g.uid = c.Tracking(iod.IntracranialCavity)
@@ -54,7 +54,7 @@ type frame struct {
 }
 
 // framesOf lists the frames of c: by segment, then feet to head.
-func framesOf(c *iod.Case, segments []segment) []frame {
+func framesOf(c *iod.Report, segments []segment) []frame {
 	n := c.Volume.Slices()
 	var out []frame
 	if c.LabelMap {

@@ -11,7 +11,7 @@ import (
 
 // functionalGroups fills the Multi-frame Functional Groups module (PS3.3 §C.7.6.16). Pixel measures and orientation are
 // shared; position, content, source image and segment are each frame's own.
-func functionalGroups(d *dcm.DataSet, c *iod.Case, frames []frame) {
+func functionalGroups(d *dcm.DataSet, c *iod.Report, frames []frame) {
 	g := &c.Volume.Grid
 	orientation := &dcm.DataSet{}
 	orientation.SetDecimals(dcm.ImageOrientationPatient, g.AlongRow[0], g.AlongRow[1], g.AlongRow[2],

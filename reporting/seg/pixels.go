@@ -4,7 +4,7 @@ import "ichor/reporting/iod"
 
 // bits packs the frames: one bit a pixel, least significant first, without padding between frames, so that a frame
 // may begin in the middle of a byte (PS3.5 §8.1.1, §A.4). The writer pads the end to an even length.
-func bits(c *iod.Case, frames []frame) []byte {
+func bits(c *iod.Report, frames []frame) []byte {
 	n := c.Volume.Rows * c.Volume.Columns
 	b := make([]byte, (len(frames)*n+7)/8)
 	for i, f := range frames {
@@ -26,7 +26,7 @@ func pack(b []byte, first int, voxels []uint8, value uint8) {
 }
 
 // numbers are the frames of a label map: a byte a pixel, the number of its segment or 0. All segments are of one mask.
-func numbers(c *iod.Case, segments []segment, frames []frame) []byte {
+func numbers(c *iod.Report, segments []segment, frames []frame) []byte {
 	var number [256]uint8 // by voxel value
 	for _, s := range segments {
 		if s.value == 0 { // anything but 0

@@ -19,15 +19,15 @@ const (
 )
 
 // Reference points at the object that DataSet makes for c, CavityReference at that of Cavity.
-func Reference(c *iod.Case) iod.SeriesReferences       { return reference(c, word) }
-func CavityReference(c *iod.Case) iod.SeriesReferences { return reference(c, cavityWord) }
+func Reference(c *iod.Report) iod.SeriesReferences       { return reference(c, word) }
+func CavityReference(c *iod.Report) iod.SeriesReferences { return reference(c, cavityWord) }
 
-func reference(c *iod.Case, word string) iod.SeriesReferences {
+func reference(c *iod.Report, word string) iod.SeriesReferences {
 	return iod.SeriesReferences{SeriesInstanceUID: c.SeriesUID(word),
 		Instances: []iod.Reference{{SOPClassUID: class(c), SOPInstanceUID: c.InstanceUID(word, 1)}}}
 }
 
-func class(c *iod.Case) string {
+func class(c *iod.Report) string {
 	if c.LabelMap {
 		return dcm.LabelMapSegmentationStorage
 	}
@@ -36,16 +36,16 @@ func class(c *iod.Case) string {
 
 // DataSet makes the object of the hemorrhage. The case must have segments: an empty SEG is not valid, PS3.3 §C.8.20.2 asks
 // for a frame.
-func DataSet(c *iod.Case) *dcm.DataSet {
+func DataSet(c *iod.Report) *dcm.DataSet {
 	return dataSet(c, word, "ICH", "Intracranial hemorrhage by subtype. Research use only.", subtypes(c))
 }
 
 // Cavity makes the object of the intracranial cavity, of which there must be a voxel.
-func Cavity(c *iod.Case) *dcm.DataSet {
+func Cavity(c *iod.Report) *dcm.DataSet {
 	return dataSet(c, cavityWord, "CAVITY", "Intracranial cavity. Research use only.", cavity(c))
 }
 
-func dataSet(c *iod.Case, word, label, description string, parts []segment) *dcm.DataSet {
+func dataSet(c *iod.Report, word, label, description string, parts []segment) *dcm.DataSet {
 	d := &dcm.DataSet{}
 	frames := framesOf(c, parts)
 	c.Patient(d)
@@ -70,7 +70,7 @@ func dataSet(c *iod.Case, word, label, description string, parts []segment) *dcm
 }
 
 // image fills the Image Pixel and Segmentation Image modules (PS3.3 §C.7.6.3, §C.8.20.2).
-func image(d *dcm.DataSet, c *iod.Case, frames []frame) {
+func image(d *dcm.DataSet, c *iod.Report, frames []frame) {
 	depth, kind := int64(1), "BINARY"
 	if c.LabelMap {
 		depth, kind = 8, "LABELMAP"
@@ -94,7 +94,7 @@ func image(d *dcm.DataSet, c *iod.Case, frames []frame) {
 
 // segments fills the segment descriptions (PS3.3 Table C.8.20-4). A label map has none for its background: viewers were
 // seen to take the colours of the item before.
-func segments(d *dcm.DataSet, c *iod.Case, parts []segment) {
+func segments(d *dcm.DataSet, c *iod.Report, parts []segment) {
 	b := c.Finding.Bundle
 	var list []*dcm.DataSet
 	for _, s := range parts {
@@ -119,7 +119,7 @@ func segments(d *dcm.DataSet, c *iod.Case, parts []segment) {
 
 // dimensions fills the Multi-frame Dimension module: frames are indexed by segment and by position, those of a label map
 // by position (PS3.3 §C.7.6.17).
-func dimensions(d *dcm.DataSet, c *iod.Case, word string) {
+func dimensions(d *dcm.DataSet, c *iod.Report, word string) {
 	uid := c.UID(word, "dimensions")
 	organization := &dcm.DataSet{}
 	organization.SetStrings(dcm.DimensionOrganizationUID, "UI", uid)

@@ -6,7 +6,7 @@ import (
 )
 
 // algorithm says what made the measurements of a group, and with which parameters (TID 4019).
-func algorithm(c *iod.Case) []*dcm.DataSet {
+func algorithm(c *iod.Report) []*dcm.DataSet {
 	b := c.Finding.Bundle
 	out := []*dcm.DataSet{
 		textItem(hasConceptMod, iod.AlgorithmName, b.Name),

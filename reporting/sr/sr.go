@@ -29,7 +29,7 @@ const word = "SR"
 const mostLesions = 20
 
 // DataSet makes the report of c.
-func DataSet(c *iod.Case) *dcm.DataSet {
+func DataSet(c *iod.Report) *dcm.DataSet {
 	d := Root(iod.ImagingMeasurementReport, "1500", content(c)...)
 	c.Patient(d)
 	c.Study(d)
@@ -41,7 +41,7 @@ func DataSet(c *iod.Case) *dcm.DataSet {
 }
 
 // document fills the SR Document General module (PS3.3 §C.17.2). Nobody has verified the report.
-func document(d *dcm.DataSet, c *iod.Case) {
+func document(d *dcm.DataSet, c *iod.Report) {
 	d.SetStrings(dcm.CompletionFlag, "CS", "COMPLETE")
 	d.SetStrings(dcm.VerificationFlag, "CS", "UNVERIFIED")
 	d.SetSequence(dcm.PerformedProcedureCodeSequence)
@@ -66,7 +66,7 @@ func document(d *dcm.DataSet, c *iod.Case) {
 }
 
 // refusedObject is the one object of a refused study that we know to exist.
-func refusedObject(c *iod.Case) (iod.SeriesReferences, bool) {
+func refusedObject(c *iod.Report) (iod.SeriesReferences, bool) {
 	series, class, instance := c.Header.String(dcm.SeriesInstanceUID), c.Header.String(dcm.SOPClassUID), c.Header.String(dcm.SOPInstanceUID)
 	if !dcm.PlausibleUID(series) || !dcm.PlausibleUID(class) || !dcm.PlausibleUID(instance) {
 		return iod.SeriesReferences{}, false
@@ -76,7 +76,7 @@ func refusedObject(c *iod.Case) (iod.SeriesReferences, bool) {
 }
 
 // content is the tree below the root, in the order of TID 1500.
-func content(c *iod.Case) []*dcm.DataSet {
+func content(c *iod.Report) []*dcm.DataSet {
 	procedure := iod.CTOfHead
 	if c.Volume == nil {
 		procedure = iod.ImagingProcedure // a refused study may be anything
@@ -89,7 +89,7 @@ func content(c *iod.Case) []*dcm.DataSet {
 }
 
 // Observer says in which language a document is written, and by which device.
-func Observer(c *iod.Case) []*dcm.DataSet {
+func Observer(c *iod.Report) []*dcm.DataSet {
 	return []*dcm.DataSet{
 		codeItem(hasConceptMod, iod.Language, iod.English),    // TID 1204
 		codeItem(hasObsContext, iod.ObserverType, iod.Device), // TID 1002, 1004
@@ -102,7 +102,7 @@ func Observer(c *iod.Case) []*dcm.DataSet {
 }
 
 // imageLibrary lists the analysed images (TID 1600).
-func imageLibrary(c *iod.Case) *dcm.DataSet {
+func imageLibrary(c *iod.Report) *dcm.DataSet {
 	group := []*dcm.DataSet{
 		codeItem(hasAcqContext, iod.Modality, iod.CT), // TID 1602
 		codeItem(hasAcqContext, iod.TargetRegion, iod.Head),
@@ -113,7 +113,7 @@ func imageLibrary(c *iod.Case) *dcm.DataSet {
 	return template(container(contains, iod.ImageLibrary, container(contains, iod.ImageLibraryGroup, group...)), "1600")
 }
 
-func measurements(c *iod.Case) []*dcm.DataSet {
+func measurements(c *iod.Report) []*dcm.DataSet {
 	var out []*dcm.DataSet
 	for i, s := range c.Segments() {
 		look := c.Look(s)
@@ -142,7 +142,7 @@ type region struct {
 }
 
 // roi is the measurement group of a segment: its number in a SEG and its volume (TID 1411).
-func roi(c *iod.Case, r region, in iod.SeriesReferences, number int) *dcm.DataSet {
+func roi(c *iod.Report, r region, in iod.SeriesReferences, number int) *dcm.DataSet {
 	segment := in.Instances[0].Item()
 	segment.SetInts(dcm.ReferencedSegmentNumber, "US", int64(number))
 	return group(c, r, "1411",
@@ -151,9 +151,9 @@ func roi(c *iod.Case, r region, in iod.SeriesReferences, number int) *dcm.DataSe
 }
 
 // whole is the measurement group of a volume that no segment stands for (TID 1501).
-func whole(c *iod.Case, r region) *dcm.DataSet { return group(c, r, "1501") }
+func whole(c *iod.Report, r region) *dcm.DataSet { return group(c, r, "1501") }
 
-func group(c *iod.Case, r region, id string, references ...*dcm.DataSet) *dcm.DataSet {
+func group(c *iod.Report, r region, id string, references ...*dcm.DataSet) *dcm.DataSet {
 	tracking, uid := c.Tracking(r.what)
 	items := []*dcm.DataSet{
 		textItem(hasObsContext, iod.TrackingIdentifier, tracking),
@@ -171,7 +171,7 @@ func group(c *iod.Case, r region, id string, references ...*dcm.DataSet) *dcm.Da
 }
 
 // evaluations say in words and codes what the measurements mean.
-func evaluations(c *iod.Case) []*dcm.DataSet {
+func evaluations(c *iod.Report) []*dcm.DataSet {
 	f := c.Finding
 	out := []*dcm.DataSet{textItem(contains, iod.Comment, finding.Disclaimer)}
 	if f.Bundle.Caution != "" {

@@ -102,6 +102,7 @@ func (a archive) serve(t *testing.T, assoc *ul.Association) error {
 }
 
 func TestCount(t *testing.T) {
+	t.Parallel()
 	type match = map[dcm.Tag]string
 	study, series := dcm.NumberOfStudyRelatedInstances, dcm.NumberOfSeriesRelatedInstances
 	for name, tt := range map[string]struct {

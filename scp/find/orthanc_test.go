@@ -13,6 +13,7 @@ import (
 
 // TestOrthanc counts the objects that Orthanc has of a study, and asks for one that it does not have.
 func TestOrthanc(t *testing.T) {
+	t.Parallel()
 	archive := scptest.StartOrthanc(t, map[string]any{
 		"DicomModalities": map[string]any{"ichor": []any{"ICHOR", "127.0.0.1", 1}}, "DicomCheckModalityHost": true,
 	})

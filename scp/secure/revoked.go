@@ -69,8 +69,8 @@ func signed(list *x509.RevocationList, trusted []*x509.Certificate) error {
 	return why
 }
 
-// verify refuses a connection where each way from the certificate of the peer to an authority leads over one that was
-// revoked. Whoever shows none, or one that need not be verified, is for others to judge.
+// verify refuses a connection if every chain from the certificate of the peer to an authority contains a revoked
+// certificate. Connections without a verified certificate are not checked here.
 func (r revoked) verify(c tls.ConnectionState) error {
 	for _, chain := range c.VerifiedChains {
 		good := true

@@ -14,6 +14,7 @@ import (
 
 // TestRevoked: a certificate on the list is refused by both sides, with and without a reload; others are not.
 func TestRevoked(t *testing.T) {
+	t.Parallel()
 	authority := scptest.NewAuthority(t)
 	node, good, bad := authority.Valid("node"), authority.Valid("good"), authority.Valid("bad")
 	tomorrow := time.Now().Add(24 * time.Hour)
@@ -67,6 +68,7 @@ func TestRevoked(t *testing.T) {
 }
 
 func TestListsThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	authority, another := scptest.NewAuthority(t), scptest.NewAuthority(t)
 	foreign := another.Revoke("list.pem", time.Now().Add(time.Hour))
 	empty := filepath.Join(t.TempDir(), "empty.pem")

@@ -1,7 +1,7 @@
-// Package secure is TLS for DICOM as the BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile has it
-// (PS3.15 §B.12): TLS 1.2 with ephemeral keys and authenticated encryption alone, or 1.3, and nothing to fall back to.
+// Package secure is TLS for DICOM after the BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile (PS3.15
+// §B.12): TLS 1.3, or TLS 1.2 with ephemeral keys and authenticated encryption. There is no fallback.
 //
-// Certificates are read from PEM files, and read again when these change, so that a renewal needs no restart.
+// Certificates are read from PEM files, and again when the files change, so that a renewal needs no restart.
 package secure
 
 import (
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Files name what one side of a connection shows and trusts, in PEM.
+// Files are the PEM files of one side of a connection: what it presents and what it trusts.
 type Files struct {
 	Certificate string // our chain, our own certificate first; a client may have none
 	Key         string // its private key, not encrypted
@@ -224,28 +224,28 @@ func (c *Credentials) Client(serverName string) *tls.Config {
 	return t
 }
 
-// Expiry is how long the certificates of a file are good.
+// Expiry is the validity of the certificates of a file.
 type Expiry struct {
 	File                string
 	NotBefore, NotAfter time.Time
-	List                bool // of a revocation list: NotAfter is when the next one was promised
+	List                bool // of a revocation list: NotAfter is when the next list is due
 }
 
-// Expiries says how long each of the files in use is good, for check, health and metrics. Of several certificates in a
-// CA file the first to expire counts.
+// Expiries returns the validity of each file in use, for check, health and metrics. For a CA file with several
+// certificates, the first to expire counts.
 func (c *Credentials) Expiries() []Expiry { return c.current().expiries }
 
-// Check returns what an operator is to read of an expiry: an error where the certificate is not valid now.
+// Check describes the validity to an operator. It is an error if the certificate is not valid now.
 func (e Expiry) Check(now time.Time) (string, error) {
 	day := e.NotAfter.UTC().Format(time.DateOnly)
 	left := e.NotAfter.Sub(now)
 	switch {
 	case e.List && left <= 0:
-		return "", fmt.Errorf("%s: the next revocation list was due on %s; put it there, a running node takes it up by itself and goes by the old one until then", e.File, day)
+		return "", fmt.Errorf("%s: the next revocation list was due on %s; replace the file, a running node reads it by itself and uses the old list until then", e.File, day)
 	case e.List:
 		return fmt.Sprintf("%s: the next revocation list is due on %s", e.File, day), nil
 	case left <= 0:
-		return "", fmt.Errorf("%s expired on %s; renew it, a running node takes it up by itself", e.File, day)
+		return "", fmt.Errorf("%s expired on %s; renew it, a running node reads the new file by itself", e.File, day)
 	case now.Before(e.NotBefore):
 		return "", fmt.Errorf("%s is not valid before %s; is the clock right?", e.File, e.NotBefore.UTC().Format(time.DateTime))
 	case left < 30*24*time.Hour:

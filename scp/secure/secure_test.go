@@ -59,6 +59,7 @@ func shake(t *testing.T, server, client *tls.Config) (s *tls.Conn, srv, cli erro
 }
 
 func TestProfile(t *testing.T) {
+	t.Parallel()
 	authority, stranger := scptest.NewAuthority(t), scptest.NewAuthority(t)
 	node, peer, other := authority.Valid("node"), authority.Valid("peer"), stranger.Valid("other")
 	old := authority.Issue("old", time.Now().Add(-time.Hour))
@@ -115,6 +116,7 @@ func serial(t *testing.T, c *Credentials) string {
 
 // TestReload replaces the files under a server: the next handshake has them, and half a replacement changes nothing.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	authority := scptest.NewAuthority(t)
 	first, second := authority.Valid("first"), authority.Valid("second")
 	var log bytes.Buffer
@@ -158,6 +160,7 @@ func TestReload(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	a := scptest.NewAuthority(t)
 	one, two := a.Valid("one"), a.Valid("two")
 	empty := one.File + ".empty"
@@ -179,6 +182,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestExpiries(t *testing.T) {
+	t.Parallel()
 	a := scptest.NewAuthority(t)
 	now := time.Now()
 	soon := a.Issue("soon", now.Add(100*time.Hour))

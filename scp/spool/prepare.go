@@ -93,7 +93,7 @@ func (s *Spool) prepare(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if err := f.Sync(); err != nil { // its length, too
+	if err := s.disk.sync(f); err != nil { // its length, too
 		return err
 	}
 	if err := os.Rename(name+sparePart, name); err != nil {
@@ -145,7 +145,7 @@ func (s *Spool) foundSpare(name string) bool {
 	switch {
 	case !strings.HasPrefix(name, sparePrefix):
 		return false
-	case strings.HasSuffix(name, sparePart) || int64(len(s.spares)+1)*s.spareSize > s.opts.SpareBytes || !unused(filepath.Join(s.dir, name)):
+	case strings.HasSuffix(name, sparePart) || int64(len(s.spares)+1)*s.spareSize > s.opts.SpareBytes || !s.unused(filepath.Join(s.dir, name)):
 		os.Remove(filepath.Join(s.dir, name)) // if this fails, it takes room and does no harm
 	default:
 		var n uint64
@@ -158,13 +158,13 @@ func (s *Spool) foundSpare(name string) bool {
 }
 
 // unused reports whether the begin of a spare, where the header of a segment would be, is blank.
-func unused(path string) bool {
+func (s *Spool) unused(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	return blank(f, 0, 4<<10)
+	return blank(s.file(f), 4<<10)
 }
 
 // giveUp frees what was written ahead, and reports whether there was any.

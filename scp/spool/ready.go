@@ -1,10 +1,10 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -15,15 +15,19 @@ type trouble struct {
 	probed time.Time // last attempt to write in spite of it
 }
 
-// probePause is the time between two attempts to write to a disk that failed.
-const probePause = time.Second
+const (
+	// probePause is the time between two attempts to write to a disk that failed.
+	probePause = time.Second
+	// watchPause is the time between two attempts to write to a disk on which nothing is being stored.
+	watchPause = 5 * time.Second
+)
 
-// Ready says why no object can be taken, nil if it can: ErrNoSpace, ErrUnwritable. Create asks it before any data is
-// taken. It tries a failed disk again, so that a node recovers without a restart, and logs both changes once.
+// Ready says why no object can be taken, nil if it can: ErrNoSpace, ErrUnwritable, ErrResources. Create asks it before
+// any data is taken. It tries a failed disk again, so that a node recovers without a restart, and logs both changes once.
 func (s *Spool) Ready() error {
-	err := s.room(1)
+	err := s.reserved(1)
 	if errors.Is(err, ErrNoSpace) && s.giveUp() {
-		err = s.room(1)
+		err = s.reserved(1)
 	}
 	s.mu.Lock()
 	failed, due := s.trouble.err, time.Since(s.trouble.probed) >= probePause
@@ -48,14 +52,39 @@ func (s *Spool) Ready() error {
 	return nil
 }
 
-// room compares the free space with the n-th part of the reserve.
-func (s *Spool) room(n int64) error {
+// Watch finds out that the disk is full, read-only or failing while nobody sends, and that it has recovered, until ctx
+// is done. Without it Ready knows only what the last object met.
+func (s *Spool) Watch(ctx context.Context) error {
+	tick := time.NewTicker(watchPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.watch()
+		}
+	}
+}
+
+// watch tries the disk once, unless objects are being stored on it.
+func (s *Spool) watch() {
+	if s.Ready() != nil || time.Now().UnixNano()-s.used.Load() < int64(watchPause) {
+		return
+	}
+	if err := s.probe(); err != nil {
+		s.failed("trying the disk", err)
+	}
+}
+
+// reserved returns ErrNoSpace where less than the n-th part of the reserve is free.
+func (s *Spool) reserved(n int64) error {
 	free, err := s.disk.free(s.opts.Dir)
 	if err != nil {
 		return diskError("free space", err)
 	}
 	if reserve := s.opts.ReserveBytes / n; reserve > 0 && free < uint64(reserve) {
-		return fmt.Errorf("%d MiB free, %d are kept in reserve: %w", free>>20, reserve>>20, ErrNoSpace)
+		return fmt.Errorf("%d MiB free, %d MiB are kept in reserve: %w; free disk space", free>>20, reserve>>20, ErrNoSpace)
 	}
 	return nil
 }
@@ -87,7 +116,7 @@ func (s *Spool) note(err error, write bool) {
 	s.trouble.err, s.trouble.write = err, s.trouble.write || write
 	s.mu.Unlock()
 	if first {
-		s.opts.Logger.Error("no object can be taken, senders are answered A700H; free some space or mend the disk", "err", err)
+		s.opts.Logger.Error("no object can be stored, senders are answered A700H until this is over", "err", err)
 	}
 }
 
@@ -98,18 +127,6 @@ func (s *Spool) recovered() {
 	s.trouble = trouble{}
 	s.mu.Unlock()
 	if was {
-		s.opts.Logger.Info("objects are taken again")
+		s.opts.Logger.Info("objects are stored again")
 	}
-}
-
-// diskError names what failed: ErrNoSpace for a full disk, quota or file size limit, ErrUnwritable for all else that a
-// file system may answer.
-func diskError(what string, err error) error {
-	switch {
-	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrUnwritable), errors.Is(err, ErrClosed):
-		return fmt.Errorf("%s: %w", what, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return fmt.Errorf("%s: %w: %w", what, ErrNoSpace, err)
-	}
-	return fmt.Errorf("%s: %w: %w", what, ErrUnwritable, err)
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,10 +35,10 @@ func (s *Spool) recover(ctx context.Context) error {
 	r := &recovery{spool: s, told: time.Now()}
 	var numbers []uint64
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "probe-") { // of a run that was killed
+		if !s.view && strings.HasPrefix(e.Name(), "probe-") { // of a run that was killed
 			os.Remove(filepath.Join(s.dir, e.Name()))
 		}
-		if s.foundSpare(e.Name()) {
+		if s.view && strings.HasPrefix(e.Name(), sparePrefix) || s.foundSpare(e.Name()) {
 			continue
 		}
 		name, is := strings.CutSuffix(e.Name(), ".seg")
@@ -59,8 +60,11 @@ func (s *Spool) recover(ctx context.Context) error {
 		}
 	}
 	r.index()
-	if err := s.sweep(); err != nil {
-		return err
+	if s.view {
+		return nil
+	}
+	if err := s.sweep(); err != nil { // what is not needed stays for the next start
+		s.failed("removing what is not needed any more", err)
 	}
 	if len(numbers) > 0 {
 		s.opts.Logger.Info("spool opened", "segments", len(numbers), "bytes", s.Bytes(), "objects", len(s.objects),
@@ -80,7 +84,7 @@ func (r *recovery) index() {
 			dead[at] = true
 			s.next = max(s.next, at.Segment+1) // or a new segment could take the number of a removed one
 			if t.damage != "" && s.segments[at.Segment] != nil {
-				s.damage(at, t.damage)
+				s.damage(at, errors.New(t.damage))
 			}
 		}
 	}
@@ -102,7 +106,7 @@ func (r *recovery) index() {
 			s.unverified[o.at] = true
 		}
 	}
-	if len(twins) > 0 {
+	if len(twins) > 0 && !s.view {
 		if err := s.bury(twins, ""); err != nil {
 			s.opts.Logger.Warn("objects that are stored twice could not be marked", "err", err)
 		}
@@ -123,9 +127,17 @@ func (r *recovery) segment(ctx context.Context, n uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(r.spool.path(n), os.O_RDWR, 0)
-	if err != nil {
+	s := r.spool
+	f, readOnly, err := s.openSegment(n)
+	switch {
+	case s.view && errors.Is(err, fs.ErrNotExist): // removed meanwhile
+		delete(s.segments, n)
+		return nil
+	case err != nil && (ofProcess(err) || !unread(err)):
 		return err
+	case err != nil:
+		r.unread(location{n, 0}, err)
+		return nil
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -133,133 +145,104 @@ func (r *recovery) segment(ctx context.Context, n uint64) error {
 		return err
 	}
 	size := info.Size()
-	r.spool.segments[n].bytes = size
-	nonce, err := readNonce(f, size)
-	if errors.Is(err, errNoRecords) {
-		return r.cut(f, n, 0, size)
-	} else if err != nil {
-		r.spool.damage(location{n, 0}, err.Error())
-		return nil
-	}
-	if seal, ok := readSeal(f, size, nonce); ok {
+	s.segments[n].bytes = size
+	nonce, broken := readNonce(f, size)
+	if seal, ok := readSeal(f, size, nonce, broken == nil); ok {
 		for _, o := range seal.Objects {
 			r.objects = append(r.objects, o.object(o.Size, o.SHA256, location{n, o.Offset}))
 		}
 		for _, d := range seal.Damaged {
-			r.spool.damage(location{n, d.Offset}, d.Reason)
+			s.damage(location{n, d.Offset}, errors.New(d.Reason))
 		}
 		return nil
 	}
-	records, end, err := r.walk(ctx, f, n, size, nonce)
-	if err != nil {
-		return err
+	if errors.Is(broken, errNoRecords) && hasRecord(f, size) {
+		broken = errors.New("segment begins with zeros")
 	}
-	if err := r.cut(f, n, end, size); err != nil {
-		return err
+	w := walked{}
+	switch {
+	case errors.Is(broken, errNoRecords):
+		w.torn = !blank(f, size)
+	case unread(broken):
+		r.unread(location{n, 0}, broken)
+		return nil
+	case broken != nil && s.view: // its first record is being written
+		return nil
+	case broken != nil:
+		s.damage(location{n, 0}, broken)
+		return nil
+	default:
+		walk := r.walk
+		if s.view {
+			walk = r.watch
+		}
+		if w, err = walk(ctx, f, n, size, nonce); err != nil {
+			return err
+		}
 	}
-	return r.keep(f, n, end, nonce, records)
+	if !w.unread && !readOnly {
+		if err := r.cut(f.File, n, w, size); err != nil {
+			return err
+		}
+	}
+	return r.keep(f.File, n, nonce, w, readOnly)
 }
 
-// walk reads the records of a segment without seal, up to the end of what was committed. The last one is taken for
-// torn where anything about it is wrong: nobody was told that it is stored. Where something was written behind it, it
-// was committed before; zeros are what was prepared.
-func (r *recovery) walk(ctx context.Context, f *os.File, n uint64, size int64, nonce [16]byte) (records []found, end int64, err error) {
-	at := int64(segmentHeaderLen)
-	for at < size {
-		if err := ctx.Err(); err != nil {
-			return nil, 0, err
-		}
-		h, err := readHeader(f, at, size, nonce)
-		if err != nil {
-			next := findHeader(f, at+1, size, nonce)
-			if next < 0 && blank(f, at, size) {
-				break
-			}
-			if next < 0 {
-				return records, at, nil
-			}
-			records = append(records, found{at: at, err: err})
-			at = next
-			continue
-		}
-		rec, err := r.record(f, n, at, h)
-		if err != nil {
-			return nil, 0, err
-		}
-		records = append(records, rec)
-		at += h.length()
-	}
-	if len(records) == 0 {
-		return nil, at, nil
-	}
-	last := records[len(records)-1]
-	if last.obj != nil {
-		sum, err := digestOf(f, last.at, last.h)
-		if err != nil && !errors.Is(err, syscall.EIO) {
-			return nil, 0, err
-		}
-		if hex.EncodeToString(sum[:]) != last.obj.SHA256 {
-			last.err = errUnfinished
+// openSegment opens a segment, for reading only where nothing may or can be written.
+func (s *Spool) openSegment(n uint64) (f file, readOnly bool, err error) {
+	if !s.view {
+		opened, err := os.OpenFile(s.path(n), os.O_RDWR, 0)
+		if !errors.Is(err, syscall.EROFS) {
+			return s.file(opened), false, err
 		}
 	}
-	if last.err != nil {
-		return records[:len(records)-1], last.at, nil
-	}
-	return records, at, nil
+	opened, err := os.Open(s.path(n))
+	return s.file(opened), true, err
+}
+
+// unread notes a segment of which a part could not be read: it is left as it is.
+func (r *recovery) unread(at location, err error) {
+	r.spool.segments[at.Segment].unread = true
+	r.spool.damage(at, err)
 }
 
 // keep enters what walk found, and seals the segment so that the next start is told of it.
-func (r *recovery) keep(f *os.File, n uint64, end int64, nonce [16]byte, records []found) error {
-	var objects []Object
-	var damaged []sealDamage
-	tombs := false
-	for _, rec := range records {
-		switch {
-		case rec.err != nil:
-			r.spool.damage(location{n, rec.at}, rec.err.Error())
-			damaged = append(damaged, sealDamage{rec.at, rec.err.Error()})
-		case rec.tomb != nil:
-			r.spool.tombs, tombs = append(r.spool.tombs, *rec.tomb), true
-		case rec.obj != nil:
-			objects = append(objects, *rec.obj)
-		}
+func (r *recovery) keep(f *os.File, n uint64, nonce [16]byte, w walked, readOnly bool) error {
+	s := r.spool
+	objects, tombs, damaged := w.split()
+	r.objects, s.tombs = append(r.objects, objects...), append(s.tombs, tombs...)
+	var listed []sealDamage
+	for _, rec := range damaged {
+		s.damage(location{n, rec.at}, rec.err)
+		listed = append(listed, sealDamage{rec.at, rec.err.Error()})
 	}
-	r.objects = append(r.objects, objects...)
-	if len(objects)+len(damaged) > 0 && !tombs {
-		// It must not be there before what it vouches for.
-		if err := r.spool.disk.sync(f); err != nil {
-			return err
-		}
-		r.spool.writeSeal(f, nonce, end, objects, damaged)
+	if w.unread {
+		s.segments[n].unread = true
 	}
+	if w.unread || readOnly || len(tombs) > 0 || len(objects)+len(damaged) == 0 {
+		return nil
+	}
+	// It must not be there before what it vouches for.
+	if err := s.disk.sync(f); err != nil {
+		return err
+	}
+	s.writeSeal(f, nonce, w.end, objects, listed)
 	return nil
 }
 
-// cut removes a torn tail, which nobody was told is stored.
-func (r *recovery) cut(f *os.File, n uint64, at, size int64) error {
-	if at == size {
+// cut removes the zeros and the torn write behind what was committed: nobody was told that it is stored.
+func (r *recovery) cut(f *os.File, n uint64, w walked, size int64) error {
+	if w.end == size {
 		return nil
 	}
-	if !blank(f, at, size) {
-		r.spool.opts.Logger.Warn("interrupted write dropped", "segment", segmentName(n), "offset", at, "bytes", size-at)
+	if w.torn {
+		r.spool.opts.Logger.Warn("interrupted write dropped, it was never acknowledged", "segment", segmentName(n), "offset", w.end, "bytes", size-w.end)
 	}
-	if err := f.Truncate(at); err != nil {
+	if err := f.Truncate(w.end); err != nil {
 		return err
 	}
-	r.spool.segments[n].bytes = at
+	r.spool.segments[n].bytes = w.end
 	return r.spool.disk.sync(f)
-}
-
-// blank reports whether there is nothing but zeros from offset at.
-func blank(f *os.File, at, size int64) bool {
-	buf := make([]byte, min(1<<20, max(size-at, 1)))
-	for ; at < size; at += int64(len(buf)) {
-		n, err := f.ReadAt(buf, at)
-		if len(bytes.TrimLeft(buf[:n], "\x00")) > 0 || err != nil && err != io.EOF {
-			return false
-		}
-	}
-	return true
 }
 
 // writeSeal ends a segment. It is not synced: where it is lost, Open reads the records instead.
@@ -273,12 +256,14 @@ func (s *Spool) writeSeal(f *os.File, nonce [16]byte, end int64, objects []Objec
 		err = s.disk.write(f, bare(nonce, sealRecord, meta), end)
 	}
 	if err != nil {
+		f.Truncate(end) // what there is of it; if that fails, Open takes it for a torn write
 		s.opts.Logger.Warn("segment not sealed, the next start takes longer", "err", err)
 	}
 }
 
-// readSeal reads the seal at the end of a segment, if there is a sound one.
-func readSeal(f *os.File, size int64, nonce [16]byte) (sealMeta, bool) {
+// readSeal reads the seal at the end of a segment, if there is a sound one. Where the nonce of the segment is not known,
+// that of the seal is taken.
+func readSeal(f io.ReaderAt, size int64, nonce [16]byte, known bool) (sealMeta, bool) {
 	var m sealMeta
 	b := make([]byte, trailerLen)
 	if size < segmentHeaderLen+recordHeaderLen+trailerLen {
@@ -292,6 +277,11 @@ func readSeal(f *os.File, size int64, nonce [16]byte) (sealMeta, bool) {
 		return m, false
 	}
 	at := size - int64(n)
+	if !known {
+		if _, err := f.ReadAt(nonce[:], at); err != nil {
+			return m, false
+		}
+	}
 	h, err := readHeader(f, at, size, nonce)
 	if err != nil || h.kind != sealRecord || h.length() != int64(n) {
 		return m, false
@@ -307,7 +297,7 @@ func readSeal(f *os.File, size int64, nonce [16]byte) (sealMeta, bool) {
 var errNoRecords = errors.New("segment without records")
 
 // readNonce reads the segment header. Where that is damaged the first record header gives the nonce.
-func readNonce(f *os.File, size int64) (nonce [16]byte, err error) {
+func readNonce(f io.ReaderAt, size int64) (nonce [16]byte, err error) {
 	b := make([]byte, segmentHeaderLen+recordHeaderLen)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && err != io.EOF {
@@ -327,7 +317,7 @@ func readNonce(f *os.File, size int64) (nonce [16]byte, err error) {
 }
 
 // readHeader reads the record header at offset at; errUnfinished too where the record goes beyond the file.
-func readHeader(f *os.File, at, size int64, nonce [16]byte) (header, error) {
+func readHeader(f io.ReaderAt, at, size int64, nonce [16]byte) (header, error) {
 	if at+recordHeaderLen+trailerLen > size {
 		return header{}, errUnfinished
 	}
@@ -342,48 +332,18 @@ func readHeader(f *os.File, at, size int64, nonce [16]byte) (header, error) {
 	return h, err
 }
 
-// findHeader looks for the next good record header from offset at, -1 where there is none.
-func findHeader(f *os.File, at, size int64, nonce [16]byte) int64 {
-	buf := make([]byte, min(1<<20, size))
-	for at < size {
-		n, err := f.ReadAt(buf, at)
-		if n < len(nonce) {
-			return -1
-		}
-		for i := 0; ; i++ {
-			j := bytes.Index(buf[i:n], nonce[:])
-			if j < 0 {
-				break
-			}
-			i += j
-			if _, err := readHeader(f, at+int64(i), size, nonce); err == nil {
-				return at + int64(i)
-			}
-		}
-		if err != nil {
-			return -1
-		}
-		at += int64(n - len(nonce) + 1)
-	}
-	return -1
-}
-
 // record reads all of one record but its data set.
-func (r *recovery) record(f *os.File, n uint64, at int64, h header) (found, error) {
+func (r *recovery) record(f io.ReaderAt, n uint64, at int64, h header) found {
 	rec := found{at: at, h: h}
 	prefix, meta, trailer, err := readEnds(f, at, h)
-	var file *os.PathError
-	if errors.As(err, &file) && !errors.Is(err, syscall.EIO) {
-		return rec, err
-	}
 	if err != nil {
 		rec.err = err
-		return rec, nil
+		return rec
 	}
 	sum := [32]byte(trailer)
 	if !bytes.Equal(trailer, encodeTrailer(h, prefix, meta, sum)) {
-		rec.err = errors.New("SHA-256 does not match")
-		return rec, nil
+		rec.err = errDigest
+		return rec
 	}
 	switch h.kind {
 	case objectRecord:
@@ -401,5 +361,5 @@ func (r *recovery) record(f *os.File, n uint64, at int64, h header) (found, erro
 	default:
 		rec.err = fmt.Errorf("record of kind %d, from a newer version", h.kind)
 	}
-	return rec, nil
+	return rec
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 )
@@ -49,7 +48,10 @@ func (s *Spool) RemoveStudy(studyInstanceUID string, before time.Time) (removed 
 	if err != nil {
 		return false, diskError("removing a study from the spool", err)
 	}
-	return true, s.sweep()
+	if err := s.sweep(); err != nil {
+		return true, diskError("freeing what a study took", err)
+	}
+	return true, nil
 }
 
 // receivedSince reports whether an object of a study was received at or after t. s.mu is held.
@@ -121,7 +123,7 @@ func (s *Spool) bury(gone []Object, damage string) (err error) {
 
 // dropAdmin ends the use of the tombstone segment; sweep deletes it when its tombstones have done their work.
 func (s *Spool) dropAdmin() {
-	s.admin.file.Close()
+	s.admin.file.Close() // what it holds was synced
 	s.mu.Lock()
 	s.segments[s.admin.number].open = false
 	s.mu.Unlock()
@@ -158,17 +160,15 @@ func (s *Spool) sweep() error {
 	for _, d := range s.Damaged() {
 		damaged[d.Segment] = true
 	}
-	err := s.unlink(func(n uint64, u *usage) bool {
-		return u.live == 0 && !u.open && !keep[n] && (pointed[n] || !damaged[segmentName(n)])
+	left, err := s.unlink(func(n uint64, u *usage) bool {
+		return u.live == 0 && !u.open && !u.unread && !keep[n] && (pointed[n] || !damaged[segmentName(n)])
 	})
 	if err != nil || len(s.tombs) == 0 {
 		return err
 	}
-	s.mu.Lock()
 	s.tombs = slices.DeleteFunc(s.tombs, func(t tombstone) bool {
-		return !slices.ContainsFunc(t.removed, func(at location) bool { return s.segments[at.Segment] != nil })
+		return !slices.ContainsFunc(t.removed, func(at location) bool { return left[at.Segment] })
 	})
-	s.mu.Unlock()
 	still := map[uint64]bool{}
 	for _, t := range s.tombs {
 		still[t.segment] = true
@@ -176,23 +176,52 @@ func (s *Spool) sweep() error {
 	if s.admin != nil && !still[s.admin.number] {
 		s.dropAdmin()
 	}
-	return s.unlink(func(n uint64, u *usage) bool { return keep[n] && !still[n] && u.live == 0 && !u.open })
+	_, err = s.unlink(func(n uint64, u *usage) bool { return keep[n] && !still[n] && u.live == 0 && !u.open && !u.unread })
+	return err
 }
 
-// unlink deletes the segments that match and syncs the folder.
-func (s *Spool) unlink(match func(uint64, *usage) bool) error {
+// unlink deletes the segments that match and returns those that are left. The absence of the others is durable then.
+// s.removing is held, s.mu is not: others receive meanwhile. Nothing makes a segment live again.
+func (s *Spool) unlink(match func(uint64, *usage) bool) (left map[uint64]bool, err error) {
+	var numbers []uint64
+	s.mu.Lock()
+	for n, u := range s.segments {
+		if match(n, u) {
+			numbers = append(numbers, n)
+		}
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, n := range numbers {
+		errs = append(errs, s.deleteSegment(n))
+	}
+	left = map[uint64]bool{}
+	s.mu.Lock()
+	for n := range s.segments {
+		left[n] = true
+	}
+	unsynced := s.unsynced
+	s.unsynced = false
+	s.mu.Unlock()
+	if unsynced {
+		if err := s.disk.list(s.dir); err != nil {
+			s.mu.Lock()
+			s.unsynced = true
+			s.mu.Unlock()
+			errs = append(errs, err)
+		}
+	}
+	return left, errors.Join(errs...)
+}
+
+// deleteSegment removes the file of a segment that nobody else touches, and forgets it. The next unlink makes that durable.
+func (s *Spool) deleteSegment(n uint64) error {
+	if err := s.disk.remove(s.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
-	for n, u := range s.segments {
-		if !match(n, u) {
-			continue
-		}
-		if err := os.Remove(s.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-			continue
-		}
-		delete(s.segments, n)
-	}
-	return errors.Join(append(errs, s.disk.list(s.dir))...)
+	delete(s.segments, n)
+	s.unsynced = true
+	return nil
 }

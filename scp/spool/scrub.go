@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -31,7 +30,11 @@ func (s *Spool) Scrub(ctx context.Context) error {
 	objects := s.toVerify()
 	start, told := time.Now(), time.Now()
 	for _, o := range objects {
-		if err := s.verified(o); err != nil && !errors.Is(err, ErrDamaged) {
+		switch err := s.verified(o); {
+		case err == nil, errors.Is(err, ErrDamaged):
+		case unread(err) && !ofProcess(err):
+			s.damage(o.at, err) // it stays in the index: the disk may be read again
+		default:
 			s.opts.Logger.Warn("stored object not verified", "segment", segmentName(o.at.Segment), "offset", o.at.Offset, "err", err)
 		}
 		s.mu.Lock()
@@ -106,9 +109,9 @@ func (s *Spool) verified(o Object) error {
 		return nil
 	}
 	err := s.readWhole(o)
-	var file *fs.PathError
-	if errors.As(err, &file) && !errors.Is(err, syscall.EIO) && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("spooled object: %w", err) // such as too many open files: says nothing of the object
+	if unread(err) {
+		remedy, _ := cause(err)
+		return fmt.Errorf("spooled object: %w; %s", err, remedy) // says nothing of the object: a later read may succeed
 	}
 	s.mu.Lock()
 	if err == nil {
@@ -121,6 +124,8 @@ func (s *Spool) verified(o Object) error {
 		return nil
 	case removed:
 		return fmt.Errorf("spooled object: %w", fs.ErrNotExist)
+	case s.view:
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return s.setAside(o, err)
 }
@@ -129,13 +134,30 @@ func (s *Spool) verified(o Object) error {
 func (s *Spool) setAside(o Object, why error) error {
 	s.removing.Lock()
 	defer s.removing.Unlock()
-	reason := why.Error()
+	if s.takeOne(o) {
+		s.damage(o.at, why)
+		s.buryOne(o, why.Error())
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, why)
+}
+
+// replaced takes an object out of the index that cannot be read and was received again.
+func (s *Spool) replaced(o Object) {
+	s.removing.Lock()
+	defer s.removing.Unlock()
+	if s.takeOne(o) {
+		s.buryOne(o, "")
+	}
+}
+
+// takeOne takes an object out of the index; its segment still counts it as live. It reports false where another was first.
+func (s *Spool) takeOne(o Object) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	list := s.objects[o.SOPInstanceUID]
 	i := slices.IndexFunc(list, func(p Object) bool { return p.at == o.at })
-	if i < 0 || s.closed { // another was first
-		s.mu.Unlock()
-		return fmt.Errorf("%w: %s", ErrDamaged, reason)
+	if i < 0 || s.closed {
+		return false
 	}
 	list = slices.Delete(slices.Clone(list), i, i+1)
 	if s.objects[o.SOPInstanceUID] = list; len(list) == 0 {
@@ -148,34 +170,46 @@ func (s *Spool) setAside(o Object, why error) error {
 		}
 	}
 	delete(s.unverified, o.at)
-	s.mu.Unlock()
-	s.damage(o.at, reason)
-	err := s.bury([]Object{o}, reason)
+	return true
+}
+
+// buryOne writes the tombstone of an object that takeOne took; damage is why, empty where it is stored elsewhere.
+func (s *Spool) buryOne(o Object, damage string) {
+	err := s.bury([]Object{o}, damage)
 	s.mu.Lock()
 	s.segments[o.at.Segment].live--
 	s.mu.Unlock()
 	if err != nil { // the next start will find it once more
 		s.opts.Logger.Warn("damaged object could not be marked", "err", err)
 	}
-	return fmt.Errorf("%w: %s", ErrDamaged, reason)
 }
 
-// damage reports a damaged record.
-func (s *Spool) damage(at location, reason string) {
-	d := Damaged{Segment: segmentName(at.Segment), Offset: at.Offset, Reason: reason}
+// damage lists a record that is damaged or cannot be read, once.
+func (s *Spool) damage(at location, why error) {
+	d := Damaged{Segment: segmentName(at.Segment), Offset: at.Offset, Reason: why.Error()}
 	s.mu.Lock()
-	s.damaged = append(s.damaged, d)
+	known := slices.ContainsFunc(s.damaged, func(k Damaged) bool { return k.Segment == d.Segment && k.Offset == d.Offset })
+	if !known {
+		s.damaged = append(s.damaged, d)
+	}
 	s.mu.Unlock()
-	s.opts.Logger.Error("damaged record set aside; have the object sent again", "segment", d.Segment, "offset", at.Offset, "err", reason)
+	message := "damaged record set aside; have the object sent again"
+	if unread(why) {
+		message = "stored record cannot be read, its segment is left as it is; check the disk"
+	}
+	if !known {
+		s.opts.Logger.Error(message, "segment", d.Segment, "offset", at.Offset, "err", d.Reason)
+	}
 }
 
 // readWhole compares the record of o with all its digests.
 func (s *Spool) readWhole(o Object) error {
-	f, err := os.Open(s.path(o.at.Segment))
+	opened, err := os.Open(s.path(o.at.Segment))
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer opened.Close()
+	f := s.file(opened)
 	b := make([]byte, recordHeaderLen)
 	if _, err := f.ReadAt(b, o.at.Offset); err != nil {
 		return ended(err)
@@ -193,13 +227,13 @@ func (s *Spool) readWhole(o Object) error {
 		return err
 	}
 	if !bytes.Equal(trailer, encodeTrailer(h, prefix, meta, sum)) || hex.EncodeToString(sum[:]) != o.SHA256 {
-		return errors.New("SHA-256 does not match")
+		return errDigest
 	}
 	return nil
 }
 
 // readEnds reads all of a record but its header and data set.
-func readEnds(f *os.File, at int64, h header) (prefix, meta, trailer []byte, err error) {
+func readEnds(f io.ReaderAt, at int64, h header) (prefix, meta, trailer []byte, err error) {
 	if h.prefix > 4096 {
 		return nil, nil, nil, fmt.Errorf("file meta information of %d bytes", h.prefix)
 	}
@@ -215,7 +249,7 @@ func readEnds(f *os.File, at int64, h header) (prefix, meta, trailer []byte, err
 }
 
 // digestOf reads the data set of a record.
-func digestOf(f *os.File, at int64, h header) (sum [32]byte, err error) {
+func digestOf(f io.ReaderAt, at int64, h header) (sum [32]byte, err error) {
 	n := int64(h.payload) - int64(h.prefix)
 	in := bufio.NewReaderSize(io.NewSectionReader(f, at+recordHeaderLen+int64(h.prefix), n), int(min(n+16, 256<<10)))
 	d := sha256.New()

@@ -97,12 +97,17 @@ func (s *Spool) retire(g *segment, failed bool) error {
 	}
 	err = errors.Join(err, g.file.Close())
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	u := s.segments[g.number]
-	u.open = false
-	if u.live == 0 {
-		delete(s.segments, g.number)
-		err = errors.Join(err, os.Remove(s.path(g.number)))
+	empty := u.live == 0 // and stays so, for nothing is appended; it is open until the file is gone, so that unlink leaves it
+	u.open = empty
+	s.mu.Unlock()
+	if empty {
+		if gone := s.deleteSegment(g.number); gone != nil {
+			s.mu.Lock()
+			u.open = false // for unlink
+			s.mu.Unlock()
+			err = errors.Join(err, gone)
+		}
 	}
 	return err
 }

@@ -6,14 +6,28 @@
 //	<dir>/lock                 held while a process uses the spool
 //
 // Commit returns after fdatasync of the segment and, once per segment, fsync of its folder; only then may C-STORE
-// answer 0000H. Each association syncs a file of its own, at the same time as the others: the file system and the disk
-// take together what they wrote, which was measured to be no slower than one that syncs for all. A record counts when its trailer is there and every digest matches, so an interrupted
-// write leaves nothing behind. Removing a study appends a tombstone; a segment is deleted when nothing in it is live.
+// answer 0000H. Each association syncs a file of its own, at the same time as the others; one sync for all was
+// measured to be no faster. A record counts when its trailer is there and every digest matches. Removing a study
+// appends a tombstone; a segment is deleted when nothing in it is live.
 //
-//	record.go    the format                 recover.go  Open: from what is on disk to the index
+// What was acknowledged is never cut off a segment:
+//
+//	a write that was torn       its header, meta or trailer never reached the disk, or it goes beyond the file: nobody
+//	                            was told that it is stored, and Open cuts it off
+//	wrong bytes                 they stay where they are and are listed by Damaged, at the end of a segment as well,
+//	                            where they may be a torn write or an object that was acknowledged
+//	bytes that cannot be read   (EIO, ESTALE and the like) the segment is left exactly as it is, read-only, and is not
+//	                            deleted by this run; what can be read of it is served, the rest is listed by Damaged.
+//	                            A start on a disk that can be read again finds everything. Starting loses less than
+//	                            not starting: new objects are received, and the readable ones are analysed.
+//
+// Open also starts on a full and on a read-only disk: Ready says why no object is taken, until it is over.
+//
+//	record.go    the format                 recover.go  Open: from what is on disk to the index   tail.go  its end
 //	session.go   one association            scrub.go    digests, verified in the background and before use
-//	writer.go    one object                 ready.go    full, read-only and failing disks
+//	writer.go    one object                 ready.go    full, read-only and failing disks         cause.go  their words
 //	prepare.go   blocks written ahead       remove.go   tombstones          find.go   by SOP Instance UID
+//	folder.go    the folder and its lock    view.go     the spool of a running node, read from outside
 package spool
 
 import (
@@ -27,10 +41,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"ichor/scp/dcm"
 )
@@ -41,6 +52,8 @@ var (
 	ErrNoSpace = errors.New("no space in the spool")
 	// ErrUnwritable: the file system is read-only or fails; A700H too, for it may pass.
 	ErrUnwritable = errors.New("spool cannot be written")
+	// ErrResources: this process has no file descriptor or memory left; A700H as well.
+	ErrResources = errors.New("out of system resources")
 	// ErrDamaged: the bytes on disk do not match their digests.
 	ErrDamaged = errors.New("stored object is damaged")
 	// ErrTooLarge: the object is longer than Options.MaxObjectBytes.
@@ -86,7 +99,7 @@ type location struct {
 	Offset  int64  `json:"offset"` // of the record header
 }
 
-// Damaged is a record whose bytes do not match its digests. It is left where it is.
+// Damaged is a record whose bytes do not match its digests, or cannot be read. It is left where it is.
 type Damaged struct {
 	Segment string // file name
 	Offset  int64
@@ -115,10 +128,12 @@ type Spool struct {
 	spareSize int64
 	used      atomic.Int64 // when something was last received, in Unix nanoseconds
 
+	view       bool              // of another process's spool: nothing is written
 	unverified map[location]bool // objects of a former run whose bytes were not read in this one
 	scrub      Progress
 
-	removing sync.Mutex // RemoveStudy, tombs
+	unsynced bool       // the file of a segment was deleted and the folder not synced since
+	removing sync.Mutex // RemoveStudy, tombs; s.mu is never held over I/O
 	tombs    []tombstone
 	admin    *segment // where tombstones go, nil until the first
 }
@@ -128,53 +143,32 @@ type usage struct {
 	live int  // objects in the index
 	open bool // a session appends to it, or will
 
-	bytes int64 // of the committed records
-}
-
-// disk is what tests replace.
-type disk struct {
-	free  func(dir string) (uint64, error)
-	sync  func(*os.File) error
-	write func(f *os.File, p []byte, off int64) error
-	list  func(dir string) error // makes the names in dir durable
-}
-
-func realDisk() disk {
-	return disk{
-		free: func(dir string) (uint64, error) {
-			var st unix.Statfs_t
-			if err := unix.Statfs(dir, &st); err != nil {
-				return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
-			}
-			if st.Flags&unix.ST_RDONLY != 0 {
-				return 0, &os.PathError{Op: "statfs", Path: dir, Err: syscall.EROFS}
-			}
-			return st.Bavail * uint64(st.Bsize), nil
-		},
-		sync: func(f *os.File) error {
-			for {
-				if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
-					return os.NewSyscallError("fdatasync", err)
-				}
-			}
-		},
-		write: func(f *os.File, p []byte, off int64) error {
-			_, err := f.WriteAt(p, off)
-			return err
-		},
-		list: syncFolder,
-	}
+	unread bool  // a part could not be read: it is left as it is
+	bytes  int64 // of the committed records
 }
 
 // Open takes possession of opts.Dir, made if absent, drops what an interrupted write left, and rebuilds the index. It
 // reads the seals, and in segments without one everything but the payloads: what was stored is verified by Scrub, or
-// when it is asked for.
+// when it is asked for. A full or read-only disk is no error: Ready tells of it.
 func Open(ctx context.Context, opts Options) (*Spool, error) { return openOn(ctx, opts, realDisk()) }
 
-func openOn(ctx context.Context, opts Options, d disk) (s *Spool, err error) {
+func openOn(ctx context.Context, opts Options, d disk) (*Spool, error) {
 	if opts.Dir == "" {
 		return nil, errors.New("spool folder not set: name one")
 	}
+	s := newSpool(opts, d)
+	if err := s.takeFolder(); err != nil {
+		return nil, err
+	}
+	if err := s.recover(ctx); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("spool %s: %w", opts.Dir, err)
+	}
+	return s, nil
+}
+
+// newSpool sets the defaults.
+func newSpool(opts Options, d disk) *Spool {
 	if opts.MaxObjectBytes <= 0 {
 		opts.MaxObjectBytes = 4 << 30
 	}
@@ -193,59 +187,9 @@ func openOn(ctx context.Context, opts Options, d disk) (s *Spool, err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	s = &Spool{opts: opts, disk: d, dir: filepath.Join(opts.Dir, "segments"), next: 1,
+	return &Spool{opts: opts, disk: d, dir: filepath.Join(opts.Dir, "segments"), next: 1,
 		objects: map[string][]Object{}, studies: map[string][]string{}, pending: map[string]chan struct{}{},
 		segments: map[uint64]*usage{}, unverified: map[location]bool{}, spareSize: defaultSpareSize}
-	if err := s.takeFolder(); err != nil {
-		return nil, err
-	}
-	if err := s.recover(ctx); err != nil {
-		s.lock.Close()
-		return nil, fmt.Errorf("spool %s: %w", opts.Dir, err)
-	}
-	return s, nil
-}
-
-// takeFolder makes the folder, checks that it can be written, and locks it against other processes.
-func (s *Spool) takeFolder() error {
-	const remedy = "make it writable for this user or choose another folder"
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("spool folder %s: %w; %s", s.opts.Dir, err, remedy)
-	}
-	lock, err := os.OpenFile(filepath.Join(s.opts.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("spool folder %s: %w; %s", s.opts.Dir, err, remedy)
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("spool folder %s is in use by another process; stop that one or choose another folder", s.opts.Dir)
-		}
-		return fmt.Errorf("spool folder %s: lock: %w; choose a folder on a local disk", s.opts.Dir, err)
-	}
-	probe, err := os.CreateTemp(s.dir, "probe-*")
-	if err != nil {
-		lock.Close()
-		return fmt.Errorf("spool folder %s: %w; %s", s.opts.Dir, err, remedy)
-	}
-	probe.Close()
-	s.lock = lock
-	return errors.Join(os.Remove(probe.Name()), s.disk.list(s.dir), s.disk.list(s.opts.Dir), s.disk.list(filepath.Dir(s.opts.Dir)))
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		if os.IsPermission(err) { // a parent that is not ours
-			return nil
-		}
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // not every file system can
-		return err
-	}
-	return nil
 }
 
 // Close ends the use of the folder. Sessions should be closed before; what they do afterwards is ErrClosed.
@@ -298,7 +242,7 @@ func (s *Spool) Studies() []string {
 	return out
 }
 
-// Damaged lists what was found unreadable so far.
+// Damaged lists what was found damaged so far, and what could not be read.
 func (s *Spool) Damaged() []Damaged {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -355,8 +299,9 @@ type Reader struct {
 	file *os.File
 }
 
-// Read opens an object: a whole Part 10 file. ErrDamaged: it is not what was received. The study may be removed
-// meanwhile; an open reader stays good.
+// Read opens an object: a whole Part 10 file. ErrDamaged: it is not what was received. Errors of the disk or of this
+// process, such as EIO and EMFILE, come back as they are; the object stays. The study may be removed meanwhile; an open
+// reader stays good.
 func (s *Spool) Read(o Object) (*Reader, error) {
 	if err := s.verified(o); err != nil {
 		return nil, err
@@ -365,7 +310,7 @@ func (s *Spool) Read(o Object) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spooled object: %w", err)
 	}
-	return &Reader{io.NewSectionReader(f, o.at.Offset+recordHeaderLen, o.Size), f}, nil
+	return &Reader{io.NewSectionReader(s.file(f), o.at.Offset+recordHeaderLen, o.Size), f}, nil
 }
 
 // Size is the length of the file in bytes.

@@ -25,7 +25,6 @@ type Writer struct {
 	buf     []byte    // the bytes after those
 	hashed  int       // bytes of buf that are in digest, or have no place there
 	head    []byte    // first bytes of the data set, until the identifiers were seen
-	ids     dcm.Identifiers
 	known   bool
 	refused error // why Commit will not take it: the bytes from there on are not kept
 	broken  error // what Write ended with
@@ -44,7 +43,7 @@ var headSteps = [...]int{32 << 10, 256 << 10, 2 << 20, 8 << 20}
 // Write appends bytes of the data set as received. ErrTooLarge, ErrNoSpace; after an error only Abort is left to do.
 func (w *Writer) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
-		n := copy(w.room(), rest)
+		n := copy(w.unfilled(), rest)
 		if err := w.taken(n); err != nil {
 			return 0, err
 		}
@@ -58,7 +57,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	for err == nil {
 		var m int
-		m, err = r.Read(w.room())
+		m, err = r.Read(w.unfilled())
 		n += int64(m)
 		if failed := w.taken(m); failed != nil {
 			return n, failed
@@ -70,15 +69,15 @@ func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// room is where the next bytes go, never empty. A peer that sends little has little memory taken for it.
-func (w *Writer) room() []byte {
+// unfilled is where the next bytes go, never empty. A peer that sends little has little memory taken for it.
+func (w *Writer) unfilled() []byte {
 	if free := cap(w.buf) - len(w.buf); free < bufferBytes/8 && cap(w.buf) < bufferBytes {
 		w.buf = slices.Grow(w.buf, min(bufferBytes-len(w.buf), max(bufferBytes/4, len(w.buf))))
 	}
 	return w.buf[len(w.buf):min(cap(w.buf), bufferBytes)]
 }
 
-// taken adds the first n bytes of room to the object.
+// taken adds the first n bytes of unfilled to the object.
 func (w *Writer) taken(n int) error {
 	switch limit := w.session.spool.opts.MaxObjectBytes; {
 	case w.done:
@@ -157,7 +156,7 @@ func (w *Writer) flush() error {
 	err := w.session.spool.disk.write(w.session.seg.file, w.buf, w.at+w.flushed)
 	<-hashed
 	if before := w.flushed / spaceStep; err == nil && (w.flushed+int64(len(w.buf)))/spaceStep > before {
-		err = w.session.spool.room(2) // others write meanwhile: half of the reserve is for those who have begun
+		err = w.session.spool.reserved(2) // others write meanwhile: half of the reserve is for those who have begun
 	}
 	w.flushed += int64(len(w.buf))
 	w.buf, w.hashed = w.buf[:0], 0
@@ -179,11 +178,27 @@ func (s *Session) drop(w *Writer, failed bool) {
 	case failed:
 		s.leave(true)
 	case s.seg != nil && w.flushed > 0:
-		s.seg.prepared = 0 // so that nothing of it stays behind what comes next
-		if s.seg.file.Truncate(s.seg.end) != nil {
+		if s.spool.wipe(s.seg, w.at+w.flushed, s.buf[:cap(s.buf)]) != nil {
 			s.leave(true)
 		}
 	}
+}
+
+// wipe makes what an aborted object wrote up to offset to blank again, so that nothing of it stays behind what comes
+// next. The blocks that were prepared stay. buf is scratch.
+func (s *Spool) wipe(g *segment, to int64, buf []byte) error {
+	if to > g.prepared {
+		if err := g.file.Truncate(max(g.prepared, g.end)); err != nil {
+			return err
+		}
+	}
+	clear(buf)
+	for at, to := g.end, min(to, g.prepared); at < to; at += int64(len(buf)) {
+		if err := s.disk.write(g.file, buf[:min(int64(len(buf)), to-at)], at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Abort drops the object. After Commit it does nothing.
@@ -233,8 +248,11 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	same, found := s.find(obj.SOPInstanceUID, obj.SHA256)
 	s.mu.Unlock()
 	// What was stored before this start may be damaged since: the sender is not told that it is safe on trust.
-	if found && s.verified(same) != nil {
-		found = false
+	unreadable := false
+	if found {
+		if err := s.verified(same); err != nil {
+			found, unreadable = false, !errors.Is(err, ErrDamaged) // then it is still in the index
+		}
 	}
 	s.mu.Lock()
 	obj.Conflict = slices.ContainsFunc(s.objects[obj.SOPInstanceUID], func(o Object) bool { return o.SHA256 != obj.SHA256 })
@@ -264,6 +282,9 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 		return Object{}, false, s.failed("committing to the spool", err)
 	}
 	s.recovered()
+	if unreadable {
+		s.replaced(same)
+	}
 	if obj.Conflict {
 		s.opts.Logger.Warn("other content under a known SOP instance UID, both kept", "peer", obj.CallingAE)
 	}

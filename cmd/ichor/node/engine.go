@@ -12,15 +12,21 @@ import (
 	"ichor/models/bundle"
 	"ichor/models/onnx"
 	"ichor/pipeline"
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/selection"
 	"ichor/scp/dcm/codec"
 )
+
+// Analyzer analyses one study; it is a pipeline.Analyzer.
+type Analyzer interface {
+	Analyze(context.Context, pipeline.Study) (*analysis.Result, error)
+}
 
 // Engine is the loaded bundle and the analysis built on it.
 type Engine struct {
 	Bundle   *bundle.Bundle
 	Decoder  *codec.Decoder
-	Analyzer *pipeline.Analyzer
+	Analyzer Analyzer
 	runtime  *onnx.Runtime
 	sessions []*onnx.Session
 }
@@ -82,6 +88,9 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 		return nil, err
 	}
 	if e.Bundle, err = e.Bundle.In(bundle.Precision(c.Precision)); err != nil {
+		return nil, err
+	}
+	if e.Bundle, err = e.Bundle.At(bundle.OperatingPoint(c.OperatingPoint)); err != nil {
 		return nil, err
 	}
 	threads := c.Threads

@@ -3,30 +3,40 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"ichor/pipeline"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/queue"
 	"ichor/pipeline/state"
-	"ichor/reporting"
-	"ichor/scp/dcm"
 	"ichor/scp/spool"
+)
+
+const (
+	unknownWait = time.Minute     // until a job of an unknown case is handed out again
+	busyWait    = 5 * time.Second // until a job whose case is being analysed is
 )
 
 // analyse does one job: analysis, objects, then result and deliveries in one transaction. It may be interrupted anywhere
 // and done again: the same study gives objects with the same UIDs.
 func (n *Node) analyse(ctx context.Context, job queue.Job, try int) error {
+	if _, busy := n.working.LoadOrStore(job.CaseID, true); busy {
+		return queue.Later(errors.New("an earlier revision of the case is being analysed"), busyWait)
+	}
+	defer n.working.Delete(job.CaseID)
 	log := n.log.With("case", job.CaseID, "try", try)
 	start := time.Now()
-	_, err := n.store.Begin(job.CaseID, job.Revision, now())
-	if errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound) {
+	c, err := n.store.Begin(job.CaseID, job.Revision, now())
+	switch {
+	case errors.Is(err, state.ErrNotFound): // of another node, or from before the state file was moved away
+		return queue.Later(fmt.Errorf("this node does not know the case: %w", err), unknownWait)
+	case errors.Is(err, state.ErrStale):
 		return nil // done already, or a newer revision waits in the queue
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
-	f, err := n.analyseAndRecord(ctx, job)
+	f, err := n.analyseAndRecord(ctx, job, c)
 	switch {
 	case err == nil:
 		log.Info("study done", "stage", "analysis", "status", f.Status, "took", time.Since(start).Round(time.Millisecond), "code", f.Code)
@@ -34,13 +44,36 @@ func (n *Node) analyse(ctx context.Context, job queue.Job, try int) error {
 		return nil
 	case errors.Is(err, state.ErrStale):
 		return nil // more objects arrived meanwhile: the next revision waits in the queue
+	case errors.Is(err, errLost): // no try can help
+		if c, err = n.store.Stand(job.CaseID, job.Revision, err.Error(), now()); err == nil {
+			log.Error("study not analysed, objects of it were lost; send the whole study again", "objects", n.objects(c.StudyInstanceUID), "of", c.Objects, "phase", c.Phase)
+		}
+		return err
 	case ctx.Err() != nil:
 		return ctx.Err() // a shutdown is no failed try
 	}
 	return errors.Join(err, n.store.TryFailed(job.CaseID, job.Revision, err.Error(), now()))
 }
 
-func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job) (finding.Finding, error) {
+// errLost is returned for a study of which fewer objects are here than were acknowledged. What is left is not analysed: a
+// part of a head would be taken for the whole.
+var errLost = errors.New("send the whole study again")
+
+// lost returns errLost for a case of which objects are gone.
+func (n *Node) lost(c state.Case) error {
+	if have := n.objects(c.StudyInstanceUID); have < c.Objects {
+		return fmt.Errorf("%d of the %d objects that were received are left, the others were damaged or removed: %w", have, c.Objects, errLost)
+	}
+	return nil
+}
+
+// objects counts what the spool holds of a study.
+func (n *Node) objects(study string) int { return len(n.spool.Study(study)) }
+
+func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case) (finding.Finding, error) {
+	if err := n.lost(c); err != nil {
+		return finding.Finding{}, err
+	}
 	study := pipeline.Study{UID: job.StudyInstanceUID, Complete: job.Complete}
 	for _, o := range n.spool.Study(job.StudyInstanceUID) {
 		study.Objects = append(study.Objects, spooled{n.spool, o})
@@ -49,7 +82,10 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job) (finding.Fin
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	return n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), Report(result))
+	if err := n.lost(c); err != nil { // found damaged meanwhile
+		return finding.Finding{}, err
+	}
+	return n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), *result)
 }
 
 // giveUp ends a case whose analysis failed too often; its job stays with the dead letters of the queue.
@@ -68,13 +104,3 @@ type spooled struct {
 }
 
 func (s spooled) Open() (pipeline.ObjectReader, error) { return s.spool.Read(s.Object) }
-
-// Report hands a result of the pipeline to reporting.
-func Report(r *pipeline.Result) reporting.Report {
-	header := r.Header
-	if header == nil { // not one object could be read
-		header = &dcm.DataSet{}
-		header.SetStrings(dcm.StudyInstanceUID, "UI", r.Finding.Study.StudyInstanceUID)
-	}
-	return reporting.Report{Finding: r.Finding, Volume: r.Volume, Labels: r.Labels, Cavity: r.Cavity, Header: header}
-}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,7 @@ type Node struct {
 	store       *state.Store
 	queue       *queue.Queue
 	engine      *Engine
+	working     sync.Map // cases that are being analysed
 	results     *outcome.Recorder
 	deliverer   *deliver.Deliverer
 	reporter    *scp.Reporter // of Storage Commitment
@@ -85,6 +87,8 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := os.MkdirAll(c.State, 0o750); err != nil {
 		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user or choose another under state", c.State, err)
 	}
+	disk := spoolOptions(c, log)
+	spool.MakeRoom(disk.Dir, max(disk.ReserveBytes, minFree)) // or state and queue cannot be opened on a full disk
 	// The state file is locked first: a second process must not touch spool or results.
 	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
 		return nil, err
@@ -95,7 +99,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
 		return nil, err
 	}
-	if n.spool, err = spool.Open(ctx, spoolOptions(c, log)); err != nil {
+	if n.spool, err = spool.Open(ctx, disk); err != nil {
 		return nil, err
 	}
 	if n.queue, err = queue.Start(ctx, queue.Options{
@@ -105,6 +109,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	n.assembler = assembly.New(assembly.Options{
 		Quiet: c.Assembly.QuietPeriod, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
+		Ready: n.spool.Ready,
 	})
 	for _, d := range c.Destinations {
 		if d.Commitment {
@@ -144,6 +149,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.server.Serve(ctx, n.dicom...) })
 	g.Go(func() error { return n.spool.Prepare(ctx) })
+	g.Go(func() error { return n.spool.Watch(ctx) })
 	g.Go(func() error { return n.scrub(ctx) })
 	g.Go(func() error { return n.assembler.Run(ctx) })
 	g.Go(func() error { return n.count(ctx) })
@@ -214,7 +220,7 @@ func (n *Node) State() *state.Store { return n.store }
 // Ready says why the node cannot receive or analyse.
 func (n *Node) Ready() error {
 	if err := n.spool.Ready(); err != nil {
-		return fmt.Errorf("disk: %w; free disk space or repair the disk", err)
+		return fmt.Errorf("disk: %w", err)
 	}
 	if err := n.expired(now()); err != nil {
 		return err
@@ -235,6 +241,9 @@ func (n *Node) scrub(ctx context.Context) error {
 	}
 	return nil
 }
+
+// minFree is what state and queue need to start: below it the spool gives up what it wrote ahead.
+const minFree = 64 << 20
 
 func spoolOptions(c config.Config, log *slog.Logger) spool.Options {
 	reserve := int64(c.DICOM.ReserveMiB) << 20

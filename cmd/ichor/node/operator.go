@@ -23,8 +23,11 @@ func (n *Node) Retry(ctx context.Context, id state.CaseID) error {
 	if err != nil {
 		return err
 	}
-	if len(n.spool.Study(c.StudyInstanceUID)) == 0 {
+	if n.objects(c.StudyInstanceUID) == 0 {
 		return fmt.Errorf("case %s: its images were removed after the retention time; send the study again: %w", id, state.ErrTransition)
+	}
+	if err := n.lost(c); err != nil {
+		return fmt.Errorf("case %s: %w: %w", id, err, state.ErrTransition)
 	}
 	letters, err := n.queue.DeadLetters(ctx)
 	if err != nil {
@@ -52,7 +55,7 @@ func (n *Node) Retry(ctx context.Context, id state.CaseID) error {
 // underway explains why a case cannot be analysed again now.
 func underway(id state.CaseID, err error) error {
 	if errors.Is(err, state.ErrTransition) {
-		return fmt.Errorf("case %s is being received or analysed already: %w", id, state.ErrTransition)
+		return fmt.Errorf("case %s is being received, analysed or removed already: %w", id, err)
 	}
 	return err
 }

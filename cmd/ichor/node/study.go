@@ -44,7 +44,7 @@ func (n *Node) begin(study string) {
 // complete queues a study for analysis. Assembly calls it, for one study at a time.
 func (n *Node) complete(study, how string) {
 	log := n.log.With("case", state.IDOf(study))
-	c, err := n.store.Queue(study, len(n.spool.Study(study)), how, now())
+	c, err := n.store.Queue(study, n.objects(study), how, now())
 	if err != nil {
 		log.Error("study not queued, will be tried again", "err", err)
 		n.assembler.Resume(study, 0)
@@ -67,7 +67,7 @@ func (n *Node) submit(ctx context.Context, c state.Case) error {
 // resume takes up what a former run left: the spool says what was acknowledged, the state what became of it.
 func (n *Node) resume(ctx context.Context) error {
 	for _, study := range n.spool.Studies() {
-		objects := len(n.spool.Study(study))
+		objects := n.objects(study)
 		next, c, err := n.store.Resume(study, objects)
 		if err != nil {
 			return err
@@ -78,6 +78,9 @@ func (n *Node) resume(ctx context.Context) error {
 			n.assembler.Resume(study, objects)
 		case state.Submit:
 			err = n.submit(ctx, c)
+		case state.Damaged:
+			n.log.Error("objects of a study were lost; its result stands, and it cannot be analysed again: send the whole study again",
+				"case", c.ID, "objects", objects, "of", c.Objects, "phase", c.Phase)
 		}
 		if err != nil {
 			return err

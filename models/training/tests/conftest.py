@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ich.heads.phantom.study import Plan, generate
+from ich.product.scan import Bleed, Scan
 
 torch.set_num_threads(2)
 
@@ -13,6 +14,15 @@ torch.set_num_threads(2)
 def bleeding():
     """A whole head with 25 mL IPH and 40 mL EDH wanted."""
     return generate(7, Plan((("IPH", 25.0, 70.0), ("EDH", 40.0, 70.0))))
+
+
+@pytest.fixture(scope="session")
+def small_head(bleeding):
+    """The middle of a phantom with bleeds, as a cached held-out head."""
+    part = slice(len(bleeding.hu) // 2 - 4, len(bleeding.hu) // 2 + 4)
+    known = (Bleed("IPH", 70.0, 25.0), Bleed("EDH", 70.0, 40.0))
+    return Scan(np.round(bleeding.hu[part]), (bleeding.pixel, bleeding.pixel), np.asarray(bleeding.positions[part]), bleeding.label[part], "head000",
+                "phantom", known)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def measured():
 
 def test_nothing_measured():
     text = card.text(content({}), "f" * 64, curve=False)
-    assert text.count("Not measured.") == 6 and "There are no int8 files" in text and "f" * 64 in text
+    assert text.count("Not measured.") == 9 and "There are no int8 files" in text and "f" * 64 in text
     assert text.count(manifest.INTENDED_USE) == 2 and "thin blood" in text and "1,234,567" in text and "whole image" in text
     for word in ("Chronic", "contrast", "Children", "clinical decision"):
         assert word in text
@@ -111,3 +111,30 @@ def test_manifest_must_fit(tmp_path):
         manifest.write(tmp_path, content({"x": "y" * (1 << 20)}))
     with pytest.raises(DataError, match="give the folder of a bundle"):
         manifest.read(tmp_path)
+
+
+def test_measured_on_names_the_real_heads():
+    metrics = {"summary": {"bleeding": {"sets": {"site-a": 12, "site-b": 3}}, "painted": {"n": 40}, "mix": {"n": 120}}, "scans": [{"name": "x"}]}
+    text = card.text(content(metrics), "f" * 64, False)
+    assert "15 real heads with blood (12 of site-a, 3 of site-b), 1 real heads without, 40 paintings" in text and "fitted to statistics of real blood" in text
+    assert "no real head with blood" in card.text(content({}), "f" * 64, False)
+
+
+def test_what_was_measured_is_recorded_afterwards(tmp_path):
+    limits = [export.FIRST_LIMIT + "no real hemorrhage was seen.", "thin blood"]
+    m = content({"int8": {"bleed": {"dice": 0.99}}, "judged": []})
+    m["training"]["limits"] = limits
+    manifest.write(tmp_path, m)
+    (tmp_path / "evaluate.json").write_text(json.dumps({"summary": {"bleeding": {"sets": {"site": 12}}}, "mix": [{"name": "left out"}]}))
+    export.record(tmp_path, tmp_path / "evaluate.json")
+    training = manifest.read(tmp_path)["training"]
+    assert training["limits"] == [export.FIRST_LIMIT + "measured on 12 real bleeding heads.", "thin blood"]
+    assert set(training["metrics"]) == {"summary", "int8"}
+
+
+def test_operating_points_are_shown():
+    points = {k: {"cut": c, "sensitivity": 0.95, "false_ml": 0.12, "heads": 90} for k, c in (("sensitive", 0.2), ("balanced", 0.5), ("specific", 0.9))}
+    network = NETWORK | {"post": {"evidence": {"always_ml": 5.0, "operating_points": points}}}
+    text = card.text(content({}, networks=[network]), "f" * 64, False)
+    assert "| balanced | 0.5 | 95 % | 0.12 | 90 |" in text and "from 5 mL on it is always reported" in text
+    assert "has none" in card.text(content({}), "f" * 64, False)

@@ -46,6 +46,13 @@ def test_training_resumes(cache, tmp_path):
         assert torch.equal(x, y), name
 
 
+def test_a_diverged_training_stops_and_saves_nothing(cache, tmp_path):
+    cfg = settings_for("cavity-tissue", base_width=4, batch=4, size=64, train_size=64, visits=12, lr=float("inf"), warmup=0)
+    with pytest.raises(DataError, match="cavity-tissue diverged before step 3: loss nan; lower the learning rate"):
+        train(cfg, cache, tmp_path, progress=False)
+    assert not (tmp_path / "cavity-tissue.pt").exists()
+
+
 def test_learning_curve_is_logged(cache, tmp_path):
     cfg = settings_for("bleed", base_width=4, batch=4, size=64, train_size=64, visits=8)
     train(cfg, cache, tmp_path, progress=False, held_out=cache)

@@ -2,8 +2,10 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -71,7 +73,7 @@ def test_uneven_slices_count_what_they_stand_for():
 def row(kind="phantom", truth=None, found=None, dice=None, bleeds=(), false=0.0, **more):
     zero = dict.fromkeys(SUBTYPES, 0.0)
     t, f = zero | (truth or {}), zero | (found or {})
-    return {"name": more.pop("name", "r"), "kind": kind, "truth_ml": {"total": sum(t.values()), **t}, "found_ml": {"total": sum(f.values()), **f},
+    return {"name": more.pop("name", "r"), "kind": kind, "marked_ml": min(sum(t.values()), sum(f.values())), "truth_ml": {"total": sum(t.values()), **t}, "found_ml": {"total": sum(f.values()), **f},
             "cavity_dice": 0.98, "dice": {"any": 1.0} | (dice or {}), "bleeds": list(bleeds), "false_ml": false, "rim_ml": false / 2,
             "confusion_ml": np.eye(6).tolist(), **more}
 
@@ -94,8 +96,39 @@ def test_judged_lines_pick_the_right_heads():
     assert "SDH Dice, acute over 5 mL" not in lines  # nothing to judge by
     assert value["heads with every subtype within 20 % or 1 mL"] == pytest.approx(3 / 5)  # both normal heads, and 17 of 20 mL
     assert value["normal heads below 0.5 mL false"] == 0.5
-    assert value["real heads, most false mL"] == 1.5 and not lines["real heads, most false mL"]["met"]
-    assert value["painted, right subtype over 5 mL"] == 0 and value["painted, any Dice over 5 mL"] == 0.9
+    assert value["real heads without blood, most false mL"] == 1.5 and not lines["real heads without blood, most false mL"]["met"]
+    assert value["painted, right name over 2 mL"] == 0 and value["painted, any Dice"] == 0.9 and value["painted, EDH Dice"] == 0.2
+    assert value["painted, found from 5 mL on"] == 1
+
+
+def test_the_headline_is_the_real_like_mix():
+    rows = [row("mix", false=0.5), row("mix", false=0.6), row("mix", false=0.0),
+            row("mix", truth={"IPH": 20.0}, found={"IPH": 19.0}, dice={"any": 0.9}, bleeds=[bleed("IPH", 20.0, 0.9)]),
+            row("mix", truth={"SAH": 1.5}, found={"SAH": 0.1}, dice={"any": 0.1}, bleeds=[bleed("SAH", 1.5, 0.05, called="none")]),  # a trace is not found
+            row("mix", truth={"SAH": 0.5}, dice={"any": 0.0})]
+    lines = judge.judged(rows)
+    assert lines[0]["what"] == "mix, any Dice of heads that bleed" and lines[0]["value"] == pytest.approx(1 / 3)
+    by = {j["what"]: j for j in lines}
+    assert by["mix, heads with 1 mL or more found"]["value"] == 0.5 and by["mix, heads with 1 mL or more found"]["n"] == 2
+    assert by["mix, heads without blood at most 0.5 mL false"]["value"] == pytest.approx(2 / 3)
+    low, high = by["mix, heads without blood at most 0.5 mL false"]["ci"]
+    assert (low, high) == (pytest.approx(0.2077, abs=1e-3), pytest.approx(0.9385, abs=1e-3))  # Wilson, 2 of 3
+
+
+def test_sensitivity_by_size_and_density():
+    rows = [row("mix", truth={"IPH": 10.0}, bleeds=[bleed("IPH", 10.0, 0.9)]),
+            row("mix", truth={"SDH": 10.0}, bleeds=[bleed("SDH", 10.0, 0.5, acute=False, called="EDH")]),
+            row("mix", truth={"SDH": 0.6}, bleeds=[bleed("SDH", 0.6, 0.0, acute=False, called="none")])]
+    s = judge.summary(rows)["mix"]["sensitivity"]
+    assert set(s) == {"total", "IPH", "SDH"} and s["total"]["5-20 mL"]["n"] == 2 and s["total"]["0-50 HU"]["n"] == 2
+    assert s["SDH"]["all"]["found"]["share"] == 0.5 and s["SDH"]["all"]["named_right"]["share"] == 0
+    assert s["IPH"]["over 65 HU"]["dice"] == 0.9 and s["IPH"]["over 65 HU"]["dice_ci"] is None  # one hemorrhage has no interval
+
+
+def test_means_have_intervals():
+    assert judge.interval([1.0, 1.0, 1.0]) == [1.0, 1.0] and judge.interval([0.2, 0.4], np.mean) is None and judge.interval([1.0, 2.0, 3.0], max) is None
+    low, high = judge.interval(list(np.linspace(0, 1, 50)))
+    assert 0.35 < low < 0.5 < high < 0.65
 
 
 def test_summary_by_size_and_density():
@@ -129,19 +162,20 @@ def test_heads_survive_the_cache(tmp_path):
     assert heads.version_of(tmp_path) == heads.generator_version() == heads.version_of(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def small_head(bleeding):
-    """The middle of a phantom with bleeds, as a cached held-out head."""
-    part = slice(len(bleeding.hu) // 2 - 4, len(bleeding.hu) // 2 + 4)
-    known = (Bleed("IPH", 70.0, 25.0), Bleed("EDH", 70.0, 40.0))
-    return Scan(np.round(bleeding.hu[part]), (bleeding.pixel, bleeding.pixel), np.asarray(bleeding.positions[part]), bleeding.label[part], "head000",
-                "phantom", known)
-
-
 def test_whole_evaluation_of_the_shipped_bundle(small_head, tmp_path):
     heads.version_of(tmp_path / "cache")
     heads.save(tmp_path / "cache/head000.npz", small_head)
-    result = evaluating.evaluate(Source(bundle=BUNDLE), Wanted(phantoms=1, cache=tmp_path / "cache"), tmp_path / "out", processes=1, progress=False)
+    heads.save(tmp_path / "cache/mix-judge000.npz", replace(small_head, kind="mix"), unseen=np.packbits(np.zeros(small_head.hu.shape, bool)))
+    (tmp_path / "real").mkdir()
+    affine = np.diag([-small_head.spacing[1], -small_head.spacing[0], float(np.diff(small_head.positions)[0]), 1.0])
+    for name, array in (("a", small_head.hu), ("a_mask", np.where(small_head.label > 1, small_head.label, 0))):
+        nib.save(nib.Nifti1Image(array.transpose(2, 1, 0).astype(np.int16), affine), tmp_path / f"real/{name}.nii.gz")
+    wanted = Wanted(phantoms=1, mix=1, bleeding=(tmp_path / "real",), cache=tmp_path / "cache")
+    result = evaluating.evaluate(Source(bundle=BUNDLE), wanted, tmp_path / "out", processes=1, progress=False)
+    lines = {j["what"]: j["value"] for j in result["judged"]}
+    assert lines["real bleeding heads, any Dice"] == pytest.approx(lines["mix, any Dice of heads that bleed"], abs=2e-3) and lines["real bleeding heads found"] == 1
+    assert result["bleeding"][0]["set"] == "real" and (tmp_path / "out/bleeding/a.png").stat().st_size > 1000
+    assert result["clinical"]["of"] == "mix"
     assert result["phantoms"][0]["cavity_dice"] > 0.9 and result["phantoms"][0]["found_ml"]["total"] > 1
     assert {j["what"] for j in result["judged"]} >= {"cavity Dice", "any Dice, acute over 5 mL", "EDH Dice, acute over 5 mL"}
     assert json.loads((tmp_path / "out/evaluate.json").read_text()) == result

@@ -9,7 +9,8 @@ import torch
 
 from ich.paper import paper
 from ich.datasets.volume import DataError
-from ich.paper.methods.fit import Machine, fit, load, save
+from ich.loop import Machine, load, save
+from ich.paper.methods.fit import fit
 from ich.paper.methods.scales import TINY
 from ich.paper.methods.segmentation import task as segmentation
 from ich.paper.methods.sets import Source

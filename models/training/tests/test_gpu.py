@@ -11,7 +11,8 @@ from ich.datasets.volume import DataError
 from ich.paper.methods import cavity, segmentation
 from ich.paper.methods.augment import augment
 from ich.paper.methods.contrastive import info_nce
-from ich.paper.methods.fit import Machine, Task, machine
+from ich.loop import Machine, machine
+from ich.paper.methods.fit import Task
 from ich.paper.methods.scales import TINY
 from ich.paper.methods.slices import Batch
 from ich.paper.methods.steps import pretext_task

@@ -9,7 +9,7 @@ import torch
 
 from ich.paper import paper
 from ich.datasets.volume import DataError
-from ich.product.losses import dice
+from ich.paper.methods.losses import dice
 from ich.paper.methods import classification, contrastive, restoration, segmentation
 from ich.paper.methods.augment import affine, augment, blur
 from ich.paper.methods.folds import folds
@@ -34,7 +34,7 @@ def test_segmentation_loss_by_hand():
     t = torch.tensor([[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]).view(3, 1, 2, 2)
     first = 1 - (2 * 0.5 + 1) / (0.5 + 1 + 1)
     empty = 1 - 1 / (0.25 + 1)
-    assert dice(p, t).item() == pytest.approx((first + 0.0 + 0.2 * empty) / 3)
+    assert dice(p, t, 0.2, 1.0).item() == pytest.approx((first + 0.0 + 0.2 * empty) / 3)
 
 
 def test_segmentation_loss_as_monai():
@@ -42,7 +42,7 @@ def test_segmentation_loss_as_monai():
 
     p, t = torch.rand(4, 1, 8, 8), torch.rand(4, 1, 8, 8) > 0.5
     theirs = DiceLoss(squared_pred=True, smooth_nr=1.0, smooth_dr=1.0)(p, t.float())
-    assert dice(p, t, empty_weight=1.0).item() == pytest.approx(theirs.item(), abs=1e-6)
+    assert dice(p, t, 1.0, 1.0).item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
 def test_info_nce_by_loop():

@@ -1,12 +1,17 @@
 """The paper's settings are the defaults, and its tables hold together."""
 
+import re
 from dataclasses import FrozenInstanceError, asdict
+from pathlib import Path
 
 import pytest
+import torch
 
 from ich.paper import paper
 from ich.paper.methods.nets import unet
-from ich.paper.methods.scales import PAPER, SCALES, SMALL, deviations
+from ich.loop import Machine
+from ich.paper.methods.deviations import changed, deviations
+from ich.paper.methods.scales import PAPER, SCALES, SMALL
 from ich.product.unet import parameters
 
 
@@ -69,9 +74,37 @@ def test_settings_cannot_be_changed_in_place():
 
 
 def test_reduced_runs_name_what_they_change():
-    assert deviations(PAPER, ["hssayeni", "seg-cq500"]) == []
-    changed = {d["setting"]: (d["here"], d["paper"]) for d in deviations(SMALL, ["synthetic"])}
-    assert changed["network.base"] == (8, 32) and changed["segmentation.synthetic.bce_epochs"][1] == 0
+    assert changed(PAPER, ["hssayeni", "seg-cq500"]) == []
+    small = {d["setting"]: (d["here"], d["paper"]) for d in changed(SMALL, ["synthetic"])}
+    assert small["network.base"] == (8, 32) and small["segmentation.synthetic.bce_epochs"][1] == 0
     for study in SCALES.values():  # what makes a method that method is never reduced
         assert study.optimiser == paper.Optimiser() and study.global_contrastive.augment == paper.GLOBAL_VIEWS
         assert study.local_contrastive.regions == 20 and study.other.alpha == 0.2
+
+
+def test_what_the_paper_does_not_say_is_listed_at_every_scale():
+    for study in SCALES.values():
+        rows = {d["setting"]: d for d in deviations(study, ["hssayeni"]) if "by" in d}
+        assert {"slices", "views.order", "augment.order", "pos_weight", "metrics.grid", "network.factor", "segmentation.hssayeni.smoothing",
+                "global_contrastive.augment.crop", "local_contrastive.augment.brightness"} <= set(rows)
+        assert "0.78 HU" in rows["slices"]["here"] and f"{study.size} x {study.size}" in rows["metrics.grid"]["here"]
+        assert "autocast" not in rows  # the CPU computes in float32
+        assert ("network.dropout" in rows) == (study is PAPER)  # the reduced runs have none: a setting that they changed
+        assert len({d["setting"] for d in deviations(study, ["hssayeni"])}) == len(deviations(study, ["hssayeni"]))
+    on_gpu = {d["setting"]: d for d in deviations(PAPER, [], Machine("cuda", torch.bfloat16))}
+    assert on_gpu["autocast"]["here"].startswith("bfloat16")
+
+
+def test_the_map_lists_the_same_deviations():
+    text = (Path(paper.__file__).parent / "README.md").read_text()
+    for d in deviations(PAPER, [], Machine("cuda", torch.bfloat16)):
+        if "." not in d["setting"] or d["setting"].split(".")[0] not in asdict(PAPER):
+            assert f"| `{d['setting']}` |" in text, d["setting"]
+
+
+def test_every_setting_marked_as_code_or_ours_is_a_deviation():
+    """What paper.py marks in its comments, deviations() lists."""
+    source, listed = Path(paper.__file__).read_text().splitlines(), {d["setting"].split(".")[-1] for d in deviations(PAPER, ["hssayeni"])}
+    marked = [line for line in source if re.search(r"  # (code|ours)\b", line)]
+    names = {name for line in marked for name in re.findall(r"(\w+)(?:: [\w\[\], .]+)? ?=", line)}
+    assert {"factor", "dropout", "smoothing", "crop", "brightness"} <= names <= listed

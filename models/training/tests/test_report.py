@@ -46,6 +46,8 @@ def row(method, volume, tp, fp, fn, **other):
 
 def test_report_holds_everything(folder):
     text = (folder / "report.md").read_text()
+    assert "| `network.base` | `8` | `32` |" in text and "2 settings deviate from the paper" in text
+    assert "| `metrics.grid` | the network's | not said | ours |" in text  # at every scale: no setting that deviates
     assert text.count("Research use only. Not for clinical use.") == 1
     for m in METHODS:
         assert text.count(f"| {experiment.title(m)} |") >= 3

@@ -77,7 +77,9 @@ def test_the_ten_methods_on_seg_cq500_and_rsna(tmp_path, capsys, unreported):
     assert {r["fold"] for r in rows if r["method"] == "binary"} == {"0", "1"}
 
     for m in paper.METHODS:
-        phases = {r["phase"] for r in table(out / m / "log.csv")}
+        log = table(out / m / "log.csv")
+        phases = {r["phase"] for r in log}
+        assert any(r["test_dice"] for r in log if r["phase"] == "segmentation")  # of the test fold, and named so
         assert phases == {"segmentation"} | ({"pretext"} if m in paper.PRETEXTS else set())
         assert (out / m / "embedding.npz").exists() == (m in paper.PRETEXTS)
     assert {f.name for f in (out / "figures").glob("learning-*")} == {"learning-seg-cq500.png", "learning-pretexts.png"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.volume import DataError
+from ..files import whole
 
 FILE = "manifest.json"
 MOST_BYTES = 1 << 20  # models/bundle/bundle.go
@@ -38,9 +39,8 @@ def write(bundle: Path, manifest: dict) -> Path:
     text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     if len(text.encode()) > MOST_BYTES:
         raise DataError(path, f"{len(text) >> 10} KiB, above the {MOST_BYTES >> 10} that ichor reads", "give --metrics without the rows of single scans")
-    part = path.with_suffix(".tmp")
-    part.write_text(text)
-    part.rename(path)
+    with whole(path) as part:
+        part.write_text(text)
     return path
 
 

@@ -1,4 +1,4 @@
-"""export, quantize, bundle, card: from trained networks to the folder that `ichor` loads."""
+"""export, decide, quantize, bundle, card: from trained networks to the folder that `ichor` loads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,17 @@ def add(sub) -> None:
     p = sub.add_parser("card", help="write the model card of a bundle anew")
     p.add_argument("--bundle", type=Path, required=True)
     p.add_argument("--runs", type=Path, help="folder that train wrote: draws its learning curves")
+    p.add_argument("--metrics", type=Path, help="JSON of evaluate; goes into manifest and card")
     p.set_defaults(run=_card)
+
+    p = sub.add_parser("decide", help="fit what a bundle decides by: evidence for each clot and the operating points",
+                       description="Reads held-out heads, fits the chance that a clot is blood, and writes it with three operating points into "
+                                   "the manifest. Run it after export, before quantize and evaluate; run again = continue.")
+    p.add_argument("--bundle", type=Path, required=True)
+    p.add_argument("--cache", type=Path, required=True, help="keeps rendered heads and the networks' answers")
+    p.add_argument("--heads", type=positive, default=90, help="held-out heads to fit on, a third of them without blood (default 90)")
+    p.add_argument("--threshold", type=float, help="probability from which a voxel is marked (default: the manifest's)")
+    p.set_defaults(run=_decide)
 
     _add_bundle(sub)
 
@@ -85,10 +95,20 @@ def _quantize(args) -> int:
     return 0
 
 
+def _decide(args) -> None:
+    from ..bundles.decide import decide
+
+    decide(args.bundle, args.cache, args.heads, args.threshold, lambda text: print(text, flush=True))
+
+
 def _card(args) -> None:
     from ..bundles import card
     from ..product.config import ROLES
 
+    if args.metrics:
+        from ..bundles.export import record
+
+        record(args.bundle, args.metrics)
     if args.runs:
         card.draw_curve([args.runs / f"{role}.csv" for role in ROLES], args.bundle)
     print(card.write(args.bundle))

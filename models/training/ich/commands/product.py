@@ -29,6 +29,9 @@ def add(sub) -> None:
     nets.add_argument("--bundle", type=Path, help="folder of a bundle, read through ONNX Runtime as shipped")
     p.add_argument("--phantoms", type=natural, default=0, help="how many held-out synthetic heads")
     p.add_argument("--wide", action="store_true", help="heads from ranges 12 %% wider at both ends than training draws from")
+    p.add_argument("--mix", type=natural, default=0, help="how many held-out heads with a real-like mix of hemorrhages: the headline")
+    p.add_argument("--bleeding", type=Path, action="append", default=[], help="folder of real heads with labelled blood; may repeat")
+    p.add_argument("--point", choices=("balanced", "sensitive", "specific"), default="balanced", help="operating point of the bundle (default balanced)")
     p.add_argument("--samples", type=Path, help="folder of sample studies")
     p.add_argument("--scan", type=Path, action="append", default=[], help="real head without acute blood: series folder or NIfTI; may repeat")
     p.add_argument("--painted", type=natural, default=0, help="how often to paint hemorrhages into each --scan")
@@ -75,16 +78,17 @@ def _evaluate(args) -> int:
     from ..product.evaluate import Source, Wanted, evaluate, jobs_of
     from ..heads.heads import WIDEN
 
-    wanted = Wanted(args.phantoms, WIDEN if args.wide else 0.0, args.samples, tuple(args.scan), args.painted, args.calcified, args.cache)
+    wanted = Wanted(args.phantoms, WIDEN if args.wide else 0.0, args.samples, tuple(args.scan), args.painted, args.calcified, args.mix,
+                    tuple(args.bleeding), args.cache)
     if args.samples and not any(args.samples.glob("*.zip")):
         raise DataError(args.samples, "holds no sample studies", "write them with `ich sample --out`")
     if args.painted and not args.scan:
         print("--painted: give the heads to paint into with --scan", file=sys.stderr)
         return 2
     if not jobs_of(wanted):
-        print("nothing to measure: give --phantoms, --calcified, --samples or --scan", file=sys.stderr)
+        print("nothing to measure: give --phantoms, --mix, --bleeding, --calcified, --samples or --scan", file=sys.stderr)
         return 2
-    evaluate(Source(args.runs, args.bundle), wanted, args.out, args.processes)
+    evaluate(Source(args.runs, args.bundle, args.point), wanted, args.out, args.processes)
     return 0
 
 

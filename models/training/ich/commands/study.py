@@ -57,7 +57,7 @@ def _single(p) -> None:
 def _reproduce(args) -> int:
     import os
 
-    from ..paper.methods.fit import machine
+    from ..loop import machine
     from ..paper.methods.scales import HEADS, SCALES
     from ..paper.methods.study import Wanted, reproduce
     from ..paper.paper import METHODS
@@ -80,7 +80,7 @@ def _pretrain(args) -> int:
     from dataclasses import replace
 
     from ..datasets import detect
-    from ..paper.methods.fit import machine, weights
+    from ..loop import machine, weights
     from ..paper.methods.scales import SCALES
     from ..paper.methods.sets import Source, tell_left_out
     from ..paper.methods.steps import pretrain
@@ -104,7 +104,7 @@ def _segment(args) -> int:
     from dataclasses import replace
 
     from ..datasets import detect
-    from ..paper.methods.fit import machine, weights
+    from ..loop import machine, weights
     from ..paper.methods.scales import SCALES
     from ..paper.methods.sets import Source, labelled, tell_left_out
     from ..paper.methods.steps import cross_validate, segment

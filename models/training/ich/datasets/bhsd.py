@@ -9,12 +9,12 @@ and remembers what it found. The group is the PatientID of RSNA 2019: who pre-tr
 from __future__ import annotations
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..files import whole
 from . import nifti
 from .about import About
 from .places import digest, user_cache
@@ -74,9 +74,8 @@ def _types(root: Path, masks: dict[str, Path], cache: Path | None) -> dict[str, 
             except DataError:
                 continue
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        part.write_text(json.dumps({n: [stamps[n], k] for n, k in known.items()}))
-        part.rename(file)
+        with whole(file) as part:
+            part.write_text(json.dumps({n: [stamps[n], k] for n, k in known.items()}))
     return {n: frozenset(k) & frozenset(SUBTYPES) for n, k in known.items()}
 
 

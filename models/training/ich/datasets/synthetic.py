@@ -10,7 +10,6 @@ that no head of a study was seen by the shipped networks or is one of their held
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import whole
 from ..heads.phantom.study import Plan, generate, one_thread
 from ..product.window import Resampler
 from .about import About
@@ -77,9 +77,8 @@ def write(folder: Path, settings: Settings, progress=iter, workers: int = 1) -> 
             heads = [h for _, h in zip(progress(seeds), pool.map(one, seeds))]
     else:
         heads = [one(seed) for seed in progress(seeds)]
-    part = folder / f".{INDEX}.{os.getpid()}.tmp"
-    part.write_text(json.dumps({"settings": asdict(settings), "heads": heads}, indent=1) + "\n")
-    part.rename(folder / INDEX)
+    with whole(folder / INDEX) as part:
+        part.write_text(json.dumps({"settings": asdict(settings), "heads": heads}, indent=1) + "\n")
 
 
 def _head(folder: Path, settings: Settings, seed: int) -> dict:
@@ -88,10 +87,8 @@ def _head(folder: Path, settings: Settings, seed: int) -> dict:
     if not path.exists():
         scan = render(seed, settings)
         label = np.maximum(scan.mask, scan.cavity.astype(np.uint8))
-        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with part.open("wb") as f:
+        with whole(path) as part, part.open("wb") as f:
             np.savez_compressed(f, hu=scan.hu.astype(np.float16), label=label, spacing=scan.spacing, positions=scan.positions)
-        part.rename(path)
     types = types_of(_load(path).mask)
     return {"name": f"s{seed}", "file": path.name, "types": [k for k in SUBTYPES if k in types]}
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ..files import whole
 from ..product.config import SUBTYPES
 from ..product.data import HELD_OUT
 from .phantom.bleeds import EXTREMES_ML, RANGES_ML, blood_hu
@@ -67,15 +67,13 @@ def held_out(i: int, widen: float, folder: Path | None) -> Scan:
     return scan
 
 
-def save(path: Path, scan: Scan) -> None:
-    """A file appears whole or not at all."""
+def save(path: Path, scan: Scan, **more: np.ndarray) -> None:
+    """A file appears whole or not at all. more: other arrays that it holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bleeds = json.dumps([[b.subtype, b.hu, b.target_ml] for b in scan.bleeds])
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with part.open("wb") as f:
+    with whole(path) as part, part.open("wb") as f:
         np.savez_compressed(f, hu=np.clip(scan.hu, -1024, 3071).astype(np.int16), label=scan.label, spacing=scan.spacing,
-                            positions=scan.positions, bleeds=bleeds, kind=scan.kind)
-    part.rename(path)
+                            positions=scan.positions, bleeds=bleeds, kind=scan.kind, **more)
 
 
 def load(path: Path) -> Scan:

@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from ..product.config import SUBTYPES
 from ..datasets.volume import DataError
-from .phantom.bleeds import EXTREMES_ML, RANGES_ML, Lesion
+from .phantom import table
+from .phantom.bleeds import Lesion
 from .phantom.fields import noise
 from .phantom.fluid import place_fluid
 from .phantom.scanner import VISIBLE_HU, occupancy
@@ -26,7 +27,7 @@ from .phantom.study import one_thread
 from .room import Room, enter, with_liquor, with_ventricles
 from ..product.scan import Bleed, Scan
 
-ACUTE = (55.0, 80.0)  # HU
+SIZES_ML = (0.3, 100.0)  # that can be painted
 SOLID = ("IPH", "SDH", "EDH")
 SUB_MM = 1.5  # a slice is the mean of planes this far apart
 TRIES = 4  # until what is visible is close to what was asked for
@@ -48,15 +49,13 @@ class Wish:
 
 
 def draw(rng: np.random.Generator) -> tuple[Wish, ...]:
-    """One hemorrhage, sometimes two: sizes as the generator draws them, up to 100 mL, fresh blood."""
-    kinds = rng.choice(SUBTYPES, size=int(rng.choice([1, 2], p=[0.75, 0.25])), replace=False)
-    return tuple(wish(rng, str(k)) for k in kinds)
+    """Subtypes, sizes and densities as the generator draws them: from the table of real hemorrhages (phantom/table.py)."""
+    return tuple(wish(rng, k) for k in table.draw_company(rng))
 
 
 def wish(rng: np.random.Generator, subtype: str, ml: float | None = None) -> Wish:
-    low, high = (EXTREMES_ML if rng.random() < 0.2 else RANGES_ML)[subtype]
-    drawn = float(np.exp(rng.uniform(np.log(max(low, 0.3)), np.log(min(high, 100.0)))))
-    return Wish(subtype, drawn if ml is None else ml, float(rng.uniform(*ACUTE)))
+    drawn = float(np.clip(table.draw_ml(rng, subtype), *SIZES_ML))
+    return Wish(subtype, drawn if ml is None else ml, table.draw_hu(rng, subtype))
 
 
 @one_thread
@@ -312,7 +311,7 @@ def painted(scan: str, i: int, cache: Path | None, room_of) -> Scan:
     """
     from . import heads
 
-    file = Path(cache) / f"{scan}-{i}.npz" if cache else None
+    file = Path(cache) / f"{scan}-real{i}.npz" if cache else None  # at the density of real blood; older ones were brighter
     if file and file.exists():
         return heads.load(file)
     rng = np.random.default_rng((i, 9))

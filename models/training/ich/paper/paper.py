@@ -148,6 +148,7 @@ class CavityNet:
     batch: int
     epochs: int = 50
     scans: int = 10  # half of them with hemorrhage
+    smoothing: float = 1.0  # code: in Eq. 4
     dropout: float = 0.5  # code
     augment: Augmentation = Augmentation()  # code
 

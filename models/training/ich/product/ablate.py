@@ -19,6 +19,7 @@ from ..heads import heads
 from .config import Post, Settings, settings_for
 from .data import write_phantoms
 from ..datasets.volume import DataError
+from ..files import whole
 from .measure import measure
 from .reader import Reader, apply_post
 from .scan import Scan, read_scan
@@ -80,9 +81,8 @@ def ablate(w: Wanted, out: Path, say=print) -> dict:
             done = at / "measures.json"
             if not done.exists():
                 train(settings(w, change, repeat), folders[change.without], at, threads=1)
-                part = done.with_suffix(".tmp")
-                part.write_text(json.dumps(scans.measure(at)))
-                part.rename(done)
+                with whole(done) as part:
+                    part.write_text(json.dumps(scans.measure(at)))
             rows.setdefault(name, []).append(json.loads(done.read_text()))
             say(line(name, rows[name][-1:]))
     result = {"wanted": _wanted(w), "generator": heads.generator_version(), "rows": {k: _summary(v) for k, v in rows.items()}, "measures": rows}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
 
 SUBTYPES = ("IPH", "IVH", "SAH", "SDH", "EDH")
 ROLES = ("cavity-tissue", "cavity-bone", "bleed")
@@ -59,7 +63,9 @@ class Post:
     sure_threshold: float = 0.75  # so much of a component must reach it: specks that are no blood are as large, but hardly sure anywhere
     opening_mm: float = 0.0
     rim_mm: float = 0.0
-    subtype_per: str = "extra-axial"
+    subtype_per: str = "extra-axial"  # "anatomy" goes with evidence
+    evidence: Evidence | None = None  # decides in the place of sure_threshold
+    operating_point: str = "balanced"  # of the evidence; no part of the manifest's rules, but a choice of who runs it
 
 
 def settings_for(role: str, **changes) -> Settings:

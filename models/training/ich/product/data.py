@@ -19,6 +19,7 @@ from .config import Settings
 from ..datasets.volume import DataError
 from ..heads.phantom.scanner import NO_TISSUE
 from ..heads.phantom.study import Phantom, generate, one_thread
+from ..warp import warp
 from .window import Resampler, window
 
 WINDOWS = {"cavity-tissue": (0.0, 600.0), "cavity-bone": (150.0, 650.0), "bleed": (-50.0, 150.0)}
@@ -133,11 +134,9 @@ def sample(x: torch.Tensor, y: torch.Tensor, theta: torch.Tensor, size: int, pix
     """Images and labels on `size` pixels of pixel_mm, read from cached grids where theta (B, 2, 3) says; its shifts are in mm."""
     half = x.shape[-1] * PIXEL_MM / 2
     theta = torch.cat([theta[:, :, :2] * (size * pixel_mm / 2), theta[:, :, 2:]], 2) / half
-    grid = F.affine_grid(theta, [len(x), 1, size, size], align_corners=False)
-    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     many = y if y.dim() == 4 else y[:, None]
-    many = F.grid_sample(many.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False).long()
-    return x, many if y.dim() == 4 else many[:, 0]
+    x, many = warp(x, many, theta, (size, size))
+    return x, many.long() if y.dim() == 4 else many[:, 0].long()
 
 
 def augment(x: torch.Tensor, y: torch.Tensor, cfg: Settings, gen: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,8 +1,8 @@
 """Measures three networks, from checkpoints or from a bundle, on held-out heads, the sample studies, real heads and painted ones.
 
-    <out>/evaluate.json   generator, summary, judged, clinical, scans, painted, samples, calcified, phantoms
+    <out>/evaluate.json   generator, summary, judged, clinical, and the rows of scans, bleeding, painted, samples, calcified, mix, phantoms
     <out>/found/          what was found in each scan
-    <out>/worst/, <out>/real/, <out>/painted/, <out>/samples/, <out>/calcified/   pictures: image, truth, found
+    <out>/worst/, <out>/real/, <out>/bleeding/, <out>/painted/, <out>/samples/, <out>/calcified/   pictures: image, truth, found
     <out>/clinical/       agreement in mL, lesions found by size, uncertainty, calibration
 """
 
@@ -13,13 +13,13 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..heads import calcified, heads
+from ..heads import bleeding, calcified, heads, mix
 from . import judge
 from .measure import dice, measure
 from .reader import Reader, apply_post, clean_cavity, prepare
@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Scan", "Source", "apply_post", "clean_cavity", "dice", "evaluate", "prepare", "volumes"]
 
+KINDS = {"scans": "scan", "bleeding": bleeding.KIND, "painted": "painted", "samples": "sample", "calcified": calcified.KIND, "mix": mix.KIND,
+         "phantoms": "phantom"}  # keys of evaluate.json
 CLINICAL = "head"  # key of a row's share in `clinical`, on its way to it
 WORST = 6  # pictures of each way to fail
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the networks come from: a folder of checkpoints or a bundle."""
+    """Where the networks come from: a folder of checkpoints or a bundle, at an operating point."""
 
     runs: Path | None = None
     bundle: Path | None = None
+    point: str = "balanced"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Job:
 
     kind: str  # as Scan.kind
     at: int = 0
-    path: Path | None = None
+    path: Path | bleeding.Case | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Wanted:
     scans: tuple[Path, ...] = field(default=())
     painted: int = 0  # paintings of each scan
     calcified: int = 0  # heads without blood, with large calcifications
+    mix: int = 0  # held-out heads with a real-like mix of hemorrhages
+    bleeding: tuple[Path, ...] = field(default=())  # folders of real heads with labelled blood
     cache: Path | None = None  # of rendered heads and paintings
 
 
@@ -72,12 +77,13 @@ def evaluate(source: Source, wanted: Wanted, out: Path, processes: int = 2, prog
     reader = reader_of(source)  # a wrong folder shows at once, not in a worker, and leaves nothing behind
     version = heads.version_of(cache)
     rows = _measure_all(source, jobs_of(wanted), wanted.widen, cache, out, processes, progress)
-    heads_seen = [row.pop(CLINICAL) for row in judge.of_kind(rows, "phantom")]
+    seen = {kind: [row.pop(CLINICAL) for row in judge.of_kind(rows, kind)] for kind in ("phantom", mix.KIND)}
+    heads_seen = seen[mix.KIND] or seen["phantom"]  # the real-like mix, where there is one
     agreed = clinical(heads_seen) if heads_seen else None
     result = {"networks": reader.counts, "generator": {"heads": version, "now": heads.generator_version(), "widen": wanted.widen},
               "summary": judge.summary(rows), "judged": judge.judged(rows),
-              "clinical": agreed}
-    for key, kind in (("scans", "scan"), ("painted", "painted"), ("samples", "sample"), ("calcified", calcified.KIND), ("phantoms", "phantom")):
+              "clinical": agreed and {"of": mix.KIND if seen[mix.KIND] else "phantom", **agreed}}
+    for key, kind in KINDS.items():
         result[key] = judge.of_kind(rows, kind)
     result = rounded(result)
     (out / "evaluate.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -97,6 +103,8 @@ def jobs_of(wanted: Wanted) -> list[Job]:
     jobs += [Job("sample", path=p) for p in sorted(Path(wanted.samples).glob("*.zip"))] if wanted.samples else []
     jobs += [Job("painted", i, Path(p)) for p in wanted.scans for i in range(wanted.painted)]
     jobs += [Job(calcified.KIND, i) for i in range(wanted.calcified)]
+    jobs += [Job(bleeding.KIND, path=case) for folder in wanted.bleeding for case in bleeding.cases(folder)]
+    jobs += [Job(mix.KIND, i) for i in range(wanted.mix)]
     return jobs + [Job("phantom", i) for i in range(wanted.phantoms)]
 
 
@@ -105,6 +113,11 @@ def scan_of(job: Job, source: Source, widen: float, cache: Path) -> Scan:
         return heads.held_out(job.at, widen, cache)
     if job.kind == calcified.KIND:
         return calcified.held_out(job.at, widen, cache)
+    if job.kind == mix.KIND:
+        return mix.held_out("judge", job.at, cache)[0]
+    if job.kind == bleeding.KIND:
+        scan, mask = bleeding.read(job.path)
+        return replace(scan, label=mask)
     if job.kind == "sample":
         return read_sample(job.path)
     if job.kind == "painted":
@@ -117,7 +130,7 @@ def scan_of(job: Job, source: Source, widen: float, cache: Path) -> Scan:
 @functools.cache
 def reader_of(source: Source) -> Reader:
     """Loaded once a process."""
-    return Reader.of_bundle(source.bundle) if source.bundle else Reader.of_runs(source.runs)
+    return Reader.of_bundle(source.bundle, point=source.point) if source.bundle else Reader.of_runs(source.runs)
 
 
 @functools.lru_cache(maxsize=1)
@@ -135,10 +148,12 @@ def _one(source: Source, job: Job, widen: float, cache: Path, out: Path) -> dict
     reading = reader_of(source).read(scan)
     (out / "found").mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out / "found" / f"{scan.kind}-{scan.name}.npz", found=reading.label)
+    if scan.kind == bleeding.KIND:
+        return bleeding.measure(scan, scan.label, reading.cavity, reading.label, job.path.set)
     row = measure(scan, reading.cavity, reading.label)
     if isinstance(scan, calcified.Calcified):
         row["calcifications"] = calcified.called(scan, reading.label)
-    if scan.kind == "phantom":
+    if scan.kind in ("phantom", mix.KIND):
         row[CLINICAL] = head_row(HeadResult(scan.name, scan.label, reading.label, scan.slice_ml(), reading.any))
     return row
 
@@ -168,12 +183,12 @@ def _pictures(rows: list[dict], source: Source, wanted: Wanted, cache: Path, out
     from .montage import compare, save
 
     worst = set(judge.worst(rows, WORST))
-    folder = {"scan": "real", "painted": "painted", "sample": "samples", calcified.KIND: "calcified", "phantom": "worst"}
+    folder = {"scan": "real", bleeding.KIND: "bleeding", "painted": "painted", "sample": "samples", calcified.KIND: "calcified"}
     for job, row in zip(jobs_of(wanted), rows):
-        if job.kind != "phantom" or row["name"] in worst:
+        if job.kind in folder or row["name"] in worst:
             scan = scan_of(job, source, wanted.widen, cache)
             with np.load(out / "found" / f"{scan.kind}-{scan.name}.npz") as z:
-                save(out / folder[job.kind] / f"{scan.name}.png", compare(scan, z["found"]))
+                save(out / folder.get(job.kind, "worst") / f"{scan.name}.png", compare(scan, z["found"]))
 
 
 def rounded(x):
@@ -187,11 +202,15 @@ def rounded(x):
 
 def text(result: dict) -> str:
     """A line per scan that is not a phantom, then the judged figures."""
-    lines = [line(r) for key in ("scans", "samples", "painted", "calcified", "phantoms") for r in result[key]]
+    lines = [line(r) for key in KINDS for r in result[key]]
     for j in result["judged"]:
         mark = "met   " if j["met"] else "MISSED"
-        lines.append(f"{mark} {j['what']:45s} {j['value']:7.3f}  target {j['target']:8s} n {j['n']:3d}  {j['detail']}")
+        lines.append(f"{mark} {j['what']:48s} {j['value']:7.3f}{_interval(j['ci']):16s}  target {j['target']:8s} n {j['n']:3d}  {j['detail']}")
     return "\n".join(lines)
+
+
+def _interval(ci: list[float] | None) -> str:
+    return f" [{ci[0]:.3f}, {ci[1]:.3f}]" if ci else ""
 
 
 def line(row: dict) -> str:
@@ -199,8 +218,8 @@ def line(row: dict) -> str:
     if "cavity_dice" in row:
         parts.append(f"{row['cavity_dice']:.3f}")
     truth = row.get("truth_ml")
-    shown = [k for k, v in row["found_ml"].items() if v > 0.05 or (truth and truth[k] > 0.05)]
-    parts.append("found" + ("/true " if truth else " ") + " ".join(f"{k} {row['found_ml'][k]:.1f}" + (f"/{truth[k]:.1f}" if truth else "") for k in shown))
+    shown = [k for k, v in row["found_ml"].items() if v > 0.05 or (truth and truth.get(k, 0) > 0.05)]
+    parts.append("found" + ("/true " if truth else " ") + " ".join(f"{k} {row['found_ml'][k]:.1f}" + (f"/{truth[k]:.1f}" if truth and k in truth else "") for k in shown))
     if "dice" in row:
         parts.append("dice " + " ".join(f"{k} {v:.2f}" for k, v in row["dice"].items()))
     if row["false_ml"] > 0.05:

@@ -1,4 +1,4 @@
-"""Losses. `dice` is the paper's (Eq. 4); the shipped nets use Dice over what is present plus cross-entropy.
+"""Losses of the shipped nets: Dice over what is present plus cross-entropy. The paper's is in paper/methods/losses.py.
 
 Pure Dice on few positive pixels sits at "blood everywhere" for hundreds of steps, and averaged over absent classes at
 "no blood"; both were seen. Cross-entropy starts the net, Dice then shapes it.
@@ -14,13 +14,6 @@ from .data import UNSEEN
 
 BLEED_LOGITS = 7  # any, background, five subtypes
 TISSUE_WEIGHT, TISSUE_WEIGHTS = 0.5, (0.3, 0.5, 1.0, 1.0, 3.0, 3.0, 0.5)  # of all of them; of each: sheets and vessels are thin
-
-
-def dice(p: torch.Tensor, t: torch.Tensor, eps: float = 1.0, empty_weight: float = 0.2) -> torch.Tensor:
-    """Paper, Eq. 4, per sample with smoothing 1; samples without blood weigh 0.2 (authors' code). p, t: (B, 1, H, W)."""
-    p, t = p.flatten(1), t.flatten(1).to(p.dtype)
-    loss = 1 - (2 * (p * t).sum(1) + eps) / (p.square().sum(1) + t.square().sum(1) + eps)
-    return (loss * torch.where(t.sum(1) > 0, 1.0, empty_weight)).mean()
 
 
 def present_dice(p: torch.Tensor, t: torch.Tensor, eps: float = 1.0, axes: tuple[int, ...] = (0, 2, 3)) -> torch.Tensor:

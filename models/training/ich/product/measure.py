@@ -33,6 +33,7 @@ def measure(scan: Scan, cavity: np.ndarray, found: np.ndarray) -> dict:
     row["truth_ml"] = volumes(truth, scan)
     row["cavity_dice"] = dice(cavity, truth > 0)
     row["dice"] = {"any": dice(found > 1, truth > 1)}
+    row["marked_ml"] = scan.ml((found > 1) & (truth > 1))
     for i, k in enumerate(SUBTYPES, 2):
         if (truth == i).any():
             own[k] = dice(found == i, truth == i)

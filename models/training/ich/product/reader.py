@@ -16,11 +16,13 @@ from scipy import ndimage
 
 from .config import ROLES, SUBTYPES, Post, Settings, settings_for
 from ..datasets.volume import DataError
+from .evidence import Evidence
+from .naming import names_of
+from .parts import CORNERS, Parts, parts_of
 from .scan import Scan
 from .window import Resampler, channels, slabs, window
 
 FACES = ndimage.generate_binary_structure(3, 1)  # 6-connected: cavity
-CORNERS = ndimage.generate_binary_structure(3, 3)  # 26-connected: lesions
 CAVITY_HU = (-200.0, 200.0)
 BATCH = 8  # slices at a time
 
@@ -59,8 +61,8 @@ class Reader:
         return cls(nets, post, counts)
 
     @classmethod
-    def of_bundle(cls, bundle: Path, threads: int = 1) -> "Reader":
-        """Networks and post-processing of a bundle."""
+    def of_bundle(cls, bundle: Path, threads: int = 1, point: str = "balanced") -> "Reader":
+        """Networks and post-processing of a bundle, at an operating point."""
         path = Path(bundle) / "manifest.json"
         try:
             manifest = json.loads(path.read_text())
@@ -74,7 +76,8 @@ class Reader:
         if "bleed" in entries:
             known = {f.name for f in fields(Post)}
             wanted = {"sure_threshold": 0.0, **entries["bleed"]["post"]}  # older bundles: as the threshold
-            post = Post(entries["bleed"]["threshold"], **{k: v for k, v in wanted.items() if k in known})
+            wanted["evidence"] = Evidence.of(wanted.get("evidence"))
+            post = Post(entries["bleed"]["threshold"], **{k: v for k, v in wanted.items() if k in known}, operating_point=point)
         return cls(nets, post, {"bundle": f"{manifest.get('name')} {manifest.get('version')}"})
 
     def probabilities(self, scan: Scan, role: str) -> np.ndarray:
@@ -169,8 +172,16 @@ def box_of(mask: np.ndarray, margin: int = 1) -> tuple[slice, slice, slice]:
 
 
 def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> np.ndarray:
-    """Threshold inside the cavity, opening near its border, small components dropped, subtypes named."""
+    """Threshold inside the cavity, then clots kept by evidence and named by anatomy where the bundle has it; else opening near
+    the border, small components dropped, subtypes named."""
     label = cavity.astype(np.uint8)
+    if post.evidence is not None:
+        box, parts = marked(scan, cavity, prob, post)
+        kept = post.evidence.kept(parts.clots, post.operating_point)
+        names = names_of(parts.kind, parts.clot, parts.signs, parts.clots, parts.contact)
+        value = np.append(0, np.where(kept[parts.clot], names + 2, 0)).astype(np.uint8)[parts.parts]
+        label[box] = np.where(value > 0, value, label[box])
+        return label
     box = box_of(cavity)
     inside, prob = cavity[box], prob[(slice(None), *box)]
     mask = (prob[0] >= post.threshold) & inside
@@ -192,6 +203,14 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
         _settle(kind, ndimage.label(keep[parts] & (kind >= SUBTYPES.index("SDH")), CORNERS)[0], weight)
     label[box] = np.where(keep[parts], kind + 2, label[box])
     return label
+
+
+def marked(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> tuple[tuple, Parts]:
+    """The box of the cavity, and what reaches the threshold in it."""
+    box = box_of(cavity)
+    inside, prob = cavity[box], prob[(slice(None), *box)]
+    return box, parts_of((prob[0] >= post.threshold) & inside, prob[1:].argmax(0), prob[0], scan.hu[box], inside, scan.spacing,
+                         np.asarray(scan.positions, float)[box[0]], scan.slice_ml()[box[0]], post.min_component_ml)
 
 
 def _settle(kind: np.ndarray, parts: np.ndarray, weight: np.ndarray) -> None:

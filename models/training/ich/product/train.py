@@ -1,4 +1,4 @@
-"""Training loop: streams phantoms, keeps averaged weights, can be stopped and continued at any time."""
+"""Training of the shipped nets: streams phantoms, keeps averaged weights, can be stopped and continued at any time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .data import HELD_OUT, UNSEEN, Cache, augment, sample
 from .losses import BLEED_LOGITS, bleed_loss, cavity_loss
 from .unet import UNet, logits_of
 from ..bundles.warm import load_checkpoint, load_onnx, settle
+from ..loop import Checkpoint, Machine, check_finite, descend, load, scaler_of
 
 SAVE_EVERY_S = 120.0
 RESCAN_STEPS = 100
@@ -46,22 +47,14 @@ def _bfloat16() -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def train_step(net, ema, x, y, loss_fn, opt, cfg: Settings, decay: float) -> float:
-    """One optimiser step; moves the averaged weights along. Returns the loss."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=cfg.amp and _bfloat16()):
-        logits = net(x)
-    loss = loss_fn(logits.float(), y)
-    opt.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.clip_norm)
-    opt.step()
-    with torch.no_grad():
-        for a, b in zip(ema.state_dict().values(), net.state_dict().values()):
-            if a.dtype.is_floating_point:
-                a.lerp_(b, 1 - decay)
-            else:
-                a.copy_(b)
-    return float(loss.detach())
+@torch.no_grad()
+def average(ema: UNet, net: UNet, decay: float) -> None:
+    """Moves the averaged weights towards those of the net."""
+    for a, b in zip(ema.state_dict().values(), net.state_dict().values()):
+        if a.dtype.is_floating_point:
+            a.lerp_(b, 1 - decay)
+        else:
+            a.copy_(b)
 
 
 def _draw(cfg: Settings, step: int, gen: torch.Generator) -> np.random.Generator:
@@ -71,13 +64,6 @@ def _draw(cfg: Settings, step: int, gen: torch.Generator) -> np.random.Generator
     return rng
 
 
-def save(path: Path, net, ema, opt, step: int, cfg: Settings, phantoms: int, start: str) -> None:
-    part = path.with_suffix(".tmp")
-    torch.save({"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict(), "step": step,
-                "visits": step * cfg.batch, "phantoms": phantoms, "settings": cfg.as_dict(), "start": start}, part)
-    part.rename(path)
-
-
 def without_tissues(weights: dict, outputs: int) -> dict:
     """Weights of a net that names nothing but blood."""
     return {k: v[:outputs] if k.startswith("final_conv.") else v for k, v in weights.items()}
@@ -85,7 +71,7 @@ def without_tissues(weights: dict, outputs: int) -> dict:
 
 def load_net(path: Path) -> tuple[UNet, Settings, dict]:
     """Averaged weights of a checkpoint, ready for inference, with its settings and counts."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = load(path)
     cfg = settings_from(saved["settings"])
     net = make_net(replace(cfg, tissues=0))
     net.load_state_dict(without_tissues(saved["ema"], logits_of(cfg.outputs)))
@@ -146,12 +132,11 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
     net = make_net(cfg).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(net)
     opt = torch.optim.AdamW(net.parameters(), lr=cfg.lr, weight_decay=cfg.weight_decay)
-    step, steps, begun_with = 0, math.ceil(cfg.visits / cfg.batch), ""
-    if path.exists():
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        for target, key in ((net, "net"), (ema, "ema"), (opt, "opt")):
-            target.load_state_dict(saved[key])
-        step, begun_with = saved["step"], saved.get("start", "")
+    checkpoint = Checkpoint(path, {"net": net, "ema": ema, "opt": opt}, SAVE_EVERY_S)
+    saved = checkpoint.resume(threads)
+    step, steps, begun_with = saved.get("step", 0), math.ceil(cfg.visits / cfg.batch), saved.get("start", "")
+    on = Machine("cpu", torch.bfloat16 if cfg.amp and _bfloat16() else None)
+    scaler = scaler_of(on)
     gen = torch.Generator()
     loss_fn = bleed_loss if cfg.role == "bleed" else cavity_loss
     cache = Cache(cache_dir, cfg)
@@ -165,9 +150,10 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
             cache.refresh()
             settle(net, (augment(*cache.batch(_draw(cfg, -1 - k, gen)), cfg, gen)[0] for k in range(SETTLE_BATCHES)))
         ema.load_state_dict(net.state_dict())
+    facts = lambda: {"step": step, "visits": step * cfg.batch, "phantoms": phantoms, "settings": cfg.as_dict(), "start": begun_with}  # noqa: E731
     stop: list[int] = []  # a terminated run saves first
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
-    begun = saved_at = time.monotonic()
+    begun = time.monotonic()
     new_log = not (out / f"{cfg.role}.csv").exists()
     with (out / f"{cfg.role}.csv").open("a", newline="") as f, tqdm(total=steps, initial=step, disable=not progress, mininterval=10) as bar:
         log = csv.writer(f)
@@ -183,13 +169,15 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
             for group in opt.param_groups:
                 group["lr"] = rate(step, steps, cfg)
             x, y = augment(*cache.batch(_draw(cfg, step, gen)), cfg, gen)
-            decay = min(cfg.ema, (1 + step) / (10 + step))
-            running.append(train_step(net, ema, x.contiguous(memory_format=torch.channels_last), y, loss_fn, opt, cfg, decay))
+            x = x.contiguous(memory_format=torch.channels_last)
+            running.append(float(descend(lambda: loss_fn(net(x).float(), y), opt, on, scaler, cfg.clip_norm)))  # noqa: B023
+            average(ema, net, min(cfg.ema, (1 + step) / (10 + step)))
             step += 1
             bar.update()
             if step % 50 == 0 or step == steps:
                 mean = sum(running) / len(running)
                 running.clear()
+                check_finite(mean, out, f"{cfg.role} diverged before step {step}")
                 bar.set_postfix(loss=f"{mean:.3f}", phantoms=phantoms)
                 spent = time.monotonic() - begun
                 row = [step, step * cfg.batch, phantoms, f"{rate(step, steps, cfg):.2e}", f"{mean:.4f}", f"{spent:.0f}"]
@@ -197,11 +185,9 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
                     row += [f"{d:.4f}" for d in judge.dice(ema.eval())]
                 log.writerow(row)
                 f.flush()
-            now = time.monotonic()
-            if now - saved_at > SAVE_EVERY_S:
-                save(path, net, ema, opt, step, cfg, phantoms, begun_with)
-                saved_at = now
-            if stop or step == pause_at or (minutes and now - begun > 60 * minutes):
+            if checkpoint.due():
+                checkpoint.save(**facts())
+            if stop or step == pause_at or (minutes and time.monotonic() - begun > 60 * minutes):
                 break
-    save(path, net, ema, opt, step, cfg, phantoms, begun_with)
+    checkpoint.save(**facts())
     return path

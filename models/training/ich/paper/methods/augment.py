@@ -12,6 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from ...warp import warp
 from ..paper import NO_AUGMENTATION, Augmentation
 
 
@@ -20,11 +21,8 @@ def augment(x: torch.Tensor, mask: torch.Tensor | None, a: Augmentation, gen: to
     if a == NO_AUGMENTATION:
         return x, mask
     with torch.autocast(x.device.type, enabled=False):
-        grid = F.affine_grid(affine(len(x), a, gen).to(x.device), list(x.shape), align_corners=False)
-        x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        if mask is not None:
-            mask = F.grid_sample(mask.to(x.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False) > 0.5
-        return intensity(x, a, gen), mask
+        x, moved = warp(x, mask, affine(len(x), a, gen), x.shape[-2:])
+        return intensity(x, a, gen), None if moved is None else moved > 0.5
 
 
 def affine(n: int, a: Augmentation, gen: torch.Generator) -> torch.Tensor:

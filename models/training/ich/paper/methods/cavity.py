@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from ...datasets.volume import DataError
-from ...product.losses import dice
+from ...loop import Machine
 from ..paper import CavityNet, Network
 from .augment import augment
-from .fit import Machine, Task
+from .fit import Task
+from .losses import dice
 from .nets import unet
 from .score import AT_ONCE, predict
 from .slices import Batch, Slices, seed_of
@@ -19,7 +20,7 @@ from .slices import Batch, Slices, seed_of
 def task(name: str, cfg: CavityNet, network: Network) -> Task:
     def loss(net: nn.Module, batch: Batch, gen: torch.Generator, epoch: int) -> torch.Tensor:
         x, mask = augment(batch.x, batch.cavity, cfg.augment, gen)
-        return dice(torch.sigmoid(net(x).float()), mask, empty_weight=1.0)
+        return dice(torch.sigmoid(net(x).float()), mask, alpha=1.0, smoothing=cfg.smoothing)
 
     return Task(name, unet(network, cfg.dropout), loss, cfg.epochs, cfg.batch, "cavity", ("images", "cavities"))
 

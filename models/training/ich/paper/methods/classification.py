@@ -10,6 +10,7 @@ from ...datasets.volume import UNKNOWN
 from ..paper import Classification, Network
 from .augment import augment
 from .fit import Task
+from .losses import dice
 from .nets import EncoderMLP
 from .slices import Batch
 
@@ -61,5 +62,4 @@ def _cross_entropy(weights: torch.Tensor):
 def _dice(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Eq. 4 over the seven outputs of a slice. Always one class is present, so nothing has to be smoothed."""
     t, known = targets(labels)
-    p = torch.sigmoid(logits) * known
-    return (1 - 2 * (p * t).sum(1) / (p.square().sum(1) + t.square().sum(1))).mean()
+    return dice(torch.sigmoid(logits) * known, t, alpha=1.0, smoothing=0.0)

@@ -6,7 +6,7 @@ tiny    the same in a minute: the tests
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from ..paper import BONE, HSSAYENI, TISSUE, Classification, GlobalContrastive, LocalContrastive, Network, Pretext, Restoration, Study
 
@@ -50,24 +50,3 @@ TINY_HEADS = Heads(labelled=8, normal=0.25, pretext=10, slices=5, pretext_slices
 
 SCALES: dict[str, Study] = {"paper": PAPER, "small": SMALL, "tiny": TINY}
 HEADS: dict[str, Heads | None] = {"paper": None, "small": SMALL_HEADS, "tiny": TINY_HEADS}
-
-
-def deviations(study: Study, datasets: list[str]) -> list[dict]:
-    """Every setting that differs from the paper's, with both values, by name. datasets: those of the run."""
-    out: list[dict] = []
-
-    def compare(name: str, ours: dict, paper: dict) -> None:
-        for k, v in ours.items():
-            if isinstance(v, dict) and isinstance(paper.get(k), dict):
-                compare(f"{name}{k}.", v, paper[k])
-            elif v != paper.get(k):
-                out.append({"setting": f"{name}{k}", "here": v, "paper": paper.get(k)})
-
-    ours, paper = asdict(study), asdict(PAPER)
-    for settings in (ours, paper):
-        for k in ("scale", "segmentation", "other"):
-            del settings[k]
-    compare("", ours, paper)
-    for name in datasets:
-        compare(f"segmentation.{name}.", asdict(study.segmentation_of(name)), asdict(PAPER.segmentation_of(name)))
-    return out

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from ...datasets.volume import SUBTYPES
-from .fit import Machine, whole, iterate
+from ...files import whole
+from ...loop import Machine
+from .fit import iterate
 from .nets import pooled
 from .slices import Slices
 
@@ -55,7 +57,7 @@ def fold_dice(data: Slices, rows: np.ndarray, on: Machine, threshold: float):
         for part in iterate(rows, 8 * AT_ONCE):
             p, t = predict(net, data, part, on, threshold), np.asarray(data.store.masks[part]) > 0
             tp, found, truth = tp + int((p & t).sum()), found + int(p.sum()), truth + int(t.sum())
-        return {"val_dice": (2 * tp + 1) / (found + truth + 1)}
+        return {"test_dice": (2 * tp + 1) / (found + truth + 1)}
 
     return measure
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...product.losses import dice
 from ..paper import Network, Segmentation
 from .augment import augment
 from .fit import Task
+from .losses import dice
 from .nets import transfer, unet
 from .slices import Batch, seed_of
 
@@ -23,7 +23,7 @@ def task(cfg: Segmentation, network: Network, init: dict[str, torch.Tensor] | No
     def loss(net: nn.Module, batch: Batch, gen: torch.Generator, epoch: int) -> torch.Tensor:
         x, mask = augment(batch.x, batch.mask, cfg.augment, gen)
         logits = net(x).float()
-        value = dice(torch.sigmoid(logits), mask, eps=cfg.smoothing, empty_weight=cfg.alpha)  # Eq. 4 and 5
+        value = dice(torch.sigmoid(logits), mask, cfg.alpha, cfg.smoothing)  # Eq. 4 and 5
         if epoch < cfg.bce_epochs:
             value = value + F.binary_cross_entropy_with_logits(logits, mask.float())
         return value

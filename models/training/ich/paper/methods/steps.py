@@ -10,11 +10,13 @@ import torch
 
 from ..paper import PRETEXTS, Study
 from . import cavity, classification, contrastive, restoration, segmentation
-from .fit import Machine, Task, fit, mean_loss, weights, whole
+from ...files import whole
+from ...loop import Machine, weights
+from .fit import Task, fit, mean_loss
 from .folds import folds
 from .score import embedding, fold_dice, volume_rows, write_rows
 from .sets import Labelled, Source, check_labels, labelled
-from .slices import Slices, balanced, hold_out, seed_of
+from .slices import balanced, hold_out, seed_of
 
 
 @dataclass(frozen=True)

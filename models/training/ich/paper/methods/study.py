@@ -25,10 +25,13 @@ from tqdm import tqdm
 
 from ...datasets.volume import DataError
 from ..paper import METHODS, PRETEXTS, Study
-from .fit import LOG, Machine, whole
-from .scales import Heads, deviations
+from ...files import whole
+from ...loop import Machine
+from .fit import LOG
+from .deviations import deviations
+from .scales import Heads
 from .score import COLUMNS, read_rows, write_rows
-from .sets import Source, labelled, render, sources, tell_left_out
+from .sets import labelled, render, sources, tell_left_out
 from .steps import Context, cavity_file, fold_dir, pretext_dir, run_cavity, run_fold, run_mask, run_pretext
 
 
@@ -220,7 +223,7 @@ def _describe(w: Wanted, c: Context, seconds: dict[str, float], processor_second
     names = [s.dataset for s in c.labelled]
     dice = {n: float(f.read_text()) for n in names if (f := cavity_file(c, n).with_suffix(".txt")).exists()}
     facts = {"scale": w.study.scale, "methods": list(w.methods), "seeds": w.seeds, "sets": sets, "cavity_dice": dice,
-             "deviations": deviations(w.study, names), "settings": asdict(w.study),
+             "deviations": deviations(w.study, names, c.on), "settings": asdict(w.study),
              "segmentation": {n: asdict(w.study.segmentation_of(n)) for n in names},
              "machine": {"device": c.on.device, "precision": str(c.on.dtype or torch.float32).removeprefix("torch."), "torch": torch.__version__,
                          "threads": torch.get_num_threads() if w.processes == 1 else 1},

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from ...files import whole
 from ..paper import PAPER_TABLE1, PAPER_TABLE2, PAPER_TABLE3
 from . import figures, findings, volumes
 from .experiment import DATASETS, Experiment, Part, read, title
@@ -31,9 +31,8 @@ def write(folder: Path) -> Path:
 
 def _save(path: Path, text: str) -> Path:
     """Appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
@@ -162,7 +161,7 @@ def _why(e: Experiment, part: Part, r: findings.Ranking) -> str:
         why.append(f"{len(r.not_apart)} of {len(r.methods) - 1} methods cannot be told from the best: among them the order is chance")
     if part.dataset == "synthetic":
         why.append("synthetic heads have sharper contrast and less variety than patients, and the pretext set is made by the same generator as the labelled one")
-    n = len(e.about.get("deviations", ()))
+    n = sum("by" not in x for x in e.about.get("deviations", ()))
     if n:
         why.append(f"{n} settings deviate from the paper, fewer steps among them" if e.about.get("scale") != "paper" else f"{n} settings deviate from the paper")
     learning = findings.still_learning(e)
@@ -210,14 +209,22 @@ def _conclusions(e: Experiment, compared: Compared) -> str:
 
 
 def _deviations(e: Experiment) -> str:
-    rows = [[f"`{x.get('setting')}`", f"`{json.dumps(x.get('here'))}`", f"`{json.dumps(x.get('paper'))}`"] for x in e.about.get("deviations", ())]
+    all_rows = e.about.get("deviations", ())
+    rows = [[f"`{x.get('setting')}`", f"`{json.dumps(x.get('here'))}`", f"`{json.dumps(x.get('paper'))}`"] for x in all_rows if "by" not in x]
     out = ["## Deviations from the paper", rows_markdown(["Setting", "here", "paper"], rows, 3) if rows else "None of the settings."]
-    out.append("Always: groups of folds and of the pretext's validation slices are patients, SD is the sample SD, and what the paper leaves out follows its authors' first "
-               "release (marked in ich/paper/paper.py). Left-out volumes are named in methods.json.")
+    same = [[f"`{x.get('setting')}`", _said(x.get("here")), _said(x.get("paper")), x["by"]] for x in all_rows if "by" in x]
+    if same:
+        out += ["At every scale: what is done in another way than the paper says, or what it does not say.",
+                rows_markdown(["What", "here", "paper", "chosen by"], same, 4)]
+    out.append("SD is the sample SD. Left-out volumes are named in methods.json.")
     settings = list(_flat(e.about.get("settings", {})))
     if settings:
         out.append("<details><summary>All settings</summary>\n\n" + rows_markdown(["Setting", "value"], [[f"`{k}`", f"`{json.dumps(v)}`"] for k, v in settings], 2) + "\n\n</details>")
     return "\n\n".join(out)
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) else f"`{json.dumps(value)}`"
 
 
 def _flat(x: dict, name: str = ""):

@@ -152,7 +152,7 @@ def learning_curves(e: Experiment, folder: Path) -> list[Path]:
     for dataset in e.datasets():
         logs = {m: [r for r in parts.get(m, ((), ()))[1] if r.get("dataset", dataset) == dataset]
                 for m in e.methods(dataset) if not m.endswith("-icm")}  # the cavity mask changes no training
-        lines = (("loss", look.BLUE, "training loss"), ("val_dice", look.ORANGE, "Dice of all voxels of the test fold"))
+        lines = (("loss", look.BLUE, "training loss"), ("test_dice", look.ORANGE, "Dice of all voxels of the test fold"))
         out.append(_curves({m: rows for m, rows in logs.items() if rows}, lines, folder / f"learning-{dataset}.png", True))
     pretexts = {m: parts[m][0] for m in PRETEXTS if m in parts}
     lines = (("loss", look.BLUE, "loss on training slices"), ("val_loss", look.ORANGE, "loss on held-out slices"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from ...files import whole
 from ..paper import BASELINES, SELF_SUPERVISED, WEAKLY_SUPERVISED
 from .experiment import title
 
@@ -55,9 +55,8 @@ def canvas(rows: int, columns: int, height: float, width: float = WIDTH, **subpl
 def save(figure, path: Path) -> Path:
     """PNG that appears whole; the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
-    part.replace(path)
+    with whole(path) as part:
+        figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
     return path
 
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
 	"ichor/reporting/words"
@@ -22,21 +23,18 @@ import (
 // ErrReport is returned for a case that cannot be written: masks that do not fit the volume, a missing study UID.
 var ErrReport = errors.New("report does not hold together")
 
-// Case is one analysis as the writers see it. Make it with New; it is read-only afterwards.
-type Case struct {
-	Finding finding.Finding
-	Volume  *volume.Volume // nil for a refused study
-	Labels  *volume.Mask   // voxel value is a finding.Subtype; nil for a refused study
-	Cavity  *volume.Mask   // may be nil
-	Header  *dcm.DataSet   // one image of the analysed series, or any object of a refused study
-	Time    time.Time      // of the content
-	Began   time.Time      // of our series, the same in all that is ever added to them; Time if zero
-	Version string         // of ichor
-	Serial  string         // of the device
-	// Generation is how often a result made of the very same was rejected before; what is rejected never comes back under
-	// its UID.
+// Report is an analysed study as the writers see it. Make it with New. Generation, Predecessors and warnings of the finding
+// may be changed until the first object is written.
+type Report struct {
+	analysis.Result
+	Time    time.Time // of the content
+	Began   time.Time // of our series, the same in all objects ever added to them; Time if zero
+	Version string    // of ichor
+	Serial  string    // of the device; the beginning of the bundle digest if empty
+	// Generation counts the results made of exactly the same images that were rejected before: a rejected object never
+	// comes back under its UID.
 	Generation int
-	// Predecessors are the reports of a former result, which this one takes the place of.
+	// Predecessors are the reports of the former result that this one replaces.
 	Predecessors []SeriesReferences
 
 	Looks    Looks       // of segments, where they are not the default
@@ -54,7 +52,7 @@ type Case struct {
 }
 
 // New checks that the parts of c fit together and fixes the identity of its objects.
-func New(c Case) (*Case, error) {
+func New(c Report) (*Report, error) {
 	c.study = c.Header.String(dcm.StudyInstanceUID)
 	if c.study == "" {
 		c.study = c.Finding.Study.StudyInstanceUID
@@ -70,7 +68,7 @@ func New(c Case) (*Case, error) {
 	case finding.Refused:
 		c.Volume, c.Labels, c.Cavity = nil, nil, nil
 		c.series = []string{c.study, c.Finding.Bundle.Digest}
-		c.key = c.generation(append(slices.Clone(c.series), c.Finding.Code, c.Finding.Reason))
+		c.key = append(slices.Clone(c.series), c.Finding.Code, c.Finding.Reason)
 		return &c, nil
 	case finding.Analyzed:
 	default:
@@ -84,25 +82,17 @@ func New(c Case) (*Case, error) {
 	for _, s := range c.Volume.Sources {
 		c.key = append(c.key, s.SOPInstanceUID, strconv.Itoa(s.Frame))
 	}
-	c.key = c.generation(c.key)
 	return &c, nil
 }
 
-func (c *Case) generation(key []string) []string {
-	if c.Generation > 0 {
-		key = append(key, "generation", strconv.Itoa(c.Generation))
-	}
-	return key
-}
-
-// AsLabelMap is the same case with its segmentation as a label map.
-func (c *Case) AsLabelMap() *Case {
+// AsLabelMap is the same report with its segmentation as a label map.
+func (c *Report) AsLabelMap() *Report {
 	m := *c
 	m.LabelMap = true
 	return &m
 }
 
-func (c *Case) fits() error {
+func (c *Report) fits() error {
 	v := c.Volume
 	switch {
 	case v == nil || c.Labels == nil || c.Finding.Volumes == nil:
@@ -136,34 +126,38 @@ func (c *Case) fits() error {
 	return c.scan()
 }
 
-// UID derives the UID of one thing of this case from the study, the source series, all its images and the bundle
+// UID derives the UID of one thing of this report from the study, the source series, all its images and the bundle
 // digest, so that a repeated analysis names the same objects.
-func (c *Case) UID(kind ...string) string {
-	return dcm.DeriveUID(append(append([]string{"ichor"}, kind...), c.key...)...)
+func (c *Report) UID(kind ...string) string {
+	parts := append(append([]string{"ichor"}, kind...), c.key...)
+	if c.Generation > 0 {
+		parts = append(parts, "generation", strconv.Itoa(c.Generation))
+	}
+	return dcm.DeriveUID(parts...)
 }
 
 // LastingUID derives the UID of one thing from the study, the source series and the bundle digest alone: it stays when
 // images arrive late and the objects are made anew.
-func (c *Case) LastingUID(kind ...string) string {
+func (c *Report) LastingUID(kind ...string) string {
 	return dcm.DeriveUID(append(append([]string{"ichor"}, kind...), c.series...)...)
 }
 
 // DeviceUID identifies this device with its networks as an observer (PS3.3 §C.7.5.1, Device UID).
-func (c *Case) DeviceUID() string {
+func (c *Report) DeviceUID() string {
 	return dcm.DeriveUID("ichor", "device", c.Serial, c.Finding.Bundle.Digest)
 }
 
 // Tracking names one thing in SEG and SR (PS3.3 §C.8.20.2, PS3.16 TID 4108), lasting: a hemorrhage stays the same when more
 // slices of it arrive.
-func (c *Case) Tracking(what string) (id, uid string) {
+func (c *Report) Tracking(what string) (id, uid string) {
 	return "ichor " + what, c.LastingUID("tracking", what)
 }
 
 // Segments lists the subtypes that have voxels, in value order: segment n of the SEG is element n-1.
-func (c *Case) Segments() []finding.Subtype { return c.segments }
+func (c *Report) Segments() []finding.Subtype { return c.segments }
 
 // CavitySegmented reports whether there is a segmentation of the intracranial cavity.
-func (c *Case) CavitySegmented() bool {
+func (c *Report) CavitySegmented() bool {
 	return c.CavitySegment && c.Cavity != nil && slices.ContainsFunc(c.Cavity.Voxels, func(v uint8) bool { return v != 0 })
 }
 
@@ -171,13 +165,13 @@ func (c *Case) CavitySegmented() bool {
 const IntracranialCavity = "intracranial cavity"
 
 // Segmented reports whether there is a segmentation of hemorrhage.
-func (c *Case) Segmented() bool { return len(c.segments) > 0 }
+func (c *Report) Segmented() bool { return len(c.segments) > 0 }
 
 // OnSlice reports whether a subtype has voxels on slice k.
-func (c *Case) OnSlice(s finding.Subtype, k int) bool { return c.present[k][s] }
+func (c *Report) OnSlice(s finding.Subtype, k int) bool { return c.present[k][s] }
 
 // scan finds the subtypes of every slice, in one pass over the labels.
-func (c *Case) scan() error {
+func (c *Report) scan() error {
 	c.present = make([][len(finding.Kinds) + 1]bool, c.Volume.Slices())
 	for k := range c.present {
 		for _, l := range c.Labels.Slice(k) {
@@ -198,7 +192,7 @@ func (c *Case) scan() error {
 	return nil
 }
 
-func (c *Case) volumes() []float64 {
+func (c *Report) volumes() []float64 {
 	var out []float64
 	for _, s := range finding.Kinds {
 		out = append(out, c.Finding.Volumes.Of(s))
@@ -206,7 +200,7 @@ func (c *Case) volumes() []float64 {
 	return out
 }
 
-func (c *Case) shortDigest() string {
+func (c *Report) shortDigest() string {
 	d := c.Finding.Bundle.Digest
 	return cmp.Or(words.Text(d[:min(len(d), 16)], 16), "0")
 }

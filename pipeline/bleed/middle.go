@@ -1,0 +1,110 @@
+package bleed
+
+import (
+	"math"
+	"slices"
+)
+
+// middle is the sagittal plane: column = a + b row + c z, in mm from the first column, row and slice of the crop.
+type middle struct{ a, b, c float64 }
+
+func (m middle) column(row, z float64) float64 { return m.a + m.b*row + m.c*z }
+
+// middleOf lies half way between the left and the right wall of the cavity, over the slices on which it is half as large as on the
+// largest and more: least squares in three rounds, each without the points that the last one left far off.
+func (c *crop) middle() middle {
+	const wide, few = 60.0, 20
+	areas := make([]int, len(c.z))
+	largest, left, right := 0, c.columns, -1
+	for k := range areas {
+		for i, in := range c.cavity(k) {
+			if in {
+				areas[k]++
+				left, right = min(left, i%c.columns), max(right, i%c.columns)
+			}
+		}
+		largest = max(largest, areas[k])
+	}
+	var points [][3]float64 // row, z, column
+	for k, area := range areas {
+		if area == 0 || 2*area < largest {
+			continue
+		}
+		plane := c.cavity(k)
+		for r := range c.rows {
+			row := plane[r*c.columns : (r+1)*c.columns]
+			first := slices.Index(row, true)
+			if first < 0 {
+				continue
+			}
+			last := len(row) - 1
+			for !row[last] {
+				last--
+			}
+			if float64(last-first)*c.spacing[1] > wide {
+				points = append(points, [3]float64{float64(r) * c.spacing[0], c.z[k], float64(first+last) / 2 * c.spacing[1]})
+			}
+		}
+	}
+	if len(points) < few {
+		if right < 0 {
+			left, right = 0, c.columns-1
+		}
+		return middle{a: float64(left+right) / 2 * c.spacing[1]}
+	}
+	var row0, z0 float64
+	for _, p := range points {
+		row0, z0 = row0+p[0], z0+p[1]
+	}
+	row0, z0 = row0/float64(len(points)), z0/float64(len(points))
+	keep := make([]bool, len(points))
+	for i := range keep {
+		keep[i] = true
+	}
+	off := make([]float64, len(points))
+	var fit [3]float64
+	for range 3 {
+		var m [3][4]float64
+		m[1][1], m[2][2] = 1e-6, 1e-6
+		for i, p := range points {
+			if !keep[i] {
+				continue
+			}
+			d := [4]float64{1, p[0] - row0, p[1] - z0, p[2]}
+			for r := range 3 {
+				for s := range 4 {
+					m[r][s] += d[r] * d[s]
+				}
+			}
+		}
+		fit = solve(m)
+		for i, p := range points {
+			off[i] = math.Abs(fit[0] + fit[1]*(p[0]-row0) + fit[2]*(p[1]-z0) - p[2])
+		}
+		limit := max(2.5*slices.Sorted(slices.Values(off))[len(off)/2], 0.5)
+		for i := range keep {
+			keep[i] = off[i] <= limit
+		}
+	}
+	return middle{fit[0] - fit[1]*row0 - fit[2]*z0, fit[1], fit[2]}
+}
+
+// solve is Gauss's elimination of three equations whose matrix is symmetric and positive.
+func solve(m [3][4]float64) (x [3]float64) {
+	for p := range 3 {
+		for r := p + 1; r < 3; r++ {
+			f := m[r][p] / m[p][p]
+			for s := p; s < 4; s++ {
+				m[r][s] -= f * m[p][s]
+			}
+		}
+	}
+	for p := 2; p >= 0; p-- {
+		x[p] = m[p][3]
+		for s := p + 1; s < 3; s++ {
+			x[p] -= m[p][s] * x[s]
+		}
+		x[p] /= m[p][p]
+	}
+	return x
+}

@@ -1,0 +1,251 @@
+package bleed
+
+import (
+	"context"
+
+	"ichor/pipeline/finding"
+	"ichor/pipeline/volume"
+)
+
+// Part is a stretch of one subtype, as the network names its voxels, that touches itself (26 neighbours).
+type Part struct {
+	Kind  finding.Subtype
+	Clot  int // that it belongs to
+	Signs Signs
+}
+
+// Parts is what a network marked, in clots and their parts. A clot is a connected part of what is marked (26 neighbours),
+// whatever its subtypes.
+type Parts struct {
+	Of      []Part
+	Clots   []Signs
+	Kept    []bool             // of each clot: whether there is evidence enough that it is blood
+	Contact map[[2]int]float64 // faces that voxels of two parts share, the lower part first
+
+	marks *Marks
+	runs  []volume.Run // Component is the part
+}
+
+// Parts finds the parts at the threshold of the bundle, gathers their signs and decides about the clots. The network must have
+// evidence (bundle.Evidence).
+func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
+	labels := m.at(Chosen)
+	clots := volume.ComponentsOf(labels, volume.Corners, 0)
+	ml := clots.VolumesML(m.grid)
+	clots.Keep(labels, func(i int) bool { return ml[i] >= m.spec.Post.MinComponentML })
+	poolExtraAxial(labels, m.grid)
+	clots = volume.ComponentsOf(labels, volume.Corners, 0)
+	p := &Parts{Kept: make([]bool, clots.Count), Contact: map[[2]int]float64{}, marks: m}
+	for _, s := range finding.Subtypes {
+		c := volume.ComponentsOf(labels, volume.Corners, uint8(s))
+		first := int32(len(p.Of))
+		p.Of = append(p.Of, make([]Part, c.Count)...)
+		for i := range c.Count {
+			p.Of[int(first)+i].Kind = s
+		}
+		for _, r := range c.Runs {
+			r.Component += first
+			p.runs = append(p.runs, r)
+		}
+	}
+	if err := p.look(ctx, clots); err != nil {
+		return nil, err
+	}
+	p.decide()
+	return p, nil
+}
+
+// decide keeps clots by their evidence.
+func (p *Parts) decide() {
+	e, cut := p.marks.spec.Post.Evidence, p.marks.spec.Cut()
+	total := 0.0
+	for _, c := range p.Clots {
+		total += c.Mass
+	}
+	for i, c := range p.Clots {
+		p.Kept[i] = c.ML >= e.AlwaysML || e.Of(c.evidence(total-c.Mass)) >= cut
+	}
+}
+
+// look fills in signs, clots and contacts, slice by slice.
+func (p *Parts) look(ctx context.Context, clots *volume.Components) error {
+	m := p.marks
+	c := newCrop(m.volume, m.cavity)
+	middle := c.middle()
+	of := make([]sums, len(p.Of)+1)
+	for i := range of {
+		of[i].rowMax = -1
+	}
+	bySlice, clotRuns := runsBySlice(p.runs, m.grid.Slices()), runsBySlice(clots.Runs, m.grid.Slices())
+	clotOf := make([]int32, m.grid.Rows*m.grid.Columns) // 0 none, else clot + 1
+	partOf := make([]int32, len(clotOf))
+	own, below := make([]int32, c.rows*c.columns), make([]int32, c.rows*c.columns)
+	for k := range m.grid.Slices() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		own, below = below, own
+		clear(own)
+		if len(bySlice[k]) == 0 {
+			continue
+		}
+		paint(clotOf, m.grid.Columns, clotRuns[k], true)
+		paint(partOf, m.grid.Columns, bySlice[k], true)
+		for _, r := range bySlice[k] {
+			p.Of[r.Component].Clot = int(clotOf[int(r.Row)*m.grid.Columns+int(r.Begin)]) - 1
+		}
+		for i := range own {
+			own[i] = partOf[c.index(i)]
+		}
+		paint(clotOf, m.grid.Columns, clotRuns[k], false)
+		paint(partOf, m.grid.Columns, bySlice[k], false)
+		c.gather(of, own, k, m.any.Slice(k), middle)
+		p.touch(own, below, c.columns)
+	}
+	whole := make([]sums, clots.Count)
+	for i := range p.Of {
+		p.Of[i].Signs = of[i+1].signs()
+		whole[p.Of[i].Clot].add(&of[i+1])
+	}
+	for i := range whole {
+		p.Clots = append(p.Clots, whole[i].signs())
+	}
+	return nil
+}
+
+// touch counts the faces that different parts share on a slice, and with the slice below it.
+func (p *Parts) touch(own, below []int32, columns int) {
+	count := func(a, b int32) {
+		if a != b && b != 0 {
+			p.Contact[[2]int{int(min(a, b)) - 1, int(max(a, b)) - 1}]++
+		}
+	}
+	for i, a := range own {
+		if a == 0 {
+			continue
+		}
+		if (i+1)%columns != 0 {
+			count(a, own[i+1])
+		}
+		if i+columns < len(own) {
+			count(a, own[i+columns])
+		}
+		count(a, below[i])
+	}
+}
+
+func runsBySlice(runs []volume.Run, slices int) [][]volume.Run {
+	out := make([][]volume.Run, slices)
+	for _, r := range runs {
+		out[r.Slice] = append(out[r.Slice], r)
+	}
+	return out
+}
+
+// paint writes the components of the runs of one slice, counted from 1, or takes them away.
+func paint(dst []int32, columns int, runs []volume.Run, on bool) {
+	for _, r := range runs {
+		value := int32(0)
+		if on {
+			value = r.Component + 1
+		}
+		row := dst[int(r.Row)*columns:]
+		for i := r.Begin; i < r.End; i++ {
+			row[i] = value
+		}
+	}
+}
+
+// poolExtraAxial gives each connected collection of SDH and EDH the one of the two that has most volume in it.
+func poolExtraAxial(labels *volume.Mask, g *volume.Grid) {
+	outer := volume.NewMask(g)
+	for i, l := range labels.Voxels {
+		if s := finding.Subtype(l); s == finding.SDH || s == finding.EDH {
+			outer.Voxels[i] = l
+		}
+	}
+	c := volume.ComponentsOf(outer, volume.Corners, 0)
+	lead := make([]float64, c.Count) // mL of SDH less mL of EDH
+	for _, r := range c.Runs {
+		ml := g.VoxelML(int(r.Slice))
+		for _, l := range outer.Row(r) {
+			if finding.Subtype(l) == finding.SDH {
+				lead[r.Component] += ml
+			} else {
+				lead[r.Component] -= ml
+			}
+		}
+	}
+	for _, r := range c.Runs {
+		name := finding.SDH
+		if lead[r.Component] < 0 {
+			name = finding.EDH
+		}
+		row := labels.Row(r)
+		for i := range row {
+			row[i] = uint8(name)
+		}
+	}
+}
+
+// Labels returns a new mask of the kept clots in which part i is called names[i]. A stricter level holds less of each; a more lenient
+// one more: what it adds to a clot has the name that has most volume there. Its clots hold a kept one; others do not grow from nothing.
+func (p *Parts) Labels(names []finding.Subtype, level Level) *volume.Mask {
+	labels := volume.NewMask(p.marks.grid)
+	for _, r := range p.runs {
+		if !p.Kept[p.Of[r.Component].Clot] {
+			continue
+		}
+		marks, row := p.marks.voxels.Row(r), labels.Row(r)
+		for i := range row {
+			if Level(marks[i]>>levelShift&levelMask) >= level {
+				row[i] = uint8(names[r.Component])
+			}
+		}
+	}
+	if level < Chosen {
+		p.grow(labels, level)
+	}
+	return labels
+}
+
+// grow adds to the clots in labels what reaches a more lenient level.
+func (p *Parts) grow(labels *volume.Mask, level Level) {
+	all := p.marks.at(level)
+	c := volume.ComponentsOf(all, volume.Corners, 0)
+	ml := make([][len(finding.Kinds) + 1]float64, c.Count)
+	for _, r := range c.Runs {
+		voxel := p.marks.grid.VoxelML(int(r.Slice))
+		for _, l := range labels.Row(r) {
+			ml[r.Component][l] += voxel
+		}
+	}
+	for _, r := range c.Runs {
+		most := finding.None
+		for _, s := range finding.Subtypes {
+			if ml[r.Component][s] > 0 && (most == finding.None || ml[r.Component][s] > ml[r.Component][most]) {
+				most = s
+			}
+		}
+		row := labels.Row(r)
+		for i, l := range row {
+			if l == 0 {
+				row[i] = uint8(most)
+			}
+		}
+	}
+}
+
+// at is what reaches a level, each voxel with its own subtype.
+func (m *Marks) at(level Level) *volume.Mask {
+	labels := volume.NewMask(m.grid)
+	for i, mark := range m.voxels.Voxels {
+		if Level(mark>>levelShift&levelMask) >= level {
+			labels.Voxels[i] = mark & (1<<levelShift - 1)
+		}
+	}
+	return labels
+}
+
+// certainty is a probability as the marks keep it.
+func certainty(p float32) uint8 { return uint8(min(max(p, 0), 1)*255 + 0.5) }

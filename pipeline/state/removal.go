@@ -1,0 +1,126 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Standing says whether the study of a case may be removed.
+type Standing int
+
+const (
+	Unfinished Standing = iota // still needed
+	Finished                   // analysed, and every result is at its destination
+	GivenUp                    // its analysis failed, a result is a dead letter, or its destination was removed
+)
+
+// Judge returns how a case stands, and since when. destinations are the configured ones: a delivery to any other can never
+// succeed.
+func (s *Store) Judge(id CaseID, destinations []string) (c Case, standing Standing, since time.Time, err error) {
+	err = s.view(func(tx *bolt.Tx) error {
+		c, standing, since, err = judge(tx, id, destinations)
+		return err
+	})
+	return c, standing, since, err
+}
+
+func judge(tx *bolt.Tx, id CaseID, destinations []string) (Case, Standing, time.Time, error) {
+	c, err := getCase(tx, id)
+	if err != nil {
+		return c, Unfinished, time.Time{}, err
+	}
+	standing, since := Finished, c.Updated
+	switch c.Phase {
+	case Analyzed, Refused:
+	case Failed:
+		standing = GivenUp
+	default:
+		return c, Unfinished, since, nil
+	}
+	late := map[string]bool{} // keys of objects that a rejection note is still to be made for
+	err = scan(tx.Bucket(bucketLate), nil, func(key []byte) error {
+		late[string(key)] = true
+		return nil
+	})
+	if err != nil {
+		return c, Unfinished, since, err
+	}
+	waits := false
+	err = scan(tx.Bucket(bucketResults), []byte(id), func(key []byte) error {
+		d, err := readDelivery(tx, key)
+		if err != nil {
+			return err
+		}
+		if d.Updated.After(since) {
+			since = d.Updated
+		}
+		switch {
+		case late[string(key)]:
+			waits = true
+		case d.Settled():
+		case d.State == Dead || !slices.Contains(destinations, d.Destination):
+			standing = GivenUp
+		default:
+			waits = true
+		}
+		return nil
+	})
+	if waits && !c.Removing {
+		standing = Unfinished
+	}
+	return c, standing, since, err
+}
+
+// Claim marks a case whose study is about to be removed, if it still stands as it was judged; otherwise it returns ErrStale.
+// Requeue and Replay refuse a claimed case. A claim ends with Release, or when the study is received again; one that a
+// crash left can be claimed again.
+func (s *Store) Claim(id CaseID, destinations []string, judged Standing, since time.Time) error {
+	return s.update(func(tx *bolt.Tx) error {
+		c, standing, at, err := judge(tx, id, destinations)
+		if err != nil {
+			return err
+		}
+		if standing == Unfinished || standing != judged || !at.Equal(since) {
+			return fmt.Errorf("removal of case %s: %w", id, ErrStale)
+		}
+		c.Removing = true
+		return putCase(tx, &c, c.Updated)
+	})
+}
+
+// Release ends a claim. gone says that the study and its results were removed: its patient is forgotten, and deliveries of
+// it that are still open are discarded.
+func (s *Store) Release(id CaseID, gone bool, now time.Time) error {
+	return s.update(func(tx *bolt.Tx) error {
+		c, err := getCase(tx, id)
+		if err != nil || !c.Removing {
+			return err
+		}
+		c.Removing = false
+		if gone {
+			var open []Delivery
+			err = scan(tx.Bucket(bucketResults), []byte(id), func(key []byte) error {
+				d, err := readDelivery(tx, key)
+				if err == nil && !d.Settled() && d.State != Stored { // a stored one waits for a commitment
+					open = append(open, d)
+				}
+				return err
+			})
+			for _, d := range open {
+				d.LastError = strings.TrimSuffix("its study was removed by retention: "+d.LastError, ": ")
+				err = errors.Join(err, end(tx, d, Discarded, now))
+			}
+			err = errors.Join(err, dropExam(tx, id))
+		}
+		return errors.Join(err, putCase(tx, &c, c.Updated))
+	})
+}
+
+func removingError(id CaseID) error {
+	return fmt.Errorf("case %s is being removed by retention; send the study again: %w", id, ErrTransition)
+}

@@ -1,0 +1,162 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// disk is what tests replace.
+type disk struct {
+	free   func(dir string) (uint64, error)
+	sync   func(*os.File) error
+	read   func(f *os.File, p []byte, off int64) (int, error)
+	write  func(f *os.File, p []byte, off int64) error
+	list   func(dir string) error // makes the names in dir durable
+	remove func(path string) error
+}
+
+func realDisk() disk {
+	return disk{
+		free: func(dir string) (uint64, error) {
+			var st unix.Statfs_t
+			if err := unix.Statfs(dir, &st); err != nil {
+				return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+			}
+			if st.Flags&unix.ST_RDONLY != 0 {
+				return 0, &os.PathError{Op: "statfs", Path: dir, Err: syscall.EROFS}
+			}
+			return st.Bavail * uint64(st.Bsize), nil
+		},
+		sync: func(f *os.File) error {
+			for {
+				if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
+					return os.NewSyscallError("fdatasync", err)
+				}
+			}
+		},
+		read: (*os.File).ReadAt,
+		write: func(f *os.File, p []byte, off int64) error {
+			_, err := f.WriteAt(p, off)
+			return err
+		},
+		list:   syncFolder,
+		remove: os.Remove,
+	}
+}
+
+// file reads f as the disk of the spool does.
+type file struct {
+	*os.File
+	disk disk
+}
+
+func (s *Spool) file(f *os.File) file { return file{f, s.disk} }
+
+// ReadAt reads from the disk; an error of the system is never io.EOF.
+func (f file) ReadAt(p []byte, off int64) (int, error) { return f.disk.read(f.File, p, off) }
+
+// takeFolder makes the folder, locks it against other processes, and finds out whether it can be written. Where it
+// cannot, because the disk is full even without the spares, read-only or failing, that is noted and no error.
+func (s *Spool) takeFolder() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return folderError(s.opts.Dir, err)
+	}
+	lock, err := lockFolder(s.opts.Dir, os.O_CREATE)
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	err = s.reserved(1)
+	if err == nil {
+		err = s.probe()
+	}
+	if err != nil {
+		if _, means := cause(err); errors.Is(err, ErrNoSpace) || means == ErrNoSpace {
+			removeSpares(s.dir) // before anything is written
+			err = errors.Join(s.reserved(1), s.probe())
+		}
+	}
+	switch {
+	case err == nil:
+	case ofProcess(err) || errors.Is(err, syscall.ENOTDIR):
+		lock.Close()
+		return folderError(s.opts.Dir, err)
+	default:
+		s.failed("trying the disk", err)
+		return nil
+	}
+	if err := errors.Join(s.disk.list(s.dir), s.disk.list(s.opts.Dir), s.disk.list(filepath.Dir(s.opts.Dir))); err != nil {
+		s.failed("trying the disk", err)
+	}
+	return nil
+}
+
+// lockFolder takes the lock of a spool folder; on a read-only file system it can be taken as well.
+func lockFolder(dir string, create int) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	lock, err := os.OpenFile(path, create|os.O_RDWR, 0o600)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC) {
+		if there, readOnly := os.Open(path); readOnly == nil {
+			lock, err = there, nil
+		}
+	}
+	if err != nil {
+		return nil, folderError(dir, err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("spool folder %s is in use by another process; stop that one or choose another folder", dir)
+		}
+		return nil, fmt.Errorf("spool folder %s: lock: %w; choose a folder on a local disk", dir, err)
+	}
+	return lock, nil
+}
+
+// MakeRoom gives up what a former run wrote ahead in dir where less than below bytes are free on its disk: a node calls
+// it before it opens files of its own, which could not be written. It leaves a spool alone that is in use or not there.
+func MakeRoom(dir string, below int64) { makeRoom(dir, below, realDisk()) }
+
+func makeRoom(dir string, below int64, d disk) {
+	free, err := d.free(dir)
+	if err != nil || below <= 0 || free >= uint64(below) {
+		return
+	}
+	lock, err := lockFolder(dir, 0)
+	if err != nil {
+		return // Open will tell
+	}
+	defer lock.Close()
+	removeSpares(filepath.Join(dir, "segments"))
+}
+
+// removeSpares deletes what was written ahead. The lock is held, and no spare is known yet.
+func removeSpares(dir string) {
+	entries, _ := os.ReadDir(dir) // Open reads it again and tells
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), sparePrefix) {
+			os.Remove(filepath.Join(dir, e.Name())) // if this fails, the disk stays full, and that is told
+		}
+	}
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		if os.IsPermission(err) { // a parent that is not ours
+			return nil
+		}
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // not every file system can
+		return err
+	}
+	return nil
+}
