@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
+from ich.heads.phantom.scanner import NO_TISSUE
 from ich.paper.methods.losses import dice
+from ich.product.data import UNSEEN
 from ich.product.losses import bleed_loss, cavity_loss, present_dice
 
 
@@ -52,3 +54,26 @@ def test_bleed_loss_prefers_the_right_subtype():
     right[0, 5, :2] = 4
     wrong[0, 6, :2] = 4
     assert bleed_loss(right, label) < 0.3 < 2 < bleed_loss(wrong, label)
+
+
+def test_blood_that_nobody_could_see_counts_nowhere():
+    label = torch.ones(2, 8, 8, dtype=torch.long)
+    label[:, :3] = 4
+    label[:, 5:] = UNSEEN
+    logits = torch.randn(2, 7, 8, 8)
+    other = logits.clone()
+    other[:, :, 5:] = 9 * torch.randn(2, 7, 3, 8)
+    assert bleed_loss(other, label).item() == pytest.approx(bleed_loss(logits, label).item(), rel=1e-5)
+    other[:, :, 4] += 3
+    assert bleed_loss(other, label).item() != pytest.approx(bleed_loss(logits, label).item(), rel=1e-3)
+
+
+def test_healthy_tissue_is_learnt_beside_blood():
+    label = torch.stack([torch.ones(2, 8, 8, dtype=torch.long), torch.full((2, 8, 8), 4)], 1)
+    label[:, 1, 4:] = NO_TISSUE
+    logits = torch.zeros(2, 14, 8, 8)
+    named, elsewhere = logits.clone(), logits.clone()
+    named[:, 7 + 4, :4] = 5  # dura, where it is
+    elsewhere[:, 7 + 5, 4:] = 5  # where nothing is known
+    assert bleed_loss(named, label) < bleed_loss(logits, label) - 0.5
+    torch.testing.assert_close(bleed_loss(elsewhere, label), bleed_loss(logits, label))

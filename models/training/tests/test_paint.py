@@ -7,7 +7,7 @@ import pytest
 from ich.heads import heads
 from ich.__main__ import main
 from ich.product.config import SUBTYPES, settings_for
-from ich.product.data import MARGIN_SIZE, Cache
+from ich.product.data import MARGIN_SIZE, PLANES, Cache
 from ich.datasets.volume import DataError
 from ich.product.measure import dice
 from ich.heads.paint import Wish, _rim, _slab_labels, _stretches, paint, painting, write_cache
@@ -124,7 +124,7 @@ def test_point_spread_is_seen(head):
 def test_training_reads_painted_scans(painted, tmp_path):
     write_cache(tmp_path, painted["EDH"])
     data = np.load(tmp_path / "painted-head-3.npy")
-    assert data.shape == (14, 4, MARGIN_SIZE, MARGIN_SIZE) and data.dtype == np.uint8
+    assert data.shape == (14, PLANES, MARGIN_SIZE, MARGIN_SIZE) and data.dtype == np.uint8
     cache = Cache(tmp_path, settings_for("bleed"))
     assert cache.refresh() == 1 and len(cache.by_subtype[4]) >= 3 and not any(cache.by_subtype[:4])
 

@@ -5,7 +5,8 @@ import torch
 from ich.product.config import Settings
 from ich.bundles.export import write_onnx
 from ich.product.unet import Probabilities, UNet
-from ich.bundles.warm import WarmStartError, load_onnx, settle
+from ich.bundles.warm import WarmStartError, load_checkpoint, load_onnx, settle
+from ich.product.train import without_tissues
 
 
 def exported(tmp_path, cfg: Settings, mirrored: bool = False) -> tuple[UNet, str]:
@@ -37,3 +38,17 @@ def test_another_width_is_refused(tmp_path):
     _, path = exported(tmp_path, Settings(base_width=4, size=32))
     with pytest.raises(WarmStartError, match="base width"):
         load_onnx(UNet(3, 7, 8), path)
+
+
+def test_goes_on_from_a_checkpoint_that_named_no_tissue(tmp_path):
+    net = UNet(3, 7, 4)
+    torch.save({"net": net.state_dict()}, tmp_path / "bleed.pt")
+    more = UNet(3, 14, 4)
+    load_checkpoint(more, tmp_path / "bleed.pt")
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(more.eval()(x)[:, :7], net.eval()(x))
+    less = UNet(3, 7, 4)
+    less.load_state_dict(without_tissues(more.state_dict(), 7))
+    with pytest.raises(WarmStartError, match="base width"):
+        load_checkpoint(UNet(3, 7, 8), tmp_path / "bleed.pt")

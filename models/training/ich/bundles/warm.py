@@ -38,14 +38,27 @@ def load_onnx(net: UNet, path: Path) -> None:
         for node, layer in zip(nodes, layers):
             for name, target in zip(node.input[1:], (layer.weight, layer.bias)):
                 value = torch.from_numpy(np.array(values[name], np.float32))
-                if value.shape != target.shape:
+                mine = target[: len(value)] if layer is net.final_conv else target  # healthy tissues begin anew
+                if value.shape != mine.shape:
                     raise WarmStartError(path, f"{name} is {tuple(value.shape)}, not {tuple(target.shape)}", "give the bundle's base width and channels")
-                target.copy_(value)
+                mine.copy_(value)
         for bn in _norms(net):
             bn.weight.fill_(1.0)
             bn.bias.zero_()
             bn.running_mean.zero_()
             bn.running_var.fill_(1.0 - bn.eps)
+
+
+def load_checkpoint(net: UNet, path: Path) -> None:
+    """Weights of a checkpoint of `train` into `net`; what it named beside blood need not be the same."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)["net"]
+    own = net.state_dict()
+    for name, value in saved.items():
+        fits = min(len(value), len(own[name])) if value.dim() and name.startswith("final_conv.") else None
+        try:
+            own[name][:fits].copy_(value[:fits]) if fits else own[name].copy_(value)
+        except (KeyError, RuntimeError):
+            raise WarmStartError(path, f"{name} does not fit", "give a checkpoint of the same base width and channels") from None
 
 
 def settle(net: UNet, batches) -> None:

@@ -17,7 +17,8 @@ def add(sub) -> None:
     p.add_argument("--base", type=positive, help="base width (default: the recipe's)")
     p.add_argument("--lr", type=float, help="peak learning rate")
     p.add_argument("--no-rim", action="store_true", help="no rim along bone as augmentation, for ablation")
-    p.add_argument("--from", dest="start", type=Path, metavar="ONNX", help="begin with an exported network, e.g. of the shipped bundle")
+    p.add_argument("--from", dest="start", type=Path, metavar="FILE", help="begin with an exported network, e.g. of the shipped bundle, or with a checkpoint")
+    p.add_argument("--tissues", action="store_true", help="bleed: learn to name healthy tissue too; the exported network does not")
     p.add_argument("--held-out", type=Path, help="folder of phantoms that are never trained on; their Dice goes into the log")
     p.add_argument("--threads", type=natural, default=0, help="0 (default): as many as PyTorch takes")
     p.add_argument("--minutes", type=float, default=0.0, help="stop (resumable) after this long")
@@ -59,12 +60,15 @@ def _add_ablate(sub) -> None:
 
 
 def _train(args) -> None:
+    from ..heads.phantom.scanner import TISSUES
     from ..product.config import settings_for
     from ..product.train import train
 
     changes = {k: v for k, v in (("visits", args.visits), ("base_width", args.base), ("lr", args.lr)) if v}
     if args.no_rim:
         changes["rim"] = False
+    if args.tissues and args.role == "bleed":
+        changes["tissues"] = len(TISSUES)
     train(settings_for(args.role, **changes), args.cache, args.out, threads=args.threads, minutes=args.minutes, start=args.start,
           held_out=args.held_out)
 

@@ -75,12 +75,12 @@ def make(i: int, widen: float) -> Calcified:
     positions = top - thickness * np.arange(int(rng.uniform(150, 200) / thickness))[::-1]
     lesions = others + [lesion for _, lesion in own]
     series = Series(positions, thickness, side, side, pixel, first)
-    hu, label = render(rng, head, lesions, series, quality)
+    made = render(rng, head, lesions, series, quality)
     near, inside = _where(Camera(head, lesions, series), series, len(others), len(own))
-    near[label == 0] = 0
+    near[made.label == 0] = 0
     ml = pixel**2 * thickness / 1000
     pieces = tuple((kind, float(inside[k] * ml)) for k, (kind, _) in enumerate(own))
-    return Calcified(np.round(hu), (pixel, pixel), positions, label, name_of(i, widen), KIND, (), near, pieces)
+    return Calcified(np.round(made.hu), (pixel, pixel), positions, made.label, name_of(i, widen), KIND, (), near, pieces)
 
 
 def _where(camera: Camera, series: Series, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +90,11 @@ def _where(camera: Camera, series: Series, first: int, count: int) -> tuple[np.n
     for z, at in enumerate(series.positions):
         away = np.full((count, series.rows, series.columns), FAR, np.float32)
         for k in range(series.sub):
-            plane = camera.plane(at + ((k + 0.5) / series.sub - 0.5) * series.thickness)
-            part = np.stack([plane[f"lesion{first + j}"] for j in range(count)])
+            _, plane = camera.plane(at + ((k + 0.5) / series.sub - 0.5) * series.thickness)
+            part = np.full((count, series.rows, series.columns), FAR, np.float32)
+            for j in range(count):
+                if (name := f"lesion{first + j}") in plane:
+                    part[(j, *camera.box)] = plane[name]
             inside += (part < 0).sum(axis=(1, 2)) / series.sub
             away = np.minimum(away, part)
         near[z] = np.where(away.min(0) < NEAR_MM, away.argmin(0) + 1, 0)

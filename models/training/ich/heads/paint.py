@@ -18,9 +18,11 @@ from scipy import ndimage
 from ..product.config import SUBTYPES
 from ..datasets.volume import DataError
 from .phantom import table
-from .phantom.bleeds import Lesion, place_fluid, place_solid
+from .phantom.bleeds import Lesion
 from .phantom.fields import noise
+from .phantom.fluid import place_fluid
 from .phantom.scanner import VISIBLE_HU, occupancy
+from .phantom.solid import place_solid
 from .phantom.study import one_thread
 from .room import Room, enter, with_liquor, with_ventricles
 from ..product.scan import Bleed, Scan
@@ -114,7 +116,7 @@ def _fit(room: Room, w: Wish, seed: tuple[int, int], place) -> _Painted:
 
 def _solid(room: Room, w: Wish, ml: float, seed) -> _Painted:
     for k in range(ATTEMPTS):
-        lesion, push = place_solid(np.random.default_rng((*seed, k)), room.head, w.subtype, ml, w.hu)
+        lesion, push = place_solid(np.random.default_rng((*seed, k)), room.head, w.subtype, ml, w.hu, several=False)
         if w.subtype != "SDH" or not _on_the_tentorium(room, lesion):
             break
     fade = np.clip(room.head.depth / 10.0, 0, 1)[:, None]  # the brain slides along the skull, it does not leave it
@@ -129,7 +131,7 @@ def _on_the_tentorium(room: Room, lesion: Lesion) -> bool:
 
 
 def _fluid(room: Room, w: Wish, ml: float, seed) -> _Painted:
-    lesion = place_fluid(np.random.default_rng(seed), room.head, w.subtype, ml, w.hu)
+    lesion = place_fluid(np.random.default_rng(seed), room.head, w.subtype, ml, w.hu, several=False)
     near = ndimage.binary_dilation(room.vent, np.ones((1, 3, 3), bool), iterations=max(1, round(1.5 / float(np.mean(room.scan.spacing)))))
     if w.subtype == "IVH":
         carrier = np.where(near, room.csf, 0)

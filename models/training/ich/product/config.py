@@ -37,6 +37,7 @@ class Settings:
     rim: bool = True  # a bright rim along bone as augmentation
     positive_share: float = 0.6  # of slices with blood in a batch; the rest teach restraint
     subtype_share: tuple[float, ...] = (1.0, 1.0, 2.0, 2.5, 1.0)  # how often slices of a subtype are drawn: thin layers learn last
+    tissues: int = 0  # classes of healthy tissue that the net names while it trains (`scanner.TISSUES`); the bundle has none of them
     seed: int = 20261123
 
     @property

@@ -9,6 +9,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ..heads.phantom.scanner import NO_TISSUE
+from .data import UNSEEN
+
+BLEED_LOGITS = 7  # any, background, five subtypes
+TISSUE_WEIGHT, TISSUE_WEIGHTS = 0.5, (0.3, 0.5, 1.0, 1.0, 3.0, 3.0, 0.5)  # of all of them; of each: sheets and vessels are thin
+
 
 def present_dice(p: torch.Tensor, t: torch.Tensor, eps: float = 1.0, axes: tuple[int, ...] = (0, 2, 3)) -> torch.Tensor:
     """1 - Dice per class over the whole batch, mean over the classes that occur in it. p, t: (B, K, H, W).
@@ -21,6 +27,17 @@ def present_dice(p: torch.Tensor, t: torch.Tensor, eps: float = 1.0, axes: tuple
     return 1 - (score * present).sum() / present.sum().clamp(min=1) if present.any() else p.sum() * 0.0
 
 
+def _overlap(p: torch.Tensor, t: torch.Tensor, eps: float = 1.0) -> torch.Tensor:
+    """`present_dice` over the batch and by slice, added; both in one pass. p, t: (B, K, H, W) float."""
+    sums = [v.sum((2, 3)) for v in (p * t, p.square(), t)]
+    out = p.sum() * 0.0
+    for both, here, truth in (sums, [v.sum(0) for v in sums]):
+        present = (truth > 0).to(p.dtype)
+        if present.any():
+            out = out + 1 - ((2 * both + eps) / (here + truth + eps) * present).sum() / present.sum()
+    return out
+
+
 def cavity_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """logits (B, 1, H, W); label (B, H, W) with 0 outside."""
     target = (label > 0)[:, None].float()
@@ -28,14 +45,20 @@ def cavity_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 
 
 def bleed_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """logits (B, 7, H, W): any, then background and five subtypes; label as `data.py` stores it."""
-    kind = (label - 1).clamp(min=0)  # 0 no blood, 1.. subtypes
+    """logits (B, 7, H, W): any, then background and five subtypes; label as `data.py` stores it. What is UNSEEN counts nowhere.
+
+    Further logits are of healthy tissues, whose label is then the second of (B, 2, H, W)."""
+    if label.dim() == 4:
+        tissue = F.cross_entropy(logits[:, BLEED_LOGITS:], label[:, 1], torch.tensor(TISSUE_WEIGHTS), ignore_index=NO_TISSUE)
+        return bleed_loss(logits[:, :BLEED_LOGITS], label[:, 0]) + TISSUE_WEIGHT * tissue
+    seen = (label != UNSEEN)[:, None].float()
+    kind = torch.where(label == UNSEEN, 0, (label - 1).clamp(min=0))  # 0 no blood, 1.. subtypes
     any_target = (kind > 0)[:, None].float()
-    bce = F.binary_cross_entropy_with_logits(logits[:, :1], any_target, pos_weight=torch.tensor(2.0))
-    ce = F.cross_entropy(logits[:, 1:], kind, weight=torch.tensor([1.0, 2, 2, 2, 2, 2]))
-    prob = torch.softmax(logits[:, 1:], 1)[:, 1:]
-    each = F.one_hot(kind, 6).movedim(-1, 1)[:, 1:]
-    both = ((torch.sigmoid(logits[:, :1]), any_target), (prob, each))
+    bce = F.binary_cross_entropy_with_logits(logits[:, :1], any_target, seen, pos_weight=torch.tensor(2.0))
+    ce = F.cross_entropy(logits[:, 1:], torch.where(label == UNSEEN, -100, kind), weight=torch.tensor([1.0, 2, 2, 2, 2, 2]))
+    prob = torch.softmax(logits[:, 1:], 1)[:, 1:] * seen
+    each = torch.stack([kind == k for k in range(1, 6)], 1).float()
+    both = ((torch.sigmoid(logits[:, :1]) * seen, any_target), (prob, each))
     # Over the batch a thin layer hardly counts beside a large hematoma; by slice it counts as much, as it does for who reads it.
-    overlap = sum(present_dice(p, t) + present_dice(p, t, axes=(2, 3)) for p, t in both) / 2
+    overlap = sum(_overlap(p, t) for p, t in both) / 2
     return overlap + 2 * bce + 2 * ce

@@ -8,6 +8,7 @@ import hashlib
 import math
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ import torch
 from tqdm import tqdm
 
 from .config import Settings, settings_from
-from .data import HELD_OUT, Cache, augment, sample
-from .losses import bleed_loss, cavity_loss
+from .data import HELD_OUT, UNSEEN, Cache, augment, sample
+from .losses import BLEED_LOGITS, bleed_loss, cavity_loss
 from .unet import UNet, logits_of
-from ..bundles.warm import load_onnx, settle
+from ..bundles.warm import load_checkpoint, load_onnx, settle
 from ..loop import Checkpoint, Machine, check_finite, descend, load, scaler_of
 
 SAVE_EVERY_S = 120.0
@@ -29,7 +30,7 @@ VALIDATE_SLICES = 240
 
 
 def make_net(cfg: Settings) -> UNet:
-    return UNet(cfg.channels, logits_of(cfg.outputs), cfg.base_width)
+    return UNet(cfg.channels, logits_of(cfg.outputs) + cfg.tissues, cfg.base_width)
 
 
 def rate(step: int, steps: int, cfg: Settings) -> float:
@@ -63,13 +64,18 @@ def _draw(cfg: Settings, step: int, gen: torch.Generator) -> np.random.Generator
     return rng
 
 
+def without_tissues(weights: dict, outputs: int) -> dict:
+    """Weights of a net that names nothing but blood."""
+    return {k: v[:outputs] if k.startswith("final_conv.") else v for k, v in weights.items()}
+
+
 def load_net(path: Path) -> tuple[UNet, Settings, dict]:
     """Averaged weights of a checkpoint, ready for inference, with its settings and counts."""
     saved = load(path)
     cfg = settings_from(saved["settings"])
-    net = make_net(cfg)
-    net.load_state_dict(saved["ema"])
-    return net.eval(), cfg, {k: saved.get(k, "") for k in ("step", "visits", "phantoms", "start")}
+    net = make_net(replace(cfg, tissues=0))
+    net.load_state_dict(without_tissues(saved["ema"], logits_of(cfg.outputs)))
+    return net.eval(), replace(cfg, tissues=0), {k: saved.get(k, "") for k in ("step", "visits", "phantoms", "start")}
 
 
 class HeldOut:
@@ -105,9 +111,10 @@ def _masks(label: torch.Tensor, logits: torch.Tensor, cfg: Settings) -> tuple[to
     """Truth and prediction (B, outputs, H, W) as the product decides: a voxel of blood has one subtype."""
     if cfg.role != "bleed":
         return (label > 0)[:, None], logits[:, :1] > 0
-    blood = (logits[:, 0] > 0) & (label > 0)  # the cavity is another net's business
-    kind = logits[:, 2:].argmax(1)
-    truth = [label > 1, *(label == k + 2 for k in range(5))]
+    seen = label != UNSEEN
+    blood = (logits[:, 0] > 0) & (label > 0) & seen  # the cavity is another net's business
+    kind = logits[:, 2:BLEED_LOGITS].argmax(1)
+    truth = [(label > 1) & seen, *(label == k + 2 for k in range(5))]
     return torch.stack(truth, 1), torch.stack([blood, *(blood & (kind == k) for k in range(5))], 1)
 
 
@@ -115,7 +122,7 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
           start: Path | None = None, held_out: Path | None = None, pause_at: int = 0) -> Path:
     """Train until cfg.visits, or for so many minutes, or to step pause_at; writes <out>/<role>.pt and <role>.csv. A rerun
     continues, and gives the same weights as a run without the pause if the cache was complete from the start.
-    `start` is an exported network to begin with instead of random weights; `held_out` a folder of other phantoms, on
+    `start` is an exported network or a checkpoint to begin with instead of random weights; `held_out` a folder of other phantoms, on
     which the Dice of the averaged weights goes into the log."""
     if threads:
         torch.set_num_threads(threads)
@@ -135,10 +142,13 @@ def train(cfg: Settings, cache_dir: Path, out: Path, threads: int = 0, minutes: 
     cache = Cache(cache_dir, cfg)
     judge = HeldOut(held_out, cfg) if held_out else None
     if start is not None and not path.exists():
-        load_onnx(net, start)
         begun_with = f"{start.name}, sha256 {hashlib.sha256(start.read_bytes()).hexdigest()}"
-        cache.refresh()
-        settle(net, (augment(*cache.batch(_draw(cfg, -1 - k, gen)), cfg, gen)[0] for k in range(SETTLE_BATCHES)))
+        if start.suffix == ".pt":
+            load_checkpoint(net, start)
+        else:
+            load_onnx(net, start)
+            cache.refresh()
+            settle(net, (augment(*cache.batch(_draw(cfg, -1 - k, gen)), cfg, gen)[0] for k in range(SETTLE_BATCHES)))
         ema.load_state_dict(net.state_dict())
     facts = lambda: {"step": step, "visits": step * cfg.batch, "phantoms": phantoms, "settings": cfg.as_dict(), "start": begun_with}  # noqa: E731
     stop: list[int] = []  # a terminated run saves first

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from .fields import FAR, Grid, capsule, ellipsoid, noise, rotation, smax, smin, wider
+from .vessels import vessels
 
 
 @dataclass
@@ -48,11 +49,23 @@ def draw_traits(rng: np.random.Generator, widen: float = 0.0) -> dict[str, float
         "sulcus_depth": u(12, 22),
         "layer_mm": u(0.3, 1.5) + 2.5 * old * u(0, 1) ** 2,
         "ventricle": u(0.65, 1.15) + 0.8 * old * u(0, 1),
-        "gray_hu": u(34, 40), "white_hu": u(25, 31), "csf_hu": u(3, 12),
-        "blood_hu": u(44, 64),  # in dural sinuses and arteries: hematocrit
+        **_brain_hu(u), "csf_hu": u(3, 12),
+        **_hematocrit(u),
         "bone_hu": u(1000, 1700), "diploe_hu": u(350, 900),
         "fat": u(-1.7, -0.2),
     }
+
+
+def _brain_hu(u) -> dict[str, float]:
+    """Gray matter, the nuclei within, which may be denser, and white matter, which is 3 HU darker or more."""
+    gray = u(34, 41)
+    return {"gray_hu": gray, "nuclei_hu": gray + u(-1, 5), "white_hu": min(u(25, 33), gray - 3)}
+
+
+def _hematocrit(u) -> dict[str, float]:
+    """Blood in dural sinuses and arteries, and the dura that blood fills, grow dense together; half widths in mm."""
+    share = u(0, 1)
+    return {"blood_hu": 44 + 28 * share + u(-3, 3), "dura_hu": 46 + 16 * share + u(-2, 6), "falx_mm": u(0.6, 2.0)}
 
 
 class _Sculptor:
@@ -276,16 +289,19 @@ def fill(rng: np.random.Generator, head: Head, push: np.ndarray | None = None) -
     gray = np.minimum(gray, ellipsoid(ax0, y, z, (12, -24, 28), (5, 9, 9)))  # thalamus, lentiform, caudate
     b["gray"] = np.minimum(gray, np.maximum(tent, -(stem - 1.0))).astype(np.float32)
 
-    # Dural sinuses and arteries: bright without being a bleed.
+    # Falx, thicker at the back and top; its half width in mm. Dural sinuses and arteries: bright without being a bleed.
+    b["falx_half"] = (t["falx_mm"] * (0.55 + 0.35 * np.clip((y + 40) / 80, 0, 1) + 0.2 * np.clip(z / 70, 0, 1))).astype(np.float32)
     wide = rng.uniform(0.7, 1.3)
     sag = np.maximum(np.maximum(np.abs(x) - (7.0 * wide - d) * 0.75, d - 7.5 * wide), np.where(y < 0, 40 - z, -2 - z))
     tube = np.sqrt((d - 2.5) ** 2 + (tent + 1.5) ** 2) - rng.uniform(2.0, 4.2)
     trans = np.maximum(tube, np.maximum(28 - y, -x * rng.choice([0.0, 1.0])))  # the right one is often missing
     straight = np.sqrt(x * x + tent**2) - rng.uniform(1.2, 2.4)
     straight = np.maximum(straight, np.maximum(30 - y, 1 - d))
-    b["sinus"] = np.minimum(np.minimum(sag, trans), straight).astype(np.float32)
-    art = capsule(x, y, z, (rng.normal(0, 1.5), 1, -26), (0, -3, -4), rng.uniform(1.2, 2.0))
-    for side in (-1, 1):
-        art = np.minimum(art, capsule(x, y, z, (4 * side, -10, -2), (36 * side, -15, 3), rng.uniform(0.9, 1.8)))
-    b["artery"] = art
+    back = np.flatnonzero((np.abs(x) < 4) & (np.abs(tent) < 4) & (np.abs(d - 3) < 2) & (y > 40))
+    sinus = np.minimum(np.minimum(sag, trans), straight)
+    if len(back):  # where they meet
+        i = int(rng.choice(back))
+        sinus = smin(sinus, ellipsoid(x, y, z, (x[i], y[i], z[i]), rng.uniform(3, 6, 3)), 2.0)
+    b["sinus"] = sinus.astype(np.float32)
+    b["artery"] = vessels(rng, x, y, z, d, tent)
     b["gyri"] = small().astype(np.float32)

@@ -33,7 +33,7 @@ class Sample:
 
 def _plan(*bleeds, age: float, pitch: float) -> Plan:
     traits = {"age": age, "pitch": pitch, "yaw": 1.5, "roll": -1.0, "size_x": 1.0, "size_y": 1.0, "size_z": 1.0}
-    return Plan(bleeds, traits)
+    return Plan(bleeds, traits, several=False)
 
 
 SAMPLES = (
@@ -52,8 +52,8 @@ def make(sample: Sample) -> Phantom:
     first = -(SIDE - 1) / 2 * PIXEL
     positions = top_of(head) + 6.0 - SPACING * np.arange(SLICES)[::-1]
     series = Series(positions, SPACING, SIDE, SIDE, PIXEL, (first, first), sub=5)
-    hu, label = render(rng, head, lesions, series, Quality.good(rng))
-    return Phantom(np.clip(np.round(hu), -1024, 3071), label, positions, PIXEL, (first, first), SPACING, head.traits, sample.plan)
+    r = render(rng, head, lesions, series, Quality.good(rng))
+    return Phantom(np.clip(np.round(r.hu), -1024, 3071), r.label, positions, PIXEL, (first, first), SPACING, head.traits, sample.plan)
 
 
 def write(path: Path, sample: Sample, p: Phantom) -> None:

@@ -17,6 +17,11 @@ from .bleeds import SUBTYPES, Lesion, liquor
 from .fields import FAR, spread, wider
 from .hardening import Tube
 
+CONTRAST_HU = 8.0  # labelled blood is brighter than its surroundings by this much
+NEAR_MM = 6.0
+NEAR_PLANE_MM = 4.0  # nearer than this a lesion may show in a plane
+TISSUES = ("other", "brain", "ventricle", "liquor", "dura", "vessel", "bone")  # what a net may learn to name beside blood
+NO_TISSUE, TISSUE_HIDDEN = 255, 0.3  # blood and look-alikes, from this share of a pixel
 VISIBLE_HU = 140.0  # above this a pixel looks like bone whatever lies in it; it carries no label
 
 
@@ -60,7 +65,7 @@ class Quality:
         r, u = rng.random, wider(rng, widen)
         return Quality(
             psf_mm=u(0.35, 0.9), noise_hu=u(1.5, 6.5), grain_mm=u(0.4, 0.9),
-            glow_hu=float(u(0, 60) if r() < 0.5 else u(0, 8)), glow_mm=u(1.5, 7.0),
+            glow_hu=float(u(0, 50) if r() < 0.3 else u(0, 6)), glow_mm=u(1.5, 7.0),
             cup_hu=u(-3, 14), offset_hu=float(rng.normal(0, 3)),
             streak_hu=float(u(2, 14) if r() < 0.45 else u(0, 2)), motion=float(u(1, 4) if r() < 0.06 else 0),
             table=bool(r() < 0.7), holder=bool(r() < 0.6), metal=int(rng.integers(1, 4) if r() < 0.08 else 0),
@@ -88,27 +93,31 @@ def occupancy(distance: np.ndarray, width: float) -> np.ndarray:
 
 
 class Camera:
-    """Interpolates all fields of a head at the pixel centres of one plane: two small matrix products per field."""
+    """Interpolates all fields of a head at the pixel centres of one plane: two small matrix products per field. Fields of the
+    cavity are read in `box`, rows and columns of the image around it."""
 
-    BRAIN = ("xm", "tent", "tent_ext", "falx_ext", "sulc", "vent", "cist", "gray", "sinus", "artery", "gyri")
+    BRAIN = ("xm", "tent", "tent_ext", "falx_ext", "falx_half", "sulc", "vent", "cist", "gray", "sinus", "artery", "gyri")
     FULL = ("skin", "cav", "bone", "air", "orbit", "eye", "soft", "mid", "fine", "canal")
 
     def __init__(self, head: Head, lesions: list[Lesion], series: Series):
-        grid = head.grid
-        names = list(self.FULL) + list(self.BRAIN) + [f"lesion{i}" for i in range(len(lesions))]
-        self.names, self.grid = names, grid
-        self.stack = np.full((grid.shape[0], len(names), *grid.shape[1:]), FAR, np.float32)
-        flat = np.empty(int(np.prod(grid.shape)), np.float32)
-        for i, name in enumerate(names):
-            if name in head.full:
-                self.stack[:, i] = head.full[name]
-                continue
-            values = head.brain[name] if name in head.brain else lesions[int(name[6:])].region
-            flat[:] = FAR
-            flat[head.index] = values
-            self.stack[:, i] = flat.reshape(grid.shape)
-        self.to_rows = self._matrix(series.first[1] + series.pixel * np.arange(series.rows), 1)
-        self.to_cols = self._matrix(series.first[0] + series.pixel * np.arange(series.columns), 2)
+        self.grid = grid = head.grid
+        self.full = [head.full[name] for name in self.FULL]
+        at = np.unravel_index(head.index, grid.shape)
+        low, high = [int(v.min()) for v in at], [int(v.max()) + 1 for v in at]
+        fields = {name: head.brain[name] for name in self.BRAIN}
+        fields |= {f"lesion{i}": les.region for i, les in enumerate(lesions)}
+        fields |= {f"shade{i}": les.shade for i, les in enumerate(lesions) if les.shade is not None}
+        self.names = list(fields)
+        self.inner = np.full((grid.shape[0], len(fields), high[1] - low[1], high[2] - low[2]), FAR, np.float32)
+        for k, values in enumerate(fields.values()):
+            self.inner[at[0], k, at[1] - low[1], at[2] - low[2]] = values
+        self.least = self.inner.min(axis=(2, 3))
+        rows = self._matrix(series.first[1] + series.pixel * np.arange(series.rows), 1)
+        cols = self._matrix(series.first[0] + series.pixel * np.arange(series.columns), 2)
+        self.to_rows, self.to_cols = rows, cols
+        self.box = tuple(_within(m[:, lo:hi]) for m, lo, hi in ((rows, low[1], high[1]), (cols, low[2], high[2])))
+        self.in_rows = np.ascontiguousarray(rows[self.box[0], low[1] : high[1]])
+        self.in_cols = np.ascontiguousarray(cols[self.box[1], low[2] : high[2]])
 
     def _matrix(self, at: np.ndarray, axis: int) -> np.ndarray:
         n = self.grid.shape[axis]
@@ -119,108 +128,186 @@ class Camera:
         m[np.arange(len(at)), i + 1] = f - i
         return m
 
-    def plane(self, z: float) -> dict[str, np.ndarray]:
+    def plane(self, z: float) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Fields of the whole plane, and fields of the cavity in `box`; lesions that the plane does not meet are left out."""
         f = float(np.clip((z - self.grid.low[0]) / self.grid.step, 0, self.grid.shape[0] - 1.001))
         i = int(f)
-        flat = self.stack[i] * np.float32(1 - f + i) + self.stack[i + 1] * np.float32(f - i)
+        between = lambda a, b: a * np.float32(1 - f + i) + b * np.float32(f - i)  # noqa: E731
+        whole = np.matmul(np.matmul(self.to_rows, np.stack([between(a[i], a[i + 1]) for a in self.full])), self.to_cols.T)
+        met = self.least[i : i + 2].min(0) < NEAR_PLANE_MM
+        met[: len(self.BRAIN)] = True
         # The sheets are cut where the plane leaves the cavity's nodes (FAR); elsewhere fields are smooth.
-        out = np.matmul(np.matmul(self.to_rows, flat), self.to_cols.T)
-        return dict(zip(self.names, out))
+        inner = np.matmul(np.matmul(self.in_rows, between(self.inner[i][met], self.inner[i + 1][met])), self.in_cols.T)
+        names = [name for name, m in zip(self.names, met) if m]
+        return dict(zip(self.FULL, whole)), dict(zip(names, inner))
 
 
-def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: Series, quality: Quality):
-    """HU (S, rows, columns) float32 and label (S, rows, columns) uint8: 0 outside, 1 cavity, 2.. the subtypes."""
+def _within(weights: np.ndarray) -> slice:
+    """The pixels that lie wholly within the nodes of these columns."""
+    hit = np.flatnonzero(weights.sum(1) > 0.999)
+    return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0)
+
+
+@dataclass
+class Rendered:
+    """hu float32, label uint8 (0 outside, 1 cavity, 2.. the subtypes), tissue uint8 (TISSUES), all (S, rows, columns). unseen, bool: blood
+    that hardly differs from its surroundings; the label calls it cavity."""
+
+    hu: np.ndarray
+    label: np.ndarray
+    unseen: np.ndarray
+    tissue: np.ndarray
+
+
+@dataclass
+class _Sums:
+    """What the sub-slices of a slice add up to: HU, HU without unlabelled look-alikes, HU without any lesion; shares of the cavity and
+    the subtypes, of tissues, of look-alikes; depth below the inner table, mm."""
+
+    total: np.ndarray
+    clean: np.ndarray
+    bare: np.ndarray
+    occ: np.ndarray
+    tissue: np.ndarray
+    other: np.ndarray
+    depth: np.ndarray
+
+    @staticmethod
+    def zeros(shape: tuple[int, int]) -> "_Sums":
+        flat = [np.zeros(shape, np.float32) for _ in range(5)]
+        return _Sums(*flat[:3], np.zeros((1 + len(SUBTYPES), *shape), np.float32), np.zeros((len(TISSUES), *shape), np.float32), *flat[3:])
+
+
+def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: Series, quality: Quality) -> Rendered:
+    """The slices of a series."""
     camera = Camera(head, lesions, series)
     n, shape = len(series.positions), (series.rows, series.columns)
-    hu, label = np.empty((n, *shape), np.float32), np.zeros((n, *shape), np.uint8)
+    out = Rendered(np.empty((n, *shape), np.float32), *(np.zeros((n, *shape), t) for t in (np.uint8, bool, np.uint8)))
     mottle = spread(rng.standard_normal((2, int(shape[0] * series.pixel / 4) + 4, int(shape[1] * series.pixel / 4) + 4)), (2, *shape))
     scene = _outside_scene(rng, series, quality)
     scalp = _scalp_swelling(rng)
     tube = Tube(quality.hardness) if quality.hardening or quality.starved_hu else None
     glow_wave = spread(rng.standard_normal((n // 2 + 3, 6, 6)), (n, *shape))
+    sigma = quality.psf_mm / series.pixel
     for i, z in enumerate(series.positions):
-        total = np.zeros(shape, np.float32)
-        clean = np.zeros(shape, np.float32)
-        occ = np.zeros((1 + len(SUBTYPES), *shape), np.float32)
-        depth = np.zeros(shape, np.float32)
+        sums = _Sums.zeros(shape)
         for k in range(series.sub):
             at = z + ((k + 0.5) / series.sub - 0.5) * series.thickness
-            a, b = _compose(head, lesions, camera.plane(at), series.pixel, mottle, scalp, occ, depth)
-            total += a
-            clean += b
-        total, clean, occ, depth = total / series.sub, clean / series.sub, occ / series.sub, depth / series.sub
-        sigma = quality.psf_mm / series.pixel
-        clean = ndimage.gaussian_filter(clean, sigma)
-        label[i] = _label(occ, clean)
+            _compose(head, lesions, camera, at, series.pixel, mottle, scalp, sums)
+        for name in vars(sums):
+            getattr(sums, name)[...] /= series.sub
+        clean = ndimage.gaussian_filter(sums.clean, sigma)
+        around = _surroundings(sums.bare, sums.occ, series.pixel, head.traits["gray_hu"])
+        out.label[i], out.unseen[i] = _label(sums.occ, clean, around)
+        covered = np.maximum(sums.occ[1:].sum(0), sums.other) > TISSUE_HIDDEN
+        out.tissue[i] = np.where(covered, NO_TISSUE, sums.tissue.argmax(0))
+        total = sums.total
         if tube is not None:
             total += tube.artefact(rng, total, series.pixel, quality.hardening * rng.uniform(0.85, 1.15), quality.starved_hu)
-        hu[i] = _degrade(rng, total, depth, scene, glow_wave[i], series, quality, sigma)
-    return hu, label
+        out.hu[i] = _degrade(rng, total, sums.depth, scene, glow_wave[i], series, quality, sigma)
+    return out
 
 
-def _compose(head: Head, lesions, f, pixel, mottle, scalp, occ, depth):
-    """One infinitely thin plane; adds shares to occ and depth. Returns HU, and HU without unlabelled look-alikes."""
+def _mix(base: np.ndarray, value, share: np.ndarray) -> np.ndarray:
+    return base + share * (value - base)
+
+
+def _compose(head: Head, lesions: list[Lesion], camera: Camera, z: float, pixel: float, mottle, scalp, sums: _Sums) -> None:
+    """One infinitely thin plane, added to the sums."""
+    whole, f = camera.plane(z)
+    cav, bone = whole["cav"], whole["bone"]
+    out = _outside(head, whole, pixel, scalp)
+    inside = occupancy(cav, pixel)
+    hard = occupancy(bone, pixel) * (1 - inside)
+    sums.depth += np.maximum(-cav, 0)
+    sums.occ[0] += inside
+    sums.tissue[TISSUES.index("bone")] += hard
+    sums.tissue[0] += 1 - hard - inside * (1 - hard)
+    box = camera.box
+    if not (inside[box] > 0).any():
+        for target in (sums.total, sums.clean, sums.bare):
+            target += out
+        return
+    for target in (sums.total, sums.clean, sums.bare):
+        target += out * (1 - inside)
+    sums_in = [v[(..., *box)] for v in (sums.total, sums.clean, sums.bare, sums.occ, sums.tissue, sums.other)]
+    _brain(head, lesions, f, cav[box], inside[box], pixel, [m[box] for m in mottle], *sums_in)
+
+
+def _outside(head: Head, f: dict[str, np.ndarray], w: float, scalp) -> np.ndarray:
+    """HU outside the cavity: soft tissue, bone, air."""
     t = head.traits
-    w = pixel
-    mix = lambda base, value, share: base + share * (value - base)  # noqa: E731
     cav, skin, bone = f["cav"], f["skin"], f["bone"]
-    # Outside the cavity.
     fat = occupancy(f["soft"] - t["fat"], 0.8)
     tissue = 55 - 145 * fat
     under = np.clip((skin + 1.8) / 1.2, 0, 1)  # skin itself
     subcut = np.clip((skin + 6.5) / 1.5, 0, 1)
-    tissue = mix(tissue, -95.0, subcut * (cav > 0))
-    tissue = mix(tissue, 40.0, under)
-    tissue = mix(tissue, -85.0, occupancy(f["orbit"], w))
-    tissue = mix(tissue, 12.0, occupancy(f["eye"], w))
-    tissue = mix(tissue, 45.0, occupancy(np.abs(f["orbit"] + 5) - 1.6, 1.5) * (f["eye"] > 0) * (f["fine"] > 0))  # muscles, nerve
-    tissue = mix(tissue, 28.0, occupancy(f["canal"], w))
+    tissue = _mix(tissue, -95.0, subcut * (cav > 0))
+    tissue = _mix(tissue, 40.0, under)
+    tissue = _mix(tissue, -85.0, occupancy(f["orbit"], w))
+    tissue = _mix(tissue, 12.0, occupancy(f["eye"], w))
+    tissue = _mix(tissue, 45.0, occupancy(np.abs(f["orbit"] + 5) - 1.6, 1.5) * (f["eye"] > 0) * (f["fine"] > 0))  # muscles, nerve
+    tissue = _mix(tissue, 28.0, occupancy(f["canal"], w))
     if scalp is not None:
         reach, blood = scalp
         swollen = occupancy(np.maximum(-cav, skin + 1.5), w) * occupancy(f["mid"] - reach, 0.3) * (bone > 0)
-        tissue = mix(tissue, blood, swollen)
-    out = mix(np.full_like(skin, -1000.0), tissue, occupancy(skin, w))
-    out = mix(out, -980.0, occupancy(f["air"], w))
+        tissue = _mix(tissue, blood, swollen)
+    out = _mix(np.full_like(skin, -1000.0), tissue, occupancy(skin, w))
+    air = occupancy(f["air"], w)
+    out = _mix(out, -980.0, air)
     inside_bone = np.minimum(np.maximum(cav, 0), -bone)
     dense = t["diploe_hu"] + (t["bone_hu"] - t["diploe_hu"]) * np.clip(1.9 - inside_bone * 0.9, 0, 1)
     dense = dense * (1 + 0.08 * f["fine"])
-    out = mix(out, np.clip(dense, 250, 1900), occupancy(bone, w) * (1 - occupancy(f["air"], w)))
-    inside = occupancy(cav, w)
-    depth += np.maximum(-cav, 0)
-    if not (inside > 0).any():
-        return out, out
-    # Inside: brain, liquor, blood, dura, vessels.
+    return _mix(out, np.clip(dense, 250, 1900), occupancy(bone, w) * (1 - air))
+
+
+def _brain(head: Head, lesions: list[Lesion], f, cav, inside, w: float, mottle, total, clean, bare, occ, tissue, other) -> None:
+    """Inside the cavity: brain, liquor, blood, dura, vessels; adds to the sums, which are given as their parts in the camera's box."""
+    t = head.traits
     csf = liquor(head, f, -cav)
     gray = np.clip((3.6 - csf) / 1.6, 0, 1)
-    gray = np.maximum(gray, occupancy(f["gray"], 2.0) * 0.85)
-    brain = t["white_hu"] + (t["gray_hu"] - t["white_hu"]) * gray + 0.7 * f["gyri"]
-    brain = mix(brain, t["csf_hu"], occupancy(csf, w))
+    nuclei = occupancy(f["gray"], 2.0)
+    gray = np.maximum(gray, nuclei * 0.85)
+    value = t["white_hu"] + (t["gray_hu"] - t["white_hu"]) * gray + (t["nuclei_hu"] - t["gray_hu"]) * nuclei + 0.7 * f["gyri"]
+    wet = occupancy(csf, w)
+    value = _mix(value, t["csf_hu"], wet)
     vent = occupancy(f["vent"], w)
-    brain = mix(brain, t["csf_hu"], vent)
-    clean = brain
-    occ[0] += inside
+    value = _mix(value, t["csf_hu"], vent)
+    bare += value * inside
+    seen = value
     taken = np.zeros_like(inside)
     for i in sorted(range(len(lesions)), key=lambda j: lesions[j].subtype != ""):  # look-alikes first, blood over them
         les = lesions[i]
+        if f"lesion{i}" not in f:
+            continue
         share = occupancy(f[f"lesion{i}"], w)
         if les.carrier == "ventricle":
             share = share * occupancy(f["vent"] - les.widen_mm, w)
         elif les.carrier == "liquor":
             share = share * occupancy(liquor(head, f, -cav, les.widen_mm), w) * (1 - vent)
-        value = les.hu + les.spread_hu * mottle[i % 2]
-        brain = mix(brain, value, share)
+        hu = les.hu + les.spread_hu * mottle[i % 2] + f.get(f"shade{i}", 0.0)
+        value = _mix(value, hu, share)
         if les.subtype:
-            clean = mix(clean, value, share)
+            seen = _mix(seen, hu, share)
             k = 1 + SUBTYPES.index(les.subtype)
             share = share * inside
             occ[k] += share * (1 - taken)
             taken = np.maximum(taken, share)
+        else:
+            other += share * inside
     free = 1 - taken
-    falx = occupancy(np.maximum(np.abs(f["xm"]) - 0.6, f["falx_ext"]), w) * free
-    tent = occupancy(np.maximum(np.abs(f["tent"]) - 0.6, f["tent_ext"]), w) * free
-    brain = mix(brain, 50.0, np.maximum(falx, tent))
-    brain = mix(brain, t["blood_hu"], np.maximum(occupancy(f["sinus"], w), occupancy(f["artery"], w)) * free)
-    return mix(out, brain, inside), mix(out, clean, inside)
+    falx = occupancy(np.maximum(np.abs(f["xm"]) - f["falx_half"], f["falx_ext"]), w) * free
+    tent = occupancy(np.maximum(np.abs(f["tent"]) - 0.8 * t["falx_mm"], f["tent_ext"]), w) * free
+    dura = np.maximum(falx, tent)
+    value = _mix(value, t["dura_hu"], dura)
+    vessel = np.maximum(occupancy(f["sinus"], w), occupancy(f["artery"], w)) * free
+    value = _mix(value, t["blood_hu"], vessel)
+    total += value * inside
+    clean += seen * inside
+    left = inside.copy()  # each tissue takes its share of what those over it leave
+    for name, share in (("vessel", vessel), ("dura", dura), ("ventricle", vent), ("liquor", wet), ("brain", 1.0)):
+        tissue[TISSUES.index(name)] += left * share
+        left = left * (1 - share)
 
 
 def _scalp_swelling(rng) -> tuple[float, float] | None:
@@ -230,13 +317,23 @@ def _scalp_swelling(rng) -> tuple[float, float] | None:
     return rng.uniform(-1.6, -0.8), rng.uniform(50, 75)
 
 
-def _label(occ: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """What is visible: at least half a pixel of cavity, of blood, and no pixel as bright as bone."""
+def _surroundings(bare: np.ndarray, occ: np.ndarray, pixel: float, gray_hu: float) -> np.ndarray:
+    """HU of what lies around each pixel in the cavity, blood not counted; at least that of gray matter, which blood must
+    not be mistaken for."""
+    weight = np.clip(occ[0] - occ[1:].sum(0), 0, 1) * (bare < VISIBLE_HU) + 1e-4
+    near = [ndimage.gaussian_filter(v, NEAR_MM / pixel) for v in (bare * weight, weight)]
+    return np.maximum(near[0] / near[1], gray_hu)
+
+
+def _label(occ: np.ndarray, clean: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is visible: at least half a pixel of cavity, of blood, and no pixel as bright as bone; and where blood hardly differs
+    from what is around it."""
     cavity = (occ[0] > 0.5) & (clean < VISIBLE_HU)
     blood = occ[1:]
     kind = blood.argmax(0)
     bleeding = cavity & (blood.sum(0) > 0.5 * np.maximum(occ[0], 0.5))
-    return np.where(bleeding, kind + 2, cavity.astype(np.uint8)).astype(np.uint8)
+    seen = bleeding & (clean > around + CONTRAST_HU)
+    return np.where(seen, kind + 2, cavity.astype(np.uint8)).astype(np.uint8), bleeding & ~seen
 
 
 def _outside_scene(rng, series: Series, quality: Quality):

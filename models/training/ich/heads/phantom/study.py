@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from . import table
 from .anatomy import build, draw_traits, fill
-from .bleeds import SUBTYPES, Lesion, distractors, draw_ml, place_fluid, place_solid
+from .bleeds import SUBTYPES, Lesion
 from .fields import Grid, wider
+from .fluid import place_fluid
+from .lookalikes import distractors
 from .scanner import Quality, Series, render
+from .solid import place_solid
 from .surgery import alter
-
-# How often each subtype is drawn; the extra-axial ones more often, because nets learn them last.
-FREQUENCY = {"IPH": 0.2, "IVH": 0.17, "SAH": 0.2, "SDH": 0.24, "EDH": 0.19}
-
 
 # Products of matrices are summed in another order on another number of threads: a head must come from its seed alone.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
@@ -27,14 +27,13 @@ class Plan:
 
     bleeds: tuple[tuple[str, float, float | None], ...] = ()
     traits: dict[str, float] = field(default_factory=dict)  # overrides of what would be drawn
+    several: bool = True  # a subtype in one or more parts, clots with levels and layers; otherwise each in one even piece
 
     @staticmethod
     def draw(rng: np.random.Generator, normal: float = 0.25) -> "Plan":
         if rng.random() < normal:
             return Plan()
-        count = int(rng.choice([1, 2, 3], p=[0.55, 0.33, 0.12]))
-        kinds = rng.choice(list(FREQUENCY), size=count, replace=False, p=list(FREQUENCY.values()))
-        return Plan(tuple((str(k), draw_ml(rng, str(k)), None) for k in kinds))
+        return Plan(tuple((k, table.draw_ml(rng, k), None) for k in table.draw_company(rng)))
 
 
 @dataclass
@@ -49,6 +48,8 @@ class Phantom:
     thickness: float
     traits: dict[str, float]
     plan: Plan
+    unseen: np.ndarray | None = None  # (S, H, W) bool: blood without contrast, which label calls cavity
+    tissue: np.ndarray | None = None  # (S, H, W) uint8, scanner.TISSUES
 
     def truth_ml(self) -> dict[str, float]:
         """Label voxels times voxel volume; slices are equally spaced."""
@@ -66,22 +67,25 @@ def make_head(rng: np.random.Generator, plan: Plan, surgeon: np.random.Generator
     """Anatomy with its lesions; the order matters: solid bleeds push the brain before it is filled. `surgeon` draws what
     treatment and trauma left behind; None leaves the head as it is."""
     traits = {**draw_traits(rng, widen), **plan.traits}
-    if any(k == "IVH" for k, _, _ in plan.bleeds):
-        traits["ventricle"] = max(traits["ventricle"], float(rng.uniform(1.1, 1.9)))  # blood widens them
+    kinds = {k for k, _, _ in plan.bleeds}
+    filled = max((ml for k, ml, _ in plan.bleeds if k == "IVH"), default=0.0)
+    if filled:
+        traits["ventricle"] = max(traits["ventricle"], float(rng.uniform(1.1, 1.9)), min(0.9 + filled / 30, 2.4))  # blood widens them
+    trauma = "IVH" not in kinds and rng.random() < (0.8 if kinds & {"SDH", "EDH"} else 0.35)
     head = build(rng, traits)
     lesions: list[Lesion] = alter(surgeon, head) if surgeon is not None else []
     push = np.zeros((len(head.index), 3), np.float32)
     for kind, ml, hu in plan.bleeds:
         if kind in ("IPH", "SDH", "EDH"):
-            les, shift = place_solid(rng, head, kind, ml, hu)
+            les, shift = place_solid(rng, head, kind, ml, hu, trauma, plan.several)
             lesions.append(les)
             push += shift
             if kind == "IPH":  # oedema: darker rim, not blood
-                lesions.insert(0, Lesion("", les.region - rng.uniform(2, 7), "cavity", float(rng.uniform(18, 26)), 1.0, 0))
+                lesions.insert(0, Lesion("", les.region - rng.uniform(2, 9), "cavity", float(rng.uniform(18, 26)), 1.0, 0))
     fill(rng, head, push if push.any() else None)
     for kind, ml, hu in plan.bleeds:
         if kind in ("IVH", "SAH"):
-            lesions.append(place_fluid(rng, head, kind, ml, hu))
+            lesions.append(place_fluid(rng, head, kind, ml, hu, trauma if kinds - {"SAH", "IVH"} else None, plan.several))
     return head, distractors(rng, head) + lesions
 
 
@@ -93,12 +97,13 @@ def top_of(head) -> float:
 
 @one_thread
 def generate(seed: int, plan: Plan | None = None, slices: int | None = None, runs: int | None = None,
-             without: tuple[str, ...] = (), widen: float = 0.0) -> Phantom | list[Phantom]:
+             without: tuple[str, ...] = (), widen: float = 0.0, blood_only: bool = False) -> Phantom | list[Phantom]:
     """A phantom from its seed alone.
 
     runs=None: the whole head. runs=k: k stretches of `slices` consecutive slices, aimed at the blood more often than
     not; every inner slice of a stretch has both neighbours, so it is a training sample. widen: share by which the ranges
-    of anatomy and scanner grow at both ends, for heads to measure on.
+    of anatomy and scanner grow at both ends, for heads to measure on. blood_only: of the whole head, slices with blood and
+    their neighbours.
     """
     rng = np.random.default_rng(seed)
     plan = plan if plan is not None else Plan.draw(rng)
@@ -113,21 +118,24 @@ def generate(seed: int, plan: Plan | None = None, slices: int | None = None, run
     bottom = max(top - rng.uniform(150, 215), -126.0)
     stack = top - thickness * np.arange(int((top - bottom) / thickness))[::-1]
     series = lambda z: Series(np.asarray(z), thickness, side, side, pixel, first)  # noqa: E731
-    if runs is None:
-        hu, label = render(rng, head, lesions, series(stack), quality)
-        return Phantom(hu, label, stack, pixel, first, thickness, head.traits, plan)
-    slices = slices or 7
     blood = blood_levels(head, lesions)
+    if blood_only:
+        near = np.abs(stack[:, None] - np.unique(blood)[None]).min(1, initial=np.inf) < 1.6 * thickness
+        stack = stack[near] if near.any() else stack[:1]
+    if runs is None:
+        r = render(rng, head, lesions, series(stack), quality)
+        return Phantom(r.hu, r.label, stack, pixel, first, thickness, head.traits, plan, r.unseen, r.tissue)
+    slices = slices or 7
     out = []
-    for r in range(runs):
+    for _ in range(runs):
         if len(blood) and rng.random() < 0.7:
             middle = int(np.argmin(np.abs(stack - rng.choice(blood)))) + int(rng.integers(-3, 4))
             start = int(np.clip(middle - slices // 2, 0, max(len(stack) - slices, 0)))
         else:
             start = int(rng.integers(0, max(len(stack) - slices, 0) + 1))
         z = stack[start : start + slices]
-        hu, label = render(rng, head, lesions, series(z), quality)
-        out.append(Phantom(hu, label, z, pixel, first, thickness, head.traits, plan))
+        r = render(rng, head, lesions, series(z), quality)
+        out.append(Phantom(r.hu, r.label, z, pixel, first, thickness, head.traits, plan, r.unseen, r.tissue))
     return out
 
 
