@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -22,6 +23,16 @@ func serve(o Options) (*server.Server, error) {
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue folder: %w; make it writable for this user", err)
+	}
+	// The consumer is made anew, see makeConsumer; the server may spin for ever over one that rotted.
+	old, err := filepath.Glob(filepath.Join(o.Dir, "jetstream", "*", "streams", jobsStream, "obs", "*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, consumer := range old {
+		if err := os.RemoveAll(consumer); err != nil {
+			return nil, fmt.Errorf("queue folder: %w; make it writable for this user", err)
+		}
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName:             "ichor",

@@ -79,7 +79,10 @@ func (n *Node) resume(ctx context.Context) error {
 			// The quiet period counts from now, not from its last object: a sender that was cut off needs time to come back.
 			n.assembler.Resume(study, objects)
 		case state.Submit:
-			err = n.submit(ctx, c)
+			if err := n.submit(ctx, c); err != nil { // a full disk is no reason not to start
+				n.log.Error("study not queued, will be tried again", "case", c.ID, "err", err)
+				n.assembler.Resume(study, objects)
+			}
 		case state.Damaged:
 			n.log.Error("objects of a study were lost; its result stands, and it cannot be analysed again: send the whole study again",
 				"case", c.ID, "objects", objects, "of", c.Objects, "phase", c.Phase)
