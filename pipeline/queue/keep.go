@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	checkEvery  = 5 * time.Second // how often the embedded server is looked at, and how long an answer of Ready holds
-	openRetry   = time.Second     // between attempts to open it again
-	maxReopened = 10              // attempts that fail though the disk is well; then only a new start can help
+	checkEvery  = 5 * time.Second  // how long an answer of Ready holds
+	keepEvery   = 15 * time.Second // how often the embedded server is looked at though nothing failed
+	openRetry   = time.Second      // between attempts to open it again
+	maxReopened = 10               // attempts that fail though the disk is well; then only a new start can help
 )
 
 // diskTrouble reports whether an error is of our own disk and may pass: it says nothing of the work that met it.
@@ -37,14 +38,20 @@ func (q *Queue) Ready() error {
 		return q.examine()
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.broken == nil && time.Since(q.checked) >= checkEvery {
-		q.broken, q.checked = q.examine(), time.Now()
-		if q.broken != nil {
-			q.lookAgain()
-		}
+	err, fresh := q.broken, time.Since(q.checked) < checkEvery
+	if err != nil || fresh {
+		q.mu.Unlock()
+		return err
 	}
-	return q.broken
+	q.checked = time.Now() // others take what is known meanwhile
+	q.mu.Unlock()
+	if err = q.examine(); err != nil {
+		q.mu.Lock()
+		q.broken = err
+		q.mu.Unlock()
+		q.lookAgain()
+	}
+	return err
 }
 
 var errClosed = errors.New("the queue is not open")
@@ -179,7 +186,7 @@ func (q *Queue) keep(ctx context.Context) error {
 	if q.opts.URL != "" {
 		return nil
 	}
-	tick := time.NewTicker(checkEvery)
+	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	wait := tick.C
 	for {

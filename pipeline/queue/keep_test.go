@@ -175,6 +175,47 @@ func TestDamagedQueue(t *testing.T) {
 	}
 }
 
+// TestRottenJob flips one byte of a job that waits: submitted again, as after each start, it is done.
+func TestRottenJob(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/queue"
+	q := start(t, Options{Dir: dir})
+	for n := range 3 {
+		submit(t, q, job(n))
+	}
+	q.Close()
+	blocks, err := filepath.Glob(dir + "/jetstream/*/streams/*/msgs/*.blk")
+	if err != nil || len(blocks) != 1 {
+		t.Fatalf("%q, %v", blocks, err)
+	}
+	raw, err := os.ReadFile(blocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(raw, []byte(job(1).StudyInstanceUID+`"`))
+	raw[at] ^= 1
+	if err := os.WriteFile(blocks[0], raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q = start(t, Options{Dir: dir})
+	for n := range 3 {
+		submit(t, q, job(n))
+	}
+	done := make(chan Job, 9)
+	work(t, q, 1, func(_ context.Context, j Job) error { done <- j; return nil })
+	got := map[Job]bool{}
+	for range 3 {
+		select {
+		case j := <-done:
+			got[j] = true
+		case <-time.After(10 * time.Second):
+		}
+	}
+	if len(got) != 3 || !got[job(1)] {
+		t.Errorf("done: %v", got)
+	}
+}
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	bytes.Buffer

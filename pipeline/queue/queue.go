@@ -12,7 +12,6 @@
 package queue
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -190,30 +189,14 @@ func (q *Queue) Submit(ctx context.Context, job Job) error {
 		return fmt.Errorf("job of case %s: %w", job.CaseID, q.closed())
 	}
 	subject := jobsSubject + laneRoutine + "." + q.opts.Node + "." + job.id()
-	err = l.publish(ctx, subject, raw)
-	if isWrongSequence(err) && l.srv != nil && !l.holds(ctx, subject, raw) { // it rotted, and the index says that it is there
-		if err = l.jobs.Purge(ctx, jetstream.WithPurgeSubject(subject)); err == nil {
-			err = l.publish(ctx, subject, raw)
-		}
-	}
+	// The subject is the name of the job: the stream refuses a second one while the first waits or is worked on. A
+	// message ID would also refuse, for a time, one that is gone.
+	_, err = l.js.Publish(ctx, subject, raw, jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !isWrongSequence(err) {
 		q.lookAgain()
 		return fmt.Errorf("job of case %s: %w", job.CaseID, err)
 	}
 	return nil
-}
-
-// publish puts a job onto the stream. Its subject is its name: the stream refuses a second one while the first waits or is
-// worked on. A message ID would also refuse, for a time, one that is gone.
-func (l *link) publish(ctx context.Context, subject string, raw []byte) error {
-	_, err := l.js.Publish(ctx, subject, raw, jetstream.WithExpectLastSequencePerSubject(0))
-	return err
-}
-
-// holds reports whether the stream can hand out a job.
-func (l *link) holds(ctx context.Context, subject string, raw []byte) bool {
-	msg, err := l.jobs.GetLastMsgForSubject(ctx, subject)
-	return err == nil && bytes.Equal(msg.Data, raw)
 }
 
 // isWrongSequence tells that a message with the subject is in the stream already.

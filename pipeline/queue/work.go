@@ -115,7 +115,12 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 	if err == nil {
 		err = job.check()
 	}
-	if err != nil { // not written by any ichor that we know; there is no case to fail
+	if errors.Is(err, ErrVersion) { // not ours to drop
+		q.opts.Logger.Error("job is left for a newer ichor", "err", err)
+		q.giveBack(msg, time.Minute)
+		return
+	}
+	if err != nil { // not written by any ichor; there is no case to fail
 		q.opts.Logger.Error("job cannot be read and is dropped", "err", err)
 		q.logAck(msg.TermWithReason("unreadable"))
 		return

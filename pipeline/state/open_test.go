@@ -294,3 +294,33 @@ func TestCompact(t *testing.T) {
 		t.Errorf("opened twice: %v", err)
 	}
 }
+
+// TestReplacedWhileWaiting: who waits for the lock of a file that is compacted meanwhile gets the new one, not the one that
+// is no longer there.
+func TestReplacedWhileWaiting(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "state.db"), filepath.Join(dir, "other.db")
+	old := must(Open(path))(t)
+	next := must(Open(other))(t)
+	must(next.Receive(study, t0))(t)
+	next.Close()
+	opened := make(chan *Store)
+	go func() {
+		s, err := Open(path)
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- s
+	}()
+	time.Sleep(3 * lockPoll) // it has the old file open
+	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	old.Close()
+	s := <-opened
+	defer s.Close()
+	if _, err := s.Case(IDOf(study)); err != nil {
+		t.Errorf("the old file was opened: %v", err)
+	}
+}

@@ -29,13 +29,18 @@ func (n *Node) Retry(ctx context.Context, id state.CaseID) error {
 	if err := n.lost(c); err != nil {
 		return fmt.Errorf("case %s: %w: %w", id, err, state.ErrTransition)
 	}
-	if c, err = n.store.Requeue(id, now()); err == nil {
-		err = n.submit(ctx, c)
-	}
+	c, err = n.store.Requeue(id, now())
 	if errors.Is(err, state.ErrTransition) {
 		return fmt.Errorf("case %s is being received, analysed or removed already: %w", id, err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if err := n.submit(ctx, c); err != nil {
+		n.assembler.Resume(c.StudyInstanceUID, 0)
+		return fmt.Errorf("%w; it is analysed as soon as the queue stores again", err)
+	}
+	return nil
 }
 
 // RetryFailed retries every failed case whose images are still here.
