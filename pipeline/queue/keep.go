@@ -145,31 +145,19 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// openInstead is what Start does when the embedded queue does not open because of cause: with a disk in trouble it waits,
-// and no link is returned; files that are damaged it sets aside, for nothing in them is missed.
-func (q *Queue) openInstead(ctx context.Context, cause error) (*link, error) {
-	if err := q.probe(); err != nil {
-		if !diskTrouble(err) {
-			return nil, err
-		}
-		q.opts.Logger.Error("studies are not analysed until the queue can be opened", "err", err)
-		q.broken, q.checked = err, time.Now()
-		return nil, nil
-	}
-	aside := q.opts.Dir + ".damaged"
-	err := os.RemoveAll(aside)
+// waits decides what Start does when the embedded queue does not open because of cause: with a disk in trouble it goes on
+// without a queue, and nil is returned.
+func (q *Queue) waits(cause error) error {
+	err := q.probe()
 	if err == nil {
-		err = os.Rename(q.opts.Dir, aside)
+		return fmt.Errorf("embedded queue in %s: %w; see the log for its reason", q.opts.Dir, cause)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w; it is damaged: move %s away and start again, no study is lost (%w)", cause, q.opts.Dir, err)
+	if !diskTrouble(err) {
+		return err
 	}
-	q.opts.Logger.Warn("queue was damaged and is made anew; its jobs are submitted again from the state file", "err", cause, "kept", aside)
-	l, err := q.open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("embedded queue in %s, made anew: %w", q.opts.Dir, err)
-	}
-	return l, nil
+	q.opts.Logger.Error("studies are not analysed until the queue can be opened", "err", err)
+	q.broken, q.checked = err, time.Now()
+	return nil
 }
 
 // lookAgain has keep look at the embedded server now.
@@ -181,7 +169,7 @@ func (q *Queue) lookAgain() {
 }
 
 // keep opens the embedded server again whenever it cannot store any more, until ctx is done. It returns an error when
-// that does not succeed though the disk is well: then a new start sets the files aside.
+// that does not succeed though the disk is well.
 func (q *Queue) keep(ctx context.Context) error {
 	if q.opts.URL != "" {
 		return nil
@@ -217,13 +205,13 @@ func (q *Queue) keep(ctx context.Context) error {
 		failed := q.reopened
 		q.mu.Unlock()
 		if failed >= maxReopened && ctx.Err() == nil {
-			return fmt.Errorf("queue cannot be opened again: %w; a restart makes it anew, no study is lost", err)
+			return fmt.Errorf("queue cannot be opened again: %w; restart the node: no study is lost", err)
 		}
 	}
 }
 
-// reopen closes the embedded server, and opens it as soon as the disk can be written. Jobs in hand are worked on; they
-// come again, and are found done.
+// reopen closes the embedded server, and opens it, with what state calls queued, as soon as the disk can be written. Jobs in
+// hand are worked on; they come again, and are found done.
 func (q *Queue) reopen(ctx context.Context, cause error) error {
 	if err := q.probe(); err != nil {
 		return err // the server is left as it is: it may be able to read

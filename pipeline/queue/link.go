@@ -68,7 +68,10 @@ func (q *Queue) open(ctx context.Context) (_ *link, err error) {
 	if err := q.makeStream(ctx, l); err != nil {
 		return nil, err
 	}
-	return l, q.makeConsumer(ctx, l)
+	if err := q.makeConsumer(ctx, l); err != nil {
+		return nil, err
+	}
+	return l, q.fill(ctx, l)
 }
 
 const formatKey = "ichor.format" // in the metadata of the stream
@@ -117,17 +120,10 @@ func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 	return nil
 }
 
-// makeConsumer makes the consumer of this node's jobs. That of an embedded server is made anew each time: no worker but
-// this process can have a job, so all are handed out again at once, and a consumer that rotted hides none.
+// makeConsumer makes the consumer of this node's jobs.
 func (q *Queue) makeConsumer(ctx context.Context, l *link) (err error) {
-	name := "analyze-" + q.opts.Node
-	if l.srv != nil {
-		if err := l.jobs.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("consumer of stream %s: %w", jobsStream, err)
-		}
-	}
 	l.consumer, err = l.jobs.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable:       name,
+		Durable:       "analyze-" + q.opts.Node,
 		Description:   "ichor: workers of node " + q.opts.Node,
 		FilterSubject: jobsSubject + "*." + q.opts.Node + ".>",
 		AckPolicy:     jetstream.AckExplicitPolicy,
@@ -136,6 +132,23 @@ func (q *Queue) makeConsumer(ctx context.Context, l *link) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("consumer of stream %s: %w", jobsStream, err)
+	}
+	return nil
+}
+
+// fill puts the jobs that state calls queued onto an embedded server, which begins empty.
+func (q *Queue) fill(ctx context.Context, l *link) error {
+	if l.srv == nil {
+		return nil
+	}
+	jobs, err := q.opts.Queued()
+	if err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		if err := q.submit(ctx, l, job); err != nil {
+			return err
+		}
 	}
 	return nil
 }

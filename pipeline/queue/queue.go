@@ -7,8 +7,8 @@
 //
 // A job is delivered at least once. It is acknowledged when its handler returned nil, so handlers repeat without harm
 // (state.Finish does); while a handler runs its deadline is extended, so no second worker gets the job. What became of an
-// analysis, and how often it was tried, is in state only. A queue that was lost is rebuilt by submitting again what state
-// calls queued: so an embedded one that is damaged is set aside at the start, and one that cannot write is opened again.
+// analysis, and how often it was tried, is in state only. So an embedded queue is made anew from state whenever it is
+// opened: at the start, whatever its files have become, and after it could not write.
 package queue
 
 import (
@@ -85,6 +85,9 @@ type Options struct {
 	// PutOff is told of each job that was begun and goes back though nothing speaks against it: the process ends, and
 	// reason is nil, or our own disk took no results. May be nil.
 	PutOff func(ctx context.Context, job Job, reason error) error
+	// Queued lists the jobs that state calls queued. The embedded server begins with them, whenever it is opened: at the
+	// start, and after it could not write. nil: there are none.
+	Queued func() ([]Job, error)
 	// GivenUp is told by Start of each job that an earlier version gave up and kept here. known says that its case is
 	// of this node: then the job leaves the queue. May be nil.
 	GivenUp func(ctx context.Context, job Job, reason string) (known bool, err error)
@@ -111,6 +114,9 @@ func (o *Options) setDefaults() {
 	if o.PutOff == nil {
 		o.PutOff = func(context.Context, Job, error) error { return nil }
 	}
+	if o.Queued == nil {
+		o.Queued = func() ([]Job, error) { return nil, nil }
+	}
 	if o.GivenUp == nil {
 		o.GivenUp = func(context.Context, Job, string) (bool, error) { return true, nil }
 	}
@@ -133,10 +139,8 @@ type Queue struct {
 	reopened int             // attempts to open it again in a row
 }
 
-// Start starts the embedded server, or connects to the one at Options.URL, and makes the stream. Jobs that were being
-// worked on when the embedded server last ended are handed out again at once. An embedded queue that is damaged is set
-// aside and begun anew: the caller submits what state calls queued after Start in any case. With a full or failing disk
-// Start succeeds, and Ready says what is the matter until the queue is there.
+// Start starts the embedded server, with the jobs of Options.Queued, or connects to the one at Options.URL, and makes the
+// stream. With a full or failing disk Start succeeds, and Ready says what is the matter until the queue is there.
 func Start(ctx context.Context, opts Options) (*Queue, error) {
 	opts.setDefaults()
 	if !isToken(opts.Node) {
@@ -144,13 +148,13 @@ func Start(ctx context.Context, opts Options) (*Queue, error) {
 	}
 	q := &Queue{opts: opts, look: make(chan struct{}, 1), running: map[string]bool{}}
 	l, err := q.open(ctx)
-	if err != nil && opts.URL == "" && ctx.Err() == nil && !errors.Is(err, ErrVersion) {
-		l, err = q.openInstead(ctx, err)
+	if err != nil && opts.URL == "" && ctx.Err() == nil {
+		err = q.waits(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if q.link.Store(l); l == nil {
+	if q.link.Store(l); l == nil { // Work opens it
 		q.lookAgain()
 	}
 	return q, nil
@@ -179,21 +183,28 @@ func (q *Queue) Submit(ctx context.Context, job Job) error {
 	if err := job.check(); err != nil {
 		return err
 	}
+	l := q.link.Load()
+	if l == nil {
+		return fmt.Errorf("job of case %s: %w", job.CaseID, q.closed())
+	}
+	err := q.submit(ctx, l, job)
+	if err != nil {
+		q.lookAgain()
+	}
+	return err
+}
+
+func (q *Queue) submit(ctx context.Context, l *link, job Job) error {
 	job.Version = formatVersion
 	raw, err := json.Marshal(job)
 	if err != nil {
 		return err
-	}
-	l := q.link.Load()
-	if l == nil {
-		return fmt.Errorf("job of case %s: %w", job.CaseID, q.closed())
 	}
 	subject := jobsSubject + laneRoutine + "." + q.opts.Node + "." + job.id()
 	// The subject is the name of the job: the stream refuses a second one while the first waits or is worked on. A
 	// message ID would also refuse, for a time, one that is gone.
 	_, err = l.js.Publish(ctx, subject, raw, jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !isWrongSequence(err) {
-		q.lookAgain()
 		return fmt.Errorf("job of case %s: %w", job.CaseID, err)
 	}
 	return nil

@@ -45,6 +45,16 @@ func job(n int) Job {
 	return Job{Version: formatVersion, CaseID: state.IDOf(study), StudyInstanceUID: study, Revision: 1, Complete: "quiet 5s"}
 }
 
+// queued is what state calls queued.
+func queued(list ...int) func() ([]Job, error) {
+	return func() (jobs []Job, err error) {
+		for _, n := range list {
+			jobs = append(jobs, job(n))
+		}
+		return jobs, nil
+	}
+}
+
 // work runs Work until the test calls the returned function.
 func work(t *testing.T, q *Queue, workers int, handle func(context.Context, Job) error) (stop func()) {
 	t.Helper()
@@ -258,7 +268,7 @@ func TestDrain(t *testing.T) {
 		<-entered
 		stop()
 		q.Close()
-		q = start(t, Options{Dir: dir})
+		q = start(t, Options{Dir: dir, Queued: queued(0, 1, 2)})
 		begin := time.Now()
 		var done atomic.Int32
 		work(t, q, 1, func(context.Context, Job) error { done.Add(1); return nil })
@@ -301,7 +311,7 @@ func TestKilled(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	}
-	q := start(t, Options{Dir: dir})
+	q := start(t, Options{Dir: dir, Queued: queued(1, 2)})
 	done := make(chan Job, 9)
 	work(t, q, 1, func(_ context.Context, j Job) error { done <- j; return nil })
 	if first, second := <-done, <-done; first != job(1) || second != job(2) {
@@ -311,12 +321,10 @@ func TestKilled(t *testing.T) {
 }
 
 func victim(t *testing.T, dir string) {
-	q, err := Start(t.Context(), Options{Dir: dir, Node: "n1"})
+	q, err := Start(t.Context(), Options{Dir: dir, Node: "n1", Queued: queued(1, 2)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	submit(t, q, job(1))
-	submit(t, q, job(2))
 	q.Work(t.Context(), 1, func(_ context.Context, j Job) error {
 		fmt.Printf("working %s\n", j.StudyInstanceUID)
 		select {}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,7 +12,7 @@ import (
 )
 
 const (
-	startTime    = 20 * time.Second // recovering a large store after a power failure reads it all
+	startTime    = 20 * time.Second // a busy machine
 	maxServerRAM = 64 << 20         // memory streams; we have none
 	maxPayload   = 1 << 20
 )
@@ -24,13 +25,11 @@ func serve(o Options) (*server.Server, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue folder: %w; make it writable for this user", err)
 	}
-	// The consumer is made anew, see makeConsumer; the server may spin for ever over one that rotted.
-	old, err := filepath.Glob(filepath.Join(o.Dir, "jetstream", "*", "streams", jobsStream, "obs", "*"))
-	if err != nil {
-		return nil, err
-	}
-	for _, consumer := range old {
-		if err := os.RemoveAll(consumer); err != nil {
+	// Files of an earlier run are not read: the server spins for ever over some that rotted (2.15.2, recovering consumers
+	// and messages), and what they hold is in state. Only jobs that an earlier version gave up are taken over.
+	store := filepath.Join(o.Dir, "jetstream")
+	if letters, err := filepath.Glob(filepath.Join(store, "*", "streams", deadStream1)); err != nil || len(letters) == 0 {
+		if err := errors.Join(err, os.RemoveAll(store)); err != nil {
 			return nil, fmt.Errorf("queue folder: %w; make it writable for this user", err)
 		}
 	}

@@ -107,7 +107,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	if n.queue, err = queue.Start(ctx, queue.Options{
 		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"),
-		Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: log,
+		Queued: n.queuedJobs, Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: log,
 	}); err != nil {
 		return nil, err
 	}

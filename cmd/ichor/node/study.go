@@ -63,7 +63,20 @@ func (n *Node) submit(ctx context.Context, c state.Case) error {
 	if c.Phase != state.Queued {
 		return nil
 	}
-	return n.queue.Submit(ctx, queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete})
+	return n.queue.Submit(ctx, jobOf(c))
+}
+
+func jobOf(c state.Case) queue.Job {
+	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}
+}
+
+// queuedJobs lists the jobs that the queue is made from when it is opened.
+func (n *Node) queuedJobs() (jobs []queue.Job, err error) {
+	cases, err := n.store.InPhase(state.Queued)
+	for _, c := range cases {
+		jobs = append(jobs, jobOf(c))
+	}
+	return jobs, err
 }
 
 // resume takes up what a former run left: the spool says what was acknowledged, the state what became of it.
