@@ -31,6 +31,7 @@ type Config struct {
 	Queue           Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
 	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are deleted this long after the last result was delivered."`
 	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies without a delivered result: the analysis failed, or results became dead letters, or their destination was removed from this file."`
+	RetentionCases  time.Duration `mapstructure:"retention_cases" default:"2160h" doc:"Cases, with findings, history and deliveries, leave the state file this long after their study was deleted. Digests stay, so that the same study sent again is not delivered again."`
 	RetentionGiB    int           `mapstructure:"retention_gib" default:"0" doc:"Disk quota for received studies. Delivered studies are deleted early, oldest first, when the quota is exceeded or when less than twice dicom.reserve_mib is free. 0: no quota."`
 	HTTP            HTTP          `mapstructure:"http" doc:"Dashboard, health checks, metrics, and cases as JSON."`
 	Log             Log           `mapstructure:"log" doc:"Logging to standard error. Log lines contain no patient data."`

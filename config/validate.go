@@ -102,6 +102,7 @@ func (c *Config) validateNumbers() error {
 		{"delivery.max_age", c.Delivery.MaxAge > 0},
 		{"retention", c.Retention >= 0},
 		{"retention_failed", c.RetentionFailed >= 0},
+		{"retention_cases", c.RetentionCases >= 0},
 	} {
 		if !d.ok {
 			return fmt.Errorf("%s: must be a positive time such as 30s, and assembly.limit and delivery.max_retry not below the time they limit", d.key)

@@ -102,7 +102,7 @@ func TestOperate(t *testing.T) {
 	ichor(2, "dead-letters", "discard")
 }
 
-// TestRetryFailed retries an analysis that the queue gave up.
+// TestRetryFailed retries an analysis that was given up.
 func TestRetryFailed(t *testing.T) {
 	c := testConfig(t)
 	n := startNode(t, c)
@@ -121,6 +121,9 @@ func TestRetryFailed(t *testing.T) {
 	}
 	eventually(t, "given up", phase(2, state.Failed))
 	n.Engine().Analyzer = good
+	if l, err := n.DeadLetters(t.Context()); err != nil || len(l) != 1 || l[0].Kind != "analysis" || l[0].Tries != c.Analysis.MaxTries || !strings.Contains(l[0].Reason, "panic") {
+		t.Errorf("%+v, %v", l, err)
+	}
 	code, out, errs := command(t, "dead-letters", "--http", n.HTTPAddr())
 	if code != 0 || !strings.Contains(out, "ichor retry "+string(id)) {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)

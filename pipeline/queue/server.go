@@ -1,16 +1,18 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
 const (
-	startTime    = 20 * time.Second // recovering a large store after a power failure reads it all
+	startTime    = 20 * time.Second // a busy machine
 	maxServerRAM = 64 << 20         // memory streams; we have none
 	maxPayload   = 1 << 20
 )
@@ -22,6 +24,14 @@ func serve(o Options) (*server.Server, error) {
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue folder: %w; make it writable for this user", err)
+	}
+	// Files of an earlier run are not read: the server spins for ever over some that rotted (2.15.2, recovering consumers
+	// and messages), and what they hold is in state. Only jobs that an earlier version gave up are taken over.
+	store := filepath.Join(o.Dir, "jetstream")
+	if letters, err := filepath.Glob(filepath.Join(store, "*", "streams", deadStream1)); err != nil || len(letters) == 0 {
+		if err := errors.Join(err, os.RemoveAll(store)); err != nil {
+			return nil, fmt.Errorf("queue folder: %w; make it writable for this user", err)
+		}
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName:             "ichor",

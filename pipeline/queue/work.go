@@ -18,26 +18,27 @@ const (
 	ackTime    = 10 * time.Second
 )
 
-// permanent marks an error that another try cannot mend.
-type permanent struct{ error }
-
-func (p permanent) Unwrap() error { return p.error }
-
-// Permanent marks an error of a handler that another try cannot mend: the job goes to the dead letters at once.
-func Permanent(err error) error {
-	if err == nil {
-		return nil
-	}
-	return permanent{err}
+// later is an error that says when the job is to come again.
+type later struct {
+	error
+	wait time.Duration
 }
 
-// Work hands jobs to handle, up to workers at once, until ctx is done. try counts from 1 how often the job was handed
-// out. A handler that returns nil is done with the job; one that returns an error gets it again after a backoff, until
-// its tries are used up or the error is Permanent.
+func (l later) Unwrap() error { return l.error }
+
+// Later makes of an error of a handler one that is no failure of the job: it goes back, and comes again after a wait.
+func Later(err error, wait time.Duration) error { return later{err, wait} }
+
+// Work hands this node's jobs to handle, up to workers at once, until ctx is done. A handler that returns nil is done with
+// the job. After an error of it Options.Failed says whether the job comes again, after a backoff; an error made by Later, or
+// one of our own disk (no space, read-only, not readable), is no failure, and the job waits.
 //
 // When ctx is done no further job is taken; handlers may go on for Options.DrainTime, then their context is cancelled
-// and their jobs go back, to be handed out at once at the next start. Work returns when every handler has returned.
-func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.Context, job Job, try int) error) error {
+// and their jobs go back, to be handed out at once at the next start. Work returns when every handler has returned; before
+// ctx is done it returns only with an error of the embedded queue that a restart of the process resolves.
+func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.Context, job Job) error) error {
+	ctx, stopAll := context.WithCancel(ctx)
+	defer stopAll()
 	abort, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
@@ -52,20 +53,31 @@ func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.C
 	for range max(workers, 1) {
 		wg.Go(func() { q.worker(ctx, abort, handle) })
 	}
+	var err error
+	wg.Go(func() {
+		if err = q.keep(ctx); err != nil {
+			stopAll()
+		}
+	})
 	wg.Wait()
-	return nil
+	return err
 }
 
-func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, Job, int) error) {
+func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, Job) error) {
+	told := false
 	for ctx.Err() == nil {
 		msg, err := q.fetch(ctx)
 		if err != nil && ctx.Err() == nil {
-			q.opts.Logger.Warn("queue", "err", err)
+			if !told {
+				q.opts.Logger.Warn("no jobs from the queue", "err", err)
+			}
+			q.lookAgain()
 			select {
 			case <-time.After(fetchPause):
 			case <-ctx.Done():
 			}
 		}
+		told = err != nil
 		if msg == nil {
 			continue
 		}
@@ -79,9 +91,13 @@ func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, 
 
 // fetch waits for one job; nil without an error means there was none.
 func (q *Queue) fetch(ctx context.Context) (jetstream.Msg, error) {
+	l := q.link.Load()
+	if l == nil {
+		return nil, q.closed()
+	}
 	ctx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	batch, err := q.consumer.Fetch(1, jetstream.FetchContext(ctx))
+	batch, err := l.consumer.Fetch(1, jetstream.FetchContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("fetching a job: %w", err)
 	}
@@ -93,20 +109,21 @@ func (q *Queue) fetch(ctx context.Context) (jetstream.Msg, error) {
 }
 
 // process runs the handler on one message and tells the server how it ended.
-func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(context.Context, Job, int) error) {
+func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(context.Context, Job) error) {
 	var job Job
 	err := json.Unmarshal(msg.Data(), &job)
 	if err == nil {
 		err = job.check()
 	}
+	if errors.Is(err, ErrVersion) { // not ours to drop
+		q.opts.Logger.Error("job is left for a newer ichor", "err", err)
+		q.giveBack(msg, time.Minute)
+		return
+	}
 	if err != nil { // not written by any ichor; there is no case to fail
 		q.opts.Logger.Error("job cannot be read and is dropped", "err", err)
 		q.logAck(msg.TermWithReason("unreadable"))
 		return
-	}
-	try := 1
-	if meta, err := msg.Metadata(); err == nil {
-		try = int(meta.NumDelivered)
 	}
 	if !q.enter(job) { // handed out again although its handler runs here: a heartbeat came late
 		q.logAck(msg.InProgress())
@@ -114,44 +131,66 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 	}
 	defer q.leave(job)
 	log := q.opts.Logger.With("case", job.CaseID)
-	if try > q.opts.MaxLost {
-		q.bury(abort, msg, job, try, fmt.Errorf("handed out %d times, never finished", try-1))
-		return
-	}
-	err = q.handle(abort, msg, job, try, handle)
-	var perm permanent
+	err = q.handle(abort, msg, job, handle)
 	var l later
 	switch {
 	case errors.As(err, &l):
 		log.Warn("analysis put off", "err", err, "after", l.wait)
 		q.giveBack(msg, l.wait)
 	case err == nil:
-		q.forget(job)
-		ackCtx, cancel := context.WithTimeout(context.WithoutCancel(abort), ackTime)
-		defer cancel()
-		// A job whose acknowledgement is lost comes again and finds its work done.
-		q.logAck(msg.DoubleAck(ackCtx))
-	case errors.As(err, &perm):
-		q.bury(abort, msg, job, try, err)
+		q.done(abort, msg)
 	case abort.Err() != nil:
 		log.Info("analysis interrupted, its job goes back to the queue", "err", err)
+		q.putOff(abort, job, nil)
 		q.giveBack(msg, 0)
+	case diskTrouble(err):
+		wait := q.opts.Backoff(deliveries(msg))
+		log.Error("analysis put off: its results cannot be stored; free disk space or repair the disk", "err", err, "after", wait)
+		q.putOff(abort, job, err)
+		q.giveBack(msg, wait)
 	default:
-		n := q.fail(job)
-		if n >= q.opts.MaxTries {
-			q.bury(abort, msg, job, try, fmt.Errorf("after %d tries: %w", n, err))
+		tries, again, failed := q.opts.Failed(abort, job, err)
+		if failed != nil {
+			log.Error("failed analysis not recorded, it is tried again", "err", errors.Join(err, failed))
+			q.giveBack(msg, q.opts.Backoff(deliveries(msg)))
 			return
 		}
-		wait := q.opts.Backoff(n)
+		if !again {
+			log.Error("analysis given up", "err", err, "tries", tries)
+			q.done(abort, msg)
+			return
+		}
+		wait := q.opts.Backoff(max(tries, 1))
 		log.Warn("analysis failed, to be tried again", "err", err, "after", wait)
 		q.giveBack(msg, wait)
 	}
 }
 
+// deliveries counts how often the server handed out a job.
+func deliveries(msg jetstream.Msg) int {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return 1
+	}
+	return int(meta.NumDelivered)
+}
+
+// done takes a job off the queue. One whose acknowledgement is lost comes again and finds its work done.
+func (q *Queue) done(ctx context.Context, msg jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
+	defer cancel()
+	q.logAck(msg.DoubleAck(ctx))
+}
+
+func (q *Queue) putOff(ctx context.Context, job Job, reason error) {
+	if err := q.opts.PutOff(context.WithoutCancel(ctx), job, reason); err != nil {
+		q.opts.Logger.Warn("analysis that was put off counts as begun", "case", job.CaseID, "err", err)
+	}
+}
+
 // handle runs the handler and extends the deadline of its job while it runs. A panic of the handler is an error of
 // this job and leaves the others alone.
-func (q *Queue) handle(abort context.Context, msg jetstream.Msg, job Job, try int,
-	handle func(context.Context, Job, int) error) (err error) {
+func (q *Queue) handle(abort context.Context, msg jetstream.Msg, job Job, handle func(context.Context, Job) error) (err error) {
 	done := make(chan struct{})
 	var beating sync.WaitGroup
 	beating.Go(func() {
@@ -174,7 +213,7 @@ func (q *Queue) handle(abort context.Context, msg jetstream.Msg, job Job, try in
 		close(done)
 		beating.Wait() // no heartbeat after the answer
 	}()
-	return handle(abort, job, try)
+	return handle(abort, job)
 }
 
 func (q *Queue) giveBack(msg jetstream.Msg, wait time.Duration) {
@@ -183,13 +222,15 @@ func (q *Queue) giveBack(msg jetstream.Msg, wait time.Duration) {
 	} else {
 		q.logAck(msg.Nak())
 	}
-	q.conn.FlushTimeout(ackTime) // the connection may be closed next
+	if l := q.link.Load(); l != nil {
+		l.conn.FlushTimeout(ackTime) // the connection may be closed next
+	}
 }
 
 // logAck reports an answer that did not reach the server; the job comes again after AckWait.
 func (q *Queue) logAck(err error) {
 	if err != nil {
-		q.opts.Logger.Warn("queue did not take an answer", "err", err)
+		q.opts.Logger.Warn("queue did not take an answer; the job comes again", "err", err)
 	}
 }
 
@@ -208,27 +249,3 @@ func (q *Queue) leave(job Job) {
 	defer q.mu.Unlock()
 	delete(q.running, job.id())
 }
-
-func (q *Queue) fail(job Job) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.failed[job.id()]++
-	return q.failed[job.id()]
-}
-
-func (q *Queue) forget(job Job) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.failed, job.id())
-}
-
-// later is an error that says when the job is to come again.
-type later struct {
-	error
-	wait time.Duration
-}
-
-func (l later) Unwrap() error { return l.error }
-
-// Later makes of an error of a handler one that is no failure of the job: it goes back, and comes again after a wait.
-func Later(err error, wait time.Duration) error { return later{err, wait} }

@@ -1,8 +1,8 @@
 // Package retention removes studies that are finished: received objects, result files and what identifies the patient.
 //
 // Age decides first: a study is removed after its retention time. While the disk is short, finished studies are removed
-// before their time, the oldest first. Unfinished work is never touched. The case itself stays in the state, so the same
-// study sent again gives the same result, which is not delivered twice.
+// before their time, the oldest first. Unfinished work is never touched. The case itself stays in the state for longer; after
+// that a digest of its result stays, so that the same study sent again is not delivered twice.
 package retention
 
 import (
@@ -35,6 +35,7 @@ type Options struct {
 
 	Keep         time.Duration // a finished study
 	KeepFailed   time.Duration // a study whose analysis or delivery was given up
+	KeepCases    time.Duration // what the state knows of a study, after it was removed
 	MaxBytes     int64         // received studies may occupy this much; 0 is no limit
 	ReserveBytes uint64        // C-STORE is refused below this much free space; studies are removed below twice as much
 	Destinations []string      // the configured ones: a delivery to any other can never succeed
@@ -68,6 +69,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			s.Sweep(s.o.Now())
+			s.forget()
 		case <-look.C:
 			if s.o.Spool.Ready() != nil { // the spool has logged why
 				s.Sweep(s.o.Now())
@@ -110,6 +112,16 @@ func (s *Sweeper) Sweep(at time.Time) {
 			return
 		}
 		s.drop(k, at.Add(-freshFor), "disk space")
+	}
+}
+
+// forget deletes what the state knows of studies that were removed long ago.
+func (s *Sweeper) forget() {
+	n, err := s.o.State.Forget(s.o.KeepCases)
+	if err != nil {
+		s.o.Logger.Error("old cases not removed from the state file", "err", err)
+	} else if n > 0 {
+		s.o.Logger.Info("old cases removed from the state file", "cases", n)
 	}
 }
 

@@ -137,7 +137,7 @@ func TestSweepGivenUp(t *testing.T) {
 		}},
 		{"with the dead letters", func(t *testing.T, s *Sweeper, study string) []state.DeliveryKey {
 			key, _ := s.finish(t, study, "pacs")
-			if err := s.o.State.MarkFailed([]state.Failure{{Key: key, Dead: true, Err: "refused", Next: clock()}}, clock()); err != nil {
+			if err := s.o.State.MarkFailed([]state.Failure{{Key: key, Dead: true, Err: "refused"}}, clock()); err != nil {
 				t.Fatal(err)
 			}
 			return []state.DeliveryKey{key}

@@ -33,7 +33,7 @@ const (
 	Queued    Phase = "queued"    // complete; its job is with the queue
 	Analyzed  Phase = "analyzed"  // has a finding with volumes
 	Refused   Phase = "refused"   // has a finding that says why the study was not read
-	Failed    Phase = "failed"    // the queue gave up on it; Error says why
+	Failed    Phase = "failed"    // given up; Error says why, Requeue starts it again
 )
 
 // Phases lists all phases in the order of a case's life.
@@ -68,9 +68,12 @@ type Case struct {
 	Revision         int              `json:"revision"`           // counts from 1 the analyses asked for; objects that arrive later ask for another
 	Objects          int              `json:"objects"`            // in the spool when the case was last queued
 	Complete         string           `json:"complete,omitempty"`
-	Tries            int              `json:"tries"` // analyses begun for this revision
+	Begun            int              `json:"begun,omitempty"` // analyses of this revision, those cut off by a crash counted too
+	Tries            int              `json:"tries"`           // analyses of this revision that failed
 	Finding          *finding.Finding `json:"finding,omitempty"`
-	Error            string           `json:"error,omitempty"` // of the last try, or why the queue gave up
+	Error            string           `json:"error,omitempty"`      // of the last try, or why it was given up
+	Dismissed        bool             `json:"dismissed,omitempty"`  // failed, and an operator wants no more of it
+	RemovedAt        time.Duration    `json:"removed_at,omitempty"` // in running time: its images and results are gone; 0: they are here
 	Created          time.Time        `json:"created"`
 	Updated          time.Time        `json:"updated"`
 }
@@ -153,8 +156,12 @@ func (s *Store) Requeue(id CaseID, now time.Time) (Case, error) {
 	return c, err
 }
 
-// Begin counts a try: an analysis of this revision is about to start. It returns ErrStale when the work is not wanted
-// any more: a newer revision exists, or this one has ended.
+// maxBegun is how often an analysis may be begun without coming to an end: a study that kills the process is given up,
+// one that met some power cuts is not.
+const maxBegun = 30
+
+// Begin says that an analysis of this revision is about to start. It returns ErrStale when the work is not wanted any
+// more: a newer revision exists, this one has ended, or it was begun too often and is given up now.
 func (s *Store) Begin(id CaseID, revision int, now time.Time) (Case, error) {
 	var c Case
 	err := s.update(func(tx *bolt.Tx) error {
@@ -162,25 +169,68 @@ func (s *Store) Begin(id CaseID, revision int, now time.Time) (Case, error) {
 		if c, err = current(tx, id, revision); err != nil {
 			return err
 		}
-		c.Tries++
+		if c.Begun >= maxBegun {
+			c.Error = fmt.Sprintf("begun %d times, and cut off each time: it may have ended the process; see the service's log for its memory", c.Begun)
+			return advance(tx, &c, Failed, now, c.Error)
+		}
+		c.Begun++
 		return putCase(tx, &c, now)
+	})
+	if err == nil && c.Phase == Failed {
+		err = fmt.Errorf("case %s is given up: %s: %w", id, c.Error, ErrStale)
+	}
+	return c, err
+}
+
+// TryFailed records the error of an analysis. The most'th one ends the revision: the case that is returned is failed
+// then, otherwise the analysis is to be tried again. It returns ErrStale when the revision is not wanted any more.
+func (s *Store) TryFailed(id CaseID, revision int, why string, most int, now time.Time) (Case, error) {
+	var c Case
+	err := s.update(func(tx *bolt.Tx) (err error) {
+		if c, err = current(tx, id, revision); err != nil {
+			return err
+		}
+		c.Tries++
+		c.Error = why
+		if c.Tries < most {
+			return putCase(tx, &c, now)
+		}
+		return advance(tx, &c, Failed, now, fmt.Sprintf("after %d tries: %s", c.Tries, why))
 	})
 	return c, err
 }
 
-// TryFailed records the error of a try that the queue will repeat. It returns ErrStale as Begin does.
-func (s *Store) TryFailed(id CaseID, revision int, why string, now time.Time) error {
+// TryPutOff takes back a Begin: the analysis was interrupted, or the disk of the node took no results, which says nothing
+// of the study. why may be empty. It returns ErrStale as TryFailed does.
+func (s *Store) TryPutOff(id CaseID, revision int, why string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := current(tx, id, revision)
 		if err != nil {
 			return err
 		}
+		c.Begun = max(c.Begun-1, 0)
 		c.Error = why
 		return putCase(tx, &c, now)
 	})
 }
 
-// Fail ends a revision that the queue has given up on. Repeating it changes nothing; ErrStale as for Begin.
+// Dismiss takes a failed case off the list of what was given up. It returns ErrTransition when the case is not failed, or
+// at another revision.
+func (s *Store) Dismiss(id CaseID, revision int, now time.Time) error {
+	return s.update(func(tx *bolt.Tx) error {
+		c, err := getCase(tx, id)
+		if err != nil {
+			return err
+		}
+		if c.Phase != Failed || c.Revision != revision {
+			return fmt.Errorf("case %s revision %d is %s at revision %d: %w", id, revision, c.Phase, c.Revision, ErrTransition)
+		}
+		c.Dismissed = true
+		return putCase(tx, &c, now)
+	})
+}
+
+// Fail ends a revision that no further try can help. Repeating it changes nothing; ErrStale as for Begin.
 func (s *Store) Fail(id CaseID, revision int, why string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
@@ -211,8 +261,9 @@ type Result struct {
 // becomes analyzed or refused as the finding says. Deliveries that exist already (the same object for the same
 // destination, from a try that was cut short or an earlier revision with the same result) are left as they are, so
 // nothing that was stored is sent again. What earlier revisions still had to deliver and this one does not is superseded;
-// what destinations have of them is replaced, and notes that say so are queued before anything else. Repeating a Finish
-// changes nothing; a revision that is not the present one is ErrStale, and ErrChanged says that r.Notes are out of date.
+// what destinations have of them is replaced, and notes that say so are queued before anything else. What a destination
+// has since before the case was forgotten is not sent to it again. Repeating a Finish changes nothing; a revision that is
+// not the present one is ErrStale, and ErrChanged says that r.Notes are out of date.
 func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
@@ -226,10 +277,14 @@ func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
 			return err
 		}
 		c.Finding, c.Error = &r.Finding, ""
+		deliveries, err := unknown(tx, id, r.Identity, r.Deliveries)
+		if err != nil {
+			return err
+		}
 		if err := supersede(tx, id, revision, r.Deliveries, r.Notes, now); err != nil {
 			return err
 		}
-		for _, d := range r.Deliveries {
+		for _, d := range deliveries {
 			d.Case, d.Revision = id, revision
 			if err := addDelivery(tx, d, now); err != nil {
 				return err
@@ -252,7 +307,7 @@ func newCase(studyInstanceUID string, now time.Time) Case {
 // nextRevision keeps the last finding for display until the next one replaces it.
 func (c *Case) nextRevision() {
 	c.Revision++
-	c.Tries, c.Error = 0, ""
+	c.Begun, c.Tries, c.Error, c.Dismissed = 0, 0, "", false
 }
 
 // current returns the case if this revision of it is still wanted.
@@ -283,6 +338,7 @@ func advance(tx *bolt.Tx, c *Case, to Phase, now time.Time, why string) error {
 	}
 	c.Phase = to
 	return errors.Join(
+		returned(tx, c),
 		count(tx, countCases(to), 1),
 		putCase(tx, c, now),
 		putHistory(tx, c.ID, Event{Version: formatVersion, At: now.UTC(), From: from, To: to, Revision: c.Revision, Why: why}))

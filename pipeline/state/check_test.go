@@ -82,6 +82,20 @@ func check(t *testing.T, s *Store) {
 				t.Errorf("delivery %q is %q", k, d.State)
 			}
 		})
+		each(bucketRemoved, func(k, _ []byte) {
+			if c, err := getCase(tx, CaseID(k[8:])); err != nil || string(removedKey(c)) != string(k) {
+				t.Errorf("removed %q: %+v, %v", k, c, err)
+			}
+		})
+		awaited := map[string]bool{}
+		each(bucketAwaited, func(k, v []byte) { awaited[string(v)+string(k[8:])] = true })
+		for _, b := range [][]byte{bucketTransactions, bucketPromises} {
+			each(b, func(k, _ []byte) {
+				if !awaited[string(b)+string(k)] {
+					t.Errorf("%s %q would never expire", b, k)
+				}
+			})
+		}
 		for name, entries := range want {
 			got := map[string]string{}
 			each([]byte(name), func(k, v []byte) { got[string(k)] = string(v) })
@@ -115,6 +129,7 @@ func open(t *testing.T, path string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(s, t0)
 	t.Cleanup(func() {
 		if s.db.Path() != "" { // not closed by the test
 			check(t, s)
@@ -122,6 +137,11 @@ func open(t *testing.T, path string) *Store {
 		}
 	})
 	return s
+}
+
+// run sets the running time of a store to what it is at a time of the test.
+func run(s *Store, at time.Time) {
+	s.base, s.elapsed = 0, func() time.Duration { return at.Sub(t0) + 100*24*time.Hour }
 }
 
 var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -13,24 +13,27 @@ import (
 
 // Transaction is a request for Storage Commitment that we made of a destination (PS3.4 §J.3).
 type Transaction struct {
-	Version     int       `json:"version"`
-	UID         string    `json:"uid"`
-	Destination string    `json:"destination"`
-	Instances   []string  `json:"instances"`
-	At          time.Time `json:"at"`
+	Version     int           `json:"version"`
+	UID         string        `json:"uid"`
+	Destination string        `json:"destination"`
+	Instances   []string      `json:"instances"`
+	At          time.Time     `json:"at"`
+	From        time.Duration `json:"from"` // in running time
 }
 
-// transactionAge is how long an answer to a request may take; the objects have been asked about again by then.
-const transactionAge = 30 * 24 * time.Hour
+// answerAge is how long, in running time, an answer to a request for Storage Commitment is awaited: of a destination, whose
+// objects have been asked about again by then, and by a peer.
+const answerAge = 30 * 24 * time.Hour
 
 // Uncommitted returns up to n stored deliveries to a destination that commitment is to be asked for now.
-func (s *Store) Uncommitted(destination string, now time.Time, n int) ([]Delivery, error) {
+func (s *Store) Uncommitted(destination string, n int) ([]Delivery, error) {
 	var list []Delivery
+	now := s.running()
 	prefix := duePrefix(destination)
 	err := s.view(func(tx *bolt.Tx) error {
 		cur := tx.Bucket(bucketUncommitted).Cursor()
 		for k, v := cur.Seek(prefix); len(list) < n && bytes.HasPrefix(k, prefix); k, v = cur.Next() {
-			if binary.BigEndian.Uint64(k[len(prefix):]) > sortable(now) {
+			if time.Duration(binary.BigEndian.Uint64(k[len(prefix):])) > now {
 				return nil
 			}
 			d, err := readDelivery(tx, v)
@@ -44,35 +47,48 @@ func (s *Store) Uncommitted(destination string, now time.Time, n int) ([]Deliver
 	return list, err
 }
 
-// AskCommitment records a request that is about to be made; its objects are to be asked about again at time again,
-// unless they are answered before. Requests whose answer is not awaited any more are forgotten.
-func (s *Store) AskCommitment(t Transaction, again, now time.Time) error {
+// AskCommitment records a request that is about to be made; its objects are to be asked about again after a wait, unless
+// they are answered before. Requests whose answer is not awaited any more are forgotten.
+func (s *Store) AskCommitment(t Transaction, wait time.Duration, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketTransactions)
-		var old [][]byte
-		err := b.ForEach(func(k, v []byte) error {
-			var t Transaction
-			if json.Unmarshal(v, &t) != nil || now.Sub(t.At) > transactionAge {
-				old = append(old, bytes.Clone(k))
-			}
-			return nil
-		})
-		for _, k := range old {
-			err = errors.Join(err, b.Delete(k))
-		}
-		if err != nil {
+		if err := postpone(tx, t, wait, now); err != nil {
 			return err
 		}
-		if err := postpone(tx, t, again, now); err != nil {
-			return err
-		}
-		t.Version, t.At = formatVersion, now.UTC()
-		return putJSON(b, []byte(t.UID), t)
+		t.Version, t.At, t.From = formatVersion, now.UTC(), ran(tx)
+		return errors.Join(
+			expire(tx),
+			await(tx, bucketTransactions, []byte(t.UID)),
+			putJSON(tx.Bucket(bucketTransactions), []byte(t.UID), t))
 	})
 }
 
-// postpone has the objects of a transaction asked about again at another time.
-func postpone(tx *bolt.Tx, t Transaction, again, now time.Time) error {
+// await enters a request of a bucket into the index of those that wait for an answer. The index may hold what was
+// answered or replaced: expire passes over it.
+func await(tx *bolt.Tx, bucket, key []byte) error {
+	return tx.Bucket(bucketAwaited).Put(append(binary.BigEndian.AppendUint64(nil, uint64(ran(tx))), key...), bucket)
+}
+
+// expire forgets the requests that are too old. It reads no others.
+func expire(tx *bolt.Tx) error {
+	var old [][]byte
+	cur := tx.Bucket(bucketAwaited).Cursor()
+	for k, _ := cur.First(); k != nil && time.Duration(binary.BigEndian.Uint64(k))+answerAge < ran(tx); k, _ = cur.Next() {
+		old = append(old, bytes.Clone(k))
+	}
+	var err error
+	for _, k := range old {
+		b := tx.Bucket(bytes.Clone(tx.Bucket(bucketAwaited).Get(k)))
+		err = errors.Join(err, tx.Bucket(bucketAwaited).Delete(k))
+		var r struct{ From time.Duration }
+		if raw := b.Get(k[8:]); raw != nil && json.Unmarshal(raw, &r) == nil && r.From <= time.Duration(binary.BigEndian.Uint64(k)) {
+			err = errors.Join(err, b.Delete(k[8:]))
+		}
+	}
+	return err
+}
+
+// postpone has the objects of a transaction asked about again after a wait.
+func postpone(tx *bolt.Tx, t Transaction, wait time.Duration, now time.Time) error {
 	for _, uid := range t.Instances {
 		d, err := getDelivery(tx, DeliveryKey{uid, t.Destination})
 		if err != nil {
@@ -84,7 +100,7 @@ func postpone(tx *bolt.Tx, t Transaction, again, now time.Time) error {
 		if err := unlist(tx, d); err != nil {
 			return err
 		}
-		d.Next = again.UTC()
+		d.Due = ran(tx) + wait
 		if err := errors.Join(list(tx, d), putDelivery(tx, &d, now)); err != nil {
 			return err
 		}
@@ -92,18 +108,18 @@ func postpone(tx *bolt.Tx, t Transaction, again, now time.Time) error {
 	return nil
 }
 
-// Postpone has the objects of a request that could not be made asked about again at another time. Their number of
+// Postpone has the objects of a request that could not be made asked about again after a wait. Their number of
 // tries does not change: they are stored.
-func (s *Store) Postpone(t Transaction, again, now time.Time) error {
+func (s *Store) Postpone(t Transaction, wait time.Duration, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
-		return errors.Join(postpone(tx, t, again, now), tx.Bucket(bucketTransactions).Delete([]byte(t.UID)))
+		return errors.Join(postpone(tx, t, wait, now), tx.Bucket(bucketTransactions).Delete([]byte(t.UID)))
 	})
 }
 
-// Resend says what becomes of an object that a destination has not committed to: it is sent again at Next, and after
-// Most times it is dead.
+// Resend says what becomes of an object that a destination has not committed to: it is sent again after Wait, and
+// after Most times it is dead.
 type Resend struct {
-	Next time.Time
+	Wait time.Duration
 	Most int
 }
 
@@ -147,7 +163,7 @@ func (s *Store) Commit(uid string, committed []string, failed map[string]string,
 		for instance, why := range failed {
 			err := each(instance, func(d *Delivery) {
 				d.Resent++
-				d.State, d.Next, d.LastError = Pending, r.Next.UTC(), why
+				d.State, d.Due, d.Cause, d.LastError = Pending, ran(tx)+r.Wait, Uncommitted, why
 				if d.Resent > r.Most {
 					d.State = Dead
 				}
@@ -161,28 +177,12 @@ func (s *Store) Commit(uid string, committed []string, failed map[string]string,
 	return destination, known, err
 }
 
-// GiveUpCommitment makes stored deliveries dead letters: their destination does not say that it keeps them.
-func (s *Store) GiveUpCommitment(keys []DeliveryKey, why string, now time.Time) error {
-	return s.update(func(tx *bolt.Tx) error {
-		for _, key := range keys {
-			d, err := getDelivery(tx, key)
-			if err != nil {
-				return err
-			}
-			if d.State != Stored {
-				continue
-			}
-			d.LastError = why
-			if err := end(tx, d, Dead, now); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// WaiveCommitment settles what is stored at a destination that is not to be asked for commitment any more.
+// WaiveCommitment settles what is stored at a destination that is not to be asked for commitment any more. Where there is
+// nothing, nothing is written.
 func (s *Store) WaiveCommitment(destination string, now time.Time) error {
+	if _, waits, err := s.NextUncommitted(destination); err != nil || !waits {
+		return err
+	}
 	return s.update(func(tx *bolt.Tx) error {
 		var all []Delivery
 		err := scan(tx.Bucket(bucketUncommitted), duePrefix(destination), func(key []byte) error {
@@ -208,20 +208,24 @@ func (s *Store) WaiveCommitment(destination string, now time.Time) error {
 
 // Promise is a request for Storage Commitment that a peer made of us and whose result it has not been told.
 type Promise struct {
-	Version        int         `json:"version"`
-	Peer           string      `json:"peer"` // AE title
-	TransactionUID string      `json:"transaction_uid"`
-	Objects        [][2]string `json:"objects"` // SOP class, SOP instance
-	At             time.Time   `json:"at"`
+	Version        int           `json:"version"`
+	Peer           string        `json:"peer"` // AE title
+	TransactionUID string        `json:"transaction_uid"`
+	Objects        [][2]string   `json:"objects"` // SOP class, SOP instance
+	At             time.Time     `json:"at"`
+	From           time.Duration `json:"from"` // in running time
 }
 
 func (p Promise) bytes() []byte { return []byte(p.Peer + "\x00" + p.TransactionUID) }
 
-// AddPromise records a request; the same again replaces it.
+// AddPromise records a request; the same again replaces it. It is forgotten when its peer could not be told for too long.
 func (s *Store) AddPromise(p Promise, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
-		p.Version, p.At = formatVersion, now.UTC()
-		return putJSON(tx.Bucket(bucketPromises), p.bytes(), p)
+		p.Version, p.At, p.From = formatVersion, now.UTC(), ran(tx)
+		return errors.Join(
+			expire(tx),
+			await(tx, bucketPromises, p.bytes()),
+			putJSON(tx.Bucket(bucketPromises), p.bytes(), p))
 	})
 }
 
@@ -249,6 +253,6 @@ func (s *Store) Promises() ([]Promise, error) {
 }
 
 func uncommittedKey(d Delivery) []byte {
-	k := binary.BigEndian.AppendUint64(duePrefix(d.Destination), sortable(d.Next))
+	k := binary.BigEndian.AppendUint64(duePrefix(d.Destination), uint64(d.Due))
 	return binary.BigEndian.AppendUint64(k, d.Number)
 }

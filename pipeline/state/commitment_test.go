@@ -7,8 +7,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // storedWith finishes a case whose objects a destination has taken and is to commit to.
@@ -34,7 +32,8 @@ func TestCommitment(t *testing.T) {
 	s := open(t, path)
 	storedWith(t, s, "1", "2", "3")
 	uncommitted := func(after time.Duration) (list []string) {
-		for _, d := range must(s.Uncommitted("A", t0.Add(after), 9))(t) {
+		run(s, t0.Add(after))
+		for _, d := range must(s.Uncommitted("A", 9))(t) {
 			list = append(list, d.SOPInstanceUID)
 		}
 		return list
@@ -42,11 +41,11 @@ func TestCommitment(t *testing.T) {
 	if got := uncommitted(0); !slices.Equal(got, []string{"1", "2", "3"}) {
 		t.Errorf("to be asked for: %v", got)
 	}
-	if at, ok, err := s.NextUncommitted("A"); !ok || !at.Equal(t0) || err != nil {
-		t.Errorf("next due %v %v %v", at, ok, err)
+	if wait, ok, err := s.NextUncommitted("A"); !ok || wait != 0 || err != nil {
+		t.Errorf("next due %v %v %v", wait, ok, err)
 	}
 	ask := Transaction{UID: "1.2.9", Destination: "A", Instances: []string{"1", "2", "3"}}
-	if err := s.AskCommitment(ask, t0.Add(time.Hour), t0); err != nil {
+	if err := s.AskCommitment(ask, time.Hour, t0); err != nil {
 		t.Fatal(err)
 	}
 	if got := uncommitted(time.Minute); got != nil {
@@ -59,7 +58,7 @@ func TestCommitment(t *testing.T) {
 	s = open(t, path)
 
 	answer := func(uid string, committed []string, failed map[string]string) bool {
-		dest, known, err := s.Commit(uid, committed, failed, Resend{Next: t0.Add(2 * time.Hour), Most: 1}, t0.Add(time.Minute))
+		dest, known, err := s.Commit(uid, committed, failed, Resend{Wait: time.Hour, Most: 1}, t0.Add(time.Minute))
 		if err != nil || known && dest != "A" {
 			t.Fatalf("%q %v %v", dest, known, err)
 		}
@@ -80,20 +79,26 @@ func TestCommitment(t *testing.T) {
 	if got := states(); !slices.Equal(got, []DeliveryState{Committed, Pending, Stored}) {
 		t.Errorf("after the answer: %v", got)
 	}
-	if due := must(s.Due("A", t0.Add(2*time.Hour), 9))(t); len(due) != 1 || due[0].LastError != "0112H" || due[0].Resent != 1 {
+	run(s, t0.Add(2*time.Hour))
+	if due := must(s.Due("A", 9))(t); len(due) != 1 || due[0].LastError != "0112H" || due[0].Cause != Uncommitted || due[0].Resent != 1 {
 		t.Errorf("to be sent again: %+v", due)
 	}
-	// The second time it is given up; what was not answered for is given up by the caller.
+	// The second time it is given up; what is not answered for is given up by its age.
 	if err := s.MarkStored(DeliveryKey{"2", "A"}, "", t0.Add(2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	ask = Transaction{UID: "1.2.10", Destination: "A", Instances: []string{"2"}}
-	if err := s.AskCommitment(ask, t0.Add(3*time.Hour), t0.Add(2*time.Hour)); err != nil {
+	if err := s.AskCommitment(ask, time.Hour, t0.Add(2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	answer("1.2.10", nil, map[string]string{"2": "0112H again"})
-	if err := s.GiveUpCommitment([]DeliveryKey{{"1", "A"}, {"3", "A"}}, "no answer", t0); err != nil {
-		t.Fatal(err)
+	for age, want := range map[time.Duration]int{3 * time.Hour: 0, 2 * time.Hour: 1} {
+		if old := must(s.GiveUpCommitment("A", age, "no answer", t0))(t); len(old) != want {
+			t.Errorf("%d are older than %v, want %d", len(old), age, want)
+		}
+	}
+	if d := must(s.Delivery(DeliveryKey{"3", "A"}))(t); d.Cause != Uncommitted || d.LastError != "no answer" {
+		t.Errorf("%+v", d)
 	}
 	if got := states(); !slices.Equal(got, []DeliveryState{Committed, Dead, Dead}) {
 		t.Errorf("at the end: %v", got)
@@ -132,23 +137,25 @@ func TestPostpone(t *testing.T) {
 	s := open(t, "")
 	storedWith(t, s, "1")
 	ask := Transaction{UID: "1.2.9", Destination: "A", Instances: []string{"1"}}
-	if err := s.AskCommitment(ask, t0.Add(time.Hour), t0); err != nil {
+	if err := s.AskCommitment(ask, time.Hour, t0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Postpone(ask, t0.Add(time.Minute), t0); err != nil {
+	if err := s.Postpone(ask, time.Minute, t0); err != nil {
 		t.Fatal(err)
 	}
-	if list := must(s.Uncommitted("A", t0.Add(time.Minute), 9))(t); len(list) != 1 {
+	run(s, t0.Add(time.Minute))
+	if list := must(s.Uncommitted("A", 9))(t); len(list) != 1 {
 		t.Errorf("to be asked for: %+v", list)
 	}
 	if _, known, err := s.Commit("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
 		t.Errorf("known %v, error %v", known, err)
 	}
 	// Long afterwards a request is forgotten.
-	if err := s.AskCommitment(ask, t0, t0); err != nil {
+	if err := s.AskCommitment(ask, 0, t0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AskCommitment(Transaction{UID: "1.2.10", Destination: "A", Instances: []string{"1"}}, t0, t0.Add(2*transactionAge)); err != nil {
+	run(s, t0.Add(answerAge+time.Hour))
+	if err := s.AskCommitment(Transaction{UID: "1.2.10", Destination: "A", Instances: []string{"1"}}, 0, t0); err != nil {
 		t.Fatal(err)
 	}
 	if _, known, err := s.Commit("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
@@ -177,6 +184,20 @@ func TestPromises(t *testing.T) {
 	if all := must(s.Promises())(t); len(all) != 1 || all[0].Peer != "CT2" {
 		t.Errorf("%+v", all)
 	}
+	// What a peer asked for twice is as old as the second request; what nobody takes is forgotten.
+	for _, c := range []struct {
+		peer  string
+		after time.Duration
+		want  int
+	}{{"CT3", 0, 2}, {"CT3", answerAge - time.Hour, 2}, {"CT4", answerAge + time.Hour, 2}, {"CT4", 2 * answerAge, 1}} {
+		run(s, t0.Add(c.after))
+		if err := s.AddPromise(Promise{Peer: c.peer, TransactionUID: "1.2.9"}, t0); err != nil {
+			t.Fatal(err)
+		}
+		if all := must(s.Promises())(t); len(all) != c.want {
+			t.Errorf("after %v: %+v", c.after, all)
+		}
+	}
 }
 
 func TestPriority(t *testing.T) {
@@ -184,6 +205,7 @@ func TestPriority(t *testing.T) {
 	add := func(n int, p Priority) {
 		uid := fmt.Sprint("1.2.", n)
 		at := t0.Add(time.Duration(n) * time.Minute)
+		run(s, at)
 		must(s.Queue(uid, 5, "quiet 5s", at))(t)
 		list := []Delivery{{DeliveryKey: DeliveryKey{uid + ".SEG", "A"}, Priority: p}, {DeliveryKey: DeliveryKey{uid + ".SR", "A"}, Priority: p}}
 		if err := s.Finish(IDOf(uid), 1, Result{Finding: analyzed, Deliveries: list}, at); err != nil {
@@ -195,12 +217,13 @@ func TestPriority(t *testing.T) {
 	add(3, Routine)
 	add(4, Urgent)
 	add(5, Routine)
-	err := s.MarkFailed([]Failure{{Key: DeliveryKey{"1.2.4.SR", "A"}, Next: t0.Add(10 * time.Minute), Err: "broke off"}}, t0.Add(5*time.Minute))
+	err := s.MarkFailed([]Failure{{Key: DeliveryKey{"1.2.4.SR", "A"}, Wait: 10 * time.Minute, Err: "broke off"}}, t0.Add(5*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	order := func(n int) (list []string) {
-		for _, d := range must(s.Due("A", t0.Add(time.Hour), n))(t) {
+		run(s, t0.Add(time.Hour))
+		for _, d := range must(s.Due("A", n))(t) {
 			list = append(list, d.SOPInstanceUID)
 		}
 		return list
@@ -215,36 +238,5 @@ func TestPriority(t *testing.T) {
 	}
 	if got := order(1); !slices.Equal(got, []string{"1.2.4.SEG"}) {
 		t.Errorf("batch of 1: %v", got)
-	}
-}
-
-// TestFormat1 opens a file of the first format, whose index of pending deliveries had no classes.
-func TestFormat1(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
-	s := open(t, path)
-	finished(t, s, "1.2.1", t0, "A")
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		if err := tx.DeleteBucket(bucketDue); err != nil {
-			return err
-		}
-		b, err := tx.CreateBucket(bucketDue)
-		if err != nil {
-			return err
-		}
-		for i, kind := range []string{"SEG", "SC", "SR"} {
-			key := numberKey(timeKey(t0, nil), uint64(i+1))
-			if err := b.Put(append(duePrefix("A"), key...), DeliveryKey{"1.2.1." + kind, "A"}.bytes()); err != nil {
-				return err
-			}
-		}
-		return putJSON(tx.Bucket(bucketMeta), keyVersion, 1)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Close()
-	s = open(t, path)
-	if due := must(s.Due("A", t0, 9))(t); len(due) != 3 {
-		t.Errorf("due %+v", due)
 	}
 }

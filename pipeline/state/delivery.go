@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,22 +63,40 @@ type Delivery struct {
 	Refused           int           `json:"refused"`            // attempts in which the destination refused the object
 	Rejected          int           `json:"rejected,omitempty"` // attempts in which it rejected us altogether
 	Resent            int           `json:"resent,omitempty"`   // sent again because the destination did not commit to it
-	Next              time.Time     `json:"next"`               // not before: of sending, or when stored of asking for commitment
 	LastError         string        `json:"last_error,omitempty"`
-	Number            uint64        `json:"number"` // order of sending among deliveries due at the same time
-	Since             time.Time     `json:"since"`  // created or replayed
+	Cause             Cause         `json:"cause,omitempty"` // of LastError
+	Number            uint64        `json:"number"`          // order of sending among deliveries due at the same time
+	Due               time.Duration `json:"due"`             // in running time, not before: of sending, or when stored of asking for commitment
+	From              time.Duration `json:"from"`            // in running time, when its age began: created, replayed, or stored
 	Updated           time.Time     `json:"updated"`
 	StoredAt          time.Time     `json:"stored_at,omitzero"`
 	CommittedAt       time.Time     `json:"committed_at,omitzero"`
 }
 
+// Cause says what kept an object from being stored. What helps is told by it, never by words of the destination.
+type Cause string
+
+const (
+	Unreachable   Cause = "unreachable"    // no connection, or no answer
+	Busy          Cause = "busy"           // out of resources for the moment
+	Rejected      Cause = "rejected"       // it rejects the association for good
+	Denied        Cause = "denied"         // it does not take the credentials, or the URL is none of its own
+	NotAuthorized Cause = "not authorized" // we may not store there
+	NotSupported  Cause = "not supported"  // it is not set up for this SOP class
+	BadObject     Cause = "bad object"     // it finds something wrong with the object
+	FileLost      Cause = "file lost"      // our own file is gone, or not what was written
+	Uncommitted   Cause = "uncommitted"    // stored, and it does not say that it keeps it
+	Unconfigured  Cause = "unconfigured"   // the destination is no longer in the configuration
+)
+
 // Failure is the outcome of an attempt that did not store the object.
 type Failure struct {
 	Key      DeliveryKey
-	Next     time.Time // not before; may be in the past when the schedule is kept elsewhere
+	Wait     time.Duration // before this object is due again; 0: it stays due, and its destination waits
 	Refused  bool
 	Rejected bool
-	Dead     bool   // give up now
+	Dead     bool // give up now
+	Cause    Cause
 	Err      string // in the words of the destination
 }
 
@@ -116,7 +135,7 @@ func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	d.State, d.Number, d.Since, d.Next = Pending, n, now.UTC(), now.UTC()
+	d.State, d.Number, d.From, d.Due = Pending, n, ran(tx), ran(tx)
 	d.Tries, d.Refused, d.LastError, d.StoredAt = 0, 0, "", time.Time{}
 	return errors.Join(
 		tx.Bucket(bucketResults).Put(numberKey([]byte(d.Case), n), d.bytes()),
@@ -129,7 +148,7 @@ func revive(tx *bolt.Tx, d Delivery, now time.Time) error {
 	if err := unlist(tx, d); err != nil {
 		return err
 	}
-	d.State, d.Tries, d.Refused, d.Rejected, d.Resent, d.Since, d.Next = Pending, 0, 0, 0, 0, now.UTC(), now.UTC()
+	d.State, d.Tries, d.Refused, d.Rejected, d.Resent, d.From, d.Due = Pending, 0, 0, 0, 0, ran(tx), ran(tx)
 	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 }
 
@@ -161,7 +180,7 @@ func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 			return err
 		}
 		d.Tries++
-		d.LastError, d.StoredAt, d.State, d.Next = note, now.UTC(), Stored, now.UTC()
+		d.LastError, d.Cause, d.StoredAt, d.State, d.From, d.Due = note, "", now.UTC(), Stored, ran(tx), ran(tx)
 		return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 	})
 }
@@ -188,13 +207,57 @@ func (s *Store) MarkFailed(failures []Failure, now time.Time) error {
 			if f.Rejected {
 				d.Rejected++
 			}
-			d.LastError = f.Err
+			d.LastError, d.Cause = f.Err, f.Cause
 			if f.Dead {
 				d.State = Dead
-			} else {
-				d.Next = f.Next.UTC()
+			} else if f.Wait > 0 {
+				d.Due = ran(tx) + f.Wait
 			}
 			if err := errors.Join(list(tx, d), putDelivery(tx, &d, now)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// GiveUp makes dead letters of all pending deliveries to a destination that are at least so old, in running time, tried
+// or not, and returns them as they were. why goes before their last error; an empty cause leaves the one they have.
+func (s *Store) GiveUp(destination string, age time.Duration, cause Cause, why string, now time.Time) ([]Delivery, error) {
+	return s.giveUp(bucketDue, destination, age, cause, why, now)
+}
+
+// GiveUpCommitment does the same to stored deliveries whose destination does not say that it keeps them.
+func (s *Store) GiveUpCommitment(destination string, age time.Duration, why string, now time.Time) ([]Delivery, error) {
+	return s.giveUp(bucketUncommitted, destination, age, Uncommitted, why, now)
+}
+
+func (s *Store) giveUp(index []byte, destination string, age time.Duration, cause Cause, why string, now time.Time) (old []Delivery, err error) {
+	find := func(tx *bolt.Tx) error {
+		old = nil
+		return scan(tx.Bucket(index), duePrefix(destination), func(key []byte) error {
+			d, err := readDelivery(tx, key)
+			if err == nil && s.running()-d.From >= age {
+				old = append(old, d)
+			}
+			return err
+		})
+	}
+	if err := s.view(find); err != nil || len(old) == 0 { // as a rule there are none, and nothing is written
+		return nil, err
+	}
+	return old, s.update(func(tx *bolt.Tx) error {
+		if err := find(tx); err != nil {
+			return err
+		}
+		for _, d := range old {
+			d.Cause = cmp.Or(cause, d.Cause, Unreachable)
+			if d.LastError == "" || cause != "" {
+				d.LastError = why
+			} else {
+				d.LastError = why + ": " + d.LastError
+			}
+			if err := end(tx, d, Dead, now); err != nil {
 				return err
 			}
 		}

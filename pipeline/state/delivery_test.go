@@ -22,6 +22,7 @@ func results(uid string, destinations ...string) []Delivery {
 // finished makes an analysed case with deliveries.
 func finished(t *testing.T, s *Store, uid string, at time.Time, destinations ...string) CaseID {
 	t.Helper()
+	run(s, at)
 	must(s.Queue(uid, 5, "quiet 5s", at))(t)
 	id := IDOf(uid)
 	if err := s.Finish(id, 1, Result{Finding: analyzed, Deliveries: results(uid, destinations...)}, at); err != nil {
@@ -75,7 +76,8 @@ func TestDueIsInOrder(t *testing.T) {
 	finished(t, s, "1.2.2", t0.Add(time.Minute), "AB", "A")
 	order := func(destination string, now time.Time, n int) (list []string) {
 		t.Helper()
-		for _, d := range must(s.Due(destination, now, n))(t) {
+		run(s, now)
+		for _, d := range must(s.Due(destination, n))(t) {
 			if d.Destination != destination || d.State != Pending {
 				t.Errorf("due for %s: %+v", destination, d)
 			}
@@ -89,9 +91,8 @@ func TestDueIsInOrder(t *testing.T) {
 		n           int
 		want        []string
 	}{
-		{"A", -time.Second, 9, nil},
-		{"A", 0, 9, []string{"1.2.1.SEG", "1.2.1.SC", "1.2.1.SR"}},
-		{"A", 0, 2, []string{"1.2.1.SEG", "1.2.1.SC"}},
+		{"A", time.Minute, 9, []string{"1.2.2.SEG", "1.2.2.SC", "1.2.2.SR", "1.2.1.SEG", "1.2.1.SC", "1.2.1.SR"}},
+		{"A", time.Minute, 2, []string{"1.2.2.SEG", "1.2.2.SC"}},
 		{"AB", time.Hour, 9, []string{"1.2.2.SEG", "1.2.2.SC", "1.2.2.SR", "1.2.1.SEG", "1.2.1.SC", "1.2.1.SR"}},
 		{"B", time.Hour, 9, nil},
 		{"", time.Hour, 9, nil},
@@ -100,17 +101,20 @@ func TestDueIsInOrder(t *testing.T) {
 			t.Errorf("%s after %v: %v, want %v", tt.destination, tt.after, got, tt.want)
 		}
 	}
-	if at, ok, err := s.NextDue("AB"); at.Before(t0) || at.After(t0.Add(time.Minute)) || !ok || err != nil {
-		t.Errorf("next due %v %v %v", at, ok, err)
+	if wait, ok, err := s.NextDue("AB"); wait != 0 || !ok || err != nil {
+		t.Errorf("next due %v %v %v", wait, ok, err)
 	}
 	if _, ok, err := s.NextDue("B"); ok || err != nil {
 		t.Errorf("next due for nobody: %v %v", ok, err)
 	}
-	err := s.MarkFailed([]Failure{{Key: DeliveryKey{"1.2.1.SEG", "A"}, Next: t0.Add(2 * time.Minute), Err: "busy"}}, t0)
+	err := s.MarkFailed([]Failure{{Key: DeliveryKey{"1.2.1.SEG", "A"}, Wait: 2 * time.Minute, Err: "busy"}}, t0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := order("A", t0.Add(time.Hour), 9), []string{"1.2.2.SEG", "1.2.2.SC", "1.2.2.SR", "1.2.1.SC", "1.2.1.SR", "1.2.1.SEG"}; !slices.Equal(got, want) {
+	if got := order("A", t0.Add(time.Hour+time.Minute), 9); slices.Contains(got, "1.2.1.SEG") {
+		t.Errorf("due before its wait is over: %v", got)
+	}
+	if got, want := order("A", t0.Add(time.Hour+2*time.Minute), 9), []string{"1.2.2.SEG", "1.2.2.SC", "1.2.2.SR", "1.2.1.SC", "1.2.1.SR", "1.2.1.SEG"}; !slices.Equal(got, want) {
 		t.Errorf("after a failure %v, want %v", got, want)
 	}
 }
@@ -120,7 +124,7 @@ func TestDeliveryTransitions(t *testing.T) {
 	key := DeliveryKey{study + ".SEG", "A"}
 	fail := func(dead, refused bool) func(*Store) error {
 		return func(s *Store) error {
-			return s.MarkFailed([]Failure{{Key: key, Next: t0.Add(time.Minute), Err: "no", Dead: dead, Refused: refused}}, t0)
+			return s.MarkFailed([]Failure{{Key: key, Wait: time.Minute, Err: "no", Dead: dead, Refused: refused}}, t0)
 		}
 	}
 	store := func(s *Store) error { return s.MarkStored(key, "", t0) }
@@ -211,7 +215,7 @@ func TestReopened(t *testing.T) {
 	})
 	for n := range 3 {
 		step(func(s *Store) error {
-			due, err := s.Due("A", t0, 1)
+			due, err := s.Due("A", 1)
 			if err != nil || len(due) != 1 {
 				return fmt.Errorf("step %d: %d due, %w", n, len(due), err)
 			}
@@ -219,11 +223,12 @@ func TestReopened(t *testing.T) {
 		})
 	}
 	step(func(s *Store) error {
-		if due := must(s.Due("A", t0.Add(time.Hour), 9))(t); len(due) != 0 {
+		run(s, t0.Add(time.Hour))
+		if due := must(s.Due("A", 9))(t); len(due) != 0 {
 			return fmt.Errorf("still due: %+v", due)
 		}
 		next, c, err := s.Resume(study, 5)
-		if next != Nothing || c.Tries != 1 || c.Complete != "limit 10m" {
+		if next != Nothing || c.Begun != 1 || c.Complete != "limit 10m" {
 			return fmt.Errorf("%s %+v", next, c)
 		}
 		return err

@@ -26,7 +26,7 @@ const againShare = 4
 
 func (d Delivery) class() byte {
 	switch {
-	case d.Next.After(d.Since):
+	case d.Due > d.From:
 		return classAgain
 	case d.Priority > Routine:
 		return classUrgent
@@ -38,8 +38,9 @@ func (d Delivery) class() byte {
 
 // Due returns up to n pending deliveries to a destination whose time has come, in the order in which to send them: by
 // class, objects of one finding in the order they were created.
-func (s *Store) Due(destination string, now time.Time, n int) ([]Delivery, error) {
+func (s *Store) Due(destination string, n int) ([]Delivery, error) {
 	var due []Delivery
+	now := s.running()
 	err := s.view(func(tx *bolt.Tx) error {
 		again, err := inClass(tx, destination, classAgain, now, n)
 		if err != nil {
@@ -60,16 +61,13 @@ func (s *Store) Due(destination string, now time.Time, n int) ([]Delivery, error
 }
 
 // inClass returns up to n deliveries of a class whose time has come.
-func inClass(tx *bolt.Tx, destination string, class byte, now time.Time, n int) ([]Delivery, error) {
+func inClass(tx *bolt.Tx, destination string, class byte, now time.Duration, n int) ([]Delivery, error) {
 	var due []Delivery
 	prefix := append(duePrefix(destination), class)
 	cur := tx.Bucket(bucketDue).Cursor()
 	for k, v := cur.Seek(prefix); len(due) < n && bytes.HasPrefix(k, prefix); k, v = cur.Next() {
-		if dueTime(class, k[len(prefix):]) > sortable(now) {
-			if class == classAgain {
-				break
-			}
-			continue // the clock was set back
+		if dueTime(class, k[len(prefix):]) > now { // of the last class: the others were due when they were entered
+			break
 		}
 		d, err := readDelivery(tx, v)
 		if err != nil {
@@ -80,35 +78,35 @@ func inClass(tx *bolt.Tx, destination string, class byte, now time.Time, n int) 
 	return due, nil
 }
 
-// NextDue returns when the next pending delivery to a destination is due; ok is false when there is none.
-func (s *Store) NextDue(destination string) (at time.Time, ok bool, err error) {
-	first := func(t uint64) {
-		if next := time.Unix(0, int64(t)).UTC(); !ok || next.Before(at) {
-			at, ok = next, true
-		}
-	}
+// NextDue returns how long it is until the next pending delivery to a destination is due; ok is false when there is none.
+func (s *Store) NextDue(destination string) (wait time.Duration, ok bool, err error) {
+	now := s.running()
 	err = s.view(func(tx *bolt.Tx) error {
 		for class := byte(0); class < classes; class++ {
 			prefix := append(duePrefix(destination), class)
 			if k, _ := tx.Bucket(bucketDue).Cursor().Seek(prefix); bytes.HasPrefix(k, prefix) {
-				first(dueTime(class, k[len(prefix):]))
+				if next := max(dueTime(class, k[len(prefix):])-now, 0); !ok || next < wait {
+					wait, ok = next, true
+				}
 			}
 		}
 		return nil
 	})
-	return at, ok, err
+	return wait, ok, err
 }
 
-// NextUncommitted returns when commitment is next to be asked for at a destination; ok is false when it is not.
-func (s *Store) NextUncommitted(destination string) (at time.Time, ok bool, err error) {
+// NextUncommitted returns how long it is until commitment is next to be asked for at a destination; ok is false when it
+// is not.
+func (s *Store) NextUncommitted(destination string) (wait time.Duration, ok bool, err error) {
+	now := s.running()
 	err = s.view(func(tx *bolt.Tx) error {
 		prefix := duePrefix(destination)
 		if k, _ := tx.Bucket(bucketUncommitted).Cursor().Seek(prefix); bytes.HasPrefix(k, prefix) {
-			at, ok = time.Unix(0, int64(binary.BigEndian.Uint64(k[len(prefix):]))).UTC(), true
+			wait, ok = max(time.Duration(binary.BigEndian.Uint64(k[len(prefix):]))-now, 0), true
 		}
 		return nil
 	})
-	return at, ok, err
+	return wait, ok, err
 }
 
 // list enters a delivery into the index and the count of its state.
@@ -146,7 +144,7 @@ func duePrefix(destination string) []byte { return append([]byte(destination), 0
 
 // dueKey sorts by class, then time, newest first but in the last class, then number.
 func dueKey(d Delivery) []byte {
-	class, t := d.class(), sortable(d.Next)
+	class, t := d.class(), uint64(d.Due)
 	if class != classAgain {
 		t = ^t
 	}
@@ -154,29 +152,11 @@ func dueKey(d Delivery) []byte {
 	return binary.BigEndian.AppendUint64(k, d.Number)
 }
 
-// dueTime reads the time of a key behind its class.
-func dueTime(class byte, k []byte) uint64 {
+// dueTime reads the running time of a key behind its class.
+func dueTime(class byte, k []byte) time.Duration {
 	t := binary.BigEndian.Uint64(k)
 	if class != classAgain {
 		t = ^t
 	}
-	return t
-}
-
-// reindex makes the index of pending deliveries anew: format version 1 sorted it by time alone.
-func reindex(tx *bolt.Tx) error {
-	if err := tx.DeleteBucket(bucketDue); err != nil {
-		return err
-	}
-	due, err := tx.CreateBucket(bucketDue)
-	if err != nil {
-		return err
-	}
-	return tx.Bucket(bucketDeliveries).ForEach(func(k, _ []byte) error {
-		d, err := readDelivery(tx, k)
-		if err != nil || d.State != Pending {
-			return err
-		}
-		return due.Put(dueKey(d), d.bytes())
-	})
+	return time.Duration(t)
 }

@@ -111,11 +111,6 @@ func (a scanned) before(b scanned) bool {
 // agree: what is unknown of one of them says nothing.
 func agree(a, b []byte) bool { return len(a) == 0 || len(b) == 0 || bytes.Equal(a, b) }
 
-// ForgetPatient removes a case from the index of patients: it will be no prior.
-func (s *Store) ForgetPatient(id CaseID) error {
-	return s.update(func(tx *bolt.Tx) error { return dropExam(tx, id) })
-}
-
 // putExam notes who was scanned in a case, in place of what was noted before.
 func putExam(tx *bolt.Tx, id CaseID, e Exam, status finding.Status) error {
 	if err := dropExam(tx, id); err != nil {

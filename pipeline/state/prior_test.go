@@ -92,13 +92,11 @@ func TestPrior(t *testing.T) {
 	if p := ask(changed(func(e *Exam) { e.DayOnly, e.At = true, day.Add(48*time.Hour) }), now); p == nil || p.StudyInstanceUID != "1.2.3" || !strings.Contains(p.Caution, "time of day") {
 		t.Errorf("%+v", p)
 	}
-	// The study itself is no prior of its next revision, and a case that is forgotten is none.
+	// The study itself is no prior of its next revision, and a case that was removed is none.
 	if p := must(s.Prior(IDOf("1.2.2"), at(12.5), now))(t); p == nil || p.StudyInstanceUID != "1.2.1" {
 		t.Errorf("%+v", p)
 	}
-	if err := s.ForgetPatient(IDOf("1.2.2")); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, s, IDOf("1.2.2"))
 	if p := ask(at(12.5), now); p == nil || p.StudyInstanceUID != "1.2.1" {
 		t.Errorf("%+v", p)
 	}

@@ -93,8 +93,8 @@ func (s *Store) Claim(id CaseID, destinations []string, judged Standing, since t
 	})
 }
 
-// Release ends a claim. gone says that the study and its results were removed: its patient is forgotten, and deliveries of
-// it that are still open are discarded.
+// Release ends a claim. gone says that the study and its results were removed: its patient is forgotten, deliveries of it
+// that are still open are discarded, and after a time the case is forgotten, see Forget.
 func (s *Store) Release(id CaseID, gone bool, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
@@ -115,7 +115,7 @@ func (s *Store) Release(id CaseID, gone bool, now time.Time) error {
 				d.LastError = strings.TrimSuffix("its study was removed by retention: "+d.LastError, ": ")
 				err = errors.Join(err, end(tx, d, Discarded, now))
 			}
-			err = errors.Join(err, dropExam(tx, id))
+			err = errors.Join(err, removed(tx, &c))
 		}
 		return errors.Join(err, putCase(tx, &c, c.Updated))
 	})

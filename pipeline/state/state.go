@@ -14,22 +14,32 @@
 //	late        number -> key of a delivery (an index: stored though superseded, rejection note not made yet)
 //	patients    keyed digest of the patient, case -> when scanned (an index: findings of one patient; names nobody)
 //	exams       case -> its key in patients
+//	awaited     running time, key -> bucket of the key (an index: transactions and promises, the oldest first)
+//	removed     running time, case -> nothing (an index: cases whose images and results are gone, the oldest first)
+//	forgotten   case -> digests of what its destinations have (see Forget)
 //	dead        number -> key of a delivery (an index: dead letters in order)
 //	counts      phase, or destination and delivery state -> number
 //
-// Values are JSON with a version, times are UTC. Every transition is one transaction that also holds its history and
+// Values are JSON with a version, times are UTC. What waits or grows old is counted in running time, the total for which
+// this file was open, never by the wall clock, which may jump by years. Every transition is one transaction that also holds its history and
 // its indexes, so a process that is killed leaves either the step before or the step after, never half of one.
 // The spool is the truth for objects, this package for decisions, the queue for work in flight: Store.Resume says
 // what a restart has to do with a study, and everything it asks for may be repeated without harm.
 package state
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -42,12 +52,14 @@ var (
 	ErrTransition = errors.New("transition not allowed")
 	ErrStale      = errors.New("overtaken by a newer revision") // the work was for a revision that is not the present one
 	ErrLocked     = errors.New("state file is in use")
-	ErrDamaged    = errors.New("state file is damaged")
+	ErrDamaged    = errors.New("state file is damaged")         // its structure is wrong; a disk that fails is no damage
+	ErrUnreadable = errors.New("state file cannot be read now") // a page of it could not be read: the disk failed, or the file was cut off
 	ErrVersion    = errors.New("written by a newer ichor")
 )
 
-// formatVersion is the version of the file and of every value in it.
-const formatVersion = 2
+// formatVersion is the version of the file and of every value in it. 2 sorted pending deliveries by class; 3 counts
+// their waits and ages in running time and keeps a digest of their files.
+const formatVersion = 3
 
 // lockTimeout is how long Open waits for another process to let go of the file: a service that is being restarted
 // may overlap with its successor for a moment.
@@ -71,70 +83,150 @@ var (
 	bucketUncommitted  = []byte("uncommitted")
 	bucketTransactions = []byte("transactions")
 	bucketPromises     = []byte("promises")
+	bucketAwaited      = []byte("awaited")
+	bucketRemoved      = []byte("removed")
+	bucketForgotten    = []byte("forgotten")
 
 	buckets = [][]byte{bucketMeta, bucketCases, bucketNewest, bucketHistory, bucketDeliveries, bucketResults,
 		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises, bucketOutcomes, bucketLate,
-		bucketPatients, bucketExams}
+		bucketPatients, bucketExams, bucketAwaited, bucketRemoved, bucketForgotten}
 	keyVersion = []byte("version")
+	keyRunning = []byte("running")
+	keyNode    = []byte("node")
 )
 
 // Store is the open state file. It is safe for concurrent use; one process at a time may hold the file.
 type Store struct {
-	db *bolt.DB
+	db      *bolt.DB
+	base    time.Duration        // running time when the file was opened
+	elapsed func() time.Duration // since then, by a clock that nobody sets
+	node    string
 }
 
 // Open opens or creates the state file at path; its folder must exist. It returns ErrLocked when another process
-// holds the file, ErrDamaged when the file cannot be read as what it should be, and ErrVersion when a newer ichor
-// wrote it.
+// holds the file, ErrDamaged when its structure is wrong, ErrVersion when a newer ichor wrote it, which leaves the file
+// untouched, and errors of the disk as they are. An old file that has grown beyond need is compacted. A file of this
+// version is opened without writing, so a full disk is no obstacle.
 func Open(path string) (s *Store, err error) {
+	_, statErr := os.Stat(path)
+	created := errors.Is(statErr, os.ErrNotExist)
+	s, err = openFile(path)
+	if err == nil && s.wasteful() && compact(s, path) {
+		s.db.Close()
+		s, err = openFile(path)
+	}
+	if err == nil && created {
+		err = syncFolder(filepath.Dir(path))
+	}
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%s is held by another process (another ichor with the same state folder?); stop it or use another --state folder: %w", path, ErrLocked)
+	case errors.Is(err, ErrVersion):
+		return nil, fmt.Errorf("state file %s: %w; install that version or use another --state folder", path, err)
+	}
+	if created { // half of a new file helps nobody
+		os.Remove(path)
+	}
+	return nil, cannotOpen(path, err)
+}
+
+func openFile(path string) (s *Store, err error) {
+	var db *bolt.DB
 	defer func() {
-		if errors.Is(err, errFault) {
-			s, err = nil, damaged(path, err)
+		if err != nil && db != nil && !errors.Is(err, ErrUnreadable) && !errors.Is(err, ErrDamaged) { // Close would meet the fault again
+			db.Close()
 		}
 	}()
 	defer guard(&err)()
-	_, statErr := os.Stat(path)
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
+	db, err = bolt.Open(path, 0o600, &bolt.Options{
 		Timeout:         lockTimeout,
 		FreelistType:    bolt.FreelistMapType,
 		PreLoadFreelist: true,
 		OpenFile:        openVerified,
 	})
+	if err != nil {
+		return nil, err
+	}
+	ready := false
+	if err := db.View(func(tx *bolt.Tx) (err error) { ready, err = prepared(tx); return err }); err != nil {
+		return nil, err
+	}
+	if !ready {
+		if err := db.Update(prepare); err != nil {
+			return nil, err
+		}
+	}
+	opened := time.Now()
+	s = &Store{db: db, elapsed: func() time.Duration { return time.Since(opened) }}
+	err = db.View(func(tx *bolt.Tx) error {
+		s.base = ran(tx)
+		return json.Unmarshal(tx.Bucket(bucketMeta).Get(keyNode), &s.node)
+	})
+	return s, err
+}
+
+// cannotOpen says what to do about a file that cannot be opened. Only damage is a reason to move it away: nothing in it
+// is needed to keep received objects, but deliveries and dead letters would be lost.
+func cannotOpen(path string, err error) error {
+	what := func(s string) error { return fmt.Errorf("state file %s: %w; %s", path, err, s) }
+	is := func(list ...syscall.Errno) bool {
+		return slices.ContainsFunc(list, func(e syscall.Errno) bool { return errors.Is(err, e) })
+	}
 	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s is held by another process (another ichor with the same state folder?); stop it or use another --state folder: %w", path, ErrLocked)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, errStructure):
-		return nil, damaged(path, err)
-	case err != nil && statErr == nil && !errors.Is(err, os.ErrPermission):
-		return nil, damaged(path, err)
-	case err != nil:
-		return nil, fmt.Errorf("state file %s: %w; make its folder writable for this user", path, err)
+	case is(syscall.EMFILE, syscall.ENFILE):
+		return what("raise the limit of open files (LimitNOFILE of the service) and start again")
+	case is(syscall.ENOMEM):
+		return what("the machine has no memory left for it: free some or raise the limit (MemoryMax of the service) and start again")
+	case is(syscall.ENOSPC, syscall.EDQUOT):
+		return what("free disk space and start again; keep the file")
+	case is(syscall.EROFS):
+		return what("the disk is mounted read-only: find out why in the kernel's log, mount it writable and start again; keep the file")
+	case is(syscall.EIO), errors.Is(err, ErrUnreadable):
+		return what("the disk could not read or write it: check the disk and its cables in the kernel's log and start again; keep the file")
+	case errors.Is(err, os.ErrPermission):
+		return what("make it and its folder readable and writable for this user and start again")
+	case errors.Is(err, os.ErrNotExist):
+		return what("make its folder, writable for this user, or use another --state folder")
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch),
+		errors.Is(err, errStructure), errors.Is(err, ErrDamaged):
+		return fmt.Errorf("%s: %w (%v); move it away and start again: received objects are kept in the spool and are analysed anew", path, ErrDamaged, err)
 	}
-	defer func() {
-		if err != nil && !errors.Is(err, errFault) {
-			db.Close()
-		}
-	}()
-	if err := db.Update(prepare); err != nil {
-		if errors.Is(err, ErrVersion) {
-			return nil, fmt.Errorf("state file %s: %w; install that version or use another --state folder", path, err)
-		}
-		return nil, damaged(path, err)
-	}
-	if os.IsNotExist(statErr) {
-		if err := syncFolder(filepath.Dir(path)); err != nil {
-			return nil, fmt.Errorf("state file %s: %w", path, err)
-		}
-	}
-	return &Store{db: db}, nil
+	return what("start again when that is resolved; keep the file")
 }
 
-// damaged says what to do about a file that cannot be read: nothing in it is needed to keep received objects.
-func damaged(path string, cause error) error {
-	return fmt.Errorf("%s: %w (%v); move it away and start again: received objects are kept in the spool and are analysed anew", path, ErrDamaged, cause)
+// prepared reports whether a file has all buckets of this version.
+func prepared(tx *bolt.Tx) (bool, error) {
+	for _, name := range buckets {
+		if tx.Bucket(name) == nil {
+			if meta := tx.Bucket(bucketMeta); meta != nil {
+				_, err := versionOf(meta)
+				return false, err
+			}
+			return false, nil
+		}
+	}
+	version, err := versionOf(tx.Bucket(bucketMeta))
+	return version == formatVersion, err
 }
 
-// prepare makes the buckets of a new file and checks the version of an old one.
+// versionOf returns the format version that a file says it has, 0 when it does not say.
+func versionOf(meta *bolt.Bucket) (version int, err error) {
+	raw := meta.Get(keyVersion)
+	if raw == nil {
+		return 0, nil
+	}
+	if err := json.Unmarshal(raw, &version); err != nil {
+		return 0, fmt.Errorf("%w: format version %q: %w", ErrDamaged, raw, err)
+	}
+	if version > formatVersion {
+		return 0, fmt.Errorf("format version %d, this ichor reads up to %d: %w", version, formatVersion, ErrVersion)
+	}
+	return version, nil
+}
+
+// prepare makes the buckets of a new file and brings an old one to this version.
 func prepare(tx *bolt.Tx) error {
 	for _, name := range buckets {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
@@ -142,21 +234,36 @@ func prepare(tx *bolt.Tx) error {
 		}
 	}
 	meta := tx.Bucket(bucketMeta)
-	raw := meta.Get(keyVersion)
-	if raw == nil {
-		return putJSON(meta, keyVersion, formatVersion)
+	version, err := versionOf(meta)
+	if err != nil {
+		return err
 	}
-	var version int
-	if err := json.Unmarshal(raw, &version); err != nil {
-		return fmt.Errorf("format version %q: %w", raw, err)
+	if meta.Get(keyNode) == nil {
+		name := make([]byte, 8)
+		_, _ = rand.Read(name) // never fails
+		if err := putJSON(meta, keyNode, hex.EncodeToString(name)); err != nil {
+			return err
+		}
 	}
-	if version > formatVersion {
-		return fmt.Errorf("format version %d, this ichor reads up to %d: %w", version, formatVersion, ErrVersion)
+	if version > 0 && version < formatVersion {
+		err = migrate(tx, time.Now())
 	}
-	if version < 2 {
-		return errors.Join(reindex(tx), putJSON(meta, keyVersion, formatVersion))
+	return errors.Join(err, putJSON(meta, keyVersion, formatVersion))
+}
+
+// Node is the name of this node among those that share a queue: random, made with the file.
+func (s *Store) Node() string { return s.node }
+
+// running is the total time for which the file was open. A crash loses what passed since the last transaction.
+func (s *Store) running() time.Duration { return s.base + s.elapsed() }
+
+// ran returns the running time at which a transition takes place.
+func ran(tx *bolt.Tx) time.Duration {
+	var d time.Duration
+	if raw := tx.Bucket(bucketMeta).Get(keyRunning); raw == nil || json.Unmarshal(raw, &d) != nil {
+		return 0
 	}
-	return nil
+	return d
 }
 
 // syncFolder makes the entry of a new file durable.
@@ -174,7 +281,12 @@ func (s *Store) Close() error { return s.db.Close() }
 // update runs one transition.
 func (s *Store) update(fn func(*bolt.Tx) error) (err error) {
 	defer guard(&err)()
-	return s.db.Update(fn)
+	return s.db.Update(func(tx *bolt.Tx) error {
+		if err := putJSON(tx.Bucket(bucketMeta), keyRunning, max(s.running(), ran(tx))); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
 }
 
 // view runs one read.
@@ -183,17 +295,42 @@ func (s *Store) view(fn func(*bolt.Tx) error) (err error) {
 	return s.db.View(fn)
 }
 
-// errFault is a panic of the store, or a fault on a page of the file that cannot be read.
-var errFault = fmt.Errorf("%w: fault while reading it", ErrDamaged)
-
-// guard makes panics of this goroutine into an error: bbolt panics on some kinds of damage, and it maps the file into
-// memory, so a file that was cut off, or a disk that cannot be read, is a memory fault and would end the process.
+// guard makes an error of what a bad file or disk does to this goroutine. bbolt maps the file into memory, so a page that
+// cannot be read is a memory fault and would end the process: that is ErrUnreadable. bbolt panics on some kinds of
+// damage: that is ErrDamaged. A panic of any other code is a defect of ours, and goes on with its stack.
 func guard(err *error) func() {
 	old := debug.SetPanicOnFault(true)
 	return func() {
 		debug.SetPanicOnFault(old)
-		if r := recover(); r != nil {
-			*err = fmt.Errorf("%w: %v", errFault, r)
+		byBolt := panickedIn("go.etcd.io/bbolt")
+		switch r := recover().(type) {
+		case nil:
+		case interface {
+			runtime.Error
+			Addr() uintptr
+		}: // a nil pointer has no Addr
+			*err = fmt.Errorf("%w: %v", ErrUnreadable, r)
+		default:
+			if !byBolt {
+				panic(r)
+			}
+			*err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}
+}
+
+// panickedIn reports whether the function that panicked is of a package or one below it. It is called by a deferred
+// function.
+func panickedIn(pkg string) bool {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // behind Callers, panickedIn and the deferred function
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			return strings.HasPrefix(f.Function, pkg)
+		}
+		if !more {
+			return false
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestTransitions(t *testing.T) {
 		{"requeue", func(s *Store) error { _, err := s.Requeue(id, t0); return err }},
 		{"begin", func(s *Store) error { _, err := s.Begin(id, 1, t0); return err }},
 		{"begin 2", func(s *Store) error { _, err := s.Begin(id, 2, t0); return err }},
-		{"try failed", func(s *Store) error { return s.TryFailed(id, 1, "boom", t0) }},
+		{"try failed", func(s *Store) error { _, err := s.TryFailed(id, 1, "boom", 9, t0); return err }},
 		{"fail", func(s *Store) error { return s.Fail(id, 1, "boom", t0) }},
 		{"finish", func(s *Store) error { return s.Finish(id, 1, Result{Finding: analyzed}, t0) }},
 		{"finish refused", func(s *Store) error { return s.Finish(id, 1, Result{Finding: refused}, t0) }},
@@ -156,14 +156,15 @@ func TestLifeOfACase(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	for n := 1; n <= 3; n++ {
-		if c = must(s.Begin(c.ID, 1, at))(t); c.Tries != n {
-			t.Errorf("try %d, want %d", c.Tries, n)
+		if c = must(s.Begin(c.ID, 1, at))(t); c.Begun != n || c.Tries != 0 {
+			t.Errorf("begun %d times, want %d", c.Begun, n)
 		}
 	}
-	if err := s.TryFailed(c.ID, 1, "out of memory", at); err != nil {
+	must(s.TryFailed(c.ID, 1, "out of memory", 2, at))(t)
+	if err := s.TryPutOff(c.ID, 1, "disk full", at); err != nil {
 		t.Fatal(err)
 	}
-	if c = must(s.Case(c.ID))(t); c.Error != "out of memory" {
+	if c = must(s.Case(c.ID))(t); c.Error != "disk full" || c.Tries != 1 || c.Begun != 2 || c.Phase != Queued {
 		t.Errorf("%+v", c)
 	}
 	if err := s.Finish(c.ID, 1, Result{Finding: analyzed}, at.Add(2*time.Minute)); err != nil {

@@ -78,11 +78,11 @@ func TestSupersede(t *testing.T) {
 			to("deaf", "old"), to("A", "new"), notes, "new:pending old:replaced", "new"},
 		{"committed", func(s *Store) error {
 			_, _, err := s.Commit("t", []string{"committed"}, nil, Resend{}, t0)
-			return errors.Join(store("committed")(s), s.AskCommitment(Transaction{UID: "t", Destination: "A", Instances: []string{"committed"}}, t0, t0), err,
+			return errors.Join(store("committed")(s), s.AskCommitment(Transaction{UID: "t", Destination: "A", Instances: []string{"committed"}}, 0, t0), err,
 				func() error { _, _, err := s.Commit("t", []string{"committed"}, nil, Resend{}, t0); return err }())
 		}, to("A", "committed"), to("A", "new"), notes, "committed:replaced new:pending note on committed:pending", "note on committed, new"},
 		{"to be sent again, for it was not committed to", func(s *Store) error {
-			return errors.Join(store("committed")(s), s.AskCommitment(Transaction{UID: "t", Destination: "A", Instances: []string{"committed"}}, t0, t0),
+			return errors.Join(store("committed")(s), s.AskCommitment(Transaction{UID: "t", Destination: "A", Instances: []string{"committed"}}, 0, t0),
 				func() error {
 					_, _, err := s.Commit("t", nil, map[string]string{"committed": "no"}, Resend{Most: 1}, t0)
 					return err
@@ -130,7 +130,7 @@ func standing(t *testing.T, s *Store) string {
 
 func due(t *testing.T, s *Store) string {
 	var list []string
-	for _, d := range must(s.Due("A", t0, 9))(t) {
+	for _, d := range must(s.Due("A", 9))(t) {
 		list = append(list, d.SOPInstanceUID)
 	}
 	return strings.Join(list, ", ")

@@ -26,13 +26,9 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 		return true
 	}
 	defer l.asking.Unlock()
-	now := time.Now()
-	list, err := l.opts.State.Uncommitted(l.dest.Name, now, maxAsked)
-	if err == nil {
-		list, err = l.withdraw(list, now)
-	}
+	list, err := l.opts.State.Uncommitted(l.dest.Name, maxAsked)
 	if err != nil {
-		l.down(err) // or the line would try the same again at once
+		l.stateFailed(err)
 		return true
 	}
 	if len(list) == 0 {
@@ -45,8 +41,8 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 		r.References = append(r.References, commitment.Reference{SOPClassUID: d.SOPClassUID, SOPInstanceUID: d.SOPInstanceUID})
 	}
 	// Recorded before it is asked: the report may come at once, and to another association.
-	if err := l.opts.State.AskCommitment(t, now.Add(l.dest.CommitWait), now); err != nil {
-		l.down(err)
+	if err := l.opts.State.AskCommitment(t, l.dest.CommitWait, l.opts.Now()); err != nil {
+		l.stateFailed(err)
 		return true
 	}
 	c, err := l.action(inFlight, peer, r)
@@ -60,28 +56,10 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 		wait = l.dest.CommitWait
 	}
 	l.log.Warn("storage commitment not asked for, to be tried again", "err", loggable(err), "after", wait)
-	if err := l.opts.State.Postpone(t, time.Now().Add(wait), time.Now()); err != nil {
+	if err := l.opts.State.Postpone(t, wait, l.opts.Now()); err != nil {
 		l.log.Error("storage commitment not postponed", "err", err) // then it is asked for after CommitWait
 	}
 	return said
-}
-
-// withdraw gives up what the destination has not committed to in all the time that there is, and returns the others.
-func (l *line) withdraw(list []state.Delivery, now time.Time) (rest []state.Delivery, err error) {
-	var gone []state.DeliveryKey
-	for _, d := range list {
-		if now.Sub(d.StoredAt) < l.opts.MaxAge {
-			rest = append(rest, d)
-			continue
-		}
-		gone = append(gone, d.DeliveryKey)
-		l.log.Error("delivery given up", "case", d.Case, "kind", d.Kind, "err", errUncommitted)
-		l.opts.Events(Event{Delivery: d, Outcome: Dead, Err: errUncommitted})
-	}
-	if len(gone) > 0 {
-		err = l.opts.State.GiveUpCommitment(gone, errUncommitted.Error(), now)
-	}
-	return rest, err
 }
 
 var errUncommitted = errors.New("stored, but the destination did not report storage commitment in time; does it know where to report to?")
@@ -152,9 +130,8 @@ func (l *line) result(r commitment.Result) (known bool, err error) {
 	for _, f := range r.Failed {
 		failed[f.SOPInstanceUID] = "not committed: " + f.Reason.String()
 	}
-	now := time.Now()
-	again := state.Resend{Next: now.Add(l.opts.Backoff(1)), Most: l.opts.RefusedTries}
-	dest, known, err := l.opts.State.Commit(r.TransactionUID, committed, failed, again, now)
+	again := state.Resend{Wait: l.opts.Backoff(1), Most: l.opts.RefusedTries}
+	dest, known, err := l.opts.State.Commit(r.TransactionUID, committed, failed, again, l.opts.Now())
 	if err != nil || !known {
 		return known, err
 	}

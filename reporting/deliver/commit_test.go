@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ichor/pipeline/state"
+	"ichor/reporting/deliver/stow"
 	"ichor/scp/commitment"
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
@@ -223,7 +224,7 @@ func TestAssociations(t *testing.T) {
 		n.tell(func(n *node) { n.refuse = func(int) error { return errReset }; n.most = 0 })
 		r.add("1.3", "a", "b", "c", "d", "e", "f", "g", "h", "i")
 		sleep(time.Hour)
-		if s := r.d.Status()[0]; s.Circuit != CircuitOpen || s.Sending != 0 {
+		if s := r.d.Status()[0]; !s.Down || s.Sending != 0 {
 			t.Errorf("%+v", s)
 		}
 		n.tell(func(n *node) { n.refuse = nil })
@@ -258,19 +259,36 @@ func TestSuperseded(t *testing.T) {
 	})
 }
 
+// TestRemedy: what helps follows from what happened, whatever the destination wrote about it.
 func TestRemedy(t *testing.T) {
-	for says, want := range map[string]string{
-		"C-STORE: status 0122H SOP class not supported (x)":                                        "SOP class",
-		"Segmentation Storage: " + errNoContext.Error():                                            "SOP class",
-		"C-STORE: status C000H cannot understand":                                                  "own log",
-		"association with PACS: association rejected permanently: calling AE title not recognized": "AE title",
-		"STOW-RS: HTTP 401 Unauthorized":                                                           "credentials",
-		"result object in x: no such file":                                                         "ichor retry",
-		errUncommitted.Error():                                                                     "keeps",
-		errors.New("dial tcp: refused").Error():                                                    "ichor check",
+	t.Parallel()
+	said := func(s dimse.Status, comment string) error {
+		return fmt.Errorf("C-STORE: %w", &dimse.StatusError{Status: s, Comment: comment})
+	}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{said(dimse.SOPClassNotSupported, "x"), "SOP class"},
+		{fmt.Errorf("Segmentation Storage: %w", errNoContext), "SOP class"},
+		{said(dimse.CannotUnderstand, "cannot commit: association rejected, HTTP 401, presentation context"), "own log"},
+		{said(dimse.OutOfResources, "database commit failed"), "overloaded"},
+		{said(dimse.NotAuthorized, ""), "allow us"},
+		{fmt.Errorf("association with PACS: %w", errCalling), "AE title"},
+		{fmt.Errorf("association with PACS: %w", errBusy), "ichor check"},
+		{&stow.Error{Code: 401}, "credentials"},
+		{&stow.Error{Code: 400, Words: "HTTP 401 in result object"}, "own log"},
+		{fmt.Errorf("%w: in x: no such file", errFile), "ichor retry"},
+		{fmt.Errorf("in x: %w", errRotten), "ichor retry"},
+		{errors.New("dial tcp: status C000H refused"), "ichor check"},
 	} {
-		if got := Remedy(says); !strings.Contains(got, want) {
-			t.Errorf("%s: %q, want %q in it", says, got, want)
+		if got := Remedy(causeOf(tt.err)); !strings.Contains(got, tt.want) {
+			t.Errorf("%v: %q, want %q in it", tt.err, got, tt.want)
+		}
+	}
+	for cause, want := range map[state.Cause]string{state.Uncommitted: "keeps", state.Unconfigured: "back into the configuration", "": "ichor check"} {
+		if got := Remedy(cause); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q in it", cause, got, want)
 		}
 	}
 }
@@ -281,9 +299,9 @@ type countingStore struct {
 	looks *int
 }
 
-func (c countingStore) Due(destination string, now time.Time, n int) ([]state.Delivery, error) {
+func (c countingStore) Due(destination string, n int) ([]state.Delivery, error) {
 	*c.looks++
-	return c.Store.Due(destination, now, n)
+	return c.Store.Due(destination, n)
 }
 
 // TestLineIsIdle holds that a line which waits, for an answer, for a report, or for a destination that is not to commit

@@ -14,9 +14,13 @@
 //	refused      it answers that it will not take this object, or no presentation context fits: that object waits,
 //	             with growing waits and in another transfer syntax where there is one, while others go on; after
 //	             Options.RefusedTries refusals, or one that says that it can never be, it is a dead letter
-//	age          whatever the reason, an object that could not be sent for Options.MaxAge is a dead letter
+//	age          whatever the reason, and whether it was tried or not, an object that could not be sent for
+//	             Options.MaxAge is a dead letter; so is one that its destination does not commit to
 //
-// A dead letter keeps the words of the destination and waits for state.Replay; Remedy says what helps. An object is sent
+// Waits and ages are counted in the running time of the state, never by the wall clock. An object is compared with the
+// digest of what was written while it is sent: one that changed on disk never arrives.
+//
+// A dead letter keeps its cause and the words of the destination, and waits for state.Replay; Remedy says what helps. An object is sent
 // again only when no answer came, when the answer could not be recorded, or when the destination does not commit to it;
 // its SOP Instance UID is always the same, so a destination that has it already can tell.
 package deliver
@@ -57,18 +61,19 @@ type Destination struct {
 
 // Store is what deliver needs of *state.Store.
 type Store interface {
-	Due(destination string, now time.Time, n int) ([]state.Delivery, error)
-	NextDue(destination string) (at time.Time, ok bool, err error)
+	Due(destination string, n int) ([]state.Delivery, error)
+	NextDue(destination string) (wait time.Duration, ok bool, err error)
 	MarkStored(key state.DeliveryKey, note string, now time.Time) error
 	MarkFailed(failures []state.Failure, now time.Time) error
+	GiveUp(destination string, age time.Duration, cause state.Cause, why string, now time.Time) ([]state.Delivery, error)
 	Delivery(key state.DeliveryKey) (state.Delivery, error)
 
-	Uncommitted(destination string, now time.Time, n int) ([]state.Delivery, error)
-	NextUncommitted(destination string) (at time.Time, ok bool, err error)
-	AskCommitment(t state.Transaction, again, now time.Time) error
-	Postpone(t state.Transaction, again, now time.Time) error
+	Uncommitted(destination string, n int) ([]state.Delivery, error)
+	NextUncommitted(destination string) (wait time.Duration, ok bool, err error)
+	AskCommitment(t state.Transaction, wait time.Duration, now time.Time) error
+	Postpone(t state.Transaction, wait time.Duration, now time.Time) error
 	Commit(uid string, committed []string, failed map[string]string, r state.Resend, now time.Time) (destination string, known bool, err error)
-	GiveUpCommitment(keys []state.DeliveryKey, why string, now time.Time) error
+	GiveUpCommitment(destination string, age time.Duration, why string, now time.Time) ([]state.Delivery, error)
 }
 
 // Peer is what deliver needs of *dimse.SCU, and *stow.Client has too.
@@ -101,6 +106,7 @@ type Options struct {
 	DrainTime     time.Duration // an object in flight may go on for so long once Run's context is done; default 30 s
 
 	Backoff func(failures int) time.Duration // default: the above, with jitter
+	Now     func() time.Time                 // the wall clock of records, default time.Now; nothing is decided by it
 	// Dial opens an association with a destination, default dimse.Connect with o. What o does not say, as TLS and how to
 	// reach a URL, is for the caller to add.
 	Dial   func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
@@ -131,21 +137,11 @@ type Status struct {
 	Name      string    `json:"name"`
 	Address   string    `json:"address"`
 	Down      bool      `json:"down"`
-	Circuit   Circuit   `json:"circuit"`
 	Failures  int       `json:"failures"` // attempts in a row that did not get through
 	LastError string    `json:"last_error,omitempty"`
 	NextTry   time.Time `json:"next_try,omitzero"` // while down
 	Sending   int       `json:"sending"`           // objects of the attempt in progress
 }
-
-// Circuit says how a destination is tried.
-type Circuit string
-
-const (
-	CircuitClosed   Circuit = "closed"    // sent to as things become due
-	CircuitOpen     Circuit = "open"      // not tried before Status.NextTry
-	CircuitHalfOpen Circuit = "half-open" // being probed with one object
-)
 
 // openAfter is how many failures in a row open the circuit.
 const openAfter = 3
@@ -172,6 +168,9 @@ func New(opts Options) *Deliverer {
 	opts.Batch = min(opts.Batch, maxBatch)
 	if opts.Backoff == nil {
 		opts.Backoff = func(failures int) time.Duration { return backoff(opts.FirstRetry, opts.MaxRetry, failures) }
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
 	if opts.Dial == nil {
 		opts.Dial = func(ctx context.Context, _ Destination, o dimse.ConnectOptions) (Peer, error) {

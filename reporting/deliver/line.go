@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -29,22 +30,17 @@ type line struct {
 	lastError string
 	attempts  int                        // in progress
 	flights   map[state.DeliveryKey]bool // what they have at hand
+
+	checked time.Time // for what is too old; of run alone
 }
 
 func (l *line) status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Circuit: CircuitClosed, Failures: l.failures,
+	s := Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Failures: l.failures,
 		LastError: l.lastError, NextTry: l.nextTry, Sending: len(l.flights)}
 	if l.dest.URL != "" {
 		s.Address = l.dest.URL
-	}
-	switch {
-	case l.failures < openAfter:
-	case l.attempts > 0:
-		s.Circuit = CircuitHalfOpen
-	default:
-		s.Circuit = CircuitOpen
 	}
 	return s
 }
@@ -54,14 +50,18 @@ func (l *line) run(ctx context.Context) {
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
 	for l.pause(ctx) {
-		most := l.room()
+		most := l.seats()
 		if most == 0 {
 			l.sleep(ctx, pollTime) // until an attempt ends
 			continue
 		}
+		if err := l.giveUpOld(); err != nil {
+			l.stateFailed(err)
+			continue
+		}
 		batch, ask, err := l.next(most)
 		if err != nil {
-			l.down(err)
+			l.stateFailed(err)
 			continue
 		}
 		if len(batch) == 0 && !ask {
@@ -77,9 +77,41 @@ func (l *line) run(ctx context.Context) {
 	}
 }
 
-// room is how many objects another attempt may take at hand, 0 if there may be none now. A destination that failed is
+// ageCheck is how often a line looks for what is too old: it reads all that waits for its destination.
+const ageCheck = 10 * time.Minute
+
+// giveUpOld makes dead letters of what is too old, whatever the destination does and whether it was tried or not.
+func (l *line) giveUpOld() error {
+	if !l.checked.IsZero() && time.Since(l.checked) < min(ageCheck, l.opts.MaxAge/8) {
+		return nil
+	}
+	why := fmt.Sprintf("not delivered within %v", l.opts.MaxAge)
+	old, err := l.opts.State.GiveUp(l.dest.Name, l.opts.MaxAge, "", why, l.opts.Now())
+	if err != nil {
+		return err
+	}
+	for _, d := range old {
+		l.gaveUp(d, errors.New(why), 0)
+	}
+	if old, err = l.opts.State.GiveUpCommitment(l.dest.Name, l.opts.MaxAge, errUncommitted.Error(), l.opts.Now()); err != nil {
+		return err
+	}
+	for _, d := range old {
+		l.gaveUp(d, errUncommitted, 0)
+	}
+	l.checked = time.Now()
+	return nil
+}
+
+// gaveUp tells of a delivery that is a dead letter now.
+func (l *line) gaveUp(d state.Delivery, cause error, took time.Duration) {
+	l.log.Error("delivery given up", "case", d.Case, "kind", d.Kind, "err", loggable(cause))
+	l.opts.Events(Event{Delivery: d, Outcome: Dead, Err: cause, Took: took})
+}
+
+// seats is how many objects another attempt may take at hand, 0 if there may be none now. A destination that failed is
 // tried by one attempt at a time, one with an open circuit with one object.
-func (l *line) room() int {
+func (l *line) seats() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -97,8 +129,7 @@ func (l *line) next(most int) (batch []state.Delivery, ask bool, err error) {
 	at := len(l.flights)
 	busy := l.attempts > 0
 	l.mu.Unlock()
-	now := time.Now()
-	due, err := l.opts.State.Due(l.dest.Name, now, most+at)
+	due, err := l.opts.State.Due(l.dest.Name, most+at)
 	if err != nil {
 		return nil, false, err
 	}
@@ -110,7 +141,7 @@ func (l *line) next(most int) (batch []state.Delivery, ask bool, err error) {
 	}
 	l.mu.Unlock()
 	if l.dest.Commitment && !busy { // attempts ask before they end
-		list, err := l.opts.State.Uncommitted(l.dest.Name, now, 1)
+		list, err := l.opts.State.Uncommitted(l.dest.Name, 1)
 		return batch, len(list) > 0, err
 	}
 	return batch, false, nil
@@ -175,14 +206,14 @@ func (l *line) idle(ctx context.Context) {
 		return
 	}
 	wait := pollTime
-	for _, next := range []func(string) (time.Time, bool, error){l.opts.State.NextDue, l.opts.State.NextUncommitted} {
-		at, ok, err := next(l.dest.Name)
+	for _, next := range []func(string) (time.Duration, bool, error){l.opts.State.NextDue, l.opts.State.NextUncommitted} {
+		due, ok, err := next(l.dest.Name)
 		if err != nil {
-			l.down(err)
+			l.stateFailed(err)
 			return
 		}
 		if ok {
-			wait = min(wait, max(time.Until(at), 0)+time.Millisecond)
+			wait = min(wait, due+time.Millisecond)
 		}
 		if !l.dest.Commitment {
 			break
@@ -202,20 +233,32 @@ func (l *line) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// down notes an attempt that did not get through.
+// down notes an attempt that did not get through to the destination.
 func (l *line) down(err error) {
-	l.mu.Lock()
-	l.failures++
-	l.lastError = err.Error()
-	wait := l.opts.Backoff(l.failures)
-	l.nextTry = time.Now().Add(wait)
-	failures := l.failures
-	l.mu.Unlock()
 	level := slog.LevelDebug
+	failures, wait := l.hold(err)
 	if failures == 1 {
 		level = slog.LevelWarn
 	}
 	l.log.Log(context.Background(), level, "destination is down", "err", loggable(err), "after", wait)
+}
+
+// stateFailed notes that our own state file could not be read or written: the line pauses, for it would do the same again
+// at once.
+func (l *line) stateFailed(err error) {
+	_, wait := l.hold(err)
+	l.log.Error("deliveries paused: the state file cannot be used", "err", err, "after", wait)
+}
+
+// hold pauses the line after an error, for longer the more there were in a row.
+func (l *line) hold(err error) (failures int, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures++
+	l.lastError = err.Error()
+	wait = l.opts.Backoff(l.failures)
+	l.nextTry = time.Now().Add(wait)
+	return l.failures, wait
 }
 
 // loggable is err without the words of the destination, which may name the patient or the study. They are kept with the
@@ -242,7 +285,7 @@ func (l *line) up() {
 // until it is recorded, for what is not recorded would be sent again.
 func (l *line) stored(ctx context.Context, d state.Delivery, note string, took time.Duration) {
 	for failures := 1; ; failures++ {
-		err := l.opts.State.MarkStored(d.DeliveryKey, note, time.Now())
+		err := l.opts.State.MarkStored(d.DeliveryKey, note, l.opts.Now())
 		if err == nil {
 			break
 		}
@@ -277,10 +320,9 @@ func (l *line) refused(d state.Delivery, cause error, why blame, took time.Durat
 // failed records attempts that did not store their objects. wait says that each of the objects waits for itself, and not
 // only for its destination. It reports whether they are recorded.
 func (l *line) failed(batch []state.Delivery, cause error, why blame, wait bool, took time.Duration) bool {
-	now := time.Now()
 	failures := make([]state.Failure, 0, len(batch))
 	for _, d := range batch {
-		f := state.Failure{Key: d.DeliveryKey, Next: d.Next, Refused: why == refused || why == hopeless, Rejected: why == rejected, Err: cause.Error()}
+		f := state.Failure{Key: d.DeliveryKey, Refused: why == refused || why == hopeless, Rejected: why == rejected, Cause: causeOf(cause), Err: cause.Error()}
 		n := d.Tries + 1
 		switch why {
 		case refused, hopeless:
@@ -289,25 +331,24 @@ func (l *line) failed(batch []state.Delivery, cause error, why blame, wait bool,
 			n = d.Rejected + 1
 		}
 		if wait {
-			f.Next = now.Add(l.opts.Backoff(n))
+			f.Wait = l.opts.Backoff(n)
 		}
-		f.Dead = why == hopeless || why == refused && n >= l.opts.RefusedTries || why == rejected && n >= l.opts.RejectedTries ||
-			now.Sub(d.Since) >= l.opts.MaxAge
+		f.Dead = why == hopeless || why == refused && n >= l.opts.RefusedTries || why == rejected && n >= l.opts.RejectedTries
 		failures = append(failures, f)
 	}
-	if err := l.opts.State.MarkFailed(failures, now); err != nil {
-		l.down(err) // or the line would try the same objects again at once
+	if err := l.opts.State.MarkFailed(failures, l.opts.Now()); err != nil {
+		l.stateFailed(err)
 		return false
 	}
 	for i, d := range batch {
-		outcome := Retry
 		if failures[i].Dead {
-			outcome = Dead
-			l.log.Error("delivery given up", "case", d.Case, "kind", d.Kind, "err", loggable(cause))
-		} else if wait {
+			l.gaveUp(d, cause, took)
+			continue
+		}
+		if wait {
 			l.log.Warn("delivery failed, to be tried again", "case", d.Case, "kind", d.Kind, "err", loggable(cause))
 		}
-		l.opts.Events(Event{Delivery: d, Outcome: outcome, Err: cause, Took: took})
+		l.opts.Events(Event{Delivery: d, Outcome: Retry, Err: cause, Took: took})
 	}
 	return true
 }

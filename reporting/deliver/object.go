@@ -2,8 +2,10 @@ package deliver
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -14,10 +16,11 @@ import (
 )
 
 // Open opens the data set of a delivery's file, without preamble and meta information, in a transfer syntax: as it
-// lies there when the file is in it, re-encoded in memory otherwise.
+// lies there when the file is in it, re-encoded in memory otherwise. The whole file is compared with its digest: what is
+// re-encoded before, what is sent as it lies there on the way, and the last of it is read only when all of it is right.
 func Open(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
 	// The error goes to the log, where no UID of a patient's study belongs, and the file is named by one.
-	what := "result object in " + filepath.Dir(d.Path)
+	what := "in " + filepath.Dir(d.Path)
 	f, err := os.Open(d.Path)
 	if err != nil {
 		if path := new(fs.PathError); errors.As(err, &path) {
@@ -25,32 +28,96 @@ func Open(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	info, err := f.Stat()
+	data, err := open(f, d, transferSyntax)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{data, f}, nil
+}
+
+func open(f *os.File, d state.Delivery, transferSyntax string) (io.Reader, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
 	if d.Size > 0 && info.Size() != d.Size {
-		f.Close()
-		return nil, fmt.Errorf("%s of %d bytes, %d were written: %w", what, info.Size(), d.Size, io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("%d bytes, %d were written: %w", info.Size(), d.Size, errRotten)
 	}
 	object, err := dcm.Read(f, info.Size(), dcm.Limits{HeaderBytes: info.Size()})
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", what, err)
+		if len(d.SHA256) > 0 && check(io.NewSectionReader(f, 0, info.Size()), d.SHA256) != nil {
+			err = fmt.Errorf("%w: %w", errRotten, err)
+		}
+		return nil, err
 	}
+	encoded := object.Encoded()
 	if transferSyntax == object.Meta.TransferSyntaxUID {
-		return struct {
-			io.Reader
-			io.Closer
-		}{object.Encoded(), f}, nil
+		if len(d.SHA256) == 0 {
+			return encoded, nil
+		}
+		v := &verified{r: encoded, sum: sha256.New(), want: d.SHA256}
+		_, err := io.Copy(v.sum, io.NewSectionReader(f, 0, info.Size()-encoded.Size()))
+		return v, err
 	}
-	defer f.Close()
+	if len(d.SHA256) > 0 {
+		if err := check(io.NewSectionReader(f, 0, info.Size()), d.SHA256); err != nil {
+			return nil, err
+		}
+	}
 	var buf bytes.Buffer
 	if err := transcode(&buf, object, transferSyntax); err != nil {
-		return nil, fmt.Errorf("%s as %s: %w", what, dcm.UIDName(transferSyntax), err)
+		return nil, fmt.Errorf("as %s: %w", dcm.UIDName(transferSyntax), err)
 	}
-	return io.NopCloser(&buf), nil
+	return &buf, nil
+}
+
+// check reads all of r and compares its digest.
+func check(r io.Reader, want []byte) error {
+	_, err := io.Copy(io.Discard, &verified{r: r, sum: sha256.New(), want: want})
+	return err
+}
+
+// heldBack is how many bytes a verified reader keeps until the digest is known to be right.
+const heldBack = 32 << 10
+
+// verified reads r, one part behind: the last part comes only if the digest of all that was read is right.
+type verified struct {
+	r    io.Reader
+	sum  hash.Hash // of what was read of r, and of what goes before it
+	want []byte
+	part []byte // read and not given out
+	next []byte // read ahead
+	err  error  // of r, behind next
+}
+
+func (v *verified) Read(p []byte) (int, error) {
+	for len(v.part) == 0 {
+		if v.err != nil {
+			return 0, v.err
+		}
+		v.part = v.next
+		buf := make([]byte, heldBack)
+		n, err := io.ReadFull(v.r, buf)
+		v.next = buf[:n]
+		v.sum.Write(v.next)
+		switch {
+		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+			if !bytes.Equal(v.sum.Sum(nil), v.want) {
+				v.part, v.next, v.err = nil, nil, errRotten
+				continue
+			}
+			v.part, v.next, v.err = append(v.part, v.next...), nil, io.EOF
+		case err != nil:
+			v.part, v.next, v.err = nil, nil, err
+		}
+	}
+	n := copy(p, v.part)
+	v.part = v.part[n:]
+	return n, nil
 }
 
 // transcode writes the data set of a file in another transfer syntax. Our objects are not compressed and hold nothing

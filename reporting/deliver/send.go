@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"syscall"
 	"time"
 
 	"ichor/pipeline/state"
@@ -105,7 +106,7 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 	}
 	data, err := l.opts.Open(d, transferSyntax)
 	if err != nil { // our own file: the destination is not to blame, but another try will hardly help
-		l.failed([]state.Delivery{d}, err, refused, true, 0)
+		l.failed([]state.Delivery{d}, fmt.Errorf("%w: %w", errFile, err), blameOfFile(err), true, 0)
 		return proceed
 	}
 	defer data.Close()
@@ -148,7 +149,7 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 	case errors.As(err, &web) && web.Refused():
 		l.refused(d, err, refused, took)
 	case source.err != nil: // our own file broke off, and the association with it
-		l.failed(one, fmt.Errorf("reading the object: %w", source.err), refused, true, took)
+		l.failed(one, fmt.Errorf("%w: %w", errFile, source.err), blameOfFile(source.err), true, took)
 		return abort
 	default: // no answer: the destination may or may not have it
 		l.down(err)
@@ -156,6 +157,20 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 		return abort
 	}
 	return proceed
+}
+
+// blameOfFile: a file that changed on disk will not change back; a machine that is short of something, or a disk that
+// fails, says nothing of the file.
+func blameOfFile(err error) blame {
+	if errors.Is(err, errRotten) {
+		return hopeless
+	}
+	for _, passes := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
+		if errors.Is(err, passes) {
+			return destination // waits, and no try is counted
+		}
+	}
+	return refused
 }
 
 // never reports whether a status says that the same object can never be stored there, as it is set up (PS3.7 §C.5). Of

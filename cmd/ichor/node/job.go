@@ -20,19 +20,22 @@ const (
 
 // analyse does one job: analysis, objects, then result and deliveries in one transaction. It may be interrupted anywhere
 // and done again: the same study gives objects with the same UIDs.
-func (n *Node) analyse(ctx context.Context, job queue.Job, try int) error {
+func (n *Node) analyse(ctx context.Context, job queue.Job) error {
 	if _, busy := n.working.LoadOrStore(job.CaseID, true); busy {
 		return queue.Later(errors.New("an earlier revision of the case is being analysed"), busyWait)
 	}
 	defer n.working.Delete(job.CaseID)
-	log := n.log.With("case", job.CaseID, "try", try)
 	start := time.Now()
 	c, err := n.store.Begin(job.CaseID, job.Revision, now())
+	log := n.log.With("case", job.CaseID, "try", c.Tries+1)
 	switch {
 	case errors.Is(err, state.ErrNotFound): // of another node, or from before the state file was moved away
 		return queue.Later(fmt.Errorf("this node does not know the case: %w", err), unknownWait)
 	case errors.Is(err, state.ErrStale):
-		return nil // done already, or a newer revision waits in the queue
+		if c.Phase == state.Failed {
+			log.Error("analysis given up", "err", c.Error)
+		}
+		return nil // done already, given up, or a newer revision waits in the queue
 	case err != nil:
 		return err
 	}
@@ -49,10 +52,8 @@ func (n *Node) analyse(ctx context.Context, job queue.Job, try int) error {
 			log.Error("study not analysed, objects of it were lost; send the whole study again", "objects", n.objects(c.StudyInstanceUID), "of", c.Objects, "phase", c.Phase)
 		}
 		return err
-	case ctx.Err() != nil:
-		return ctx.Err() // a shutdown is no failed try
 	}
-	return errors.Join(err, n.store.TryFailed(job.CaseID, job.Revision, err.Error(), now()))
+	return err // failed or putOff records it
 }
 
 // errLost is returned for a study of which fewer objects are here than were acknowledged. What is left is not analysed: a
@@ -88,13 +89,38 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	return n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), *result)
 }
 
-// giveUp ends a case whose analysis failed too often; its job stays with the dead letters of the queue.
-func (n *Node) giveUp(_ context.Context, job queue.Job, reason error) error {
-	err := n.store.Fail(job.CaseID, job.Revision, reason.Error(), now())
-	if errors.Is(err, state.ErrStale) {
-		return nil // a newer revision waits in the queue
+// failed records that an analysis failed, and reports whether it is to be tried again.
+func (n *Node) failed(_ context.Context, job queue.Job, reason error) (tries int, again bool, err error) {
+	c, err := n.store.TryFailed(job.CaseID, job.Revision, reason.Error(), n.config.Analysis.MaxTries, now())
+	if errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound) {
+		return 0, false, nil // a newer revision waits in the queue
+	}
+	return c.Tries, c.Phase == state.Queued, err
+}
+
+// putOff records that an analysis was begun and not ended, for a reason that is not in the study.
+func (n *Node) putOff(_ context.Context, job queue.Job, reason error) error {
+	why := ""
+	if reason != nil {
+		why = reason.Error()
+	}
+	err := n.store.TryPutOff(job.CaseID, job.Revision, why, now())
+	if errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound) {
+		return nil
 	}
 	return err
+}
+
+// givenUp takes over what an earlier version kept in the queue of a job that it gave up.
+func (n *Node) givenUp(_ context.Context, job queue.Job, reason string) (known bool, err error) {
+	err = n.store.Fail(job.CaseID, job.Revision, reason, now())
+	if errors.Is(err, state.ErrStale) { // it was retried since
+		return true, nil
+	}
+	if errors.Is(err, state.ErrNotFound) {
+		return false, nil
+	}
+	return true, err
 }
 
 // spooled is one received object as the analysis reads it.

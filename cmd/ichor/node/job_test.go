@@ -51,7 +51,7 @@ func smallNode(t *testing.T, dir string) (*Node, *counting, *strings.Builder) {
 	if n.spool, err = spool.Open(t.Context(), spoolOptions(c, n.log)); err != nil {
 		t.Fatal(err)
 	}
-	if n.queue, err = queue.Start(t.Context(), queue.Options{Dir: filepath.Join(dir, "queue"), Dead: n.giveUp, Revive: n.revive, Logger: n.log}); err != nil {
+	if n.queue, err = queue.Start(t.Context(), queue.Options{Dir: filepath.Join(dir, "queue"), Node: n.store.Node(), Failed: n.failed, PutOff: n.putOff, Logger: n.log}); err != nil {
 		t.Fatal(err)
 	}
 	n.assembler = assembly.New(assembly.Options{Begin: n.begin, Complete: n.complete})
@@ -115,8 +115,8 @@ func TestJobOfUnknownCase(t *testing.T) {
 	handled := make(chan error, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- n.queue.Work(ctx, 1, func(ctx context.Context, job queue.Job, try int) error {
-			err := n.analyse(ctx, job, try)
+		ended <- n.queue.Work(ctx, 1, func(ctx context.Context, job queue.Job) error {
+			err := n.analyse(ctx, job)
 			handled <- err
 			return err
 		})
@@ -129,7 +129,7 @@ func TestJobOfUnknownCase(t *testing.T) {
 		t.Fatal(err)
 	}
 	stats, err := n.queue.Stats(t.Context())
-	if err != nil || stats.Waiting != 1 || stats.Dead != 0 || counted.analyses != 0 {
+	if err != nil || stats.Waiting != 1 || counted.analyses != 0 {
 		t.Errorf("%+v, %d analyses, %v", stats, counted.analyses, err)
 	}
 	if lines := strings.Count(log.String(), "this node does not know the case"); lines != 1 {
@@ -150,12 +150,12 @@ func TestLostObjects(t *testing.T) {
 			n.receive(t, study, 3)
 			before := 0
 			if c.former {
-				if err := n.analyse(t.Context(), n.queued(t, study, 3), 1); err != nil {
+				if err := n.analyse(t.Context(), n.queued(t, study, 3)); err != nil {
 					t.Fatal(err)
 				}
 				before = 1
 			}
-			if err := n.analyse(t.Context(), n.queued(t, study, 5), 1); err != nil { // of five objects three are left
+			if err := n.analyse(t.Context(), n.queued(t, study, 5)); err != nil { // of five objects three are left
 				t.Fatal(err)
 			}
 			got, err := n.store.Case(state.IDOf(study))
@@ -189,7 +189,7 @@ func TestDamagedObject(t *testing.T) {
 	}
 	life(t, func(n *Node, _ *counting, _ *strings.Builder) {
 		n.receive(t, study, 3)
-		if err := n.analyse(t.Context(), n.queued(t, study, 3), 1); err != nil {
+		if err := n.analyse(t.Context(), n.queued(t, study, 3)); err != nil {
 			t.Fatal(err)
 		}
 	})

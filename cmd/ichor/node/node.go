@@ -106,7 +106,8 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	if n.queue, err = queue.Start(ctx, queue.Options{
-		URL: c.Queue.URL, Dir: filepath.Join(c.State, "queue"), MaxTries: c.Analysis.MaxTries, Dead: n.giveUp, Revive: n.revive, Logger: log,
+		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"),
+		Queued: n.queuedJobs, Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -225,6 +226,9 @@ func (n *Node) Ready() error {
 	if err := n.spool.Ready(); err != nil {
 		return fmt.Errorf("disk: %w", err)
 	}
+	if err := n.queue.Ready(); err != nil {
+		return err
+	}
 	if err := n.expired(now()); err != nil {
 		return err
 	}
@@ -266,7 +270,7 @@ func spoolOptions(c config.Config, log *slog.Logger) spool.Options {
 func (n *Node) retentionOptions() retention.Options {
 	c := n.config
 	return retention.Options{
-		State: n.store, Spool: n.spool, Results: resultsDir(c), Keep: c.Retention, KeepFailed: c.RetentionFailed,
+		State: n.store, Spool: n.spool, Results: resultsDir(c), Keep: c.Retention, KeepFailed: c.RetentionFailed, KeepCases: c.RetentionCases,
 		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: destinationNames(c), Logger: n.log, Now: now,
 	}
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
+	"strings"
 
 	"ichor/config"
-	"ichor/pipeline/queue"
 	"ichor/pipeline/state"
 	"ichor/reporting/deliver"
 	"ichor/reporting/web"
@@ -29,41 +28,18 @@ func (n *Node) Retry(ctx context.Context, id state.CaseID) error {
 	if err := n.lost(c); err != nil {
 		return fmt.Errorf("case %s: %w: %w", id, err, state.ErrTransition)
 	}
-	letters, err := n.queue.DeadLetters(ctx)
-	if err != nil {
-		return err
-	}
-	letters = slices.DeleteFunc(letters, func(l queue.DeadLetter) bool { return l.Job.CaseID != id })
-	if len(letters) == 0 {
-		if c, err = n.store.Requeue(id, now()); err == nil {
-			err = n.submit(ctx, c)
-		}
-		return underway(id, err)
-	}
-	last := len(letters) - 1
-	if err := n.queue.Replay(ctx, letters[last].ID); err != nil {
-		return underway(id, err)
-	}
-	for _, l := range letters[:last] { // of earlier revisions
-		if err := n.queue.Discard(ctx, l.ID); err != nil && !errors.Is(err, queue.ErrNotFound) {
-			return err
-		}
-	}
-	return nil
-}
-
-// underway explains why a case cannot be analysed again now.
-func underway(id state.CaseID, err error) error {
+	c, err = n.store.Requeue(id, now())
 	if errors.Is(err, state.ErrTransition) {
 		return fmt.Errorf("case %s is being received, analysed or removed already: %w", id, err)
 	}
-	return err
-}
-
-// revive makes the next revision of a case whose job is replayed.
-func (n *Node) revive(_ context.Context, dead queue.Job) (queue.Job, error) {
-	c, err := n.store.Requeue(dead.CaseID, now())
-	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}, err
+	if err != nil {
+		return err
+	}
+	if err := n.submit(ctx, c); err != nil {
+		n.assembler.Resume(c.StudyInstanceUID, 0)
+		return fmt.Errorf("%w; it is analysed as soon as the queue stores again", err)
+	}
+	return nil
 }
 
 // RetryFailed retries every failed case whose images are still here.
@@ -86,23 +62,19 @@ func (n *Node) RetryFailed(ctx context.Context) (retried []state.CaseID, err err
 }
 
 // DeadLetters lists what was given up and has no newer revision: failed analyses, then deliveries.
-func (n *Node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
-	jobs, err := n.queue.DeadLetters(ctx)
+func (n *Node) DeadLetters(context.Context) ([]web.DeadLetter, error) {
+	failed, err := n.store.InPhase(state.Failed)
 	if err != nil {
 		return nil, err
 	}
 	var list []web.DeadLetter
-	for _, l := range jobs {
-		c, err := n.store.Case(l.Job.CaseID)
-		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return nil, err
-		}
-		if c.Phase != state.Failed || c.Revision != l.Job.Revision {
+	for _, c := range failed {
+		if c.Dismissed {
 			continue
 		}
 		list = append(list, web.DeadLetter{
-			ID: l.ID, Kind: "analysis", Case: l.Job.CaseID, Tries: l.Tries, Reason: l.Reason, At: l.At,
-			Remedy: "fix what the reason names, then run 'ichor retry " + string(l.Job.CaseID) + "'",
+			ID: analysisID(c), Kind: "analysis", Case: c.ID, Tries: c.Tries, Reason: c.Error, At: c.Updated,
+			Remedy: "fix what the reason names, then run 'ichor retry " + string(c.ID) + "'",
 		})
 	}
 	deliveries, err := n.store.DeadLetters()
@@ -112,11 +84,14 @@ func (n *Node) DeadLetters(ctx context.Context) ([]web.DeadLetter, error) {
 	for _, d := range deliveries {
 		list = append(list, web.DeadLetter{
 			ID: deliveryID(d), Kind: "delivery", Case: d.Case, Object: d.Kind, Destination: d.Destination, Tries: d.Tries,
-			Reason: d.LastError, Remedy: deliver.Remedy(d.LastError), At: d.Updated,
+			Reason: d.LastError, Remedy: deliver.Remedy(d.Cause), At: d.Updated,
 		})
 	}
 	return list, nil
 }
+
+// analysisID names the failed analysis of a case.
+func analysisID(c state.Case) string { return string(c.ID) + "." + strconv.Itoa(c.Revision) }
 
 // deliveryID names a delivery without its UID.
 func deliveryID(d state.Delivery) string { return "d" + strconv.FormatUint(d.Number, 10) }
@@ -135,15 +110,8 @@ func (n *Node) buryUnknown() error {
 		if err := n.store.WaiveCommitment(name, now()); err != nil {
 			return err
 		}
-		waiting, err := n.store.Due(name, now().AddDate(100, 0, 0), counts.Deliveries[name][state.Pending])
+		given, err := n.store.GiveUp(name, 0, state.Unconfigured, deliver.Unknown, now())
 		if err != nil {
-			return err
-		}
-		var given []state.Failure
-		for _, d := range waiting {
-			given = append(given, state.Failure{Key: d.DeliveryKey, Dead: true, Err: deliver.Unknown})
-		}
-		if err := n.store.MarkFailed(given, now()); err != nil {
 			return err
 		}
 		if len(given) > 0 {
@@ -169,18 +137,23 @@ func (n *Node) Replay(_ context.Context, s web.Selection) (int, error) {
 }
 
 // Discard ends dead letters for good. They are named one by one, so that leaving something out never discards everything.
-func (n *Node) Discard(ctx context.Context, s web.Selection) (count int, err error) {
+func (n *Node) Discard(_ context.Context, s web.Selection) (count int, err error) {
 	if len(s.IDs) == 0 {
 		return 0, fmt.Errorf("name the dead letters to discard: %w", state.ErrNotFound)
 	}
 	var deliveries []string
 	for _, id := range s.IDs {
-		if id != "" && id[0] == 'd' && !slices.Contains([]byte(id), '.') {
+		name, number, ok := strings.Cut(id, ".")
+		if !ok {
 			deliveries = append(deliveries, id)
 			continue
 		}
-		if err := n.queue.Discard(ctx, id); err != nil {
-			return count, unknownLetter(id, err)
+		revision, err := strconv.Atoi(number)
+		if err == nil {
+			err = n.store.Dismiss(state.CaseID(name), revision, now())
+		}
+		if err != nil {
+			return count, unknownLetter(id)
 		}
 		count++
 	}
@@ -191,11 +164,8 @@ func (n *Node) Discard(ctx context.Context, s web.Selection) (count int, err err
 	return count + more, err
 }
 
-func unknownLetter(id string, err error) error {
-	if errors.Is(err, queue.ErrNotFound) {
-		return fmt.Errorf("no dead letter %q; 'ichor dead-letters' lists them: %w", id, state.ErrNotFound)
-	}
-	return err
+func unknownLetter(id string) error {
+	return fmt.Errorf("no dead letter %q; 'ichor dead-letters' lists them: %w", id, state.ErrNotFound)
 }
 
 // eachDead does something to the dead deliveries that are selected.
@@ -218,7 +188,7 @@ func (n *Node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (coun
 	}
 	for _, id := range s.IDs {
 		if wanted[id] {
-			return 0, unknownLetter(id, queue.ErrNotFound)
+			return 0, unknownLetter(id)
 		}
 	}
 	for _, d := range chosen {

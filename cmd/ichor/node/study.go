@@ -63,7 +63,20 @@ func (n *Node) submit(ctx context.Context, c state.Case) error {
 	if c.Phase != state.Queued {
 		return nil
 	}
-	return n.queue.Submit(ctx, queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete})
+	return n.queue.Submit(ctx, jobOf(c))
+}
+
+func jobOf(c state.Case) queue.Job {
+	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}
+}
+
+// queuedJobs lists the jobs that the queue is made from when it is opened.
+func (n *Node) queuedJobs() (jobs []queue.Job, err error) {
+	cases, err := n.store.InPhase(state.Queued)
+	for _, c := range cases {
+		jobs = append(jobs, jobOf(c))
+	}
+	return jobs, err
 }
 
 // resume takes up what a former run left: the spool says what was acknowledged, the state what became of it.
@@ -79,7 +92,10 @@ func (n *Node) resume(ctx context.Context) error {
 			// The quiet period counts from now, not from its last object: a sender that was cut off needs time to come back.
 			n.assembler.Resume(study, objects)
 		case state.Submit:
-			err = n.submit(ctx, c)
+			if err := n.submit(ctx, c); err != nil { // a full disk is no reason not to start
+				n.log.Error("study not queued, will be tried again", "case", c.ID, "err", err)
+				n.assembler.Resume(study, objects)
+			}
 		case state.Damaged:
 			n.log.Error("objects of a study were lost; its result stands, and it cannot be analysed again: send the whole study again",
 				"case", c.ID, "objects", objects, "of", c.Objects, "phase", c.Phase)

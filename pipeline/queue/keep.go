@@ -1,0 +1,228 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	checkEvery  = 5 * time.Second  // how long an answer of Ready holds
+	keepEvery   = 15 * time.Second // how often the embedded server is looked at though nothing failed
+	openRetry   = time.Second      // between attempts to open it again
+	maxReopened = 10               // attempts that fail though the disk is well; then only a new start can help
+)
+
+// diskTrouble reports whether an error is of our own disk and may pass: it says nothing of the work that met it.
+func diskTrouble(err error) bool {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Ready says why no job could be stored, nil when one could. It asks the server at most every few seconds.
+func (q *Queue) Ready() error {
+	if q.opts.URL != "" {
+		return q.examine()
+	}
+	q.mu.Lock()
+	err, fresh := q.broken, time.Since(q.checked) < checkEvery
+	if err != nil || fresh {
+		q.mu.Unlock()
+		return err
+	}
+	q.checked = time.Now() // others take what is known meanwhile
+	q.mu.Unlock()
+	if err = q.examine(); err != nil {
+		q.mu.Lock()
+		q.broken = err
+		q.mu.Unlock()
+		q.lookAgain()
+	}
+	return err
+}
+
+var errClosed = errors.New("the queue is not open")
+
+// closed says why there is no link.
+func (q *Queue) closed() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return cmp.Or(q.broken, errClosed)
+}
+
+// examine asks the server and the disk.
+func (q *Queue) examine() error {
+	l := q.link.Load()
+	switch {
+	case l == nil:
+		return errClosed
+	case l.srv == nil && !l.conn.IsConnected():
+		return fmt.Errorf("queue: not connected to the NATS server %q; check queue.url, and that it is up", redact(q.opts.URL))
+	case l.srv == nil:
+		return nil
+	}
+	if err := q.probe(); err != nil {
+		return err
+	}
+	return health(l.srv)
+}
+
+// probe writes a file beside those of the embedded server.
+func (q *Queue) probe() error {
+	dir := q.opts.Dir
+	if dir == "" {
+		return errors.New("embedded queue without a folder")
+	}
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = write(filepath.Join(dir, ".probe"))
+	}
+	switch {
+	case err == nil:
+		return nil
+	case diskTrouble(err):
+		return fmt.Errorf("queue folder: %w; free disk space or repair the disk: nothing is lost, studies wait", err)
+	}
+	return fmt.Errorf("queue folder: %w; make it writable for this user", err)
+}
+
+func write(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// health asks the embedded server whether its streams can store: after a write that failed none does any more, however
+// much room there is, until the server is opened again.
+func health(srv *server.Server) error {
+	var answer recorder
+	r, err := http.NewRequest(http.MethodGet, "/healthz", nil)
+	if err != nil {
+		return err
+	}
+	srv.HandleHealthz(&answer, r)
+	if answer.code == 0 || answer.code == http.StatusOK {
+		return nil
+	}
+	var says struct{ Error string }
+	_ = json.Unmarshal(answer.text, &says)
+	return fmt.Errorf("queue: %s; it is opened again as soon as the disk allows", says.Error)
+}
+
+// recorder keeps the answer of an HTTP handler.
+type recorder struct {
+	header http.Header
+	code   int
+	text   []byte
+}
+
+func (r *recorder) Header() http.Header {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	return r.header
+}
+func (r *recorder) WriteHeader(code int) { r.code = code }
+func (r *recorder) Write(p []byte) (int, error) {
+	r.text = append(r.text, p...)
+	return len(p), nil
+}
+
+// waits decides what Start does when the embedded queue does not open because of cause: with a disk in trouble it goes on
+// without a queue, and nil is returned.
+func (q *Queue) waits(cause error) error {
+	err := q.probe()
+	if err == nil {
+		return fmt.Errorf("embedded queue in %s: %w; see the log for its reason", q.opts.Dir, cause)
+	}
+	if !diskTrouble(err) {
+		return err
+	}
+	q.opts.Logger.Error("studies are not analysed until the queue can be opened", "err", err)
+	q.broken, q.checked = err, time.Now()
+	return nil
+}
+
+// lookAgain has keep look at the embedded server now.
+func (q *Queue) lookAgain() {
+	select {
+	case q.look <- struct{}{}:
+	default:
+	}
+}
+
+// keep opens the embedded server again whenever it cannot store any more, until ctx is done. It returns an error when
+// that does not succeed though the disk is well.
+func (q *Queue) keep(ctx context.Context) error {
+	if q.opts.URL != "" {
+		return nil
+	}
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	wait := tick.C
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-q.look:
+		case <-wait:
+		}
+		err := q.examine()
+		if err != nil && ctx.Err() == nil {
+			err = q.reopen(ctx, err)
+		}
+		wait = tick.C
+		if err != nil {
+			wait = time.After(openRetry)
+		}
+		q.mu.Lock()
+		if q.broken != nil && err == nil {
+			q.opts.Logger.Info("queue stores again")
+		}
+		q.broken, q.checked = err, time.Now()
+		if err == nil || diskTrouble(err) {
+			q.reopened = 0
+		} else {
+			q.reopened++
+		}
+		failed := q.reopened
+		q.mu.Unlock()
+		if failed >= maxReopened && ctx.Err() == nil {
+			return fmt.Errorf("queue cannot be opened again: %w; restart the node: no study is lost", err)
+		}
+	}
+}
+
+// reopen closes the embedded server, and opens it, with what state calls queued, as soon as the disk can be written. Jobs in
+// hand are worked on; they come again, and are found done.
+func (q *Queue) reopen(ctx context.Context, cause error) error {
+	if err := q.probe(); err != nil {
+		return err // the server is left as it is: it may be able to read
+	}
+	if l := q.link.Swap(nil); l != nil {
+		q.opts.Logger.Error("queue cannot store and is opened again", "err", cause)
+		l.close()
+	}
+	l, err := q.open(ctx)
+	if err == nil {
+		q.link.Store(l)
+	}
+	return err
+}

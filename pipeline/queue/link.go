@@ -1,0 +1,154 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// link is one connection to a server, with what was made over it.
+type link struct {
+	srv      *server.Server // nil with an external server
+	conn     *nats.Conn
+	js       jetstream.JetStream
+	jobs     jetstream.Stream
+	consumer jetstream.Consumer
+}
+
+func (l *link) close() {
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	if l.srv != nil {
+		l.srv.Shutdown()
+		l.srv.WaitForShutdown()
+	}
+}
+
+// open starts or reaches the server and makes what is needed there.
+func (q *Queue) open(ctx context.Context) (_ *link, err error) {
+	l := &link{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	options := []nats.Option{
+		nats.Name("ichor"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnect),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				q.opts.Logger.Warn("queue disconnected", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { q.opts.Logger.Info("queue connected again") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			q.opts.Logger.Warn("error on the connection to the queue", "err", err)
+		}),
+	}
+	where := q.opts.URL
+	if where == "" {
+		if l.srv, err = serve(q.opts); err != nil {
+			return nil, err
+		}
+		options = append(options, nats.InProcessServer(l.srv))
+	}
+	if l.conn, err = nats.Connect(where, options...); err != nil {
+		return nil, fmt.Errorf("NATS server %q: %w; check queue.url, and that the server is up and allows JetStream", redact(where), err)
+	}
+	if l.js, err = jetstream.New(l.conn); err != nil {
+		return nil, fmt.Errorf("JetStream: %w", err)
+	}
+	if err := q.makeStream(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := q.makeConsumer(ctx, l); err != nil {
+		return nil, err
+	}
+	return l, q.fill(ctx, l)
+}
+
+const formatKey = "ichor.format" // in the metadata of the stream
+
+// makeStream makes the stream, or takes one of this format as it is, without writing. It refuses one of a newer format
+// before it changes anything, and clears one of an earlier format, whose jobs their nodes submit again.
+func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
+	l.jobs, err = l.js.Stream(ctx, jobsStream)
+	format := 1
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		format = 0
+	case err != nil:
+		return fmt.Errorf("stream %s: %w", jobsStream, err)
+	default:
+		if raw, ok := l.jobs.CachedInfo().Config.Metadata[formatKey]; ok {
+			if format, err = strconv.Atoi(raw); err != nil {
+				return fmt.Errorf("stream %s of format %q: %w", jobsStream, raw, err)
+			}
+		}
+	}
+	switch {
+	case format == formatVersion:
+		return nil
+	case format > formatVersion:
+		return fmt.Errorf("stream %s of format %d, this ichor reads up to %d: %w; install that version", jobsStream, format, formatVersion, ErrVersion)
+	case format == 1:
+		if err := q.migrate(ctx, l); err != nil {
+			return err
+		}
+	}
+	l.jobs, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name:        jobsStream,
+		Description: "ichor: studies to analyse",
+		Subjects:    []string{jobsSubject + ">"},
+		Retention:   jetstream.WorkQueuePolicy,
+		Storage:     jetstream.FileStorage,
+		Discard:     jetstream.DiscardNew, // a full queue refuses work; it never drops any
+		MaxMsgSize:  maxJobBytes,
+		Replicas:    1,
+		Metadata:    map[string]string{formatKey: strconv.Itoa(formatVersion)},
+	})
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", jobsStream, err)
+	}
+	return nil
+}
+
+// makeConsumer makes the consumer of this node's jobs.
+func (q *Queue) makeConsumer(ctx context.Context, l *link) (err error) {
+	l.consumer, err = l.jobs.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable:       "analyze-" + q.opts.Node,
+		Description:   "ichor: workers of node " + q.opts.Node,
+		FilterSubject: jobsSubject + "*." + q.opts.Node + ".>",
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       q.opts.AckWait,
+		MaxDeliver:    -1, // counted in state: the server would leave a job it gave up in the stream, undelivered for ever
+	})
+	if err != nil {
+		return fmt.Errorf("consumer of stream %s: %w", jobsStream, err)
+	}
+	return nil
+}
+
+// fill puts the jobs that state calls queued onto an embedded server, which begins empty.
+func (q *Queue) fill(ctx context.Context, l *link) error {
+	if l.srv == nil {
+		return nil
+	}
+	jobs, err := q.opts.Queued()
+	if err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		if err := q.submit(ctx, l, job); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// migrated is the running time that a file of an earlier version begins with, so that what is in it may be old.
+const migrated = 60 * 24 * time.Hour
+
+// migrate brings a file of an earlier version, whose deliveries waited and grew old by the wall clock, to this one.
+func migrate(tx *bolt.Tx, now time.Time) error {
+	if err := putJSON(tx.Bucket(bucketMeta), keyRunning, migrated); err != nil {
+		return err
+	}
+	for _, index := range [][]byte{bucketDue, bucketUncommitted} {
+		if err := tx.DeleteBucket(index); err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucket(index); err != nil {
+			return err
+		}
+	}
+	ago := func(t time.Time) time.Duration { return migrated - min(max(now.Sub(t), 0), migrated-time.Hour) }
+	var all []Delivery
+	err := tx.Bucket(bucketDeliveries).ForEach(func(k, v []byte) error {
+		var was struct {
+			Delivery
+			Next  time.Time `json:"next"`
+			Since time.Time `json:"since"`
+		}
+		if err := json.Unmarshal(v, &was); err != nil {
+			return fmt.Errorf("delivery of format 2: %w: %w", ErrDamaged, err)
+		}
+		d := was.Delivery
+		switch {
+		case d.State == Stored:
+			d.From, d.Due = ago(d.StoredAt), migrated
+		case was.Next.After(was.Since):
+			d.From, d.Due = ago(was.Since), migrated+1
+		default:
+			d.From, d.Due = ago(was.Since), ago(was.Since)
+		}
+		all = append(all, d)
+		return nil
+	})
+	for _, d := range all {
+		err = errors.Join(err, putDelivery(tx, &d, d.Updated))
+		if index, key := indexOf(d); index != nil {
+			err = errors.Join(err, tx.Bucket(index).Put(key, d.bytes()))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, b := range [][]byte{bucketTransactions, bucketPromises} {
+		err = errors.Join(err, tx.Bucket(b).ForEach(func(k, _ []byte) error { return await(tx, b, k) }))
+	}
+	return err
+}
