@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"pipeline/finding":  {},
 	"pipeline":          {"pipeline/", "scp/dcm", "models/bundle"},
 	"pipeline/":         {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},
+	"pipeline/subtype":  {"pipeline/bleed", "pipeline/finding", "pipeline/volume"},
 	"models/bundle":     {},
 	"models/":           {"models/bundle"},
 	"reporting":         {"reporting/", "pipeline/analysis", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},

@@ -14,22 +14,9 @@ func (m middle) column(row, z float64) float64 { return m.a + m.b*row + m.c*z }
 // largest and more: least squares in three rounds, each without the points that the last one left far off.
 func (c *crop) middle() middle {
 	const wide, few = 60.0, 20
-	areas := make([]int, len(c.z))
 	largest, left, right := 0, c.columns, -1
-	for k := range areas {
-		for i, in := range c.cavity(k) {
-			if in {
-				areas[k]++
-				left, right = min(left, i%c.columns), max(right, i%c.columns)
-			}
-		}
-		largest = max(largest, areas[k])
-	}
-	var points [][3]float64 // row, z, column
-	for k, area := range areas {
-		if area == 0 || 2*area < largest {
-			continue
-		}
+	bySlice, areas := make([][][3]float64, len(c.z)), make([]int, len(c.z)) // points: row, z, column
+	for k := range c.z {
 		plane := c.cavity(k)
 		for r := range c.rows {
 			row := plane[r*c.columns : (r+1)*c.columns]
@@ -37,13 +24,24 @@ func (c *crop) middle() middle {
 			if first < 0 {
 				continue
 			}
-			last := len(row) - 1
-			for !row[last] {
-				last--
+			last := first
+			for i, in := range row[first:] {
+				if in {
+					areas[k]++
+					last = first + i
+				}
 			}
+			left, right = min(left, first), max(right, last)
 			if float64(last-first)*c.spacing[1] > wide {
-				points = append(points, [3]float64{float64(r) * c.spacing[0], c.z[k], float64(first+last) / 2 * c.spacing[1]})
+				bySlice[k] = append(bySlice[k], [3]float64{float64(r) * c.spacing[0], c.z[k], float64(first+last) / 2 * c.spacing[1]})
 			}
+		}
+		largest = max(largest, areas[k])
+	}
+	var points [][3]float64
+	for k, area := range areas {
+		if 2*area >= largest {
+			points = append(points, bySlice[k]...)
 		}
 	}
 	if len(points) < few {

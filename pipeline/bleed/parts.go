@@ -69,6 +69,9 @@ func (p *Parts) decide() {
 
 // look fills in signs, clots and contacts, slice by slice.
 func (p *Parts) look(ctx context.Context, clots *volume.Components) error {
+	if len(p.Of) == 0 {
+		return nil
+	}
 	m := p.marks
 	c := newCrop(m.volume, m.cavity)
 	middle := c.middle()
@@ -94,9 +97,7 @@ func (p *Parts) look(ctx context.Context, clots *volume.Components) error {
 		for _, r := range bySlice[k] {
 			p.Of[r.Component].Clot = int(clotOf[int(r.Row)*m.grid.Columns+int(r.Begin)]) - 1
 		}
-		for i := range own {
-			own[i] = partOf[c.index(i)]
-		}
+		c.each(func(i, at int) { own[i] = partOf[at] })
 		paint(clotOf, m.grid.Columns, clotRuns[k], false)
 		paint(partOf, m.grid.Columns, bySlice[k], false)
 		c.gather(of, own, k, m.any.Slice(k), middle)

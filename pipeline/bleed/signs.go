@@ -139,8 +139,19 @@ func (c *crop) cavity(k int) []bool {
 		c.inside = make([]bool, c.rows*c.columns)
 	}
 	plane := c.mask.Slice(k)
-	for i := range c.inside {
-		c.inside[i] = plane[c.index(i)] != 0
-	}
+	c.each(func(i, at int) { c.inside[i] = plane[at] != 0 })
 	return c.inside
+}
+
+// each visits the pixels of the crop in order, with the element of a slice that each shows.
+func (c *crop) each(visit func(i, at int)) {
+	i := 0
+	for r := range c.rows {
+		at := c.view.Index(c.row+r, c.column)
+		for range c.columns {
+			visit(i, at)
+			i++
+			at += c.view.Column
+		}
+	}
 }

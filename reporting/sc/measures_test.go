@@ -99,6 +99,7 @@ func TestSectionsGrow(t *testing.T) {
 	f := &c.Finding
 	f.Series = &finding.Series{Slices: 12, SpacingMM: [3]float64{0.5, 0.5, 5}, TiltDeg: 18}
 	f.CavityML, f.Bundle.Caution = 1500, "Trained on synthetic heads only; no real hemorrhage was seen, neither in training nor in measurement."
+	f.Parameters = map[string]string{"operating_point": "sensitive"}
 	c.Header.SetStrings(dcm.SeriesNumber, "IS", "2")
 	c.Header.SetStrings(dcm.SeriesDescription, "LO", "頭部 5mm")
 	bare, err := sections(c)
@@ -119,7 +120,7 @@ func TestSectionsGrow(t *testing.T) {
 	for _, s := range all {
 		text[s.title] = strings.Join(s.lines, " ")
 	}
-	if !strings.Contains(text["Model"], f.Bundle.Caution) || !strings.HasPrefix(text["Series read"], "Number 2, ?? 5mm 12 slices") {
+	if !strings.Contains(text["Model"], f.Bundle.Caution) || !strings.Contains(text["Model"], "operating point sensitive") || !strings.HasPrefix(text["Series read"], "Number 2, ?? 5mm 12 slices") {
 		t.Errorf("model %q, series %q", text["Model"], text["Series read"])
 	}
 	page, err := Summary(context.Background(), c)

@@ -57,7 +57,11 @@ func sections(c *iod.Report) ([]section, error) {
 		add("Series read", textColor(), seriesName(c.Header), line)
 	}
 	add("Shown", textColor(), fmt.Sprintf("Window %d, level %d HU; slices counted from the feet", windowWidth, windowLevel))
-	add("Model", textColor(), c.Finding.Bundle.Name+" "+c.Finding.Bundle.Version, "sha256 "+shortDigest(c.Finding.Bundle.Digest), c.Finding.Bundle.Caution)
+	point := ""
+	if p := c.Finding.Parameters["operating_point"]; p != "" {
+		point = "operating point " + p
+	}
+	add("Model", textColor(), c.Finding.Bundle.Name+" "+c.Finding.Bundle.Version, point, "sha256 "+shortDigest(c.Finding.Bundle.Digest), c.Finding.Bundle.Caution)
 	return out, ruler.err
 }
 

@@ -32,8 +32,8 @@ THRESHOLDS = (0.3, 0.4, 0.5)
 FOLDS = 10
 RIDGE = 3.0  # of weights of signs with a standard deviation of one
 SEEN_FROM = 0.2  # probabilities below are not kept
-# Least cut at which so many of the heads without blood have at most so many mL of it.
-RULES = {"sensitive": (0.85, 0.5), "balanced": (0.95, 0.3), "specific": (0.99, 0.1)}
+# Least cut at which this share of the heads, bleeding or not, has at most so many mL of false blood in clots that it may drop.
+RULES = {"sensitive": (0.8, 0.5), "balanced": (0.95, 0.5), "specific": (0.99, 0.2)}
 CUTS = np.round(np.concatenate([np.arange(0.02, 0.9, 0.02), np.arange(0.9, 0.996, 0.005)]), 4)
 
 
@@ -110,11 +110,10 @@ def false_ml(head: Head, chances: np.ndarray, cut: float) -> float:
 
 
 def cut_of(heads: list[Head], chances: list[np.ndarray], share: float, most_ml: float) -> float:
-    """The least cut at which this share of the heads without blood has at most so much; a clot that no cut may drop does not count."""
-    normal = [(h, c) for h, c in zip(heads, chances) if h.truth_ml == 0]
+    """The least cut at which this share of the heads has at most so much false blood; a clot that no cut may drop does not count."""
     for cut in CUTS:
-        good = [false_ml(h, c, cut) - float(h.ml[(h.ml >= Evidence.always_ml)].sum()) <= most_ml for h, c in normal]
-        if not good or np.mean(good) >= share:
+        good = [h.ml[(c >= cut) & (h.ml < Evidence.always_ml) & (np.nan_to_num(h.share, nan=1.0) <= NONE)].sum() <= most_ml for h, c in zip(heads, chances)]
+        if np.mean(good) >= share:
             return float(cut)
     return float(CUTS[-1])
 
