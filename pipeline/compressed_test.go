@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/selection"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
@@ -19,7 +19,7 @@ import (
 )
 
 // small is a head of few slices and pixels, which foreign encoders compress one file at a time.
-func small() phantom.Shape {
+func small() synthetic.Shape {
 	s := shape()
 	s.Rows, s.Columns, s.PixelSpacingMM = 64, 64, 3.4
 	for z := -60.0; z <= 50; z += 10 {
@@ -48,7 +48,7 @@ func read(t *testing.T, s Study, d Decoder) (*volume.Volume, *running, error) {
 func TestCompressedStudy(t *testing.T) {
 	t.Parallel()
 	decoder, missing := codec.Detect(t.Context())
-	plain := study(t, phantom.Synthetic(small()), nil)
+	plain := study(t, synthetic.Head(small()), nil)
 	want, _, err := read(t, plain, decoder)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func tellsLoss(warning string) bool { return strings.Contains(warning, "compress
 // TestLossyStudy: a finding on lossy pixels says so, whether they still are compressed or not.
 func TestLossyStudy(t *testing.T) {
 	t.Parallel()
-	lossy := func(of int, s *phantom.Study) Study {
+	lossy := func(of int, s *synthetic.Study) Study {
 		return study(t, s, func(k int, d *dcm.DataSet) {
 			if k < of {
 				d.SetStrings(dcm.LossyImageCompression, "CS", "01")
@@ -93,7 +93,7 @@ func TestLossyStudy(t *testing.T) {
 		})
 	}
 	for of, want := range map[int]string{0: "", 5: "5 of 12 slices were compressed with loss", 12: "12 of 12 slices were compressed with loss"} {
-		_, r, err := read(t, lossy(of, phantom.Synthetic(small())), nil)
+		_, r, err := read(t, lossy(of, synthetic.Head(small())), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestLossyStudy(t *testing.T) {
 			t.Errorf("%d lossy slices: warnings %q", of, got)
 		}
 	}
-	plain := lossy(0, phantom.Synthetic(small()))
+	plain := lossy(0, synthetic.Head(small()))
 	near := compress(t, plain, "libgdcm-tools", "gdcmconv", "--jpegls", "--lossy", "-e", "2")
 	v, r, err := read(t, near, codec.New(codec.Options{}))
 	if err != nil || !slices.ContainsFunc(r.Finding.Warnings, tellsLoss) {
@@ -122,7 +122,7 @@ func TestLossyStudy(t *testing.T) {
 // TestUndecodable: what cannot be decoded here refuses the study, and names the transfer syntax.
 func TestUndecodable(t *testing.T) {
 	t.Parallel()
-	plain := study(t, phantom.Synthetic(small()), nil)
+	plain := study(t, synthetic.Head(small()), nil)
 	tool, err := openjpeg.Find(t.Context())
 	if err != nil {
 		t.Skip(err)

@@ -12,16 +12,16 @@ import (
 	"testing"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
 	"ichor/scp/dcm/codec"
 )
 
 // frames makes a study of one multi-frame object whose frames come in any order.
-func frames(t *testing.T, s *phantom.Study, legacy bool, edit func(*dcm.DataSet)) Study {
+func frames(t *testing.T, s *synthetic.Study, legacy bool, edit func(*dcm.DataSet)) Study {
 	t.Helper()
-	d, truth := s.Enhanced(phantom.EnhancedOptions{Legacy: legacy, Order: rand.New(rand.NewPCG(9, 9)).Perm(len(s.PositionsMM))})
+	d, truth := s.Enhanced(synthetic.EnhancedOptions{Legacy: legacy, Order: rand.New(rand.NewPCG(9, 9)).Perm(len(s.PositionsMM))})
 	if edit != nil {
 		edit(d)
 	}
@@ -43,7 +43,7 @@ func (c countingDecoder) Pixels(ctx context.Context, f *dcm.File) ([]byte, error
 // knows its frame.
 func TestEnhanced(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	want, err := analyzer().Analyze(t.Context(), study(t, s, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestEnhanced(t *testing.T) {
 
 func TestEnhancedCompressed(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(small())
+	s := synthetic.Head(small())
 	want, _, err := read(t, study(t, s, nil), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestEnhancedCompressed(t *testing.T) {
 // What a multi-frame object says wrongly of itself costs neither memory nor the process.
 func TestEnhancedRefuses(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(small())
+	s := synthetic.Head(small())
 	shared := func(d *dcm.DataSet) *dcm.DataSet { return d.Sequence(dcm.SharedFunctionalGroupsSequence)[0] }
 	each := func(d *dcm.DataSet) []*dcm.DataSet { return d.Sequence(dcm.PerFrameFunctionalGroupsSequence) }
 	first := func(d *dcm.DataSet, t dcm.Tag) *dcm.DataSet { return d.Sequence(t)[0] }
@@ -154,7 +154,7 @@ func TestEnhancedRefuses(t *testing.T) {
 // Frames that are no slices are left out where others are: a localizer and a map inside the object.
 func TestEnhancedMixedFrames(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	r, err := analyzer().Analyze(t.Context(), frames(t, s, true, func(d *dcm.DataSet) {
 		for i, kind := range []string{"LOCALIZER", "MAT_SPECIFIC"} {
 			d.Sequence(dcm.PerFrameFunctionalGroupsSequence)[4+20*i].Sequence(dcm.CTImageFrameTypeSequence)[0].
@@ -169,7 +169,7 @@ func TestEnhancedMixedFrames(t *testing.T) {
 // A single image that carries a frame number is read as what it is.
 func TestStrayFrameNumber(t *testing.T) {
 	t.Parallel()
-	v, _, err := read(t, study(t, phantom.Synthetic(small()), func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.ReferencedFrameNumber, "IS", "9999") }), nil)
+	v, _, err := read(t, study(t, synthetic.Head(small()), func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.ReferencedFrameNumber, "IS", "9999") }), nil)
 	if err != nil || v.Sources[3].Frame != 0 {
 		t.Errorf("%v", err)
 	}
@@ -180,7 +180,7 @@ func FuzzFrames(f *testing.F) {
 	for _, legacy := range []bool{false, true} {
 		sh := small()
 		sh.Rows, sh.Columns = 4, 4
-		d, _ := phantom.Synthetic(sh).Enhanced(phantom.EnhancedOptions{Legacy: legacy})
+		d, _ := synthetic.Head(sh).Enhanced(synthetic.EnhancedOptions{Legacy: legacy})
 		var b bytes.Buffer
 		if err := dcm.WriteFile(&b, dcm.FileMeta{}, d); err != nil {
 			f.Fatal(err)
@@ -211,12 +211,12 @@ func TestEnhancedPeer(t *testing.T) {
 		t.Skip("ICHOR_PYTHON names no Python with highdicom: run 'make test'")
 	}
 	dir := t.TempDir()
-	s := phantom.Synthetic(small())
+	s := synthetic.Head(small())
 	want, _, err := read(t, study(t, s, nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Write(filepath.Join(dir, "single"), phantom.WriteOptions{}); err != nil {
+	if err := s.Write(filepath.Join(dir, "single"), synthetic.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), python, "-c", `

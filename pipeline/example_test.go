@@ -9,6 +9,7 @@ import (
 	"ichor/models/bundle"
 	"ichor/pipeline"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/scp/dcm"
 )
 
@@ -19,7 +20,7 @@ func ExampleAnalyzer_Analyze() {
 		log.Fatal(err)
 	}
 	head = head.Matrix(side, side, [2]float64{1.8, 1.8}) // small, to be quick
-	files, truth := head.DataSets(phantom.WriteOptions{})
+	files, truth := head.DataSets(synthetic.WriteOptions{})
 	study := pipeline.Study{UID: truth.StudyInstanceUID}
 	for _, d := range files {
 		var b bytes.Buffer

@@ -9,7 +9,7 @@ import (
 
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
 )
@@ -82,14 +82,14 @@ func signed(d *dcm.DataSet) {
 // What only numbers voxels otherwise, or writes their values otherwise, changes nothing.
 func TestSameHeadRelabelled(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	want := look(t, study(t, s, nil))
 	for name, in := range map[string]Study{
-		"rows mirrored":       study(t, s.Turned(phantom.Turn{Rows: true}), nil),
-		"half a turn":         study(t, s.Turned(phantom.Turn{Rows: true, Columns: true}), nil),
-		"transposed":          study(t, s.Turned(phantom.Turn{Swap: true}), nil),
-		"a quarter":           study(t, s.Turned(phantom.Turn{Swap: true, Rows: true}), nil),
-		"a quarter back":      study(t, s.Turned(phantom.Turn{Swap: true, Columns: true}), nil),
+		"rows mirrored":       study(t, s.Turned(synthetic.Turn{Rows: true}), nil),
+		"half a turn":         study(t, s.Turned(synthetic.Turn{Rows: true, Columns: true}), nil),
+		"transposed":          study(t, s.Turned(synthetic.Turn{Swap: true}), nil),
+		"a quarter":           study(t, s.Turned(synthetic.Turn{Swap: true, Rows: true}), nil),
+		"a quarter back":      study(t, s.Turned(synthetic.Turn{Swap: true, Columns: true}), nil),
 		"feet first":          study(t, s.FeetFirst(), nil),
 		"numbered otherwise":  study(t, s, func(k int, d *dcm.DataSet) { d.SetStrings(dcm.InstanceNumber, "IS", dcm.Decimal(float64(500-k))) }),
 		"thickness that lies": study(t, s, func(_ int, d *dcm.DataSet) { d.SetDecimals(dcm.SliceThickness, 1) }),
@@ -135,14 +135,14 @@ func TestSameHeadRelabelled(t *testing.T) {
 // its own grid.
 func TestSameHeadResampled(t *testing.T) {
 	t.Parallel()
-	want := look(t, study(t, phantom.Synthetic(shape()), nil))
-	stack := func(edit func(*phantom.Shape)) Study {
+	want := look(t, study(t, synthetic.Head(shape()), nil))
+	stack := func(edit func(*synthetic.Shape)) Study {
 		sh := shape()
 		edit(&sh)
-		return study(t, phantom.Synthetic(sh), nil)
+		return study(t, synthetic.Head(sh), nil)
 	}
 	// The table moves along the patient: a tilted stack is sheared.
-	along := func(sh *phantom.Shape, degrees float64, at ...float64) {
+	along := func(sh *synthetic.Shape, degrees float64, at ...float64) {
 		sin, cos := math.Sincos(degrees * math.Pi / 180)
 		sh.Orientation = [6]float64{1, 0, 0, 0, cos, sin}
 		for _, z := range at {
@@ -157,20 +157,20 @@ func TestSameHeadResampled(t *testing.T) {
 		return at
 	}
 	cases := map[string]Study{
-		"thin slices":           stack(func(sh *phantom.Shape) { along(sh, 0, every(1.5)...) }),
-		"4.0, 1.08 and 7.0 mm":  stack(func(sh *phantom.Shape) { along(sh, 0, every(4, 1.08, 7)...) }),
-		"overlapping":           stack(func(sh *phantom.Shape) { along(sh, 0, every(2.5)...) }),
-		"flat pixels":           stack(func(sh *phantom.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM, sh.RowSpacingMM = 90, 220, 1, 2.4 }),
-		"tall pixels":           stack(func(sh *phantom.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM, sh.RowSpacingMM = 220, 90, 2.4, 1 }),
-		"an odd matrix":         stack(func(sh *phantom.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM = 255, 255, 0.85 }),
-		"a large field of view": stack(func(sh *phantom.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM = 256, 256, 1.9 }),
-		"rolled by 20 degrees": stack(func(sh *phantom.Shape) {
+		"thin slices":           stack(func(sh *synthetic.Shape) { along(sh, 0, every(1.5)...) }),
+		"4.0, 1.08 and 7.0 mm":  stack(func(sh *synthetic.Shape) { along(sh, 0, every(4, 1.08, 7)...) }),
+		"overlapping":           stack(func(sh *synthetic.Shape) { along(sh, 0, every(2.5)...) }),
+		"flat pixels":           stack(func(sh *synthetic.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM, sh.RowSpacingMM = 90, 220, 1, 2.4 }),
+		"tall pixels":           stack(func(sh *synthetic.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM, sh.RowSpacingMM = 220, 90, 2.4, 1 }),
+		"an odd matrix":         stack(func(sh *synthetic.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM = 255, 255, 0.85 }),
+		"a large field of view": stack(func(sh *synthetic.Shape) { sh.Rows, sh.Columns, sh.PixelSpacingMM = 256, 256, 1.9 }),
+		"rolled by 20 degrees": stack(func(sh *synthetic.Shape) {
 			sin, cos := math.Sincos(20 * math.Pi / 180)
 			sh.Orientation = [6]float64{cos, sin, 0, -sin, cos, 0}
 		}),
 	}
 	for _, degrees := range []float64{-30, 30} {
-		cases["tilted by "+dcm.Decimal(degrees)] = stack(func(sh *phantom.Shape) { along(sh, degrees, every(4)...) })
+		cases["tilted by "+dcm.Decimal(degrees)] = stack(func(sh *synthetic.Shape) { along(sh, degrees, every(4)...) })
 	}
 	for name, in := range cases {
 		t.Run(name, func(t *testing.T) { t.Parallel(); same(t, look(t, in), want, 0.1, 1.5) })
@@ -181,8 +181,8 @@ func TestSameHeadResampled(t *testing.T) {
 // lies; and the sphere that it is has the volume of a sphere.
 func TestVolumeOfTilted(t *testing.T) {
 	t.Parallel()
-	sh := phantom.Shape{Balls: []phantom.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-20, 10, 5}, RadiusMM: 25}}, Rows: 180, Columns: 180, PixelSpacingMM: 1.2}
-	s := phantom.Synthetic(sh).Tilted(18.5)
+	sh := synthetic.Shape{Balls: []synthetic.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-20, 10, 5}, RadiusMM: 25}}, Rows: 180, Columns: 180, PixelSpacingMM: 1.2}
+	s := synthetic.Head(sh).Tilted(18.5)
 	v, r, err := read(t, study(t, s, nil), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/scp"
 	"ichor/scp/dcm"
 	"ichor/scp/dcm/codec"
@@ -172,7 +172,7 @@ func (s spooled) Open() (ObjectReader, error) { return s.spool.Read(s.Object) }
 // of the study as it was, read from files and received by C-STORE alike.
 func TestOddStudies(t *testing.T) {
 	decoder := codec.New(codec.Options{})
-	s := phantom.Synthetic(small())
+	s := synthetic.Head(small())
 	plain := study(t, s, nil)
 	want, usual, err := read(t, plain, decoder)
 	if err != nil {
@@ -310,7 +310,7 @@ func rle(px []byte) []byte {
 
 // TestCutOffOverNetwork: an object that ends inside an element is refused with C000H, and not kept.
 func TestCutOffOverNetwork(t *testing.T) {
-	s := phantom.Synthetic(small())
+	s := synthetic.Head(small())
 	whole := study(t, s, nil)
 	for name, cut := range map[string]func(file []byte) []byte{
 		"in the pixels": func(file []byte) []byte { return file[:len(file)-100] },
@@ -330,7 +330,7 @@ func TestCutOffOverNetwork(t *testing.T) {
 
 // TestUnreadableStudy says of each kind of file that cannot be read which it is, and why.
 func TestUnreadableStudy(t *testing.T) {
-	s := phantom.Synthetic(small())
+	s := synthetic.Head(small())
 	in := study(t, s, nil)
 	for k, o := range in.Objects {
 		file := bytes.Clone(o.(memory).data)
@@ -365,7 +365,7 @@ func TestUnreadableStudy(t *testing.T) {
 // TestOddSeries: what identifiers and acquisitions of a series do not tell, or tell wrongly.
 func TestOddSeries(t *testing.T) {
 	decoder := codec.New(codec.Options{})
-	s := phantom.Synthetic(small())
+	s := synthetic.Head(small())
 	want, _, err := read(t, study(t, s, nil), decoder)
 	if err != nil {
 		t.Fatal(err)

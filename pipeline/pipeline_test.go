@@ -14,7 +14,7 @@ import (
 
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
 )
@@ -99,7 +99,7 @@ func TestAnalyzeWithoutSubtypes(t *testing.T) {
 	n := a.o.Bundle.Network(bundle.Bleed)
 	n.Output.Channels, n.Post.SubtypePer = n.Output.Channels[:1], ""
 	a.o.Bleed = byValue{1, func(v float32, _ bool, p []float32) { p[0] = step01(v > 0.5 && v < 0.65) }}
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	r, err := a.Analyze(context.Background(), study(t, s, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -116,16 +116,16 @@ func TestAnalyzeWithoutSubtypes(t *testing.T) {
 }
 
 // shape has an IPH on the patient's right and an SDH on the left.
-func shape() phantom.Shape {
-	return phantom.Shape{Balls: []phantom.Ball{
+func shape() synthetic.Shape {
+	return synthetic.Shape{Balls: []synthetic.Ball{
 		{Subtype: finding.IPH, CentreMM: volume.Vec{-30, 10, 5}, RadiusMM: 20},
 		{Subtype: finding.SDH, CentreMM: volume.Vec{25, -30, -10}, RadiusMM: 15},
 	}}
 }
 
-func study(t *testing.T, s *phantom.Study, edit func(k int, d *dcm.DataSet)) Study {
+func study(t *testing.T, s *synthetic.Study, edit func(k int, d *dcm.DataSet)) Study {
 	t.Helper()
-	files, truth := s.DataSets(phantom.WriteOptions{Edit: edit})
+	files, truth := s.DataSets(synthetic.WriteOptions{Edit: edit})
 	out := Study{UID: truth.StudyInstanceUID, Complete: "quiet"}
 	for _, d := range files {
 		out.Objects = append(out.Objects, memory{data: encode(t, d)})
@@ -151,7 +151,7 @@ func near(t *testing.T, what string, got, want, share float64) {
 
 func TestAnalyze(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	in := study(t, s, nil)
 	rand.Shuffle(len(in.Objects), func(i, j int) { in.Objects[i], in.Objects[j] = in.Objects[j], in.Objects[i] })
 	r, err := analyzer().Analyze(context.Background(), in)
@@ -202,7 +202,7 @@ func TestAnalyzeTurned(t *testing.T) {
 			t.Parallel()
 			sh := shape()
 			sh.Orientation = o
-			s := phantom.Synthetic(sh)
+			s := synthetic.Head(sh)
 			r, err := analyzer().Analyze(context.Background(), study(t, s, nil))
 			if err != nil || r.Finding.Status != finding.Analyzed {
 				t.Fatalf("%v %+v", err, r)
@@ -230,7 +230,7 @@ func TestAnalyzeTiltedUnevenGantry(t *testing.T) {
 		sh.PositionsMM = append(sh.PositionsMM, volume.Vec{-108, -108 * cos, z / cos})
 		z += map[bool]float64{true: 2.5, false: 5}[z < -20]
 	}
-	s := phantom.Synthetic(sh)
+	s := synthetic.Head(sh)
 	r, err := analyzer().Analyze(context.Background(), study(t, s, func(_ int, d *dcm.DataSet) {
 		d.SetDecimals(dcm.SliceThickness, 5)
 		d.SetDecimals(dcm.GantryDetectorTilt, -18.5)
@@ -245,7 +245,7 @@ func TestAnalyzeTiltedUnevenGantry(t *testing.T) {
 
 func TestAnalyzeRefuses(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	quiet := func(d *dcm.DataSet) { // nothing says head
 		for _, tag := range []dcm.Tag{dcm.BodyPartExamined, dcm.StudyDescription, dcm.SeriesDescription, dcm.ProtocolName} {
 			d.Delete(tag)
@@ -316,7 +316,7 @@ func TestAnalyzeRefusesCavity(t *testing.T) {
 				a.o.Bundle.Network(role).Post.HURange = nil
 			}
 			a.o.CavityTissue = byValue{1, func(_ float32, _ bool, p []float32) { p[0] = inside }}
-			r, err := a.Analyze(t.Context(), study(t, phantom.Synthetic(shape()), nil))
+			r, err := a.Analyze(t.Context(), study(t, synthetic.Head(shape()), nil))
 			if err != nil || r.Finding.Code != finding.EmptyCavity || r.Finding.CavityML != 0 || r.Volume != nil {
 				t.Errorf("%v %+v", err, r)
 			}
@@ -326,7 +326,7 @@ func TestAnalyzeRefusesCavity(t *testing.T) {
 
 func TestAnalyzeSparseTags(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	r, err := analyzer().Analyze(context.Background(), study(t, s, func(_ int, d *dcm.DataSet) {
 		d.SetStrings(dcm.InstanceNumber, "IS", "1")
 		for _, tag := range []dcm.Tag{dcm.BodyPartExamined, dcm.StudyDescription, dcm.SeriesDescription, dcm.ProtocolName, dcm.ConvolutionKernel,
@@ -343,10 +343,10 @@ func TestAnalyzeSparseTags(t *testing.T) {
 // A damaged object or an unreadable best series costs a warning, not the study.
 func TestAnalyzeGoesOn(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	in := study(t, s, nil)
 	in.Objects = append(in.Objects, memory{data: []byte("no DICOM")})
-	bad, _ := s.DataSets(phantom.WriteOptions{StudyInstanceUID: in.UID, Edit: func(k int, d *dcm.DataSet) {
+	bad, _ := s.DataSets(synthetic.WriteOptions{StudyInstanceUID: in.UID, Edit: func(k int, d *dcm.DataSet) {
 		d.SetStrings(dcm.SeriesDescription, "LO", "Head brain")
 		d.SetStrings(dcm.AcquisitionDateTime, "DT", "29991231235959") // the later of two as good is tried first
 		if k == 3 {
@@ -370,7 +370,7 @@ func TestAnalyzeGoesOn(t *testing.T) {
 
 func TestAnalyzeErrors(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	in := study(t, s, nil)
 	in.Objects[5] = memory{fail: io.ErrUnexpectedEOF}
 	if _, err := analyzer().Analyze(context.Background(), in); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -395,7 +395,7 @@ func (f failing) Run(context.Context, []float32, int) ([]float32, error) { retur
 
 func TestAnalyzeConcurrently(t *testing.T) {
 	t.Parallel()
-	s := phantom.Synthetic(shape())
+	s := synthetic.Head(shape())
 	in, a := study(t, s, nil), analyzer()
 	var wg sync.WaitGroup
 	for range 4 {

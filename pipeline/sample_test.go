@@ -9,6 +9,7 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/selection"
 )
 
@@ -35,7 +36,7 @@ func TestSamples(t *testing.T) {
 		t.Run(sample.Name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			files, err := sample.Write(dir, phantom.WriteOptions{})
+			files, err := sample.Write(dir, synthetic.WriteOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,7 @@ import (
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/selection"
 	"ichor/scp/dcm"
 )
@@ -37,7 +38,7 @@ func TestSamples(t *testing.T) {
 		t.Run(sample.Name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if _, err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
+			if _, err := sample.Write(dir, synthetic.WriteOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			paths, err := filepath.Glob(filepath.Join(dir, "*.dcm"))

@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 )
 
 func main() {
@@ -58,7 +59,7 @@ func (b *bench) run(ctx context.Context, only string) (err error) {
 	}
 	for i := range studies {
 		dir := filepath.Join(b.work, fmt.Sprintf("study%d", i))
-		if err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
+		if err := sample.Write(dir, synthetic.WriteOptions{}); err != nil {
 			return err
 		}
 		if err := os.Remove(filepath.Join(dir, "truth.json")); err != nil {

@@ -19,6 +19,7 @@ import (
 	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/state"
 	"ichor/scp/dcm"
 	"ichor/scp/receiver"
@@ -74,7 +75,7 @@ func (d demo) run(ctx context.Context, name string) error {
 	}
 	defer os.RemoveAll(work)
 	sent := filepath.Join(work, "study")
-	if _, err := sample.Write(sent, phantom.WriteOptions{}); err != nil {
+	if _, err := sample.Write(sent, synthetic.WriteOptions{}); err != nil {
 		return err
 	}
 	var truth phantom.Truth

@@ -19,6 +19,7 @@ import (
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
 )
@@ -83,13 +84,13 @@ func filesOf(t *testing.T, data ...*dcm.DataSet) (paths []string) {
 	return paths
 }
 
-func sent(t *testing.T, s *phantom.Study, edit func(k int, d *dcm.DataSet)) []string {
-	data, _ := s.DataSets(phantom.WriteOptions{Edit: edit})
+func sent(t *testing.T, s *synthetic.Study, edit func(k int, d *dcm.DataSet)) []string {
+	data, _ := s.DataSets(synthetic.WriteOptions{Edit: edit})
 	return filesOf(t, data...)
 }
 
-func framed(t *testing.T, s *phantom.Study, legacy bool) []string {
-	d, _ := s.Enhanced(phantom.EnhancedOptions{Legacy: legacy})
+func framed(t *testing.T, s *synthetic.Study, legacy bool) []string {
+	d, _ := s.Enhanced(synthetic.EnhancedOptions{Legacy: legacy})
 	return filesOf(t, d)
 }
 
@@ -121,7 +122,7 @@ func TestNetworksSeeRelabelled(t *testing.T) {
 	}
 	s = s.Matrix(256, 256, [2]float64{0.94, 0.94})
 	first := sent(t, s, nil)
-	turned := func(turn phantom.Turn) func(*testing.T) []string {
+	turned := func(turn synthetic.Turn) func(*testing.T) []string {
 		return func(t *testing.T) []string { return sent(t, s.Turned(turn), nil) }
 	}
 	edited := func(edit func(k int, d *dcm.DataSet)) func(*testing.T) []string {
@@ -141,12 +142,12 @@ func TestNetworksSeeRelabelled(t *testing.T) {
 		}
 	}
 	compare(t, e, looked(t, e, first), 0.005, 0.1, map[string]func(*testing.T) []string{
-		"rows mirrored":      turned(phantom.Turn{Rows: true}),
-		"half a turn":        turned(phantom.Turn{Rows: true, Columns: true}),
-		"transposed":         turned(phantom.Turn{Swap: true}),
-		"a quarter":          turned(phantom.Turn{Swap: true, Rows: true}),
-		"a quarter back":     turned(phantom.Turn{Swap: true, Columns: true}),
-		"feet first":         turned(phantom.Turn{Columns: true}),
+		"rows mirrored":      turned(synthetic.Turn{Rows: true}),
+		"half a turn":        turned(synthetic.Turn{Rows: true, Columns: true}),
+		"transposed":         turned(synthetic.Turn{Swap: true}),
+		"a quarter":          turned(synthetic.Turn{Swap: true, Rows: true}),
+		"a quarter back":     turned(synthetic.Turn{Swap: true, Columns: true}),
+		"feet first":         turned(synthetic.Turn{Columns: true}),
 		"numbered otherwise": edited(func(k int, d *dcm.DataSet) { d.SetStrings(dcm.InstanceNumber, "IS", strconv.Itoa(500-k*7%13)) }),
 		"signed":             edited(func(_ int, d *dcm.DataSet) { asSigned(d) }),
 		"padded":             edited(func(_ int, d *dcm.DataSet) { padded(d) }),
@@ -168,25 +169,25 @@ func TestNetworksSeeRelabelled(t *testing.T) {
 func TestNetworksSeeResampled(t *testing.T) {
 	t.Parallel()
 	e := shippedEngine(t)
-	shape := func() phantom.Shape {
-		return phantom.Shape{Balls: []phantom.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-25, -15, 12}, RadiusMM: 20},
+	shape := func() synthetic.Shape {
+		return synthetic.Shape{Balls: []synthetic.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-25, -15, 12}, RadiusMM: 20},
 			{Subtype: finding.IPH, CentreMM: volume.Vec{28, 25, -10}, RadiusMM: 15}}}
 	}
-	stack := func(edit func(*phantom.Shape)) func(*testing.T) []string {
+	stack := func(edit func(*synthetic.Shape)) func(*testing.T) []string {
 		return func(t *testing.T) []string {
 			sh := shape()
 			edit(&sh)
-			return sent(t, phantom.Synthetic(sh), nil)
+			return sent(t, synthetic.Head(sh), nil)
 		}
 	}
 	matrix := func(rows, columns int, rowMM, columnMM float64) func(*testing.T) []string {
-		return stack(func(sh *phantom.Shape) {
+		return stack(func(sh *synthetic.Shape) {
 			sh.Rows, sh.Columns, sh.RowSpacingMM, sh.PixelSpacingMM = rows, columns, rowMM, columnMM
 		})
 	}
 	// The table moves along the patient: a tilted stack is sheared.
 	cut := func(degrees float64, at ...float64) func(*testing.T) []string {
-		return stack(func(sh *phantom.Shape) {
+		return stack(func(sh *synthetic.Shape) {
 			sin, cos := math.Sincos(degrees * math.Pi / 180)
 			sh.Orientation = [6]float64{1, 0, 0, 0, cos, sin}
 			for _, z := range at {
@@ -199,7 +200,7 @@ func TestNetworksSeeResampled(t *testing.T) {
 		return func(t *testing.T) []string {
 			sh := shape()
 			sh.Rows, sh.Columns, sh.PixelSpacingMM = 256, 256, 0.85
-			return sent(t, finer(phantom.Synthetic(sh), n), nil)
+			return sent(t, finer(synthetic.Head(sh), n), nil)
 		}
 	}
 	cases := map[string]func(*testing.T) []string{
@@ -217,7 +218,7 @@ func TestNetworksSeeResampled(t *testing.T) {
 		"tall pixels":               matrix(180, 360, 1.2, 0.6),
 		"a field of view of 180 mm": matrix(256, 256, 0.7, 0.7),
 		"a field of view of 500 mm": matrix(512, 512, 0.98, 0.98),
-		"rolled by 20 degrees": stack(func(sh *phantom.Shape) {
+		"rolled by 20 degrees": stack(func(sh *synthetic.Shape) {
 			sin, cos := math.Sincos(20 * math.Pi / 180)
 			sh.Orientation = [6]float64{cos, sin, 0, -sin, cos, 0}
 		}),
@@ -225,7 +226,7 @@ func TestNetworksSeeResampled(t *testing.T) {
 	for _, degrees := range []float64{-30, -18.5, -10, 10, 18.5, 30} {
 		cases[fmt.Sprintf("tilted by %g degrees", degrees)] = cut(degrees, steps(-125, 125, 5)...)
 	}
-	compare(t, e, looked(t, e, sent(t, phantom.Synthetic(shape()), nil)), 0.1, 1.5, cases)
+	compare(t, e, looked(t, e, sent(t, synthetic.Head(shape()), nil)), 0.1, 1.5, cases)
 }
 
 // Each study of the sample set ends as it says through the whole analysis: refused for the right reason, or analysed from the right
@@ -241,7 +242,7 @@ func TestNetworksSeeSamples(t *testing.T) {
 		t.Run(sample.Name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if _, err := sample.Write(dir, phantom.WriteOptions{}); err != nil {
+			if _, err := sample.Write(dir, synthetic.WriteOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			raw, err := os.ReadFile(filepath.Join(dir, "truth.json"))
@@ -290,7 +291,7 @@ func shippedEngine(t *testing.T) *node.Engine {
 }
 
 // finer has n x n pixels in the place of each.
-func finer(s *phantom.Study, n int) *phantom.Study {
+func finer(s *synthetic.Study, n int) *synthetic.Study {
 	out, g := *s, s.Grid()
 	out.Rows, out.Columns, out.PixelSpacingMM = n*s.Rows, n*s.Columns, [2]float64{s.PixelSpacingMM[0] / float64(n), s.PixelSpacingMM[1] / float64(n)}
 	corner := (float64(n) - 1) / 2 / float64(n) // of a pixel

@@ -14,7 +14,7 @@ import (
 
 	"ichor/cmd/ichor/node"
 	"ichor/config"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/state"
 	"ichor/scp/scptest"
 )
@@ -115,7 +115,7 @@ func download(t *testing.T, o *scptest.Orthanc) []string {
 // readBack lets pydicom and highdicom read the objects that a PACS received of the mixed sample, whose left and right
 // differ: masks equal to ours voxel by voxel on the slices they name, on blood and not on its mirror image, and the same
 // volumes in the SR as in the SEG.
-func readBack(t *testing.T, n *node.Node, dir string, sample *phantom.Study, objects []string) {
+func readBack(t *testing.T, n *node.Node, dir string, sample *synthetic.Study, objects []string) {
 	t.Helper()
 	interpreter := python(t)
 	study, err := studyFromFiles(t.Context(), dir, "")

@@ -15,6 +15,7 @@ import (
 	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/scp/receiver"
 )
 
@@ -150,14 +151,14 @@ func startPACS(t testing.TB) *receiver.Receiver {
 }
 
 // sampleStudy writes a shipped sample with fresh UIDs.
-func sampleStudy(t testing.TB, name string) (dir string, study *phantom.Study) {
+func sampleStudy(t testing.TB, name string) (dir string, study *synthetic.Study) {
 	t.Helper()
 	study, err := phantom.Load(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(t.TempDir(), name)
-	if err := study.Write(dir, phantom.WriteOptions{}); err != nil {
+	if err := study.Write(dir, synthetic.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return dir, study

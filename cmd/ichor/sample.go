@@ -9,6 +9,7 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 )
 
 func newSample() *cobra.Command {
@@ -46,7 +47,7 @@ func newSample() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		files, err := sample.Write(out, phantom.WriteOptions{})
+		files, err := sample.Write(out, synthetic.WriteOptions{})
 		if err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ func writeSamples(cmd *cobra.Command, all []phantom.Sample, out string) error {
 		if err := cmd.Context().Err(); err != nil {
 			return err
 		}
-		if _, err := s.Write(filepath.Join(out, s.Name), phantom.WriteOptions{}); err != nil {
+		if _, err := s.Write(filepath.Join(out, s.Name), synthetic.WriteOptions{}); err != nil {
 			return err
 		}
 		bar.Add(1)

@@ -9,23 +9,23 @@ import (
 	"testing"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/scp/dcm"
 )
 
 func TestSelect(t *testing.T) {
 	dir := t.TempDir()
-	s := phantom.Synthetic(phantom.Shape{})
+	s := synthetic.Head(synthetic.Shape{})
 	uid := dcm.RandomUID()
 	write := func(name, kernel string) {
-		if err := s.Write(filepath.Join(dir, name), phantom.WriteOptions{StudyInstanceUID: uid, Edit: func(_ int, d *dcm.DataSet) {
+		if err := s.Write(filepath.Join(dir, name), synthetic.WriteOptions{StudyInstanceUID: uid, Edit: func(_ int, d *dcm.DataSet) {
 			d.SetStrings(dcm.ConvolutionKernel, "SH", kernel)
 			d.SetStrings(dcm.SeriesDescription, "LO", "Head "+name)
 		}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Write(filepath.Join(dir, "another"), phantom.WriteOptions{}); err != nil {
+	if err := s.Write(filepath.Join(dir, "another"), synthetic.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	write("sharp", "BONE")

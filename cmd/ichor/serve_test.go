@@ -19,6 +19,7 @@ import (
 	"ichor/config"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
 	"ichor/scp/dcm"
@@ -71,7 +72,7 @@ func TestStudyToPACS(t *testing.T) {
 	}
 }
 
-func samples(t *testing.T) []phantom.Info {
+func samples(t *testing.T) []synthetic.Info {
 	infos, err := phantom.List()
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Package phantom holds synthetic heads with known bleeds: the sample studies that come with ichor, and a small analytic
-// head made here for tests. Both can be written as the CT files a scanner would send.
+// Package phantom holds the sample studies that come with ichor: three stored heads with known bleeds, and the set of
+// samples made from them and from rendered bodies, each with the way its analysis must end. Package synthetic renders,
+// changes and writes them.
 package phantom
 
 import (
@@ -15,52 +16,19 @@ import (
 	"slices"
 	"strings"
 
-	"ichor/pipeline/finding"
-	"ichor/pipeline/volume"
+	"ichor/pipeline/phantom/synthetic"
 )
 
 //go:embed studies
 var studies embed.FS // studies/README.md names the format
 
-// Label values. The subtypes follow in the order of finding.Subtypes.
-const (
-	Outside = 0
-	Cavity  = 1
-)
-
-// Info names a study and says what is in it.
-type Info struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description"`
-	TruthML     finding.Volumes `json:"truth_ml"`
-	CavityML    float64         `json:"cavity_ml"`
-}
-
-// Study is one synthetic head.
-type Study struct {
-	Info
-	Seed             int64        `json:"seed"`
-	Rows             int          `json:"rows"`
-	Columns          int          `json:"columns"`
-	PixelSpacingMM   [2]float64   `json:"pixel_spacing_mm"` // between rows, between columns
-	SliceThicknessMM float64      `json:"slice_thickness_mm"`
-	Orientation      [6]float64   `json:"orientation"`
-	PositionsMM      []volume.Vec `json:"positions_mm"` // ImagePositionPatient of each slice, feet to head
-	AgeYears         int          `json:"age_years"`
-	Sex              string       `json:"sex"`
-	KVP              float64      `json:"kvp"`
-
-	HU     []int16 `json:"-"` // slice-major
-	Labels []uint8 `json:"-"` // Outside, Cavity, then 1 + finding.Subtype
-}
-
 // List names the studies that come with ichor, by name.
-func List() ([]Info, error) {
+func List() ([]synthetic.Info, error) {
 	entries, err := studies.ReadDir("studies")
 	if err != nil {
 		return nil, err
 	}
-	var out []Info
+	var out []synthetic.Info
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), ".zip")
 		if !ok {
@@ -72,12 +40,12 @@ func List() ([]Info, error) {
 		}
 		out = append(out, s.Info)
 	}
-	slices.SortFunc(out, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b synthetic.Info) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
 // Load reads one study that comes with ichor.
-func Load(name string) (*Study, error) {
+func Load(name string) (*synthetic.Study, error) {
 	s, z, err := open(name)
 	if err != nil {
 		return nil, err
@@ -86,7 +54,7 @@ func Load(name string) (*Study, error) {
 	s.HU = make([]int16, 0, n*len(s.PositionsMM))
 	s.Labels = make([]uint8, 0, n*len(s.PositionsMM))
 	for k := range s.PositionsMM {
-		ct, err := s.picture(z, fmt.Sprintf("ct/%03d.png", k))
+		ct, err := picture(s, z, fmt.Sprintf("ct/%03d.png", k))
 		if err != nil {
 			return nil, fmt.Errorf("sample %s: %w", name, err)
 		}
@@ -97,7 +65,7 @@ func Load(name string) (*Study, error) {
 		for i := range n {
 			s.HU = append(s.HU, int16(int(wide.Pix[2*i])<<8+int(wide.Pix[2*i+1])-1024))
 		}
-		labels, err := s.picture(z, fmt.Sprintf("labels/%03d.png", k))
+		labels, err := picture(s, z, fmt.Sprintf("labels/%03d.png", k))
 		if err != nil {
 			return nil, fmt.Errorf("sample %s: %w", name, err)
 		}
@@ -110,7 +78,7 @@ func Load(name string) (*Study, error) {
 	return s, nil
 }
 
-func open(name string) (*Study, *zip.Reader, error) {
+func open(name string) (*synthetic.Study, *zip.Reader, error) {
 	raw, err := studies.ReadFile("studies/" + name + ".zip")
 	if err != nil {
 		return nil, nil, fmt.Errorf("no sample study is named %q; 'ichor sample --list' names them", name)
@@ -124,7 +92,7 @@ func open(name string) (*Study, *zip.Reader, error) {
 		return nil, nil, fmt.Errorf("sample %s: %w", name, err)
 	}
 	defer f.Close()
-	s := &Study{}
+	s := &synthetic.Study{}
 	d := json.NewDecoder(f)
 	d.DisallowUnknownFields()
 	if err := d.Decode(s); err != nil {
@@ -136,7 +104,7 @@ func open(name string) (*Study, *zip.Reader, error) {
 	return s, z, nil
 }
 
-func (s *Study) picture(z *zip.Reader, name string) (image.Image, error) {
+func picture(s *synthetic.Study, z *zip.Reader, name string) (image.Image, error) {
 	f, err := z.Open(name)
 	if err != nil {
 		return nil, err
@@ -154,28 +122,4 @@ func (s *Study) picture(z *zip.Reader, name string) (image.Image, error) {
 		return nil, fmt.Errorf("%s has %d x %d pixels, not %d x %d", name, b.Dx(), b.Dy(), s.Columns, s.Rows)
 	}
 	return img, nil
-}
-
-// Grid is the geometry of the study as volume.Build finds it in its files.
-func (s *Study) Grid() volume.Grid {
-	g := volume.Grid{Rows: s.Rows, Columns: s.Columns, SpacingMM: s.PixelSpacingMM, Origins: s.PositionsMM,
-		AlongRow:    volume.Vec{s.Orientation[0], s.Orientation[1], s.Orientation[2]},
-		AlongColumn: volume.Vec{s.Orientation[3], s.Orientation[4], s.Orientation[5]}}
-	g.SupportMM = volume.Support(g.Gaps(), s.SliceThicknessMM)
-	return g
-}
-
-// Truth is the label volume that a perfect analysis finds, and the cavity.
-func (s *Study) Truth() (labels, cavity *volume.Mask) {
-	g := s.Grid()
-	labels, cavity = volume.NewMask(&g), volume.NewMask(&g)
-	for i, l := range s.Labels {
-		if l >= Cavity {
-			cavity.Voxels[i] = 1
-		}
-		if l > Cavity {
-			labels.Voxels[i] = l - 1
-		}
-	}
-	return labels, cavity
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"ichor/pipeline/finding"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
 )
@@ -15,20 +16,20 @@ func refused() []Sample {
 	}
 	small := func(edit func(k int, d *dcm.DataSet)) func(*writing) error {
 		return func(w *writing) error {
-			w.series(Synthetic(Shape{Balls: []Ball{{finding.IPH, volume.Vec{-25, 10, 0}, 14}}}), edit)
+			w.series(synthetic.Head(synthetic.Shape{Balls: []synthetic.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-25, 10, 0}, RadiusMM: 14}}}), edit)
 			return nil
 		}
 	}
 	body := func(edit func(k int, d *dcm.DataSet)) func(*writing) error {
 		return func(w *writing) error {
-			w.series(chest(), edit)
+			w.series(synthetic.Chest(), edit)
 			return nil
 		}
 	}
 	return []Sample{
 		no("contrast", finding.Contrast, "A head after contrast agent, and no series without it.",
 			small(text(dcm.ContrastBolusAgent, "LO", "IOHEXOL 350"))),
-		no("bone-kernel", finding.BoneKernelOnly, "A head in bone kernel alone.", small(text(dcm.ConvolutionKernel, "SH", "BONE"))),
+		no("bone-kernel", finding.BoneKernelOnly, "A head in bone kernel only.", small(text(dcm.ConvolutionKernel, "SH", "BONE"))),
 		no("child", finding.Child, "The head of a child of four.", small(func(_ int, d *dcm.DataSet) {
 			d.SetStrings(dcm.PatientAge, "AS", "004Y")
 			d.Delete(dcm.PatientBirthDate)
@@ -46,7 +47,7 @@ func refused() []Sample {
 		})),
 		no("chest-as-head", finding.NoHeadCT, "A chest that was filed as a head by mistake.", body(nil)),
 		no("whole-body", finding.TooLong, "A patient from head to thigh in one series that says head.", func(w *writing) error {
-			w.series(down(700), text(dcm.SeriesDescription, "LO", "Trauma head to pelvis"))
+			w.series(synthetic.Figure(700), text(dcm.SeriesDescription, "LO", "Trauma head to pelvis"))
 			return nil
 		}),
 		no("missing-slices", finding.Incomplete, "A head without four slices in a row.", func(w *writing) error {
@@ -71,11 +72,11 @@ func refused() []Sample {
 			return nil
 		}),
 		no("coronal", finding.NotAxial, "A head acquired in coronal slices.", func(w *writing) error {
-			w.series(Synthetic(Shape{}).coronal(), nil)
+			w.series(synthetic.Head(synthetic.Shape{}).Coronal(), nil)
 			return nil
 		}),
-		no("localizer", finding.NotOriginal, "Localizer images alone.", func(w *writing) error {
-			w.series(Synthetic(Shape{}).coronal().only(12, 13), text(dcm.ImageType, "CS", "ORIGINAL", "PRIMARY", "LOCALIZER"))
+		no("localizer", finding.NotOriginal, "Localizer images only.", func(w *writing) error {
+			w.series(synthetic.Head(synthetic.Shape{}).Coronal().Only(12, 13), text(dcm.ImageType, "CS", "ORIGINAL", "PRIMARY", "LOCALIZER"))
 			return nil
 		}),
 		no("uncalibrated", finding.MissingCalibration, "A head whose pixels do not say what they are in Hounsfield units.", small(func(_ int, d *dcm.DataSet) {
@@ -84,11 +85,11 @@ func refused() []Sample {
 			d.Delete(dcm.RescaleType)
 		})),
 		no("metal", finding.Metal, "A head with a clip whose streaks run through most of its slices; seen only when it is analysed.", func(w *writing) error {
-			w.series(Synthetic(Shape{}).streaked(volume.Vec{20, 20, 0}), nil)
+			w.series(synthetic.Head(synthetic.Shape{}).Streaked(volume.Vec{20, 20, 0}), nil)
 			return nil
 		}),
 		no("motion", finding.Motion, "A head that moved from side to side while it was scanned; seen only when it is analysed.", func(w *writing) error {
-			w.series(Synthetic(Shape{}).shaken(9), nil)
+			w.series(synthetic.Head(synthetic.Shape{}).Shaken(9), nil)
 			return nil
 		}),
 		no("perfusion-map", finding.NotHounsfield, "A map of blood flow with Modality CT.", small(func(_ int, d *dcm.DataSet) {

@@ -2,9 +2,7 @@ package phantom
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"ichor/pipeline/finding"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/scp/dcm"
 )
 
@@ -28,6 +27,12 @@ func (e Expected) String() string {
 	return string(e.Status)
 }
 
+// Truth is what truth.json of a sample holds.
+type Truth struct {
+	synthetic.Truth
+	Expected Expected `json:"expected"`
+}
+
 // Sample is one study of the set that shows what reaches a node: the stored heads, and what is made of them when it is
 // written. Its truth names the series that is to be chosen.
 type Sample struct {
@@ -42,10 +47,10 @@ type Sample struct {
 // heads are the stored heads that a list of samples is made of. Each is decoded once; nothing changes it afterwards.
 type heads struct {
 	mu     sync.Mutex
-	loaded map[string]*Study
+	loaded map[string]*synthetic.Study
 }
 
-func (h *heads) load(name string) (*Study, error) {
+func (h *heads) load(name string) (*synthetic.Study, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s := h.loaded[name]; s != nil {
@@ -68,9 +73,9 @@ type file struct {
 // writing collects the files of one sample. All its series belong to one study.
 type writing struct {
 	*heads
-	options WriteOptions
+	options synthetic.WriteOptions
 	files   []file
-	truth   Truth
+	truth   synthetic.Truth
 }
 
 // Samples lists the whole set by name.
@@ -92,7 +97,7 @@ func Samples() ([]Sample, error) {
 	}
 	out = append(out, whole()...)
 	out = append(out, refused()...)
-	shared := &heads{loaded: map[string]*Study{}}
+	shared := &heads{loaded: map[string]*synthetic.Study{}}
 	for i := range out {
 		out[i].heads = shared
 	}
@@ -113,9 +118,9 @@ func FindSample(name string) (Sample, error) {
 	return all[i], nil
 }
 
-// Write writes the files of the sample and truth.json to dir, which is made where it is missing, and returns their number. All
-// UIDs are fresh; options.Edit is not used.
-func (s Sample) Write(dir string, o WriteOptions) (files int, err error) {
+// Write writes the files of the sample and truth.json to dir, which it makes if it is missing, and returns their
+// number. All UIDs are fresh; it ignores o.Edit.
+func (s Sample) Write(dir string, o synthetic.WriteOptions) (files int, err error) {
 	o.StudyInstanceUID = cmp.Or(o.StudyInstanceUID, dcm.RandomUID())
 	if o.Time.IsZero() {
 		o.Time = time.Now()
@@ -132,20 +137,16 @@ func (s Sample) Write(dir string, o WriteOptions) (files int, err error) {
 			return 0, err
 		}
 	}
-	w.truth.Name, w.truth.Description, w.truth.Expected = s.Name, s.Description, &s.Expected
+	w.truth.Name, w.truth.Description = s.Name, s.Description
 	if s.Expected.Status == finding.Refused {
 		w.truth.SeriesInstanceUID = ""
 	}
-	return len(w.files), create(filepath.Join(dir, "truth.json"), func(out io.Writer) error {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(w.truth)
-	})
+	return len(w.files), synthetic.WriteTruth(dir, Truth{w.truth, s.Expected})
 }
 
 func (f file) write(dir string) error {
 	path := filepath.Join(dir, f.name)
-	if err := create(path, func(w io.Writer) error { return dcm.WriteFile(w, dcm.FileMeta{}, f.data) }); err != nil || !f.cut {
+	if err := synthetic.WriteFile(path, f.data); err != nil || !f.cut {
 		return err
 	}
 	info, err := os.Stat(path)
@@ -164,7 +165,7 @@ func (w *writing) add(data ...*dcm.DataSet) {
 
 // series adds s as a series of single images; edit may change each of them. The first series that is added is the one whose
 // truth is kept.
-func (w *writing) series(s *Study, edit func(k int, d *dcm.DataSet)) []*dcm.DataSet {
+func (w *writing) series(s *synthetic.Study, edit func(k int, d *dcm.DataSet)) []*dcm.DataSet {
 	number := fmt.Sprint(len(w.files) + 2)
 	o := w.options
 	o.Edit = func(k int, d *dcm.DataSet) {
@@ -186,7 +187,7 @@ func analyzed(name, description string, make func(*writing) error) Sample {
 }
 
 // from makes a sample of a stored head.
-func from(stored string, change func(*Study) *Study, edit func(k int, d *dcm.DataSet)) func(*writing) error {
+func from(stored string, change func(*synthetic.Study) *synthetic.Study, edit func(k int, d *dcm.DataSet)) func(*writing) error {
 	return func(w *writing) error {
 		s, err := w.load(stored)
 		if err != nil {

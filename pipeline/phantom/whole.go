@@ -2,32 +2,31 @@ package phantom
 
 import (
 	"fmt"
-	"math"
 
-	"ichor/pipeline/volume"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/scp/dcm"
 )
 
 // whole are the samples that are to be analysed, each another way of sending a head.
 func whole() []Sample {
-	same := func(s *Study) *Study { return s }
+	same := func(s *synthetic.Study) *synthetic.Study { return s }
 	return []Sample{
 		analyzed("tilted", "The mixed head with the gantry tilted by 18 degrees: a sheared stack.",
-			from("mixed", func(s *Study) *Study { return s.Tilted(18) }, nil)),
-		analyzed("uneven", "The epidural head, slices of the lower half twice as dense.", from("epidural", (*Study).Uneven, nil)),
+			from("mixed", func(s *synthetic.Study) *synthetic.Study { return s.Tilted(18) }, nil)),
+		analyzed("uneven", "The epidural head, slices of the lower half twice as dense.", from("epidural", (*synthetic.Study).Uneven, nil)),
 		analyzed("feet-first", "The epidural head, patient feet first, sent in reverse order with numbers that say nothing.",
-			from("epidural", (*Study).FeetFirst, func(k int, d *dcm.DataSet) {
+			from("epidural", (*synthetic.Study).FeetFirst, func(k int, d *dcm.DataSet) {
 				d.SetStrings(dcm.InstanceNumber, "IS", fmt.Sprint(1+(k*7)%13))
 			})),
-		analyzed("thin", "The epidural head in slices of 1.25 mm.", from("epidural", func(s *Study) *Study {
+		analyzed("thin", "The epidural head in slices of 1.25 mm.", from("epidural", func(s *synthetic.Study) *synthetic.Study {
 			return s.Matrix(256, 256, [2]float64{2 * s.PixelSpacingMM[0], 2 * s.PixelSpacingMM[1]}).Thin(1.25)
 		}, nil)),
 		analyzed("odd-matrix", "The mixed head in 511 rows and columns, whose bits do not fill whole bytes.",
-			from("mixed", func(s *Study) *Study { return s.Matrix(511, 511, s.PixelSpacingMM) }, nil)),
+			from("mixed", func(s *synthetic.Study) *synthetic.Study { return s.Matrix(511, 511, s.PixelSpacingMM) }, nil)),
 		analyzed("rolled", "The epidural head, image turned by 20 degrees within its plane.",
-			from("epidural", func(s *Study) *Study { return s.Rolled(20) }, nil)),
+			from("epidural", func(s *synthetic.Study) *synthetic.Study { return s.Rolled(20) }, nil)),
 		analyzed("small-head", "The epidural head at 84 percent of its size, as of a child, of an adult by age.",
-			from("epidural", func(s *Study) *Study { return s.scaled(0.84) }, nil)),
+			from("epidural", func(s *synthetic.Study) *synthetic.Study { return s.Scaled(0.84) }, nil)),
 		analyzed("one-missing", "The mixed head without one slice: analyzed with a warning.", without("mixed", 14)),
 		analyzed("copies", "The epidural head, each slice sent twice under another SOP Instance UID.", copies),
 		analyzed("no-tags", "The mixed head with nothing that names the body part; its pixels show a skull.", from("mixed", same, func(_ int, d *dcm.DataSet) {
@@ -39,24 +38,11 @@ func whole() []Sample {
 		analyzed("multi-series", "The mixed head: thick and thin slices, bone kernel, coronal reformat, localizer, dose report and a captured page; "+
 			"the thick soft-tissue slices are to be read.", manySeries),
 		analyzed("head-and-neck", "A head with its neck and shoulders in one series.", func(w *writing) error {
-			w.series(down(320), text(dcm.SeriesDescription, "LO", "Head and neck"))
+			w.series(synthetic.Figure(320), text(dcm.SeriesDescription, "LO", "Head and neck"))
 			return nil
 		}),
 		analyzed("two-kernels", "The epidural head in soft-tissue and bone kernel under one Series Instance UID.", twoKernels),
 	}
-}
-
-// scaled is a head of another size.
-func (s *Study) scaled(by float64) *Study {
-	out := *s
-	out.PixelSpacingMM = [2]float64{s.PixelSpacingMM[0] * by, s.PixelSpacingMM[1] * by}
-	out.SliceThicknessMM *= by
-	out.PositionsMM = nil
-	for _, p := range s.PositionsMM {
-		out.PositionsMM = append(out.PositionsMM, p.Scale(by))
-	}
-	out.tally()
-	return &out
 }
 
 func without(stored string, slices ...int) func(*writing) error {
@@ -91,7 +77,7 @@ func enhanced(w *writing) error {
 	if err != nil {
 		return err
 	}
-	d, truth := s.Enhanced(EnhancedOptions{WriteOptions: w.options})
+	d, truth := s.Enhanced(synthetic.EnhancedOptions{WriteOptions: w.options})
 	w.truth = truth
 	w.add(d)
 	return nil
@@ -122,11 +108,11 @@ func manySeries(w *writing) error {
 		d.SetStrings(dcm.ConvolutionKernel, "SH", "BONE")
 		d.SetStrings(dcm.SeriesDescription, "LO", "Head bone 5.0")
 	})
-	w.series(s.coronal(), func(_ int, d *dcm.DataSet) {
+	w.series(s.Coronal(), func(_ int, d *dcm.DataSet) {
 		d.SetStrings(dcm.ImageType, "CS", "DERIVED", "SECONDARY", "REFORMATTED")
 		d.SetStrings(dcm.SeriesDescription, "LO", "Head coronal 5.0")
 	})
-	for _, d := range w.series(s.coronal().only(12, 13), text(dcm.ImageType, "CS", "ORIGINAL", "PRIMARY", "LOCALIZER")) {
+	for _, d := range w.series(s.Coronal().Only(12, 13), text(dcm.ImageType, "CS", "ORIGINAL", "PRIMARY", "LOCALIZER")) {
 		d.SetStrings(dcm.SeriesDescription, "LO", "Scout")
 	}
 	page := thick[0].Clone() // a page of dose figures inside the series that is to be read, as some scanners send it
@@ -151,31 +137,4 @@ func manySeries(w *writing) error {
 	dose.SetStrings(dcm.SeriesDescription, "LO", "Dose Report")
 	w.add(page, dose)
 	return nil
-}
-
-// only has some of the slices.
-func (s *Study) only(slices ...int) *Study {
-	out := *s
-	n := s.Rows * s.Columns
-	out.PositionsMM, out.HU, out.Labels = nil, nil, nil
-	for _, k := range slices {
-		out.PositionsMM = append(out.PositionsMM, s.PositionsMM[k])
-		out.HU = append(out.HU, s.HU[k*n:(k+1)*n]...)
-		out.Labels = append(out.Labels, s.Labels[k*n:(k+1)*n]...)
-	}
-	out.tally()
-	return &out
-}
-
-// coronal reformats the head: slices from front to back, 5 mm apart.
-func (s *Study) coronal() *Study {
-	g := s.Grid()
-	lo, hi := s.reach()
-	rows := int(math.Ceil((hi - lo) / s.PixelSpacingMM[0]))
-	out := plane(rows, s.Columns, s.PixelSpacingMM, volume.Vec{1, 0, 0}, volume.Vec{0, 0, -1})
-	corner, far := g.Point(0, 0, 0), g.Point(0, float64(s.Rows-1), float64(s.Columns-1))
-	for y := corner[1]; y <= far[1]; y += 5 {
-		out.Origins = append(out.Origins, volume.Vec{corner[0], y, hi})
-	}
-	return s.Resampled(out, 5)
 }

@@ -8,12 +8,13 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 )
 
 // head is the analytic head, changed voxel by voxel; slices 8 to 23 (from 0) are judged for streaks.
 func head(change func(k, r, c int, p volume.Vec, hu float64) float64) (*volume.Volume, *volume.Mask) {
-	s := phantom.Synthetic(phantom.Shape{})
+	s := synthetic.Head(synthetic.Shape{})
 	_, cavity := s.Truth()
 	v := &volume.Volume{Grid: s.Grid(), HU: s.HU}
 	if change != nil {
@@ -122,11 +123,11 @@ func TestCheck(t *testing.T) {
 // Sheared and uneven stacks, and the heads that come with ichor, are as good as any.
 func TestCheckPasses(t *testing.T) {
 	sin, cos := math.Sincos(18.5 * math.Pi / 180)
-	sheared := phantom.Shape{Orientation: [6]float64{1, 0, 0, 0, cos, sin}}
+	sheared := synthetic.Shape{Orientation: [6]float64{1, 0, 0, 0, cos, sin}}
 	for z := -90.0; z < 85; z += map[bool]float64{true: 2.5, false: 5}[z < -20] {
 		sheared.PositionsMM = append(sheared.PositionsMM, volume.Vec{-108, -108 * cos, z / cos})
 	}
-	all := []*phantom.Study{phantom.Synthetic(sheared)}
+	all := []*synthetic.Study{synthetic.Head(sheared)}
 	for _, name := range []string{"mixed", "normal", "epidural"} {
 		s, err := phantom.Load(name)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 )
 
@@ -88,7 +89,7 @@ func face(p volume.Vec) int16 {
 }
 
 func TestCheckHead(t *testing.T) {
-	s := phantom.Synthetic(phantom.Shape{})
+	s := synthetic.Head(synthetic.Shape{})
 	changed := func(change func(p volume.Vec, hu int16) int16) *volume.Volume {
 		g := s.Grid()
 		v := &volume.Volume{Grid: g}
@@ -155,11 +156,11 @@ func TestCheckHead(t *testing.T) {
 
 // Thin slices and fine pixels are looked at in coarse steps, with the same outcome.
 func TestCheckHeadFine(t *testing.T) {
-	fine := phantom.Shape{Rows: 220, Columns: 180, PixelSpacingMM: 0.95}
+	fine := synthetic.Shape{Rows: 220, Columns: 180, PixelSpacingMM: 0.95}
 	for k := range 100 {
 		fine.PositionsMM = append(fine.PositionsMM, volume.Vec{-85, -104, 1.6*float64(k) - 80})
 	}
-	s := phantom.Synthetic(fine)
+	s := synthetic.Head(fine)
 	if warnings, err := CheckHead(&volume.Volume{Grid: s.Grid(), HU: s.HU}, false); err != nil || len(warnings) != 0 {
 		t.Errorf("%q %v", warnings, err)
 	}

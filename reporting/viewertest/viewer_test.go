@@ -23,7 +23,7 @@ import (
 
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 	"ichor/reporting"
 	"ichor/reporting/iod"
@@ -33,8 +33,8 @@ import (
 
 // bleeds lie on the patient's right, all five of them, away from one another: mirrored, turned or in another's colour,
 // none can be mistaken for right.
-func bleeds() []phantom.Ball {
-	return []phantom.Ball{
+func bleeds() []synthetic.Ball {
+	return []synthetic.Ball{
 		{Subtype: finding.IPH, CentreMM: volume.Vec{-32, 12, 2}, RadiusMM: 14},
 		{Subtype: finding.IVH, CentreMM: volume.Vec{-14, -12, 25}, RadiusMM: 9},
 		{Subtype: finding.SAH, CentreMM: volume.Vec{-38, -38, -10}, RadiusMM: 8},
@@ -69,19 +69,19 @@ func TestViewer(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		form  reporting.Form
-		shape phantom.Shape
+		shape synthetic.Shape
 	}{
-		{"plain", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9}},
-		{"frames that are not whole bytes", reporting.Binary, phantom.Shape{Rows: 511, Columns: 511, PixelSpacingMM: 0.45}},
-		{"feet first", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{-1, 0, 0, 0, 1, 0}}},
-		{"tilted", reporting.Binary, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{1, 0, 0, 0, math.Cos(0.3), math.Sin(0.3)}}},
-		{"cavity", withCavity, phantom.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9}},
-		{"label map", reporting.LabelMap, phantom.Shape{Rows: 255, Columns: 255, PixelSpacingMM: 0.9}},
+		{"plain", reporting.Binary, synthetic.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9}},
+		{"frames that are not whole bytes", reporting.Binary, synthetic.Shape{Rows: 511, Columns: 511, PixelSpacingMM: 0.45}},
+		{"feet first", reporting.Binary, synthetic.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{-1, 0, 0, 0, 1, 0}}},
+		{"tilted", reporting.Binary, synthetic.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9, Orientation: [6]float64{1, 0, 0, 0, math.Cos(0.3), math.Sin(0.3)}}},
+		{"cavity", withCavity, synthetic.Shape{Rows: 256, Columns: 256, PixelSpacingMM: 0.9}},
+		{"label map", reporting.LabelMap, synthetic.Shape{Rows: 255, Columns: 255, PixelSpacingMM: 0.9}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.t = t
 			c.shape.Balls = bleeds()
-			r, study := report(t, phantom.Synthetic(c.shape), archive, c.form)
+			r, study := report(t, synthetic.Head(c.shape), archive, c.form)
 			b.open(site.URL)
 			var loaded struct {
 				Slices   int
@@ -162,9 +162,9 @@ func count(m *volume.Mask, s finding.Subtype) int { return bytes.Count(m.Voxels,
 type shown struct{ analysis.Result }
 
 // report stores the CT of s and the objects of a perfect analysis that a destination of a form gets.
-func report(t *testing.T, s *phantom.Study, archive string, form reporting.Form) (shown, string) {
+func report(t *testing.T, s *synthetic.Study, archive string, form reporting.Form) (shown, string) {
 	t.Helper()
-	files, truth := s.DataSets(phantom.WriteOptions{})
+	files, truth := s.DataSets(synthetic.WriteOptions{})
 	var slices []volume.Slice
 	for _, d := range files {
 		pixels, _ := d.Get(dcm.PixelData)

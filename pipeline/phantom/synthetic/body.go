@@ -1,4 +1,4 @@
-package phantom
+package synthetic
 
 import (
 	"math"
@@ -7,8 +7,8 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// chest is a trunk with lungs, ribs, heart and spine, in slices of 8 mm.
-func chest() *Study {
+// Chest is a trunk with lungs, ribs, heart and spine, in slices of 8 mm.
+func Chest() *Study {
 	const side, mm, step = 128, 3.2, 8.0
 	s := &Study{Info: Info{Name: "chest", Description: "Trunk with lungs, ribs, heart and spine."}, Rows: side, Columns: side,
 		PixelSpacingMM: [2]float64{mm, mm}, SliceThicknessMM: step, Orientation: [6]float64{1, 0, 0, 0, 1, 0}, AgeYears: 60, Sex: "O", KVP: 120}
@@ -55,8 +55,8 @@ const (
 	hipZ      = -560.0
 )
 
-// figure is what lies at p of a patient from head to thigh; the head, with its balls of blood, is centred on the origin.
-func figure(p volume.Vec, balls []Ball) (hu int16, label uint8) {
+// anatomy is what lies at p of a patient from head to thigh; the head, with its balls of blood, is centred on the origin.
+func anatomy(p volume.Vec, balls []Ball) (hu int16, label uint8) {
 	if hu, label := tissue(p, balls); hu > -1000 || p[2] > neckZ {
 		return int16(hu), label
 	}
@@ -100,8 +100,8 @@ func figure(p volume.Vec, balls []Ball) (hu int16, label uint8) {
 	return -1000, Outside
 }
 
-// down is the figure from the top of its head to mm below it, in slices of 5 mm and a field of view of 460 mm.
-func down(mm float64) *Study {
+// Figure is a patient from the top of its head to mm below it, in slices of 5 mm and a field of view of 460 mm.
+func Figure(mm float64) *Study {
 	const side, pixel, step = 256, 1.8, 5.0
 	s := &Study{Info: Info{Name: "figure", Description: "Head, neck and trunk."}, Rows: side, Columns: side, PixelSpacingMM: [2]float64{pixel, pixel},
 		SliceThicknessMM: step, Orientation: [6]float64{1, 0, 0, 0, 1, 0}, AgeYears: 60, Sex: "O", KVP: 120}
@@ -113,7 +113,7 @@ func down(mm float64) *Study {
 	for k := range g.Slices() {
 		for r := range side {
 			for c := range side {
-				hu, label := figure(g.Point(k, float64(r), float64(c)), balls)
+				hu, label := anatomy(g.Point(k, float64(r), float64(c)), balls)
 				s.HU, s.Labels = append(s.HU, hu), append(s.Labels, label)
 			}
 		}

@@ -1,4 +1,4 @@
-package phantom
+package synthetic
 
 import (
 	"encoding/binary"
@@ -23,29 +23,35 @@ type WriteOptions struct {
 	Edit             func(slice int, d *dcm.DataSet) // last change to each file, for tests
 }
 
-// Truth is truth.json, written beside the files.
+// Truth is what truth.json holds, which is written beside the files.
 type Truth struct {
 	Info
 	StudyInstanceUID  string `json:"study_instance_uid"`
 	SeriesInstanceUID string `json:"series_instance_uid,omitempty"` // of the series that is to be read
-
-	Expected *Expected `json:"expected,omitempty"` // of the sample set
 }
 
-// Write writes one CT file a slice (CT0001.dcm, ...) and truth.json to dir, which is made where it is missing. All UIDs are
-// fresh.
+// Write writes one CT file a slice (CT0001.dcm, ...) and truth.json to dir, which it makes if it is missing. All UIDs
+// are fresh.
 func (s *Study) Write(dir string, o WriteOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	files, truth := s.DataSets(o)
 	for k, d := range files {
-		if err := create(filepath.Join(dir, fmt.Sprintf("CT%04d.dcm", k+1)), func(w io.Writer) error {
-			return dcm.WriteFile(w, dcm.FileMeta{}, d)
-		}); err != nil {
+		if err := WriteFile(filepath.Join(dir, fmt.Sprintf("CT%04d.dcm", k+1)), d); err != nil {
 			return err
 		}
 	}
+	return WriteTruth(dir, truth)
+}
+
+// WriteFile writes one object as a file of PS3.10 to path.
+func WriteFile(path string, d *dcm.DataSet) error {
+	return create(path, func(w io.Writer) error { return dcm.WriteFile(w, dcm.FileMeta{}, d) })
+}
+
+// WriteTruth writes truth as dir/truth.json.
+func WriteTruth(dir string, truth any) error {
 	return create(filepath.Join(dir, "truth.json"), func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")

@@ -1,4 +1,4 @@
-package phantom
+package synthetic
 
 import (
 	"math"
@@ -30,8 +30,8 @@ type Shape struct {
 // Half axes of the brain in mm: left to right, front to back, feet to head. 1,357 mL.
 var brain = volume.Vec{65, 77, 64.7}
 
-// Synthetic renders shape. It needs nothing but itself, and the same shape gives the same voxels.
-func Synthetic(shape Shape) *Study {
+// Head renders shape. The same shape gives the same voxels.
+func Head(shape Shape) *Study {
 	s := &Study{Info: Info{Name: "analytic", Description: "Ellipsoid of brain with balls of blood."},
 		Rows: shape.Rows, Columns: shape.Columns, PixelSpacingMM: [2]float64{shape.PixelSpacingMM, shape.PixelSpacingMM},
 		SliceThicknessMM: 5, Orientation: shape.Orientation, PositionsMM: shape.PositionsMM, AgeYears: 60, Sex: "O", KVP: 120}

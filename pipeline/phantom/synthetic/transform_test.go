@@ -1,4 +1,4 @@
-package phantom
+package synthetic
 
 import (
 	"math"
@@ -30,7 +30,7 @@ func centroid(s *Study, t finding.Subtype) volume.Vec {
 // However the head is sent, the truth stays what it is and where it is.
 func TestTransforms(t *testing.T) {
 	at := volume.Vec{-30, 10, 5}
-	s := Synthetic(Shape{Balls: []Ball{{finding.IPH, at, 20}}})
+	s := Head(Shape{Balls: []Ball{{finding.IPH, at, 20}}})
 	for name, c := range map[string]struct {
 		s     *Study
 		share float64 // of the volume that may be lost to voxels: those of s are 5 mm thick

@@ -1,4 +1,4 @@
-package phantom
+package synthetic
 
 import (
 	"strconv"

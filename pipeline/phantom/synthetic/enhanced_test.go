@@ -1,13 +1,10 @@
-package phantom
+package synthetic
 
 import (
-	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"ichor/scp/dcm"
 )
 
 func TestEnhancedIsValid(t *testing.T) {
@@ -16,9 +13,9 @@ func TestEnhancedIsValid(t *testing.T) {
 		t.Skip("dciodvfy is not there: install the Debian package dicom3tools")
 	}
 	for _, legacy := range []bool{false, true} {
-		d, _ := Synthetic(Shape{}).Enhanced(EnhancedOptions{Legacy: legacy})
+		d, _ := Head(Shape{}).Enhanced(EnhancedOptions{Legacy: legacy})
 		path := filepath.Join(t.TempDir(), "ct.dcm")
-		if err := create(path, func(w io.Writer) error { return dcm.WriteFile(w, dcm.FileMeta{}, d) }); err != nil {
+		if err := WriteFile(path, d); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(tool, "-new", path).CombinedOutput()

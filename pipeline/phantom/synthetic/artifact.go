@@ -1,4 +1,4 @@
-package phantom
+package synthetic
 
 import (
 	"math"
@@ -6,8 +6,8 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// streaked has a rod of metal of 10 mm at p, and rays from it, dark and bright, in every slice.
-func (s *Study) streaked(p volume.Vec) *Study {
+// Streaked has a rod of metal of 10 mm at p, and rays from it, dark and bright, in every slice.
+func (s *Study) Streaked(p volume.Vec) *Study {
 	out, g := *s, s.Grid()
 	out.HU = append([]int16(nil), s.HU...)
 	n := s.Rows * s.Columns
@@ -25,8 +25,8 @@ func (s *Study) streaked(p volume.Vec) *Study {
 	return &out
 }
 
-// shaken has every other slice moved by mm along its rows.
-func (s *Study) shaken(mm float64) *Study {
+// Shaken has every other slice moved by mm along its rows.
+func (s *Study) Shaken(mm float64) *Study {
 	out := *s
 	out.HU, out.Labels = append([]int16(nil), s.HU...), append([]uint8(nil), s.Labels...)
 	shift := int(math.Round(mm / s.PixelSpacingMM[1]))

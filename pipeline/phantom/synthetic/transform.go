@@ -1,4 +1,4 @@
-package phantom
+package synthetic
 
 import (
 	"math"
@@ -110,6 +110,46 @@ func (s *Study) Uneven() *Study {
 		}
 	}
 	return s.Resliced(at, s.SliceThicknessMM)
+}
+
+// Scaled is the head at another size.
+func (s *Study) Scaled(by float64) *Study {
+	out := *s
+	out.PixelSpacingMM = [2]float64{s.PixelSpacingMM[0] * by, s.PixelSpacingMM[1] * by}
+	out.SliceThicknessMM *= by
+	out.PositionsMM = nil
+	for _, p := range s.PositionsMM {
+		out.PositionsMM = append(out.PositionsMM, p.Scale(by))
+	}
+	out.tally()
+	return &out
+}
+
+// Only has some of the slices.
+func (s *Study) Only(slices ...int) *Study {
+	out := *s
+	n := s.Rows * s.Columns
+	out.PositionsMM, out.HU, out.Labels = nil, nil, nil
+	for _, k := range slices {
+		out.PositionsMM = append(out.PositionsMM, s.PositionsMM[k])
+		out.HU = append(out.HU, s.HU[k*n:(k+1)*n]...)
+		out.Labels = append(out.Labels, s.Labels[k*n:(k+1)*n]...)
+	}
+	out.tally()
+	return &out
+}
+
+// Coronal reformats the head: slices from front to back, 5 mm apart.
+func (s *Study) Coronal() *Study {
+	g := s.Grid()
+	lo, hi := s.reach()
+	rows := int(math.Ceil((hi - lo) / s.PixelSpacingMM[0]))
+	out := plane(rows, s.Columns, s.PixelSpacingMM, volume.Vec{1, 0, 0}, volume.Vec{0, 0, -1})
+	corner, far := g.Point(0, 0, 0), g.Point(0, float64(s.Rows-1), float64(s.Columns-1))
+	for y := corner[1]; y <= far[1]; y += 5 {
+		out.Origins = append(out.Origins, volume.Vec{corner[0], y, hi})
+	}
+	return s.Resampled(out, 5)
 }
 
 // Matrix has other rows and columns, of pixels of other size, around the same middle.
