@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
@@ -116,7 +115,7 @@ func TestAgainstNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := state.IDOf(files[0].StudyInstanceUID)
-	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
+	if _, err := delivered(within(t), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if text := ok(t, "status", "--http", web); !strings.Contains(text, string(id)) || !strings.Contains(text, "analyzed") {

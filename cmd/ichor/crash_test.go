@@ -96,7 +96,7 @@ func shortStudy(t *testing.T) []dicomFile {
 // rest when the node is gone.
 func sendAcknowledged(t *testing.T, address string, files []dicomFile, acknowledged map[string]bool) []dicomFile {
 	t.Helper()
-	p := peerFlags{called: "ICHOR", calling: "TEST", timeout: 5 * time.Second}
+	p := peerFlags{called: "ICHOR", calling: "TEST", timeout: patience}
 	for i, f := range files {
 		if err := p.send(t.Context(), address, []dicomFile{f}); err != nil {
 			if status, ok := errors.AsType[*dimse.StatusError](err); ok {
@@ -232,8 +232,8 @@ func (p *process) start() {
 		if !ok {
 			p.t.Fatalf("the node does not start:\n%s", p.log)
 		}
-	case <-time.After(time.Minute):
-		p.t.Fatal("the node is not ready within a minute")
+	case <-time.After(patience):
+		p.t.Fatalf("the node is not ready within %v", patience)
 	}
 }
 
@@ -243,7 +243,6 @@ func (p *process) kill() { _ = p.cmd.Process.Signal(syscall.SIGKILL) } // gone a
 // time for as long as something arrives at the PACS.
 func (p *process) wait(id state.CaseID, objects int) {
 	p.t.Helper()
-	const patience = 2 * time.Minute
 	deadline, arrived := time.Now().Add(patience), 0
 	var last string
 	for time.Now().Before(deadline) {

@@ -67,7 +67,7 @@ func TestNotify(t *testing.T) {
 	expect := func(want string) {
 		t.Helper()
 		buf := make([]byte, 100)
-		if err := systemd.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		if err := systemd.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := systemd.Read(buf)

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"ichor/cmd/ichor/node"
 	"ichor/config"
@@ -43,7 +42,7 @@ func TestStorescuToOrthanc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := delivered(within(t, 2*time.Minute), n.State(), state.IDOf(files[0].StudyInstanceUID), func() {}); err != nil {
+	if _, err := delivered(within(t), n.State(), state.IDOf(files[0].StudyInstanceUID), func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if got := seriesOf(t, orthanc); !slices.Equal(got, []string{"KO", "OT", "OT", "SEG", "SR"}) { // secondary captures and the overlay are OT

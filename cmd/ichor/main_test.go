@@ -19,6 +19,10 @@ import (
 	"ichor/scp/receiver"
 )
 
+// patience is how long a test waits for what must come. It costs nothing while all is well, and a machine with much else
+// to do needs it.
+const patience = 5 * time.Minute
+
 // binary is the program as a user runs it, built once for the tests that need a process of its own.
 var binary string
 
@@ -129,7 +133,7 @@ func startLogging(t testing.TB, c config.Config, log *slog.Logger) *node.Node {
 			if err != nil {
 				t.Errorf("node ended with: %v", err)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(patience):
 			t.Error("node does not stop")
 		}
 	})
@@ -171,7 +175,7 @@ func send(t testing.TB, address, dir string) []dicomFile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := peerFlags{called: "ICHOR", calling: "TEST", timeout: 30 * time.Second}
+	p := peerFlags{called: "ICHOR", calling: "TEST", timeout: patience}
 	if err := p.send(t.Context(), address, files); err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestMetrics(t *testing.T) {
 	}
 	var text string
 	missing := ""
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // a release is counted when the connection is closed
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) { // a release is counted when the connection is closed
 		text, missing = lines(), ""
 		for _, w := range want {
 			if !strings.Contains(text, "\n"+w+"\n") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -17,9 +18,9 @@ import (
 // eventually waits until what is asked for is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for ctx := within(t, time.Minute); !so(); time.Sleep(10 * time.Millisecond) {
+	for ctx := within(t); !so(); time.Sleep(10 * time.Millisecond) {
 		if ctx.Err() != nil {
-			t.Fatalf("not so within a minute: %s", what)
+			t.Fatalf("%v: %s", context.Cause(ctx), what)
 		}
 	}
 }
@@ -71,7 +72,7 @@ func TestOperate(t *testing.T) {
 	if out := ichor(0, "replay", "--destination", "pacs"); !strings.Contains(out, "1 deliveries") {
 		t.Error(out)
 	}
-	if err := pacs.Wait(within(t, time.Minute), 1); err != nil {
+	if err := pacs.Wait(within(t), 1); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "delivered", func() bool {

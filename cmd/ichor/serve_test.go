@@ -27,9 +27,10 @@ import (
 	"ichor/scp/receiver"
 )
 
-func within(t *testing.T, d time.Duration) context.Context {
+// within ends with the test, or when patience is at its end.
+func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), d, fmt.Errorf("not within %v", d))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, fmt.Errorf("not within %v", patience))
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -56,7 +57,7 @@ func TestStudyToPACS(t *testing.T) {
 			n := startNode(t, toPACS(t, pacs))
 			dir, study := sampleStudy(t, info.Name)
 			files := send(t, n.Addr(), dir)
-			c, err := delivered(within(t, 2*time.Minute), n.State(), state.IDOf(files[0].StudyInstanceUID), func() {})
+			c, err := delivered(within(t), n.State(), state.IDOf(files[0].StudyInstanceUID), func() {})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +111,7 @@ func TestSameStudyAgain(t *testing.T) {
 	dir, _ := sampleStudy(t, "normal")
 	files := send(t, n.Addr(), dir)
 	id := state.IDOf(files[0].StudyInstanceUID)
-	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
+	if _, err := delivered(within(t), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	first := pacs.Objects()
@@ -140,7 +141,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 	})
 	c.Assembly.QuietPeriod = 100 * time.Millisecond
 	n := startNode(t, c)
-	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
+	if _, err := delivered(within(t), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -172,7 +173,7 @@ func TestFailedStudyAgain(t *testing.T) {
 		t.Fatalf("a restart alone made it %s, %v", c.Phase, err)
 	}
 	send(t, n.Addr(), dir)
-	for ctx := within(t, time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for ctx := within(t); ; time.Sleep(20 * time.Millisecond) {
 		c, err := n.State().Case(id)
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +195,7 @@ func TestDestinationDown(t *testing.T) {
 	pacs.Fail(dimse.OutOfResources, 2)
 	dir, _ := sampleStudy(t, "normal")
 	send(t, n.Addr(), dir)
-	if err := pacs.Wait(within(t, 2*time.Minute), 2); err != nil {
+	if err := pacs.Wait(within(t), 2); err != nil {
 		t.Fatalf("a dead destination and two refusals held up the living one: %v", err)
 	}
 }
@@ -206,7 +207,7 @@ func TestWeb(t *testing.T) {
 	dir, _ := sampleStudy(t, "normal")
 	files := send(t, n.Addr(), dir)
 	id := state.IDOf(files[0].StudyInstanceUID)
-	if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
+	if _, err := delivered(within(t), n.State(), id, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(path, token string) (int, []byte) {
@@ -276,7 +277,7 @@ func TestBadStudies(t *testing.T) {
 	}
 	goodID := state.IDOf(send(t, n.Addr(), good)[0].StudyInstanceUID)
 	for name, id := range ids {
-		c, err := delivered(within(t, 3*time.Minute), n.State(), id, func() {})
+		c, err := delivered(within(t), n.State(), id, func() {})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -285,7 +286,7 @@ func TestBadStudies(t *testing.T) {
 		}
 		t.Logf("%-18s %s: %s", name, c.Finding.Code, c.Finding.Reason)
 	}
-	c, err := delivered(within(t, 2*time.Minute), n.State(), goodID, func() {})
+	c, err := delivered(within(t), n.State(), goodID, func() {})
 	if err != nil || c.Phase != state.Analyzed {
 		t.Errorf("the good study beside them: %s, %v", c.Phase, err)
 	}
@@ -339,7 +340,7 @@ func TestLogsNameNoPatient(t *testing.T) {
 			pacs.Fail(dimse.OutOfResources, 1)
 		}
 		id := state.IDOf(send(t, n.Addr(), dir)[0].StudyInstanceUID)
-		if _, err := delivered(within(t, 2*time.Minute), n.State(), id, func() {}); err != nil {
+		if _, err := delivered(within(t), n.State(), id, func() {}); err != nil {
 			t.Fatal(err)
 		}
 	}
