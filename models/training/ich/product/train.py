@@ -23,7 +23,7 @@ from ..bundles.warm import load_checkpoint, load_onnx, settle
 from ..loop import Checkpoint, Machine, check_finite, descend, load, scaler_of
 
 SAVE_EVERY_S = 120.0
-RESCAN_STEPS = 100
+RESCAN_STEPS = 25  # heads arrive while training goes on
 SETTLE_BATCHES = 20
 VALIDATE_STEPS = 1000
 VALIDATE_SLICES = 240

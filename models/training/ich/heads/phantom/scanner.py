@@ -18,7 +18,7 @@ from .fields import FAR, spread, wider
 from .hardening import Tube
 
 CONTRAST_HU = 8.0  # labelled blood is brighter than its surroundings by this much
-NEAR_MM = 6.0
+NEAR_MM, CLOT_MM = 6.0, 2.0
 NEAR_PLANE_MM = 4.0  # nearer than this a lesion may show in a plane
 TISSUES = ("other", "brain", "ventricle", "liquor", "dura", "vessel", "bone")  # what a net may learn to name beside blood
 NO_TISSUE, TISSUE_HIDDEN = 255, 0.3  # blood and look-alikes, from this share of a pixel
@@ -198,7 +198,7 @@ def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: 
             getattr(sums, name)[...] /= series.sub
         clean = ndimage.gaussian_filter(sums.clean, sigma)
         around = _surroundings(sums.bare, sums.occ, series.pixel, head.traits["gray_hu"])
-        out.label[i], out.unseen[i] = _label(sums.occ, clean, around)
+        out.label[i], out.unseen[i] = _label(sums.occ, clean, around, series.pixel)
         covered = np.maximum(sums.occ[1:].sum(0), sums.other) > TISSUE_HIDDEN
         out.tissue[i] = np.where(covered, NO_TISSUE, sums.tissue.argmax(0))
         total = sums.total
@@ -325,14 +325,16 @@ def _surroundings(bare: np.ndarray, occ: np.ndarray, pixel: float, gray_hu: floa
     return np.maximum(near[0] / near[1], gray_hu)
 
 
-def _label(occ: np.ndarray, clean: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _label(occ: np.ndarray, clean: np.ndarray, around: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     """What is visible: at least half a pixel of cavity, of blood, and no pixel as bright as bone; and where blood hardly differs
-    from what is around it."""
+    from what is around it, in the mean of some CLOT_MM: a clot is seen as a whole, not pixel by pixel."""
     cavity = (occ[0] > 0.5) & (clean < VISIBLE_HU)
     blood = occ[1:]
     kind = blood.argmax(0)
     bleeding = cavity & (blood.sum(0) > 0.5 * np.maximum(occ[0], 0.5))
-    seen = bleeding & (clean > around + CONTRAST_HU)
+    weight = blood.sum(0) * (clean < VISIBLE_HU)
+    mean = ndimage.gaussian_filter(clean * weight, CLOT_MM / pixel) / (ndimage.gaussian_filter(weight, CLOT_MM / pixel) + 1e-6)
+    seen = bleeding & (mean > around + CONTRAST_HU)
     return np.where(seen, kind + 2, cavity.astype(np.uint8)).astype(np.uint8), bleeding & ~seen
 
 
