@@ -1,6 +1,8 @@
 package subtype
 
 import (
+	"math"
+
 	"ichor/pipeline/bleed"
 	"ichor/pipeline/finding"
 )
@@ -15,6 +17,9 @@ const (
 	clearShare  = 0.1
 	clearMostML = 2.0
 )
+
+// ballMM times the cube root of the mL is four fifths of the diameter of a ball.
+const ballMM = 10.0
 
 // Names gives each part its name. A part that is clear and lies where its subtype lies keeps the network's. What is not clear takes
 // the name of the clear part that it touches most, of the largest where it touches none. A clot without a clear part is named as a
@@ -31,7 +36,7 @@ func Names(p *bleed.Parts) []finding.Subtype {
 		largest := -1
 		for _, i := range own {
 			part := p.Of[i]
-			if part.Signs.ML < enough || !possible(part.Kind, part.Signs) {
+			if part.Signs.ML < enough || !possible(part.Kind, part.Signs, part.Signs.ML/p.Clots[clot].ML) {
 				rest = append(rest, i)
 				continue
 			}
@@ -54,19 +59,24 @@ func Names(p *bleed.Parts) []finding.Subtype {
 	return out
 }
 
-// possible tells whether a place allows a subtype: blood in a ventricle lies deep, and liquor is beside it or opposite to it;
-// epidural blood touches the inner table, subdural blood that or the falx; subarachnoid blood is thin or has liquor beside it; what
-// lies along the inner table with most of its volume is not in the brain.
-func possible(s finding.Subtype, at bleed.Signs) bool {
+// possible tells whether a place allows a subtype. Blood in a ventricle lies deep, and liquor is beside it, or liquor or blood
+// opposite to it; what is most of a clot, or large, needs less of that. Epidural blood touches the inner table, subdural blood that or the falx.
+// Subarachnoid blood is no ball. What lies along the inner table with most of its volume is not in the brain. share is the part's of
+// its clot.
+func possible(s finding.Subtype, at bleed.Signs, share float64) bool {
 	switch s {
 	case finding.IPH:
 		return at.Table < 0.6
 	case finding.IVH:
-		return at.DepthMM >= 12 && (at.Opposite >= 0.7 || at.Liquor >= 0.2)
+		opposite := 0.7
+		if share >= 0.5 || at.ML >= 5 {
+			opposite = 0.5
+		}
+		return at.DepthMM >= 12 && (at.Opposite >= opposite || at.Liquor >= 0.2)
 	case finding.SAH:
-		return at.Liquor >= 0.05 || at.ThicknessMM <= 8
+		return at.ThicknessMM < ballMM*math.Cbrt(at.ML)
 	case finding.SDH:
-		return at.Table >= 0.1 || at.Falx >= 0.2
+		return at.Table >= 0.05 || at.Falx >= 0.05
 	case finding.EDH:
 		return at.Table >= 0.1
 	}
@@ -81,7 +91,7 @@ func asWhole(p *bleed.Parts, clot int, own []int) finding.Subtype {
 	}
 	best := finding.None
 	for _, s := range finding.Subtypes {
-		if ml[s] > 0 && possible(s, p.Clots[clot]) && (best == finding.None || ml[s] > ml[best]) {
+		if ml[s] > 0 && possible(s, p.Clots[clot], 1) && (best == finding.None || ml[s] > ml[best]) {
 			best = s
 		}
 	}

@@ -58,6 +58,9 @@ def signs(n: int = 1, **values) -> Signs:
     ("what lies along the table is not in the brain", (IPH,), dict(ml=(4.0,), table=(0.8,), depth_mm=(3.0,)), (SDH,)),
     ("thin blood in a sulcus", (SAH,), dict(ml=(0.5,), thickness_mm=(4.0,)), (SAH,)),
     ("a contusion called subarachnoid here and there", (SAH, IPH, IVH), dict(ml=(3.0, 2.5, 0.5)), (IPH, IPH, IPH)),
+    ("most of a clot needs less to be ventricular", (IVH, IPH), dict(ml=(8.0, 0.8), opposite=(0.6, 0.1)), (IVH, IVH)),
+    ("a large part needs less, too", (IPH, IVH), dict(ml=(60.0, 14.0), opposite=(0.1, 0.6)), (IPH, IVH)),
+    ("a smaller part of one needs more", (IPH, IVH), dict(ml=(20.0, 4.0), opposite=(0.1, 0.6)), (IPH, IPH)),
     ("a small epidural", (EDH,), dict(ml=(0.6,), table=(0.9,), depth_mm=(3.0,)), (EDH,)),
 ])
 def test_names(what, kinds, parts, want):

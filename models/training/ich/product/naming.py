@@ -14,17 +14,18 @@ from .config import SUBTYPES
 from .signs import Signs
 
 IPH, IVH, SAH, SDH, EDH = range(len(SUBTYPES))
+BALL_MM = 10.0  # times the cube root of mL: four fifths of the diameter of a ball
 CLEAR_ML, CLEAR_SHARE, CLEAR_MOST_ML = 1.0, 0.1, 2.0  # a clear part has so much, and this share of its clot, but from 2 mL on it is large enough
 
 
-def possible(s: Signs) -> np.ndarray:
-    """(parts, 5) bool: which subtypes a part's place allows."""
+def possible(s: Signs, share: np.ndarray) -> np.ndarray:
+    """(parts, 5) bool: which subtypes a part's place allows. share: of its clot; what is most of it, or large, needs less to lie in a ventricle."""
     out = np.ones((len(s.ml), len(SUBTYPES)), bool)
     out[:, IPH] = s.table < 0.6
-    out[:, IVH] = (s.depth_mm >= 12) & ((s.opposite >= 0.7) | (s.liquor >= 0.2))
-    out[:, SAH] = (s.liquor >= 0.05) | (s.thickness_mm <= 8)
+    out[:, IVH] = (s.depth_mm >= 12) & ((s.opposite >= np.where((share >= 0.5) | (s.ml >= 5), 0.5, 0.7)) | (s.liquor >= 0.2))
+    out[:, SAH] = s.thickness_mm < BALL_MM * np.cbrt(s.ml)
     out[:, EDH] = s.table >= 0.1
-    out[:, SDH] = out[:, EDH] | (s.falx >= 0.2)
+    out[:, SDH] = (s.table >= 0.05) | (s.falx >= 0.05)
     return out
 
 
@@ -35,8 +36,8 @@ def names_of(kind: np.ndarray, clot: np.ndarray, parts: Signs, clots: Signs, con
     """
     ml = parts.ml
     enough = np.minimum(np.maximum(CLEAR_ML, CLEAR_SHARE * clots.ml), CLEAR_MOST_ML)[clot]
-    clear = (ml >= enough) & possible(parts)[np.arange(len(ml)), kind]
-    allowed = possible(clots)
+    clear = (ml >= enough) & possible(parts, ml / clots.ml[clot])[np.arange(len(ml)), kind]
+    allowed = possible(clots, np.ones(len(clots.ml)))
     out = kind.copy()
     for k in range(len(clots.ml)):
         own = np.flatnonzero(clot == k)
