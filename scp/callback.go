@@ -15,28 +15,34 @@ import (
 	"ichor/scp/ul"
 )
 
-// Promise is a request for Storage Commitment whose result the peer has not been told.
-type Promise struct {
-	Peer    string // AE title
-	Request commitment.Request
-	Asked   time.Time
+// Promises keeps the requests of peers, encoded as action information, until the results are told; *state.Store is one.
+type Promises interface {
+	// AddPromise returns when the request is durable. The same transaction again replaces it.
+	AddPromise(peer, transactionUID string, request []byte) error
+	RemovePromise(peer, transactionUID string) error
+	// Promises calls each with every request, and with the time that the node has run since.
+	Promises(each func(peer, transactionUID string, request []byte, age time.Duration)) error
 }
+
+// promiseSyntax encodes requests in Promises.
+const promiseSyntax = dcm.ExplicitVRLittleEndian
 
 // CallbackOptions say what is to be reported and how. All but the times are required; zero times take the defaults.
 type CallbackOptions struct {
 	Spool    *spool.Spool
-	Promises func() ([]Promise, error)
-	Answered func(peer, transactionUID string) error
-	// Address returns how to call a peer, false where it takes results on its own associations only. Run calls it.
+	Promises Promises
+	// Address returns how to call a peer, false if it takes results on its own associations only. Run calls it.
 	Address func(peer string) (dimse.ConnectOptions, bool)
-	Logger  *slog.Logger
+	// Result takes what a destination says of objects that we sent to it; known: we asked for it.
+	Result func(commitment.Result) (known bool, err error)
+	Logger *slog.Logger
 
 	Retry  time.Duration // between attempts; 30 s
-	MaxAge time.Duration // a result that could not be told for so long is dropped; 7 days
+	MaxAge time.Duration // a result that could not be told while the node ran for so long is dropped; 7 days
 }
 
-// Callback tells peers the results of Storage Commitment on associations that it opens, as SCP by role selection
-// (PS3.4 §J.3.3, PS3.7 §D.3.3.4).
+// Callback is the node's Commitments: it keeps what peers ask, and tells them the results on associations that it opens,
+// as SCP by role selection (PS3.4 §J.3.3, PS3.7 §D.3.3.4).
 type Callback struct {
 	o    CallbackOptions
 	wake chan struct{}
@@ -55,6 +61,23 @@ func NewCallback(o CallbackOptions) *Callback {
 	}
 	return &Callback{o: o, wake: make(chan struct{}, 1)}
 }
+
+// Asked implements Commitments.
+func (c *Callback) Asked(peer string, r commitment.Request) error {
+	data, err := r.Encode(promiseSyntax)
+	if err != nil {
+		return err
+	}
+	return c.o.Promises.AddPromise(peer, r.TransactionUID, data)
+}
+
+// Answered implements Commitments.
+func (c *Callback) Answered(peer, transactionUID string) error {
+	return c.o.Promises.RemovePromise(peer, transactionUID)
+}
+
+// Result implements Commitments.
+func (c *Callback) Result(r commitment.Result) (known bool, err error) { return c.o.Result(r) }
 
 // Wake tells that there is something to report.
 func (c *Callback) Wake() {
@@ -108,36 +131,46 @@ func (c *Callback) Run(ctx context.Context) error {
 	}
 }
 
-// due lists what each peer is to be told that is not busy, and drops what is too old.
-func (c *Callback) due(busy map[string]bool) map[string][]Promise {
-	promises, err := c.o.Promises()
+// due lists what each peer that is not busy must be told, and drops what is too old.
+func (c *Callback) due(busy map[string]bool) map[string][]commitment.Promise {
+	of := map[string][]commitment.Promise{}
+	var drop []commitment.Promise
+	err := c.o.Promises.Promises(func(peer, transactionUID string, request []byte, age time.Duration) {
+		p := commitment.Promise{Peer: peer, Request: commitment.Request{TransactionUID: transactionUID}, Age: age}
+		if _, is := busy[peer]; is {
+			return
+		}
+		r, err := commitment.DecodeRequest(request, promiseSyntax)
+		switch {
+		case err != nil:
+			c.o.Logger.Error("storage commitment not reported, the stored request cannot be read", "peer", peer, "err", err)
+			drop = append(drop, p)
+		case age > c.o.MaxAge:
+			c.o.Logger.Error("storage commitment not reported, the peer could not be told in time; give its address under dicom.peers", "peer", peer)
+			drop = append(drop, p)
+		default:
+			p.Request = r
+			of[peer] = append(of[peer], p)
+		}
+	})
 	if err != nil {
 		c.o.Logger.Error("storage commitments cannot be read", "err", err)
 		return nil
 	}
-	of := map[string][]Promise{}
-	for _, p := range promises {
-		if _, is := busy[p.Peer]; is {
-			continue
-		}
-		if time.Since(p.Asked) > c.o.MaxAge {
-			c.o.Logger.Error("storage commitment not reported, the peer could not be told in time; give its address under dicom.peers", "peer", p.Peer)
-			c.answered(p)
-			continue
-		}
-		of[p.Peer] = append(of[p.Peer], p)
+	for _, p := range drop {
+		c.answered(p)
 	}
 	return of
 }
 
-func (c *Callback) answered(p Promise) {
-	if err := c.o.Answered(p.Peer, p.Request.TransactionUID); err != nil {
+func (c *Callback) answered(p commitment.Promise) {
+	if err := c.Answered(p.Peer, p.TransactionUID); err != nil {
 		c.o.Logger.Error("storage commitment reported, but that cannot be recorded", "peer", p.Peer, "err", err)
 	}
 }
 
 // tell reports to one peer.
-func (c *Callback) tell(ctx context.Context, o dimse.ConnectOptions, list []Promise) error {
+func (c *Callback) tell(ctx context.Context, o dimse.ConnectOptions, list []commitment.Promise) error {
 	o.Contexts = []ul.ProposedContext{{AbstractSyntax: dcm.StorageCommitmentPushModel, TransferSyntaxes: transferSyntaxes[:2]}}
 	o.Roles = []ul.Role{{SOPClass: dcm.StorageCommitmentPushModel, SCP: true}}
 	scu, err := dimse.Connect(ctx, o)
@@ -147,10 +180,10 @@ func (c *Callback) tell(ctx context.Context, o dimse.ConnectOptions, list []Prom
 	accepted := scu.Accepted(dcm.StorageCommitmentPushModel)
 	if len(accepted) == 0 {
 		scu.Abort()
-		return fmt.Errorf("storage commitment: %w, the peer has to be set up to take results from us", ul.ErrNoContext)
+		return fmt.Errorf("storage commitment: %w, set the peer up to take results from us", ul.ErrNoContext)
 	}
 	for _, p := range list {
-		result := Check(c.o.Spool, p.Request)
+		result := check(c.o.Spool, p.Request)
 		data, err := result.Encode(accepted[0])
 		if err == nil {
 			_, err = scu.Report(ctx, dimse.Notice{
@@ -158,7 +191,7 @@ func (c *Callback) tell(ctx context.Context, o dimse.ConnectOptions, list []Prom
 				Type: result.EventType(), TransferSyntaxUID: accepted[0], Data: data,
 			})
 		}
-		if refused := new(dimse.StatusError); errors.As(err, &refused) { // it will say so every time
+		if refused := new(dimse.StatusError); errors.As(err, &refused) { // it would refuse every time
 			c.o.Logger.Warn("storage commitment report refused by the peer", "peer", p.Peer, "err", &dimse.StatusError{Status: refused.Status})
 		} else if err != nil {
 			scu.Abort()

@@ -41,7 +41,7 @@ func (s *session) action(m *dimse.Message) error {
 	cmd := &m.Command
 	switch {
 	case m.Context.AbstractSyntax != dcm.StorageCommitmentPushModel:
-		return s.refuse(m, dimse.UnrecognizedOperation, "N-ACTION is served for Storage Commitment alone")
+		return s.refuse(m, dimse.UnrecognizedOperation, "N-ACTION is served for Storage Commitment only")
 	case cmd.RequestedSOPClassUID != m.Context.AbstractSyntax:
 		return s.refuse(m, dimse.NoSuchSOPClass, "SOP class is not that of the presentation context")
 	case cmd.RequestedSOPInstance != dcm.StorageCommitmentPushModelInstance:
@@ -84,7 +84,7 @@ func (s *session) report() error {
 	due := p.due
 	p.due = nil
 	for _, r := range due {
-		result := Check(s.o.Spool, r)
+		result := check(s.o.Spool, r)
 		data, err := result.Encode(p.ts)
 		if err != nil {
 			s.log.Error("storage commitment cannot be reported", "err", err)
@@ -123,7 +123,7 @@ func (s *session) reported(m *dimse.Message) error {
 // result serves an N-EVENT-REPORT: what a destination says of objects that we sent to it (PS3.4 §J.3.3).
 func (s *session) result(m *dimse.Message) error {
 	if s.o.Commitments == nil || m.Context.AbstractSyntax != dcm.StorageCommitmentPushModel {
-		return s.refuse(m, dimse.UnrecognizedOperation, "N-EVENT-REPORT is served for Storage Commitment alone")
+		return s.refuse(m, dimse.UnrecognizedOperation, "N-EVENT-REPORT is served for Storage Commitment only")
 	}
 	r, why, err := information(m, commitment.DecodeResult)
 	if err != nil {
@@ -132,14 +132,14 @@ func (s *session) result(m *dimse.Message) error {
 	if why != nil {
 		return s.refuseFor(m, why, time.Now())
 	}
-	status := TakeResult(s.o.Commitments, m.Command.EventTypeID, r)
+	status := takeResult(s.o.Commitments, m.Command.EventTypeID, r)
 	s.log.Info("storage commitment result", "committed", len(r.Committed), "failed", len(r.Failed), "status", status.String())
 	return s.conn.Respond(m, status, "")
 }
 
-// TakeResult hands a result on and returns the status that answers it. A transaction that nobody remembers, which may
+// takeResult hands a result on and returns the status that answers it. A transaction that nobody remembers, which may
 // have been asked for again since, is no reason for the peer to repeat itself.
-func TakeResult(c Commitments, eventType uint16, r commitment.Result) dimse.Status {
+func takeResult(c Commitments, eventType uint16, r commitment.Result) dimse.Status {
 	if eventType != commitment.EventComplete && eventType != commitment.EventFailures {
 		return dimse.NoSuchEventType
 	}
@@ -162,9 +162,9 @@ func information[T any](m *dimse.Message, decode func([]byte, string) (T, error)
 	return v, &dimse.StatusError{Status: dimse.InvalidArgument, Comment: "information cannot be read", Err: err}, nil
 }
 
-// Check says which of the objects of a request are in the spool, durable as they have been since C-STORE was answered
+// check says which of the objects of a request are in the spool, durable as they have been since C-STORE was answered
 // (PS3.3 §C.14.1.1). A damaged one is not.
-func Check(sp *spool.Spool, r commitment.Request) commitment.Result {
+func check(sp *spool.Spool, r commitment.Request) commitment.Result {
 	result := commitment.Result{TransactionUID: r.TransactionUID}
 	for _, ref := range r.References {
 		if reason := kept(sp, ref); reason != 0 {
@@ -176,7 +176,8 @@ func Check(sp *spool.Spool, r commitment.Request) commitment.Result {
 	return result
 }
 
-// kept is why an object is not kept, 0 if it is.
+// kept is why an object is not kept, 0 if it is. An object that cannot be read now, as on a failing disk, is a
+// processing failure: the peer may ask again.
 func kept(sp *spool.Spool, ref commitment.Reference) commitment.Reason {
 	found := sp.Find(ref.SOPInstanceUID)
 	if len(found) == 0 {

@@ -44,7 +44,7 @@ func TestPynetdicomAsksForCommitment(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: 50 * time.Millisecond,
+				r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l, Retry: 50 * time.Millisecond,
 					Address: func(string) (dimse.ConnectOptions, bool) {
 						return dimse.ConnectOptions{Address: "127.0.0.1:" + strings.TrimSpace(line), CallingAE: "ICHOR", CalledAE: "PYNETDICOM"}, true
 					}})

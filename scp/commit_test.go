@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,13 +19,19 @@ import (
 	"ichor/scp/ul"
 )
 
-// ledger is Commitments in memory.
+// ledger is Commitments, and Promises of a Callback, in memory.
 type ledger struct {
 	mu       sync.Mutex
-	promises []Promise
+	promises []promised
 	results  chan commitment.Result
 	woken    chan struct{}
 	full     bool
+}
+
+type promised struct {
+	peer, uid string
+	request   []byte
+	age       time.Duration
 }
 
 func newLedger() *ledger {
@@ -30,25 +39,39 @@ func newLedger() *ledger {
 }
 
 func (l *ledger) Asked(peer string, r commitment.Request) error {
+	data, err := r.Encode(promiseSyntax)
+	return errors.Join(err, l.AddPromise(peer, r.TransactionUID, data))
+}
+
+func (l *ledger) Answered(peer, uid string) error { return l.RemovePromise(peer, uid) }
+
+func (l *ledger) AddPromise(peer, uid string, request []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full {
 		return errors.New("disk full")
 	}
-	l.promises = append(l.promises, Promise{peer, r, time.Now()})
+	l.promises = append(l.promises, promised{peer, uid, request, 0})
 	return nil
 }
 
-func (l *ledger) Answered(peer, uid string) error {
+func (l *ledger) RemovePromise(peer, uid string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, p := range l.promises {
-		if p.Peer == peer && p.Request.TransactionUID == uid {
-			l.promises = append(l.promises[:i], l.promises[i+1:]...)
+		if p.peer == peer && p.uid == uid {
+			l.promises = slices.Delete(l.promises, i, i+1)
 			return nil
 		}
 	}
 	return errors.New("not asked")
+}
+
+func (l *ledger) Promises(each func(peer, uid string, request []byte, age time.Duration)) error {
+	for _, p := range l.pending() {
+		each(p.peer, p.uid, p.request, p.age)
+	}
+	return nil
 }
 
 func (l *ledger) Wake() { l.woken <- struct{}{} }
@@ -58,10 +81,10 @@ func (l *ledger) Result(r commitment.Result) (bool, error) {
 	return true, nil
 }
 
-func (l *ledger) pending() ([]Promise, error) {
+func (l *ledger) pending() []promised {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Promise(nil), l.promises...), nil
+	return slices.Clone(l.promises)
 }
 
 var commitContext = ul.ProposedContext{AbstractSyntax: dcm.StorageCommitmentPushModel,
@@ -133,7 +156,7 @@ func TestCommitmentOnSameAssociation(t *testing.T) {
 	if err := scu.Echo(t.Context()); err != nil { // the association goes on; the answer to the report has been read by now
 		t.Error(err)
 	}
-	if left, _ := l.pending(); len(left) != 0 {
+	if left := l.pending(); len(left) != 0 {
 		t.Errorf("still to be reported: %+v", left)
 	}
 	if err := scu.Release(t.Context()); err != nil {
@@ -159,7 +182,7 @@ func TestCommitmentAfterRelease(t *testing.T) {
 	theirs := newLedger()
 	peer := serve(t, Options{AETitle: "SCANNER", Commitments: theirs, Peers: []Peer{{AETitle: "ICHOR"}}}, spool.Options{})
 	tries := 0
-	r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Millisecond,
+	r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l, Retry: time.Millisecond,
 		Address: func(string) (dimse.ConnectOptions, bool) {
 			tries++
 			address := peer.address
@@ -178,7 +201,7 @@ func TestCommitmentAfterRelease(t *testing.T) {
 		t.Errorf("%d tries", tries)
 	}
 	// An answer that was cut off by cancel would be told again; here it was read or it was not, and both are right.
-	if left, _ := l.pending(); len(left) > 1 {
+	if left := l.pending(); len(left) > 1 {
 		t.Errorf("still to be reported: %+v", left)
 	}
 }
@@ -195,7 +218,7 @@ func TestMutePeerDelaysNoOther(t *testing.T) {
 	peer := serve(t, Options{AETitle: "SCANNER", Commitments: theirs, Peers: []Peer{{AETitle: "ICHOR"}}}, spool.Options{})
 	addresses := map[string]string{"MUTE": ln.Addr().String(), "SCANNER": peer.address}
 	l := newLedger()
-	r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l.pending, Answered: l.Answered, Retry: time.Hour,
+	r := NewCallback(CallbackOptions{Spool: a.spool, Promises: l, Retry: time.Hour,
 		Address: func(peer string) (dimse.ConnectOptions, bool) {
 			return dimse.ConnectOptions{Address: addresses[peer], CallingAE: "ICHOR", CalledAE: peer}, true
 		}})
@@ -228,6 +251,69 @@ func TestMutePeerDelaysNoOther(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// TestOldPromise: a result that could not be told while the node ran for MaxAge is dropped, whatever the clock says.
+func TestOldPromise(t *testing.T) {
+	a := serve(t, Options{}, spool.Options{})
+	l := newLedger()
+	request := commitment.Request{TransactionUID: "1.2.9", References: []commitment.Reference{{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: "1.2.3.1"}}}
+	for _, peer := range []string{"YOUNG", "OLD"} {
+		if err := l.Asked(peer, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.promises[0].age, l.promises[1].age = 2*time.Hour-1, 2*time.Hour+1
+	if err := l.AddPromise("DAMAGED", "1.2.9", []byte("no data set")); err != nil {
+		t.Fatal(err)
+	}
+	c := NewCallback(CallbackOptions{Spool: a.spool, Promises: l, MaxAge: 2 * time.Hour})
+	due := c.due(nil)
+	if p := due["YOUNG"]; len(due) != 1 || len(p) != 1 || p[0].References[0].SOPInstanceUID != "1.2.3.1" {
+		t.Errorf("due: %+v", due)
+	}
+	if left := l.pending(); len(left) != 1 || left[0].peer != "YOUNG" {
+		t.Errorf("still to be reported: %+v", left)
+	}
+}
+
+// TestUnreadableIsNotAbsent: an object that cannot be read now is a processing failure, one whose file is gone is not there.
+func TestUnreadableIsNotAbsent(t *testing.T) {
+	stored := t.TempDir()
+	a := serve(t, Options{Commitments: newLedger()}, spool.Options{Dir: stored})
+	storeTwo(t, a, nil).Abort()
+	a.stop()
+	a.spool.Close()
+	request := commitment.Request{TransactionUID: "1.2.9", References: []commitment.Reference{{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: "1.2.3.1"}}}
+	for _, c := range []struct {
+		fault func(path string) error
+		want  commitment.Reason
+	}{
+		{func(path string) error { return os.Mkdir(path, 0o700) }, commitment.ProcessingFailure}, // read: EISDIR
+		{func(string) error { return nil }, commitment.NoSuchObject},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(stored)); err != nil {
+			t.Fatal(err)
+		}
+		sp, err := spool.Open(t.Context(), spool.Options{Dir: dir, ReserveBytes: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sp.Close()
+		segments, err := filepath.Glob(filepath.Join(dir, "*", "*.seg"))
+		if err != nil || len(segments) == 0 {
+			t.Fatal(segments, err)
+		}
+		for _, path := range segments {
+			if err := errors.Join(os.Remove(path), c.fault(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := check(sp, request); len(r.Failed) != 1 || r.Failed[0].Reason != c.want {
+			t.Errorf("%+v, want %v", r, c.want)
+		}
+	}
 }
 
 // closed is an address where nobody listens.

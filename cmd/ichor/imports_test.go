@@ -17,6 +17,7 @@ var allowed = map[string][]string{
 	"scp/":              {"scp/"},
 	"pipeline/finding":  {},
 	"pipeline":          {"pipeline/", "scp/dcm", "models/bundle"},
+	"pipeline/subtype":  {"pipeline/bleed", "pipeline/volume", "pipeline/finding", "models/bundle"},
 	"pipeline/phantom":  {"pipeline/phantom/synthetic", "pipeline/finding", "scp/dcm", "pipeline/volume"},
 	"pipeline/":         {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},
 	"pipeline/subtype":  {"pipeline/bleed", "pipeline/finding", "pipeline/volume"},

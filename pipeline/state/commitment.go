@@ -206,42 +206,43 @@ func (s *Store) WaiveCommitment(destination string, now time.Time) error {
 	})
 }
 
-// Promise is a request for Storage Commitment that a peer made of us and whose result it has not been told.
-type Promise struct {
+// promise is a request for Storage Commitment that a peer made of us and whose result it has not been told.
+type promise struct {
 	Version        int           `json:"version"`
 	Peer           string        `json:"peer"` // AE title
 	TransactionUID string        `json:"transaction_uid"`
-	Objects        [][2]string   `json:"objects"` // SOP class, SOP instance
-	At             time.Time     `json:"at"`
-	From           time.Duration `json:"from"` // in running time
+	Request        []byte        `json:"request"` // encoded by the caller
+	From           time.Duration `json:"from"`    // in running time
 }
 
-func (p Promise) bytes() []byte { return []byte(p.Peer + "\x00" + p.TransactionUID) }
+func promiseKey(peer, transactionUID string) []byte { return []byte(peer + "\x00" + transactionUID) }
 
-// AddPromise records a request; the same again replaces it. It is forgotten when its peer could not be told for too long.
-func (s *Store) AddPromise(p Promise, now time.Time) error {
+// AddPromise records a peer's request, which the caller has encoded; the same transaction again replaces it. A request is
+// forgotten if its peer could not be told the result for 30 days.
+func (s *Store) AddPromise(peer, transactionUID string, request []byte) error {
+	key := promiseKey(peer, transactionUID)
 	return s.update(func(tx *bolt.Tx) error {
-		p.Version, p.At, p.From = formatVersion, now.UTC(), ran(tx)
 		return errors.Join(
 			expire(tx),
-			await(tx, bucketPromises, p.bytes()),
-			putJSON(tx.Bucket(bucketPromises), p.bytes(), p))
+			await(tx, bucketPromises, key),
+			putJSON(tx.Bucket(bucketPromises), key, promise{formatVersion, peer, transactionUID, request, ran(tx)}))
 	})
 }
 
 // RemovePromise ends a request: the peer has its result, or will never take it.
 func (s *Store) RemovePromise(peer, transactionUID string) error {
 	return s.update(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketPromises).Delete(Promise{Peer: peer, TransactionUID: transactionUID}.bytes())
+		return tx.Bucket(bucketPromises).Delete(promiseKey(peer, transactionUID))
 	})
 }
 
-// Promises returns the requests whose results are to be told.
-func (s *Store) Promises() ([]Promise, error) {
-	var all []Promise
+// Promises calls each with every request whose result has not been told, and with its age in running time.
+func (s *Store) Promises(each func(peer, transactionUID string, request []byte, age time.Duration)) error {
+	var all []promise
+	now := s.running()
 	err := s.view(func(tx *bolt.Tx) error {
 		return scan(tx.Bucket(bucketPromises), nil, func(v []byte) error {
-			var p Promise
+			var p promise
 			if err := json.Unmarshal(v, &p); err != nil {
 				return fmt.Errorf("storage commitment of a peer: %w: %w", ErrDamaged, err)
 			}
@@ -249,7 +250,10 @@ func (s *Store) Promises() ([]Promise, error) {
 			return nil
 		})
 	})
-	return all, err
+	for _, p := range all {
+		each(p.Peer, p.TransactionUID, p.Request, now-p.From)
+	}
+	return err
 }
 
 func uncommittedKey(d Delivery) []byte {

@@ -163,26 +163,40 @@ func TestPostpone(t *testing.T) {
 	}
 }
 
+// promised lists the requests of peers as "peer request age".
+func promised(t *testing.T, s *Store) (list []string) {
+	t.Helper()
+	if err := s.Promises(func(peer, uid string, request []byte, age time.Duration) {
+		list = append(list, fmt.Sprintf("%s %s %s %v", peer, uid, request, age.Round(time.Hour)))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 func TestPromises(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	s := open(t, path)
-	p := Promise{Peer: "CT2", TransactionUID: "1.2.9", Objects: [][2]string{{"1.2", "1.3"}}}
-	for _, peer := range []string{"CT2", "CT2", "CT1"} {
-		p.Peer = peer
-		if err := s.AddPromise(p, t0); err != nil {
+	add := func(peer string) {
+		t.Helper()
+		if err := s.AddPromise(peer, "1.2.9", []byte("of "+peer)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	for _, peer := range []string{"CT2", "CT2", "CT1"} {
+		add(peer)
+	}
 	s.Close()
 	s = open(t, path)
-	if all := must(s.Promises())(t); len(all) != 2 || all[0].Peer != "CT1" || all[1].Objects[0][1] != "1.3" || !all[0].At.Equal(t0) {
-		t.Errorf("%+v", all)
+	if all := promised(t, s); !slices.Equal(all, []string{"CT1 1.2.9 of CT1 0s", "CT2 1.2.9 of CT2 0s"}) {
+		t.Errorf("%q", all)
 	}
 	if err := s.RemovePromise("CT1", "1.2.9"); err != nil {
 		t.Error(err)
 	}
-	if all := must(s.Promises())(t); len(all) != 1 || all[0].Peer != "CT2" {
-		t.Errorf("%+v", all)
+	run(s, t0.Add(5*time.Hour))
+	if all := promised(t, s); !slices.Equal(all, []string{"CT2 1.2.9 of CT2 5h0m0s"}) {
+		t.Errorf("%q", all)
 	}
 	// What a peer asked for twice is as old as the second request; what nobody takes is forgotten.
 	for _, c := range []struct {
@@ -191,11 +205,9 @@ func TestPromises(t *testing.T) {
 		want  int
 	}{{"CT3", 0, 2}, {"CT3", answerAge - time.Hour, 2}, {"CT4", answerAge + time.Hour, 2}, {"CT4", 2 * answerAge, 1}} {
 		run(s, t0.Add(c.after))
-		if err := s.AddPromise(Promise{Peer: c.peer, TransactionUID: "1.2.9"}, t0); err != nil {
-			t.Fatal(err)
-		}
-		if all := must(s.Promises())(t); len(all) != c.want {
-			t.Errorf("after %v: %+v", c.after, all)
+		add(c.peer)
+		if all := promised(t, s); len(all) != c.want {
+			t.Errorf("after %v: %q", c.after, all)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"ichor/scp/dcm"
 )
 
 // migrated is the running time that a file of an earlier version begins with, so that what is in it may be old.
@@ -57,8 +59,36 @@ func migrate(tx *bolt.Tx, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range [][]byte{bucketTransactions, bucketPromises} {
-		err = errors.Join(err, tx.Bucket(b).ForEach(func(k, _ []byte) error { return await(tx, b, k) }))
+	err = tx.Bucket(bucketTransactions).ForEach(func(k, _ []byte) error { return await(tx, bucketTransactions, k) })
+	return errors.Join(err, migratePromises(tx))
+}
+
+// migratePromises encodes the requests of peers, which format 2 kept as lists, as action information (PS3.4 §J.3.2.1).
+func migratePromises(tx *bolt.Tx) error {
+	list := map[string]promise{}
+	err := tx.Bucket(bucketPromises).ForEach(func(k, v []byte) error {
+		var was struct {
+			promise
+			Objects [][2]string `json:"objects"` // SOP class, SOP instance
+		}
+		if err := json.Unmarshal(v, &was); err != nil {
+			return fmt.Errorf("storage commitment of format 2: %w: %w", ErrDamaged, err)
+		}
+		d, items := &dcm.DataSet{}, []*dcm.DataSet{}
+		for _, o := range was.Objects {
+			item := &dcm.DataSet{}
+			item.SetStrings(dcm.ReferencedSOPClassUID, "UI", o[0])
+			item.SetStrings(dcm.ReferencedSOPInstanceUID, "UI", o[1])
+			items = append(items, item)
+		}
+		d.SetStrings(dcm.TransactionUID, "UI", was.TransactionUID)
+		d.SetSequence(dcm.ReferencedSOPSequence, items...)
+		request, err := dcm.EncodeInformation(d, dcm.ExplicitVRLittleEndian)
+		list[string(k)] = promise{formatVersion, was.Peer, was.TransactionUID, request, migrated}
+		return err
+	})
+	for k, p := range list {
+		err = errors.Join(err, await(tx, bucketPromises, []byte(k)), putJSON(tx.Bucket(bucketPromises), []byte(k), p))
 	}
 	return err
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"ichor/scp/dcm"
 )
 
 // TestOnlyDamageIsCalledDamage holds what is said of each error that opening a good file can meet. Whoever is told to
@@ -200,9 +202,6 @@ func TestFormat2(t *testing.T) {
 	if err := s.MarkStored(DeliveryKey{"1.2.1.SC", "A"}, "", t0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.AddPromise(Promise{Peer: "CT", TransactionUID: "1.2"}, t0); err != nil {
-		t.Fatal(err)
-	}
 	now := time.Now()
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDeliveries)
@@ -224,6 +223,8 @@ func TestFormat2(t *testing.T) {
 			}
 		}
 		err := errors.Join(tx.Bucket(bucketMeta).Delete(keyRunning), tx.Bucket(bucketMeta).Delete(keyNode), putJSON(tx.Bucket(bucketMeta), keyVersion, 2))
+		err = errors.Join(err, putJSON(tx.Bucket(bucketPromises), promiseKey("CT", "1.2"), map[string]any{"version": 2, "peer": "CT",
+			"transaction_uid": "1.2", "objects": [][2]string{{dcm.CTImageStorage, "1.2.3"}}, "at": now}))
 		for _, name := range [][]byte{bucketAwaited, bucketRemoved, bucketForgotten} {
 			err = errors.Join(err, tx.DeleteBucket(name))
 		}
@@ -237,6 +238,7 @@ func TestFormat2(t *testing.T) {
 	defer s.Close()
 	check(t, s)
 	var got []string
+	asked := 0
 	for _, d := range must(s.Due("A", 9))(t) {
 		got = append(got, d.SOPInstanceUID)
 		if age := s.running() - d.From; age < 23*time.Hour || age > 25*time.Hour {
@@ -248,6 +250,16 @@ func TestFormat2(t *testing.T) {
 	}
 	if s.Node() == "" {
 		t.Error("no name")
+	}
+	if err := s.Promises(func(peer, uid string, request []byte, age time.Duration) {
+		d, err := dcm.ReadDataSet(bytes.NewReader(request), dcm.ExplicitVRLittleEndian, dcm.Limits{})
+		if err != nil || d.String(dcm.TransactionUID) != "1.2" || d.Sequence(dcm.ReferencedSOPSequence)[0].String(dcm.ReferencedSOPInstanceUID) != "1.2.3" ||
+			peer != "CT" || uid != "1.2" || age > time.Hour {
+			t.Errorf("request of a peer: %s %s %q %v, error %v", peer, uid, request, age, err)
+		}
+		asked++
+	}); err != nil || asked != 1 {
+		t.Errorf("%d requests of peers, error %v", asked, err)
 	}
 }
 

@@ -35,38 +35,6 @@ type site struct {
 	dir     string
 }
 
-// ears joins the parts as the node of cmd does.
-type ears struct {
-	*scp.Callback
-	s *site
-}
-
-func (e ears) Asked(peer string, r commitment.Request) error {
-	p := state.Promise{Peer: peer, TransactionUID: r.TransactionUID}
-	for _, ref := range r.References {
-		p.Objects = append(p.Objects, [2]string{ref.SOPClassUID, ref.SOPInstanceUID})
-	}
-	return e.s.store.AddPromise(p, time.Now())
-}
-func (e ears) Answered(peer, uid string) error { return e.s.store.RemovePromise(peer, uid) }
-func (e ears) Result(r commitment.Result) (bool, error) {
-	known, err := e.s.d.Result(r)
-	e.s.d.Wake()
-	return known, err
-}
-
-func (e ears) promises() (list []scp.Promise, err error) {
-	all, err := e.s.store.Promises()
-	for _, p := range all {
-		r := commitment.Request{TransactionUID: p.TransactionUID}
-		for _, o := range p.Objects {
-			r.References = append(r.References, commitment.Reference{SOPClassUID: o[0], SOPInstanceUID: o[1]})
-		}
-		list = append(list, scp.Promise{Peer: p.Peer, Request: r, Asked: p.At})
-	}
-	return list, err
-}
-
 type deaf struct{}
 
 func (deaf) Opened(uint64)                       {}
@@ -85,8 +53,8 @@ func newSite(t *testing.T, peer string, listener net.Listener) *site {
 	if s.spool, err = spool.Open(t.Context(), spool.Options{Dir: filepath.Join(s.dir, "spool"), ReserveBytes: -1}); err != nil {
 		t.Fatal(err)
 	}
-	e := ears{s: s}
-	e.Callback = scp.NewCallback(scp.CallbackOptions{Spool: s.spool, Promises: e.promises, Answered: s.store.RemovePromise, Retry: 50 * time.Millisecond,
+	e := scp.NewCallback(scp.CallbackOptions{Spool: s.spool, Promises: s.store, Retry: 50 * time.Millisecond,
+		Result: func(r commitment.Result) (bool, error) { return s.d.Result(r) },
 		Address: func(string) (dimse.ConnectOptions, bool) {
 			return dimse.ConnectOptions{Address: peer, CallingAE: "ICHOR", CalledAE: "ORTHANC"}, true
 		}})
@@ -263,7 +231,11 @@ func TestOrthanc(t *testing.T) {
 	if status, failures := ask(append(slices.Clone(list), instance{list[0].SOPClassUID, "1.2.3.999"})); status != "Failure" || failures != 1 {
 		t.Errorf("with one that we do not have: %s, %d failures", status, failures)
 	}
-	s.within("nothing is left to be reported", func() bool { p, err := s.store.Promises(); return err == nil && len(p) == 0 })
+	s.within("nothing is left to be reported", func() bool {
+		left := 0
+		err := s.store.Promises(func(string, string, []byte, time.Duration) { left++ })
+		return err == nil && left == 0
+	})
 }
 
 // TestOrthancSTOW stores to Orthanc's DICOMweb plug-in.

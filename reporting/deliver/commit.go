@@ -112,13 +112,15 @@ func (l *line) event(e dimse.Event) dimse.Status {
 	return dimse.StatusSuccess
 }
 
-// Result takes the word of a destination on what it was sent, from whatever association: what it committed to is done,
-// what it did not is sent again. known is false for a transaction that nobody asked for.
+// Result records what a destination says about objects that it was sent, on any association: those it committed to are
+// done, the others are sent again. known is false for a transaction that nobody asked for.
 func (d *Deliverer) Result(r commitment.Result) (known bool, err error) {
 	if len(d.lines) == 0 {
 		return false, nil
 	}
-	return d.lines[0].result(r) // of whichever line: the transaction tells the destination
+	known, err = d.lines[0].result(r) // any line will do: the transaction names the destination
+	d.Wake()
+	return known, err
 }
 
 func (l *line) result(r commitment.Result) (known bool, err error) {

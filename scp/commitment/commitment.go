@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"ichor/scp/dcm"
 )
@@ -28,6 +29,13 @@ type Reference struct {
 type Request struct {
 	TransactionUID string
 	References     []Reference
+}
+
+// Promise is a request that we accepted from a peer and whose result the peer has not been told.
+type Promise struct {
+	Peer string // AE title
+	Request
+	Age time.Duration // for how long the node has run since
 }
 
 // Reason is why an object is not committed, (0008,1197) (PS3.3 §C.14.1.1).

@@ -12,6 +12,7 @@ import (
 	"ichor/config"
 	"ichor/reporting/deliver"
 	"ichor/reporting/deliver/stow"
+	"ichor/scp"
 	"ichor/scp/dimse"
 	"ichor/scp/secure"
 	"ichor/scp/ul"
@@ -64,6 +65,14 @@ func (n *Node) look() {
 func (n *Node) peerAddress(title string) (dimse.ConnectOptions, bool) {
 	s, ok := n.senders[title]
 	return s.call, ok
+}
+
+// newCallback joins Storage Commitment to the state and to delivery.
+func (n *Node) newCallback() *scp.Callback {
+	return scp.NewCallback(scp.CallbackOptions{
+		Spool: n.spool, Promises: n.store, Address: n.peerAddress, Result: n.deliverer.Result,
+		Retry: n.config.Delivery.FirstRetry, MaxAge: n.config.Delivery.MaxAge, Logger: n.log,
+	})
 }
 
 // dial calls a destination: over TLS and with a user identity where that is set for it, or a DICOMweb service.

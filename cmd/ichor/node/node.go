@@ -293,7 +293,7 @@ func (n *Node) newServer() (*scp.Server, error) {
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(),
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
-		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: commitments{n.callback, n.store, n.deliverer}, Logger: n.log,
+		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: n.callback, Logger: n.log,
 		Events: n.observer.received,
 	})
 }
