@@ -61,6 +61,9 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 		}
 		out.objects = append(out.objects, received{o, len(frames)})
 	}
+	if study.InOrder {
+		out.leaveOutEarlierCopies(r)
+	}
 	if len(out.headers) > 0 {
 		r.Header = out.headers[0]
 	}
