@@ -51,7 +51,7 @@ func TestSelect(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(filepath.Join(dir, "another")), os.Remove(filepath.Join(dir, "cut.dcm"))); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"* chosen", "bone-kernel-only", `"Head smooth"`, "Soft-tissue kernel (STANDARD).", "5.00", finding.Disclaimer} {
+	for _, want := range []string{"* chosen", "bone-kernel-only", `"Head smooth"`, `Soft-tissue kernel (Convolution Kernel "STANDARD").`, "5.00", finding.Disclaimer} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
