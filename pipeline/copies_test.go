@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/scp/dcm"
 )
 
@@ -24,7 +24,7 @@ func of(t *testing.T, s Study, id string) Study {
 // some of them did, the study is of several patients. Without an order of arrival nothing says which copy is right.
 func TestCorrectedPatient(t *testing.T) {
 	t.Parallel()
-	s := study(t, phantom.Synthetic(shape()), nil)
+	s := study(t, synthetic.Head(shape()), nil)
 	first, then := of(t, s, "TRAUMA47"), of(t, s, "HOSP08")
 	all := slices.Concat(first.Objects, then.Objects)
 	for _, c := range []struct {

@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
 )
 
 // head is a synthetic head in Hounsfield units, with fat under the skin, and bone and enamel as uneven as they are.
 func head() *volume.Volume {
-	s := phantom.Synthetic(phantom.Shape{Rows: 64, Columns: 64, PixelSpacingMM: 3.4, Balls: []phantom.Ball{{Subtype: finding.IPH, RadiusMM: 15}}})
+	s := synthetic.Head(synthetic.Shape{Rows: 64, Columns: 64, PixelSpacingMM: 3.4, Balls: []synthetic.Ball{{Subtype: finding.IPH, RadiusMM: 15}}})
 	v := &volume.Volume{Grid: s.Grid(), HU: s.HU}
 	for i, hu := range v.HU {
 		switch {

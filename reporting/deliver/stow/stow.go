@@ -99,7 +99,7 @@ func (c *Client) Accepted(string) []string { return []string{dcm.ExplicitVRLittl
 // Store does a Store transaction with one object. Status and error are those of dimse.SCU.Store: the words of the
 // server on the object are a *dimse.StatusError, on the request an *Error. Any other error means that no answer came.
 func (c *Client) Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status, error) {
-	body, boundary, err := pack(r)
+	body, dataSet, boundary, err := pack(r)
 	if err != nil {
 		return dimse.ProcessingFailure, err
 	}
@@ -121,7 +121,34 @@ func (c *Client) Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status,
 	if err != nil {
 		return dimse.ProcessingFailure, fmt.Errorf("STOW-RS: answer %s broke off: %w", answer.Status, err)
 	}
-	return judge(answer, text, r.SOPInstanceUID)
+	status, err := judge(answer, text, r.SOPInstanceUID)
+	// Servers give reasons of their own for an instance that they have: it may be asked whether this is one.
+	if unclear := status == dimse.ProcessingFailure; err != nil && unclear && answer.StatusCode == http.StatusConflict && c.has(ctx, dataSet, r) {
+		status = dimse.DuplicateInstance
+		err = failure(status, answer.StatusCode, "the server has the instance")
+	}
+	return status, err
+}
+
+// has asks whether the server gives the metadata of an object (PS3.18 §10.4).
+func (c *Client) has(ctx context.Context, dataSet []byte, r dimse.StoreRequest) bool {
+	id, err := dcm.Check(bytes.NewReader(dataSet), int64(len(dataSet)), r.TransferSyntaxUID)
+	if err != nil || !dcm.PlausibleUID(id.StudyInstanceUID) || !dcm.PlausibleUID(id.SeriesInstanceUID) {
+		return false
+	}
+	rq, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		c.target+"/"+id.StudyInstanceUID+"/series/"+id.SeriesInstanceUID+"/instances/"+r.SOPInstanceUID+"/metadata", nil)
+	if err != nil {
+		return false
+	}
+	rq.Header.Set("Accept", "application/dicom+json")
+	answer, err := c.do(rq)
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	return err == nil && answer.StatusCode == http.StatusOK && readJSON(text).values[sopInstanceUID] == r.SOPInstanceUID
 }
 
 func (c *Client) do(rq *http.Request) (*http.Response, error) {
@@ -168,16 +195,18 @@ func (c *Client) Release(context.Context) error {
 func (c *Client) Abort() { c.http.CloseIdleConnections() }
 
 // pack makes the payload: one part with a Part 10 file (PS3.18 §8.6.1.2.1, §10.5.1).
-func pack(r dimse.StoreRequest) (body []byte, boundary string, err error) {
+func pack(r dimse.StoreRequest) (body, dataSet []byte, boundary string, err error) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	part, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/dicom"}})
 	if err == nil {
 		err = dcm.WriteMeta(part, dcm.FileMeta{SOPClassUID: r.SOPClassUID, SOPInstanceUID: r.SOPInstanceUID, TransferSyntaxUID: r.TransferSyntaxUID})
 	}
+	first := b.Len()
 	if err == nil {
 		_, err = io.Copy(part, r.Data)
 	}
+	end := b.Len()
 	err = errors.Join(err, w.Close()) // before the bytes are taken: it writes the last boundary
-	return b.Bytes(), w.Boundary(), err
+	return b.Bytes(), b.Bytes()[first:end], w.Boundary(), err
 }
