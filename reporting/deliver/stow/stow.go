@@ -1,4 +1,5 @@
-// Package stow stores objects over HTTP: STOW-RS, the Store transaction of the Studies service (PS3.18 §10.5).
+// Package stow stores objects over HTTP: STOW-RS, the Store transaction of the Studies service (PS3.18 §10.5), and asks for
+// commitment (PS3.18 §13).
 //
 // Each object is a request of its own on a connection that stays open, so that an answer concerns one object as that of
 // a C-STORE does.
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"ichor/scp/commitment"
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
 )
@@ -30,6 +32,8 @@ type Options struct {
 	// Authorization returns the value of that header for a request; nil: none is sent.
 	Authorization func() (string, error)
 	TLS           *tls.Config // nil: the authorities of the system are trusted
+	// Events takes the results of Storage Commitment; nil: it is not asked for.
+	Events func(dimse.Event) dimse.Status
 
 	ConnectTimeout  time.Duration // TCP and TLS, each; 15 s
 	ResponseTimeout time.Duration // from the end of a request to its answer; 120 s
@@ -46,6 +50,7 @@ type Client struct {
 	o      Options
 	target string
 	http   *http.Client
+	asked  *commitment.Request // whose result is not known yet; nil: none
 }
 
 // New checks the URL; nothing is sent before Store.
