@@ -93,7 +93,7 @@ type Destination struct {
 	PasswordFile  string `mapstructure:"password_file" sample:"/etc/ichor/pacs.password" doc:"File with user:password for url."`
 	CA            string `mapstructure:"ca" sample:"/etc/ichor/pacs-ca.pem" doc:"PEM file with the certificate authorities for url. Empty: those of the system."`
 	Associations  int    `mapstructure:"associations" sample:"1" doc:"Number of simultaneous associations, 1 to 16."`
-	Commitment    bool   `mapstructure:"commitment" sample:"false" doc:"Request Storage Commitment; objects that the destination does not commit to are sent again. The destination must know our AE title, host and port."`
+	Commitment    bool   `mapstructure:"commitment" sample:"false" doc:"Request Storage Commitment; objects that the destination does not commit to are sent again. The destination must know our AE title, host and port. With url: over DICOMweb (PS3.18 section 13), if the server offers it."`
 	Segmentation  string `mapstructure:"segmentation" sample:"binary" doc:"binary works with every viewer; labelmap is Label Map Segmentation Storage, for a destination that supports it."`
 	RejectionNote bool   `mapstructure:"rejection_note" sample:"false" doc:"When a newer result replaces one that the destination already has, first send a Key Object Selection that rejects the old objects (IHE RAD IOCM). For an archive that hides rejected objects."`
 	Deflate       bool   `mapstructure:"deflate" sample:"false" doc:"Also offer segmentations in Deflated Explicit VR Little Endian; where accepted, they are up to some tens of times smaller."`

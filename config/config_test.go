@@ -86,7 +86,6 @@ func TestLoadRefuses(t *testing.T) {
 		{"token in the clear", "destinations: [{name: a, url: 'http://h:8042/dicom-web', token_file: t}]", "use https"},
 		{"token and password", "destinations: [{name: a, url: 'https://h/', token_file: t, password_file: p}]", "either token_file or password_file"},
 		{"token without url", "destinations: [{name: a, address: 'h:1', ae_title: A, token_file: t}]", "url"},
-		{"commitment over the web", "destinations: [{name: a, url: 'https://h/', commitment: true}]", "destinations[0].commitment"},
 		{"hundred associations", "destinations: [{name: a, address: 'h:1', ae_title: A, associations: 100}]", "destinations[0].associations"},
 		{"segmentation of another kind", "destinations: [{name: a, address: 'h:1', ae_title: A, segmentation: fractional}]", "destinations[0].segmentation"},
 		{"deflated over the web", "destinations: [{name: a, url: 'https://h/', deflate: true}]", "destinations[0].deflate"},

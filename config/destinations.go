@@ -37,8 +37,6 @@ func (d *Destination) validateURL(key string) error {
 		return fmt.Errorf("%s.url: remove user, query and fragment; use token_file or password_file for credentials", key)
 	case d.Address != "" || d.AETitle != "" || d.TLS || d.Username != "":
 		return fmt.Errorf("%s: use either url, or address, ae_title, tls and username", key)
-	case d.Commitment:
-		return fmt.Errorf("%s.commitment: STOW-RS has no Storage Commitment; set it to false", key)
 	case d.Deflate:
 		return fmt.Errorf("%s.deflate: STOW-RS has no negotiation of transfer syntaxes; set it to false", key)
 	case d.TokenFile != "" && d.PasswordFile != "":

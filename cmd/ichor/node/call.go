@@ -82,7 +82,7 @@ func (n *Node) dial(ctx context.Context, to deliver.Destination, o dimse.Connect
 	case !ok:
 		return nil, fmt.Errorf("destination %q is not in the configuration", to.Name)
 	case d.URL != "":
-		return dicomweb(d)
+		return dicomweb(d, o.Events)
 	case d.TLS:
 		o.TLS = n.credentials.Client(d.ServerName)
 	}
@@ -95,8 +95,8 @@ func (n *Node) dial(ctx context.Context, to deliver.Destination, o dimse.Connect
 }
 
 // dicomweb is the client of a DICOMweb service, its files read anew.
-func dicomweb(d config.Destination) (*stow.Client, error) {
-	o := stow.Options{URL: d.URL}
+func dicomweb(d config.Destination, events func(dimse.Event) dimse.Status) (*stow.Client, error) {
+	o := stow.Options{URL: d.URL, Events: events}
 	switch {
 	case d.TokenFile != "":
 		o.Authorization = stow.Bearer(d.TokenFile)
@@ -115,7 +115,7 @@ func dicomweb(d config.Destination) (*stow.Client, error) {
 
 // Probe asks a DICOMweb service whether it would accept objects from us.
 func Probe(ctx context.Context, d config.Destination) error {
-	c, err := dicomweb(d)
+	c, err := dicomweb(d, nil)
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"ichor/scp/dimse"
 )
@@ -53,10 +56,13 @@ func judge(answer *http.Response, text []byte, sopInstanceUID string) (dimse.Sta
 		switch {
 		case known && o.failed:
 			status := dimse.Status(o.reason)
-			if !status.Failure() { // it failed, and the reason says nothing of it
+			switch {
+			case o.reason == azureKnown || saysKnown(o.words):
+				status = dimse.DuplicateInstance
+			case !status.Failure(): // it failed, and the reason says nothing of it
 				status = dimse.ProcessingFailure
 			}
-			return status, fmt.Errorf("STOW-RS: %w", &dimse.StatusError{Status: status, Comment: fmt.Sprintf("HTTP %d", code)})
+			return status, failure(status, code, o.words)
 		case known && dimse.Status(o.reason).Warning():
 			return dimse.Status(o.reason), nil
 		case known || code != http.StatusConflict:
@@ -67,7 +73,28 @@ func judge(answer *http.Response, text []byte, sopInstanceUID string) (dimse.Sta
 	if e.Words == "" {
 		e.Words = words(text)
 	}
+	if code == http.StatusConflict && saysKnown(e.Words) {
+		return dimse.DuplicateInstance, failure(dimse.DuplicateInstance, code, e.Words)
+	}
 	return dimse.ProcessingFailure, e
+}
+
+// azureKnown is the reason that the DICOM service of Azure gives for an instance that it has; the standard has 0111H.
+const azureKnown = 45070
+
+// saysKnown reports whether the words of a server say that it has the instance.
+func saysKnown(words string) bool {
+	words = strings.ToLower(words)
+	return strings.Contains(words, "already exist") || strings.Contains(words, "already stored") || strings.Contains(words, "duplicate")
+}
+
+// failure is what an answer says of the object, with the words of the server.
+func failure(status dimse.Status, code int, words string) error {
+	comment := fmt.Sprintf("HTTP %d", code)
+	if words != "" {
+		comment += ": " + words
+	}
+	return fmt.Errorf("STOW-RS: %w", &dimse.StatusError{Status: status, Comment: comment})
 }
 
 // deny is the error of an answer, with what to do about it.
@@ -86,23 +113,37 @@ func deny(answer *http.Response) *Error {
 
 // words are the first ones of a plain answer. Pages say nothing that an operator wants to read.
 func words(text []byte) string {
-	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(text[:min(len(text), 300)]), "")), " ")
+	s := clean(string(text[:min(len(text), 300)]))
 	if s == "" || strings.ContainsAny(s[:1], "<{[") {
 		return ""
 	}
 	return s
 }
 
+// clean is text from a server in one line, without control characters and of bounded length.
+func clean(text string) string {
+	s := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text[:min(len(text), 300)], ""))
+	return strings.Join(strings.Fields(s), " ")
+}
+
 // outcome is what the answer says of one object.
 type outcome struct {
 	failed bool
 	reason uint16 // (0008,1197) of a failure, (0008,1196) of a warning
+	words  string // of the server on a failure, in whatever attribute it puts them
 }
 
 // Tags of the response module, as JSON and XML write them (PS3.18 Table I.1-1).
 const (
 	failedSequence     = "00081198"
 	referencedSequence = "00081199"
+	sopInstanceUID     = "00080018"
+	classUID           = "00081150"
 	instanceUID        = "00081155"
 	failureReason      = "00081197"
 	warningReason      = "00081196"
@@ -120,7 +161,7 @@ func parse(contentType string, text []byte) map[string]outcome {
 		list[it.values[instanceUID]] = outcome{reason: number(it.values[warningReason])}
 	}
 	for _, it := range d.sequences[failedSequence] {
-		list[it.values[instanceUID]] = outcome{failed: true, reason: number(it.values[failureReason])}
+		list[it.values[instanceUID]] = outcome{failed: true, reason: number(it.values[failureReason]), words: it.words()}
 	}
 	return list
 }
@@ -137,6 +178,19 @@ func number(s string) uint16 {
 type module struct {
 	values    map[string]string
 	sequences map[string][]module
+}
+
+// words are all that an item says beside its identity and the number of a reason: Error Comment, or private attributes.
+func (m module) words() string {
+	var list []string
+	for _, tag := range slices.Sorted(maps.Keys(m.values)) {
+		switch v := clean(m.values[tag]); {
+		case tag == instanceUID, tag == classUID, tag == failureReason, tag == warningReason, strings.HasSuffix(tag, "0010"), v == "": // xxxx0010: a private creator
+		default:
+			list = append(list, v)
+		}
+	}
+	return clean(strings.Join(list, ", "))
 }
 
 // readJSON reads the DICOM JSON model (PS3.18 §F.2); some servers wrap the module into an array.
@@ -164,6 +218,10 @@ func jsonModule(raw json.RawMessage, depth int) module {
 				m.sequences[tag] = append(m.sequences[tag], jsonModule(v, depth+1))
 			} else if i == 0 {
 				m.values[tag] = strings.Trim(string(v), `"`)
+				var text string
+				if json.Unmarshal(v, &text) == nil {
+					m.values[tag] = text
+				}
 			}
 		}
 	}

@@ -1,4 +1,5 @@
-// Package stow stores objects over HTTP: STOW-RS, the Store transaction of the Studies service (PS3.18 §10.5).
+// Package stow stores objects over HTTP: STOW-RS, the Store transaction of the Studies service (PS3.18 §10.5), and asks for
+// commitment (PS3.18 §13).
 //
 // Each object is a request of its own on a connection that stays open, so that an answer concerns one object as that of
 // a C-STORE does.
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"ichor/scp/commitment"
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
 )
@@ -30,6 +32,8 @@ type Options struct {
 	// Authorization returns the value of that header for a request; nil: none is sent.
 	Authorization func() (string, error)
 	TLS           *tls.Config // nil: the authorities of the system are trusted
+	// Events takes the results of Storage Commitment; nil: it is not asked for.
+	Events func(dimse.Event) dimse.Status
 
 	ConnectTimeout  time.Duration // TCP and TLS, each; 15 s
 	ResponseTimeout time.Duration // from the end of a request to its answer; 120 s
@@ -46,6 +50,7 @@ type Client struct {
 	o      Options
 	target string
 	http   *http.Client
+	asked  *commitment.Request // whose result is not known yet; nil: none
 }
 
 // New checks the URL; nothing is sent before Store.
@@ -99,7 +104,7 @@ func (c *Client) Accepted(string) []string { return []string{dcm.ExplicitVRLittl
 // Store does a Store transaction with one object. Status and error are those of dimse.SCU.Store: the words of the
 // server on the object are a *dimse.StatusError, on the request an *Error. Any other error means that no answer came.
 func (c *Client) Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status, error) {
-	body, boundary, err := pack(r)
+	body, dataSet, boundary, err := pack(r)
 	if err != nil {
 		return dimse.ProcessingFailure, err
 	}
@@ -121,7 +126,34 @@ func (c *Client) Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status,
 	if err != nil {
 		return dimse.ProcessingFailure, fmt.Errorf("STOW-RS: answer %s broke off: %w", answer.Status, err)
 	}
-	return judge(answer, text, r.SOPInstanceUID)
+	status, err := judge(answer, text, r.SOPInstanceUID)
+	// Servers give reasons of their own for an instance that they have: it may be asked whether this is one.
+	if unclear := status == dimse.ProcessingFailure; err != nil && unclear && answer.StatusCode == http.StatusConflict && c.has(ctx, dataSet, r) {
+		status = dimse.DuplicateInstance
+		err = failure(status, answer.StatusCode, "the server has the instance")
+	}
+	return status, err
+}
+
+// has asks whether the server gives the metadata of an object (PS3.18 §10.4).
+func (c *Client) has(ctx context.Context, dataSet []byte, r dimse.StoreRequest) bool {
+	id, err := dcm.Check(bytes.NewReader(dataSet), int64(len(dataSet)), r.TransferSyntaxUID)
+	if err != nil || !dcm.PlausibleUID(id.StudyInstanceUID) || !dcm.PlausibleUID(id.SeriesInstanceUID) {
+		return false
+	}
+	rq, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		c.target+"/"+id.StudyInstanceUID+"/series/"+id.SeriesInstanceUID+"/instances/"+r.SOPInstanceUID+"/metadata", nil)
+	if err != nil {
+		return false
+	}
+	rq.Header.Set("Accept", "application/dicom+json")
+	answer, err := c.do(rq)
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	return err == nil && answer.StatusCode == http.StatusOK && readJSON(text).values[sopInstanceUID] == r.SOPInstanceUID
 }
 
 func (c *Client) do(rq *http.Request) (*http.Response, error) {
@@ -168,16 +200,18 @@ func (c *Client) Release(context.Context) error {
 func (c *Client) Abort() { c.http.CloseIdleConnections() }
 
 // pack makes the payload: one part with a Part 10 file (PS3.18 §8.6.1.2.1, §10.5.1).
-func pack(r dimse.StoreRequest) (body []byte, boundary string, err error) {
+func pack(r dimse.StoreRequest) (body, dataSet []byte, boundary string, err error) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	part, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/dicom"}})
 	if err == nil {
 		err = dcm.WriteMeta(part, dcm.FileMeta{SOPClassUID: r.SOPClassUID, SOPInstanceUID: r.SOPInstanceUID, TransferSyntaxUID: r.TransferSyntaxUID})
 	}
+	first := b.Len()
 	if err == nil {
 		_, err = io.Copy(part, r.Data)
 	}
+	end := b.Len()
 	err = errors.Join(err, w.Close()) // before the bytes are taken: it writes the last boundary
-	return b.Bytes(), w.Boundary(), err
+	return b.Bytes(), b.Bytes()[first:end], w.Boundary(), err
 }

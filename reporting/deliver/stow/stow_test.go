@@ -2,10 +2,12 @@ package stow
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -30,6 +32,8 @@ func request(t *testing.T) dimse.StoreRequest {
 	d.SetStrings(dcm.SOPClassUID, "UI", dcm.Comprehensive3DSRStorage)
 	d.SetStrings(dcm.SOPInstanceUID, "UI", uid)
 	d.SetStrings(dcm.PatientName, "PN", "Prüf^Änne")
+	d.SetStrings(dcm.StudyInstanceUID, "UI", "1.2.3")
+	d.SetStrings(dcm.SeriesInstanceUID, "UI", "1.2.3.1")
 	var b bytes.Buffer
 	if err := dcm.WriteDataSet(&b, d, dcm.ExplicitVRLittleEndian); err != nil {
 		t.Fatal(err)
@@ -65,6 +69,11 @@ func received(t *testing.T, r *http.Request) *dcm.File {
 
 const jsonHead = `{"00081190":{"vr":"UR","Value":["https://x/"]},`
 
+// failed is an answer about an object that failed; more are further attributes of its item.
+func failed(uid string, reason int, more string) string {
+	return fmt.Sprintf(`{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":[%q]},"00081197":{"vr":"US","Value":[%d]}%s}]}}`, uid, reason, more)
+}
+
 // TestAnswers: what each answer of a server means.
 func TestAnswers(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -76,35 +85,58 @@ func TestAnswers(t *testing.T) {
 		refuse bool
 		passes bool // neither denied nor refused
 		says   string
+		has    int // what a question for the metadata is answered with; 0: not found
 	}{
-		"stored":            {200, "application/dicom+json", jsonHead + `"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]}}]}}`, 0, false, false, false, ""},
-		"in an array":       {200, "application/dicom+json", `[` + jsonHead + `"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081196":{"vr":"US","Value":[45063]}}]}}]`, dimse.WarnDataSetMismatch, false, false, false, ""},
-		"with warning":      {202, "application/dicom+json", jsonHead + `"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081196":{"vr":"US","Value":[45056]}}]}}`, dimse.CoercedElements, false, false, false, ""},
-		"failed":            {202, "application/dicom+json", jsonHead + `"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081197":{"vr":"US","Value":[290]}}]}}`, dimse.SOPClassNotSupported, false, false, false, "0122H"},
-		"conflict":          {409, "application/dicom+json", `{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081197":{"vr":"US","Value":[42752]}}]}}`, dimse.OutOfResources, false, false, false, "A700H"},
-		"failed, no reason": {409, "application/dicom+json", `{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]}}]}}`, dimse.ProcessingFailure, false, false, false, "0110H"},
+		"stored":            {200, "application/dicom+json", jsonHead + `"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]}}]}}`, 0, false, false, false, "", 0},
+		"in an array":       {200, "application/dicom+json", `[` + jsonHead + `"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081196":{"vr":"US","Value":[45063]}}]}}]`, dimse.WarnDataSetMismatch, false, false, false, "", 0},
+		"with warning":      {202, "application/dicom+json", jsonHead + `"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081196":{"vr":"US","Value":[45056]}}]}}`, dimse.CoercedElements, false, false, false, "", 0},
+		"failed":            {202, "application/dicom+json", jsonHead + `"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081197":{"vr":"US","Value":[290]}}]}}`, dimse.SOPClassNotSupported, false, false, false, "0122H", 0},
+		"conflict":          {409, "application/dicom+json", `{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]},"00081197":{"vr":"US","Value":[42752]}}]}}`, dimse.OutOfResources, false, false, false, "A700H", 0},
+		"failed, no reason": {409, "application/dicom+json", `{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]}}]}}`, dimse.ProcessingFailure, false, false, false, "0110H", 0},
 		"failed in XML": {409, "application/dicom+xml", `<?xml version="1.0"?><NativeDicomModel><DicomAttribute tag="00081198" vr="SQ" keyword="FailedSOPSequence"><Item number="1">` +
 			`<DicomAttribute tag="00081155" vr="UI"><Value number="1">1.2.3.4</Value></DicomAttribute><DicomAttribute tag="00081197" vr="US"><Value number="1">43264</Value></DicomAttribute>` +
-			`</Item></DicomAttribute></NativeDicomModel>`, dimse.DataSetMismatch, false, false, false, "A900H"},
-		"another failed":  {202, "application/dicom+json", `{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["9.9"]},"00081197":{"vr":"US","Value":[290]}}]}}`, 0, false, false, false, ""},
-		"nothing said":    {200, "", "", 0, false, false, false, ""},
-		"nonsense said":   {200, "application/dicom+json", `[[[[[{"`, 0, false, false, false, ""},
-		"conflict, mute":  {409, "text/plain", "already there, and different", 0, false, true, false, "already there"},
-		"bad request":     {400, "text/html", "<html>no</html>", 0, false, true, false, "HTTP 400"},
-		"too large":       {413, "", "", 0, false, true, false, "HTTP 413"},
-		"media type":      {415, "", "", 0, false, true, false, "HTTP 415"},
-		"unauthorized":    {401, "", "", 0, true, false, false, "token_file"},
-		"forbidden":       {403, "", "", 0, true, false, false, "token_file"},
-		"not found":       {404, "", "", 0, true, false, false, "check url"},
-		"elsewhere":       {307, "", "", 0, true, false, false, "https://elsewhere.example.org/studies"},
-		"too many":        {429, "", "", 0, false, false, true, "HTTP 429"},
-		"fault":           {500, "", "disk full", 0, false, false, true, "disk full"},
-		"not now":         {503, "", "", 0, false, false, true, "HTTP 503"},
-		"broken off":      {-1, "", "", 0, false, false, true, ""},
-		"answer too long": {200, "text/plain", strings.Repeat("x", 2<<20), 0, false, false, false, ""},
+			`</Item></DicomAttribute></NativeDicomModel>`, dimse.DataSetMismatch, false, false, false, "A900H", 0},
+		"another failed":   {202, "application/dicom+json", `{"00081198":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["9.9"]},"00081197":{"vr":"US","Value":[290]}}]}}`, 0, false, false, false, "", 0},
+		"nothing said":     {200, "", "", 0, false, false, false, "", 0},
+		"nonsense said":    {200, "application/dicom+json", `[[[[[{"`, 0, false, false, false, "", 0},
+		"conflict, mute":   {409, "text/plain", "already there, and different", 0, false, true, false, "already there", 0},
+		"there, 0111H":     {409, "application/dicom+json", failed("1.2.3.4", 273, ""), dimse.DuplicateInstance, false, false, false, "0111H", 0},
+		"there, Azure":     {409, "application/dicom+json", failed("1.2.3.4", 45070, ""), dimse.DuplicateInstance, false, false, false, "0111H", 0},
+		"there, in a word": {200, "application/dicom+json", failed("1.2.3.4", 272, `,"00000902":{"vr":"LO","Value":["Instance ALREADY exists"]}`), dimse.DuplicateInstance, false, false, false, "Instance ALREADY exists", 0},
+		"there, Google": {409, "application/dicom+xml", `<NativeDicomModel><DicomAttribute tag="00081198" vr="SQ"><Item number="1"><DicomAttribute tag="00081197" vr="US"><Value number="1">272</Value></DicomAttribute>` +
+			`<DicomAttribute tag="00090097" vr="LT" privateCreator="GOOGLE"><Value number="1">already exists</Value></DicomAttribute><DicomAttribute tag="00081150" vr="UI"><Value number="1">1.2</Value></DicomAttribute>` +
+			`<DicomAttribute tag="00081155" vr="UI"><Value number="1">1.2.3.4</Value></DicomAttribute></Item></DicomAttribute></NativeDicomModel>`, dimse.DuplicateInstance, false, false, false, "HTTP 409: already exists", 0},
+		"there, plain text":      {409, "text/plain", "the instance already exists", dimse.DuplicateInstance, false, false, false, "already exists", 0},
+		"there when asked":       {409, "application/dicom+json", failed("1.2.3.4", 272, ""), dimse.DuplicateInstance, false, false, false, "the server has the instance", 200},
+		"there when asked, mute": {409, "text/plain", "", dimse.DuplicateInstance, false, false, false, "the server has the instance", 200},
+		"not there when asked":   {409, "application/dicom+json", failed("1.2.3.4", 272, `,"00090010":{"vr":"LO","Value":["VENDOR"]},"00091097":{"vr":"LT","Value":["no\u0007 room\nleft"]}`), dimse.ProcessingFailure, false, false, false, "HTTP 409: no room left", 0},
+		"may not ask":            {409, "application/dicom+json", failed("1.2.3.4", 272, ""), dimse.ProcessingFailure, false, false, false, "0110H", 403},
+		"another reason":         {409, "application/dicom+json", failed("1.2.3.4", 290, ""), dimse.SOPClassNotSupported, false, false, false, "0122H", 200},
+		"long words":             {202, "application/dicom+json", failed("1.2.3.4", 272, `,"00000902":{"vr":"LO","Value":["`+strings.Repeat("x", 5000)+`"]}`), dimse.ProcessingFailure, false, false, false, strings.Repeat("x", 300), 0},
+
+		"bad request":     {400, "text/html", "<html>no</html>", 0, false, true, false, "HTTP 400", 0},
+		"too large":       {413, "", "", 0, false, true, false, "HTTP 413", 0},
+		"media type":      {415, "", "", 0, false, true, false, "HTTP 415", 0},
+		"unauthorized":    {401, "", "", 0, true, false, false, "token_file", 0},
+		"forbidden":       {403, "", "", 0, true, false, false, "token_file", 0},
+		"not found":       {404, "", "", 0, true, false, false, "check url", 0},
+		"elsewhere":       {307, "", "", 0, true, false, false, "https://elsewhere.example.org/studies", 0},
+		"too many":        {429, "", "", 0, false, false, true, "HTTP 429", 0},
+		"fault":           {500, "", "disk full", 0, false, false, true, "disk full", 0},
+		"not now":         {503, "", "", 0, false, false, true, "HTTP 503", 0},
+		"broken off":      {-1, "", "", 0, false, false, true, "", 0},
+		"answer too long": {200, "text/plain", strings.Repeat("x", 2<<20), 0, false, false, false, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					if r.URL.Path != "/dicom-web/studies/1.2.3/series/1.2.3.1/instances/1.2.3.4/metadata" {
+						t.Errorf("asked for %s", r.URL.Path)
+					}
+					w.WriteHeader(cmp.Or(tt.has, http.StatusNotFound))
+					_, _ = io.WriteString(w, `[{"00080018":{"vr":"UI","Value":["1.2.3.4"]}}]`)
+					return
+				}
 				f := received(t, r)
 				if r.URL.Path != "/dicom-web/studies" || f.Data.String(dcm.PatientName) != "Prüf^Änne" || f.Meta.TransferSyntaxUID != dcm.ExplicitVRLittleEndian {
 					t.Errorf("%s: %q in %s", r.URL.Path, f.Data.String(dcm.PatientName), f.Meta.TransferSyntaxUID)
@@ -143,6 +175,9 @@ func TestAnswers(t *testing.T) {
 				if err != nil || status != tt.status {
 					t.Errorf("status %s, error %v", status, err)
 				}
+			}
+			if err != nil && len(err.Error()) > 500 {
+				t.Errorf("%d letters", len(err.Error()))
 			}
 			if err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v, want %q in it", err, tt.says)
