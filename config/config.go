@@ -44,6 +44,7 @@ type DICOM struct {
 	AETitle         string        `mapstructure:"ae_title" default:"ICHOR" doc:"Our AE title."`
 	CheckCalledAE   bool          `mapstructure:"check_called_ae" default:"true" doc:"Reject associations that call a different AE title."`
 	Peers           []Peer        `mapstructure:"peers" doc:"Nodes that may connect. An empty list accepts everyone, on loopback only."`
+	PrivateClasses  bool          `mapstructure:"private_classes" default:"true" doc:"Store objects of SOP classes that are not in the standard, as vendors put into a study. They are not analysed. false: a sender that proposes such a class with the rest of the study may give up."`
 	MaxAssociations int           `mapstructure:"max_associations" default:"64" doc:"Maximum number of simultaneous associations. More are rejected as transient, so the sender retries."`
 	MaxPerPeer      int           `mapstructure:"max_per_peer" default:"16" doc:"The same limit for each peer, so that one peer cannot use all associations."`
 	MaxObjectMiB    int           `mapstructure:"max_object_mib" default:"4096" doc:"Larger objects are refused."`

@@ -16,6 +16,7 @@ import (
 	"ichor/pipeline/cavity"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/measure"
+	"ichor/pipeline/patient"
 	"ichor/pipeline/quality"
 	"ichor/pipeline/selection"
 	"ichor/pipeline/subtype"
@@ -63,6 +64,7 @@ type Named interface{ Name() string }
 type Study struct {
 	UID      string
 	Objects  []Object
+	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
 	Complete string // how it was decided that no more objects come; kept in the finding
 }
 
@@ -107,6 +109,9 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 
 	in, err := step(ctx, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
 	if err != nil {
+		return err
+	}
+	if _, err := step(ctx, r, "patient", func() (struct{}, error) { return struct{}{}, patient.One(in.headers) }); err != nil {
 		return err
 	}
 	choice, err := step(ctx, r, "selection", func() (selection.Choice, error) { return choose(in, a.o.Selection, r) })

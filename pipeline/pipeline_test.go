@@ -262,8 +262,8 @@ func TestAnalyzeRefuses(t *testing.T) {
 		{"no skull", func(_ int, d *dcm.DataSet) {
 			quiet(d)
 			d.SetDecimals(dcm.RescaleSlope, 0.5)
-		}, nil, finding.NoHeadCT},
-		{"all bone", func(_ int, d *dcm.DataSet) { d.SetDecimals(dcm.RescaleIntercept, 2000) }, nil, finding.NoHeadCT},
+		}, nil, finding.NotHounsfield},
+		{"all bone", func(_ int, d *dcm.DataSet) { d.SetDecimals(dcm.RescaleIntercept, 2000) }, nil, finding.NotHounsfield},
 		{"pixels cut off", func(k int, d *dcm.DataSet) {
 			if k == 20 {
 				d.SetBytes(dcm.PixelData, "OW", make([]byte, 1000))

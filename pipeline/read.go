@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"ichor/pipeline/finding"
+	"ichor/pipeline/hounsfield"
 	"ichor/pipeline/selection"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
@@ -59,6 +60,9 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 			out.headers = append(out.headers, h)
 		}
 		out.objects = append(out.objects, received{o, len(frames)})
+	}
+	if study.InOrder {
+		out.leaveOutEarlierCopies(r)
 	}
 	if len(out.headers) > 0 {
 		r.Header = out.headers[0]
@@ -161,11 +165,7 @@ func choose(in *images, o selection.Options, r *running) (selection.Choice, erro
 func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *running) (*volume.Volume, error) {
 	var first *finding.Refusal
 	for _, s := range c.Ranked {
-		v, a, err := in.volume(ctx, s, d)
-		var warnings []string
-		if err == nil {
-			warnings, err = selection.CheckHead(v, s.HeadNamed)
-		}
+		v, a, warnings, err := in.head(ctx, s, d)
 		if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 			candidate := &r.Finding.Candidates[s.Candidate]
 			candidate.Reasons, candidate.Code = append(candidate.Reasons, refusal.Reason), refusal.Code
@@ -195,6 +195,33 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 		return v, nil
 	}
 	return nil, first
+}
+
+// head is the volume of a series whose pixels are Hounsfield units and show a head, with what has to be said about them.
+func (in *images) head(ctx context.Context, s selection.Series, d Decoder) (*volume.Volume, *volume.Arrangement, []string, error) {
+	v, a, err := in.volume(ctx, s, d)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	values, err := hounsfield.Check(v)
+	if errors.Is(err, hounsfield.ErrUnsigned) {
+		for _, i := range s.Images {
+			in.headers[i].Put(dcm.Element{Tag: dcm.PixelRepresentation, VR: "US", Value: []int64{1}})
+		}
+		if v, a, err = in.volume(ctx, s, d); err != nil {
+			return nil, nil, nil, err
+		}
+		if values, err = hounsfield.Check(v); errors.Is(err, hounsfield.ErrUnsigned) {
+			err = &finding.Refusal{Code: finding.NotHounsfield, Reason: "The pixels are no Hounsfield units: most of them are beyond 32,767; send the original series."}
+		}
+		values = append(values, "The pixels are negative numbers that the header calls positive (Pixel Representation 0). They were read as negative; "+
+			"let the sender correct the header.")
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	warnings, err := selection.CheckHead(v, s.HeadNamed)
+	return v, a, append(values, warnings...), err
 }
 
 func (in *images) countLossy(s selection.Series) (n int) {

@@ -6,6 +6,7 @@ import (
 
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
+	"ichor/pipeline/patient"
 	"ichor/pipeline/selection"
 )
 
@@ -16,6 +17,9 @@ func Select(ctx context.Context, study Study, d Decoder, o selection.Options) (f
 	err := func() error {
 		in, err := readHeaders(ctx, study, r)
 		if err != nil {
+			return err
+		}
+		if err := patient.One(in.headers); err != nil {
 			return err
 		}
 		choice, err := choose(in, o, r)

@@ -72,7 +72,8 @@ func TestCompressed(t *testing.T) {
 	host, port, _ := net.SplitHostPort(a.address)
 	out, _ := command(t, dcmsend, "-dn", "-aet", "SCANNER", "-aec", "ICHOR", host, port, filepath.Join("dcm", "codec", "testdata", "s16_dcmtk-jpls.dcm"))
 	a.stop()
-	if n := len(a.spool.Study("2.25.2")); n != 0 {
-		t.Errorf("%d objects taken that cannot be decoded\n%s", n, out)
+	// What cannot be decoded and is not proposed otherwise is stored all the same: the sender may have more of the study.
+	if n := len(a.spool.Study("2.25.2")); n != 1 {
+		t.Errorf("%d objects\n%s", n, out)
 	}
 }

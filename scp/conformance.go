@@ -1,7 +1,6 @@
 package scp
 
 import (
-	"maps"
 	"slices"
 
 	"ichor/scp/dimse"
@@ -9,8 +8,11 @@ import (
 
 // What the conformance statement says is read from the tables that the server works by.
 
-// StorageClasses lists the SOP classes that are stored, by UID.
-func StorageClasses() []string { return slices.Sorted(maps.Keys(storage)) }
+// StorageRoot is what the UIDs of the Storage SOP classes begin with that are stored.
+const StorageRoot = storageRoot
+
+// OtherStorageClasses lists the SOP classes outside of StorageRoot that are stored, by UID.
+func OtherStorageClasses() []string { return slices.Clone(otherStorage) }
 
 // PlainSyntaxes lists the transfer syntaxes of what has no pixels, the preferred first.
 func PlainSyntaxes() []string { return slices.Clone(transferSyntaxes) }

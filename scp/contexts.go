@@ -1,6 +1,13 @@
 package scp
 
-import "ichor/scp/dcm"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ichor/scp/dcm"
+	"ichor/scp/ul"
+)
 
 // transferSyntaxes are taken where Options names none, the preferred first: explicit needs no dictionary, deflated costs
 // time on both sides.
@@ -10,51 +17,101 @@ var transferSyntaxes = []string{
 	dcm.DeflatedExplicitVRLittleEndian,
 }
 
-// storage are the SOP classes that are stored (PS3.4 §B.5): what a head CT is made of, and what comes
-// along with one, so that a router's send of a whole study succeeds.
-var storage = map[string]bool{
-	dcm.CTImageStorage:                                  true,
-	dcm.EnhancedCTImageStorage:                          true,
-	dcm.LegacyConvertedEnhancedCTImageStorage:           true,
-	dcm.SecondaryCaptureImageStorage:                    true,
-	dcm.MultiFrameSingleBitSecondaryCaptureImageStorage: true,
-	dcm.MultiFrameGrayscaleByteSecondaryCaptureStorage:  true,
-	dcm.MultiFrameGrayscaleWordSecondaryCaptureStorage:  true,
-	dcm.MultiFrameTrueColorSecondaryCaptureImageStorage: true,
-	dcm.BasicTextSRStorage:                              true,
-	dcm.EnhancedSRStorage:                               true,
-	dcm.ComprehensiveSRStorage:                          true,
-	dcm.Comprehensive3DSRStorage:                        true,
-	dcm.XRayRadiationDoseSRStorage:                      true,
-	dcm.PatientRadiationDoseSRStorage:                   true,
-	dcm.KeyObjectSelectionDocumentStorage:               true,
-	dcm.GrayscaleSoftcopyPresentationStateStorage:       true,
-	dcm.ColorSoftcopyPresentationStateStorage:           true,
-	dcm.BlendingSoftcopyPresentationStateStorage:        true,
-	dcm.EncapsulatedPDFStorage:                          true,
-	dcm.SegmentationStorage:                             true,
-	dcm.RawDataStorage:                                  true,
-	dcm.SpatialRegistrationStorage:                      true,
-	dcm.MRImageStorage:                                  true,
-	"1.2.840.10008.5.1.4.1.1.4.1":                       true, // Enhanced MR Image Storage
-	dcm.PositronEmissionTomographyImageStorage:          true,
-	dcm.ComputedRadiographyImageStorage:                 true,
-	dcm.DigitalXRayImageStorageForPresentation:          true,
-	"1.2.840.10008.5.1.4.1.1.12.1":                      true, // X-Ray Angiographic Image Storage
+// What a study can hold is stored, whatever is analysed of it: a sender that proposes all of a study in one association gives
+// up where one class is rejected.
+const (
+	standardRoot = "1.2.840.10008."
+	storageRoot  = "1.2.840.10008.5.1.4.1.1." // of nearly all Storage SOP classes (PS3.4 Table B.5-1), those to come too
+)
+
+// otherStorage are the Storage SOP classes outside of storageRoot whose objects belong to a study.
+var otherStorage = []string{
+	"1.2.840.10008.5.1.1.27",    // Stored Print, retired
+	"1.2.840.10008.5.1.1.29",    // Hardcopy Grayscale Image, retired
+	"1.2.840.10008.5.1.1.30",    // Hardcopy Color Image, retired
+	"1.2.840.10008.5.1.4.34.7",  // RT Beams Delivery Instruction
+	"1.2.840.10008.5.1.4.34.10", // RT Brachy Application Setup Delivery Instruction
+}
+
+// privateServices are the roots of private SOP classes that are no storage: query and retrieval of dcm4che.
+var privateServices = []string{"1.2.40.0.13.1.5.1.4.1.2."}
+
+// stores reports whether objects of a SOP class are stored.
+func (s *session) stores(sopClass string) bool {
+	if !strings.HasPrefix(sopClass, standardRoot) {
+		return s.o.PrivateClasses && !slices.ContainsFunc(privateServices, func(root string) bool { return strings.HasPrefix(sopClass, root) })
+	}
+	return strings.HasPrefix(sopClass, storageRoot) || slices.Contains(otherStorage, sopClass)
 }
 
 // supported returns the transfer syntaxes of an abstract syntax: those of the options for what is stored, what needs no
 // codec for the rest, which has no pixels.
 func (s *session) supported(abstractSyntax string) []string {
 	switch {
-	case storage[abstractSyntax]:
-		return s.o.TransferSyntaxes
+	case s.stores(abstractSyntax):
+		return append(slices.Clone(s.o.TransferSyntaxes), s.undecodable(abstractSyntax)...)
 	case abstractSyntax == dcm.VerificationSOPClass:
 		return transferSyntaxes
 	case abstractSyntax == dcm.StorageCommitmentPushModel && s.o.Commitments != nil:
 		return transferSyntaxes[:2] // no information is worth deflating
 	}
 	return nil
+}
+
+// undecodable lists the other transfer syntaxes that a peer proposes for a SOP class where it proposes none that can be decoded:
+// its objects are stored as they are, and the finding says that their pixels cannot be read.
+func (s *session) undecodable(sopClass string) (list []string) {
+	for _, c := range s.rq.Contexts {
+		if c.AbstractSyntax != sopClass {
+			continue
+		}
+		for _, ts := range c.TransferSyntaxes {
+			if slices.Contains(s.o.TransferSyntaxes, ts) {
+				return nil
+			}
+			if dcm.Readable(ts) {
+				list = append(list, ts)
+			}
+		}
+	}
+	return list
+}
+
+// tellUnsupported logs what the peer proposed and was not accepted, in one line, and tells it to Events.
+func (s *session) tellUnsupported(results []ul.ContextResult) {
+	type proposal struct{ class, reason string }
+	count := map[proposal]int{}
+	for i, r := range results {
+		switch p := (proposal{class: s.rq.Contexts[i].AbstractSyntax}); r.Result {
+		case ul.ContextAccepted:
+		case ul.ContextTransferUnsupported:
+			// One context for each transfer syntax is usual; the class is stored when one of them is accepted.
+			if !slices.ContainsFunc(s.rq.Contexts, func(c ul.ProposedContext) bool {
+				k := slices.IndexFunc(results, func(r ul.ContextResult) bool { return r.ID == c.ID })
+				return c.AbstractSyntax == p.class && results[k].Result == ul.ContextAccepted
+			}) {
+				p.reason = UnsupportedTransferSyntax
+				count[p]++
+			}
+		default:
+			p.reason = UnsupportedClass
+			count[p]++
+		}
+	}
+	if len(count) == 0 {
+		return
+	}
+	const shown = 8
+	var words []string
+	for p, n := range count {
+		words = append(words, fmt.Sprintf("%s (%s, %d)", dcm.UIDName(p.class), p.reason, n))
+		s.event(Event{Kind: Unsupported, SOPClassUID: p.class, Reason: p.reason, Count: n})
+	}
+	slices.Sort(words)
+	if len(words) > shown {
+		words = append(words[:shown], fmt.Sprintf("and %d more", len(words)-shown))
+	}
+	s.log.Warn("presentation contexts not accepted", "contexts", strings.Join(words, ", "))
 }
 
 // mayServe reports whether a caller may be SCP of a SOP class: it then reports on what we delivered to it (PS3.4 §J.3.3).

@@ -11,17 +11,24 @@ import (
 type EventKind int
 
 const (
-	Accepted EventKind = iota + 1 // association accepted
-	Rejected                      // association rejected; Err is a *ul.RejectError
-	Released                      // association released by the peer
-	Aborted                       // association ended otherwise; Err says how
-	Echoed                        // C-ECHO answered
-	Stored                        // object durable; Status is success
-	Refused                       // object or command refused; Status and Err say why
+	Accepted    EventKind = iota + 1 // association accepted
+	Rejected                         // association rejected; Err is a *ul.RejectError
+	Released                         // association released by the peer
+	Aborted                          // association ended otherwise; Err says how
+	Echoed                           // C-ECHO answered
+	Stored                           // object durable; Status is success
+	Refused                          // object or command refused; Status and Err say why
+	Unsupported                      // presentation contexts not accepted; SOPClassUID, Reason and Count say which, why and how many
+)
+
+// Why a presentation context is not accepted (PS3.8 Table 9-18).
+const (
+	UnsupportedClass          = "SOP class"
+	UnsupportedTransferSyntax = "transfer syntax"
 )
 
 func (k EventKind) String() string {
-	names := [...]string{"unknown", "accepted", "rejected", "released", "aborted", "echoed", "stored", "refused"}
+	names := [...]string{"unknown", "accepted", "rejected", "released", "aborted", "echoed", "stored", "refused", "unsupported"}
 	if k < 0 || int(k) >= len(names) {
 		k = 0
 	}
@@ -43,6 +50,10 @@ type Event struct {
 	Fresh             bool  // false: the same object was there before
 	Conflict          bool  // another object with the same SOP instance UID was there before
 	Status            dimse.Status
+
+	// of Unsupported
+	Reason string // UnsupportedClass or UnsupportedTransferSyntax
+	Count  int    // of the contexts
 
 	Took time.Duration // of the message from its command set to the response; of the association
 	Err  error

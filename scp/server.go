@@ -49,6 +49,7 @@ type Options struct {
 	// TransferSyntaxes in which objects are taken, the preferred first: those that whoever analyses them can decode. None:
 	// uncompressed little endian and deflated.
 	TransferSyntaxes []string
+	PrivateClasses   bool // store objects of SOP classes that are not in the standard
 
 	MaxAssociations int    // in all; 32
 	MaxPerPeer      int    // of one peer; MaxAssociations

@@ -259,7 +259,7 @@ func TestStore(t *testing.T) {
 	if len(a.sink.objects) != 7 || a.sink.fresh != 6 {
 		t.Errorf("sink: %d objects, %d fresh", len(a.sink.objects), a.sink.fresh)
 	}
-	if k := a.kinds(); k[Stored] != 7 || k[Accepted] != 1 || k[Released] != 1 || k[Echoed] != 1 || len(k) != 4 {
+	if k := a.kinds(); k[Stored] != 7 || k[Accepted] != 1 || k[Released] != 1 || k[Echoed] != 1 || k[Unsupported] != 1 || len(k) != 5 {
 		t.Errorf("events %v", k)
 	}
 	for _, secret := range []string{"Secret", "1.2.826.0.99.1"} {

@@ -150,7 +150,10 @@ func (s *session) establish() error {
 	// Of a user identity a positive response is given only where it was verified (§D.3.3.7).
 	id := rq.User.Identity
 	s.silent.Store(time.Now().UnixNano())
-	return s.assoc.Accept(rq, ul.Negotiate(rq, s.supported), ul.UserInformation{
+	results := ul.Negotiate(rq, s.supported)
+	s.log = s.o.Logger.With("assoc", s.id, "peer", rq.CallingAE)
+	s.tellUnsupported(results)
+	return s.assoc.Accept(rq, results, ul.UserInformation{
 		ImplementationClass:   dcm.ImplementationClassUID,
 		ImplementationVersion: dcm.ImplementationVersionName,
 		Roles:                 ul.AnswerRoles(rq, s.mayServe),

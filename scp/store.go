@@ -17,7 +17,7 @@ func (s *session) store(m *dimse.Message) error {
 	start := time.Now()
 	cmd := &m.Command
 	switch {
-	case !storage[m.Context.AbstractSyntax] || cmd.AffectedSOPClassUID != m.Context.AbstractSyntax:
+	case !s.stores(m.Context.AbstractSyntax) || cmd.AffectedSOPClassUID != m.Context.AbstractSyntax:
 		return s.refuse(m, dimse.SOPClassNotSupported, "SOP class is not that of the presentation context")
 	case !dcm.PlausibleUID(cmd.AffectedSOPInstanceUID):
 		return s.refuse(m, dimse.InvalidInstance, "Affected SOP Instance UID is not a UID")

@@ -95,10 +95,11 @@ func identityTable() string {
 }
 
 func storageTable() string {
-	var rows [][]string
-	for _, uid := range scp.StorageClasses() {
+	rows := [][]string{{"every Storage SOP class of the standard, retired and future ones too", "`" + scp.StorageRoot + "` and below"}}
+	for _, uid := range scp.OtherStorageClasses() {
 		rows = append(rows, []string{dcm.UIDName(uid), "`" + uid + "`"})
 	}
+	rows = append(rows, []string{"private SOP classes, if `dicom.private_classes` is set (default)", "every UID outside of `1.2.840.10008`"})
 	return markdown("SOP class stored|UID", rows)
 }
 

@@ -20,7 +20,6 @@ var allowed = map[string][]string{
 	"pipeline/subtype":  {"pipeline/bleed", "pipeline/volume", "pipeline/finding", "models/bundle"},
 	"pipeline/phantom":  {"pipeline/phantom/synthetic", "pipeline/finding", "scp/dcm", "pipeline/volume"},
 	"pipeline/":         {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},
-	"pipeline/subtype":  {"pipeline/bleed", "pipeline/finding", "pipeline/volume"},
 	"models/bundle":     {},
 	"models/":           {"models/bundle"},
 	"reporting":         {"reporting/", "pipeline/analysis", "pipeline/finding", "pipeline/volume", "pipeline/state", "scp/ul", "scp/dimse", "scp/dcm", "scp/commitment"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -56,11 +57,14 @@ func newStatus() *cobra.Command {
 			return err
 		}
 		var letters []web.DeadLetter
-		if err := n.get("dead-letters", &letters); err != nil || len(letters) == 0 {
+		var turned []web.TurnedAway
+		if err := errors.Join(n.get("dead-letters", &letters), n.get("turned-away", &turned)); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w, "\n%d were given up: 'ichor dead-letters' lists them\n", len(letters))
-		return err
+		if len(letters) > 0 {
+			fmt.Fprintf(w, "\n%d were given up: 'ichor dead-letters' lists them\n", len(letters))
+		}
+		return printTurnedAway(w, turned)
 	}
 	return cmd
 }
@@ -80,6 +84,18 @@ func printCases(w io.Writer, cases []state.Case) error {
 			note = f.Reason
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.Updated.Local().Format(time.DateTime), c.Phase, c.Objects, total, note)
+	}
+	return t.Flush()
+}
+
+func printTurnedAway(w io.Writer, list []web.TurnedAway) error {
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\nnot accepted from peers since the start:")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, x := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s not supported\t%d times\n", x.Last.Local().Format(time.DateTime), x.Peer, x.SOPClass, x.Reason, x.Contexts)
 	}
 	return t.Flush()
 }

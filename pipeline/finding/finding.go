@@ -80,7 +80,8 @@ type Finding struct {
 	Range      *Range           `json:"volumes_range_ml,omitempty"`
 	CavityML   float64          `json:"cavity_ml,omitempty"`
 	Lesions    []Lesion         `json:"lesions,omitempty"`
-	Prior      *Prior           `json:"prior,omitempty"` // nil where the node has no earlier finding of the patient
+	Prior      *Prior           `json:"prior,omitempty"`             // nil where the node has no earlier finding of the patient
+	Corrected  bool             `json:"patient_corrected,omitempty"` // the sender sent images again with another patient
 	TimingMS   map[string]int64 `json:"timing_ms,omitempty"`
 	Warnings   []string         `json:"warnings,omitempty"`
 	Candidates []Candidate      `json:"candidates,omitempty"`

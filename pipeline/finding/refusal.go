@@ -2,6 +2,7 @@ package finding
 
 // Codes of refusals: stable words for programs; the reason beside them is for people.
 const (
+	SeveralPatients    = "several-patients"    // the images name more than one patient
 	NoHeadCT           = "no-head-ct"          // nothing in the study is a CT of the head
 	TooFewSlices       = "too-few-slices"      // fewer slices, or a shorter stretch of the head, than can be judged
 	TooLarge           = "too-large"           // more voxels than this node is set up for

@@ -20,8 +20,9 @@ type Outcome struct {
 	Status     finding.Status `json:"status"`
 	Code       string         `json:"code,omitempty"`
 	Reason     string         `json:"reason,omitempty"`
-	TotalML    *float64       `json:"total_ml,omitempty"` // nil for a refused study
-	Identity   string         `json:"identity,omitempty"` // of its objects as a whole: the same when they are the same
+	TotalML    *float64       `json:"total_ml,omitempty"`          // nil for a refused study
+	Corrected  bool           `json:"patient_corrected,omitempty"` // see finding.Finding
+	Identity   string         `json:"identity,omitempty"`          // of its objects as a whole: the same when they are the same
 	Instances  []Instance     `json:"instances,omitempty"`
 	ReplacedBy int            `json:"replaced_by,omitempty"` // revision; 0: it is the present one
 	Why        string         `json:"why,omitempty"`         // it was replaced
@@ -65,7 +66,7 @@ func putOutcome(tx *bolt.Tx, c Case, f finding.Finding, identity string, deliver
 		return err
 	}
 	o := Outcome{Version: formatVersion, Revision: c.Revision, At: now.UTC(), Objects: c.Objects, Complete: c.Complete,
-		Status: f.Status, Code: f.Code, Reason: f.Reason, Identity: identity}
+		Status: f.Status, Code: f.Code, Reason: f.Reason, Corrected: f.Corrected, Identity: identity}
 	if f.Volumes != nil {
 		o.TotalML = &f.Volumes.Total
 	}
@@ -90,6 +91,8 @@ func putOutcome(tx *bolt.Tx, c Case, f finding.Finding, identity string, deliver
 // why says what made a result take the place of another.
 func why(old, o Outcome) string {
 	switch {
+	case o.Identity != old.Identity && o.Corrected:
+		return "the sender corrected the patient identification"
 	case o.Identity != "" && o.Identity == old.Identity:
 		return "analysed again, with the same objects"
 	case o.Objects != old.Objects:

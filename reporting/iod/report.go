@@ -68,7 +68,7 @@ func New(c Report) (*Report, error) {
 	case finding.Refused:
 		c.Volume, c.Labels, c.Cavity = nil, nil, nil
 		c.series = []string{c.study, c.Finding.Bundle.Digest}
-		c.key = append(slices.Clone(c.series), c.Finding.Code, c.Finding.Reason)
+		c.key = append(append(slices.Clone(c.series), c.Finding.Code, c.Finding.Reason), c.corrected()...)
 		return &c, nil
 	case finding.Analyzed:
 	default:
@@ -82,7 +82,17 @@ func New(c Report) (*Report, error) {
 	for _, s := range c.Volume.Sources {
 		c.key = append(c.key, s.SOPInstanceUID, strconv.Itoa(s.Frame))
 	}
+	c.key = append(c.key, c.corrected()...)
 	return &c, nil
+}
+
+// corrected tells a result under a corrected patient identification from the one before, which has the same images.
+func (c *Report) corrected() []string {
+	if !c.Finding.Corrected {
+		return nil
+	}
+	h := c.Header
+	return []string{"patient", h.String(dcm.PatientID), h.String(dcm.PatientName), h.String(dcm.PatientBirthDate), h.String(dcm.PatientSex)}
 }
 
 // AsLabelMap is the same report with its segmentation as a label map.

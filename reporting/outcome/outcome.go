@@ -90,6 +90,9 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 		return finding.Finding{}, err
 	}
 	if identify(report, present, all); present != nil && present.Identity != report.Identity() {
+		if a.Finding.Corrected {
+			r.o.Logger.Warn("patient identification was corrected by the sender; this result takes the place of the one before", "case", id, "revision", revision)
+		}
 		if err := r.supersedes(report, id, objects, present); err != nil {
 			return finding.Finding{}, err
 		}
@@ -147,7 +150,10 @@ func identify(report *reporting.Report, present *state.Outcome, all []state.Outc
 // supersedes states in a report which result it replaces.
 func (r *Recorder) supersedes(report *reporting.Report, id state.CaseID, objects int, old *state.Outcome) error {
 	text := fmt.Sprintf("This result takes the place of that of %s", old.At.Format("2006-01-02 15:04 MST"))
-	if old.Objects != objects {
+	switch {
+	case report.Finding().Corrected:
+		text += ": the sender corrected the patient identification"
+	case old.Objects != objects:
 		text += fmt.Sprintf(", when %d of these %d objects of the study were here", old.Objects, objects)
 	}
 	var predecessors []iod.SeriesReferences

@@ -35,6 +35,24 @@ func recorder(t *testing.T, log *slog.Logger) *Recorder {
 // record ends the next revision of a study as refused for a reason, which gives one report, and returns its delivery.
 func (r *Recorder) record(t *testing.T, study, reason string) state.Delivery {
 	t.Helper()
+	header := &dcm.DataSet{}
+	header.SetStrings(dcm.StudyInstanceUID, "UI", study)
+	return r.recordResult(t, study, analysis.Result{Header: header, Finding: finding.Finding{Reason: reason}})
+}
+
+// recordFor does so for a patient.
+func (r *Recorder) recordFor(t *testing.T, study, patient string, corrected bool) state.Delivery {
+	t.Helper()
+	header := &dcm.DataSet{}
+	header.SetStrings(dcm.StudyInstanceUID, "UI", study)
+	header.SetStrings(dcm.PatientID, "LO", patient)
+	return r.recordResult(t, study, analysis.Result{Header: header, Finding: finding.Finding{Reason: "no head", Corrected: corrected}})
+}
+
+func (r *Recorder) recordResult(t *testing.T, study string, result analysis.Result) state.Delivery {
+	t.Helper()
+	f := &result.Finding
+	f.Status, f.Code, f.Bundle = finding.Refused, finding.Undecodable, finding.Bundle{Name: "test", Digest: "00"}
 	id := state.IDOf(study)
 	c, err := r.o.State.Requeue(id, time.Now())
 	if errors.Is(err, state.ErrNotFound) {
@@ -43,9 +61,6 @@ func (r *Recorder) record(t *testing.T, study, reason string) state.Delivery {
 	if err != nil {
 		t.Fatal(err)
 	}
-	header := &dcm.DataSet{}
-	header.SetStrings(dcm.StudyInstanceUID, "UI", study)
-	result := analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, Code: finding.Undecodable, Reason: reason, Bundle: finding.Bundle{Name: "test", Digest: "00"}}}
 	if _, err := r.Record(context.Background(), id, c.Revision, 1, result); err != nil {
 		t.Fatal(err)
 	}
@@ -197,5 +212,35 @@ func TestHalfWritten(t *testing.T) {
 	}
 	if _, err := os.Stat(whole); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCorrectedPatient: a result under a corrected patient identification takes the place of the one before, in the same
+// series, and does not come back to the old UIDs when the sender goes back.
+func TestCorrectedPatient(t *testing.T) {
+	var log strings.Builder
+	r := recorder(t, slog.New(slog.NewTextHandler(&log, nil)))
+	first := r.recordFor(t, "1.2.1", "TRAUMA7", false)
+	if err := r.o.State.MarkStored(first.DeliveryKey, "", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{first.SOPInstanceUID: true}
+	for _, patient := range []string{"HOSP8", "TRAUMA7", "HOSP8"} {
+		d := r.recordFor(t, "1.2.1", patient, true)
+		if d.SeriesInstanceUID != first.SeriesInstanceUID || seen[d.SOPInstanceUID] {
+			t.Errorf("corrected to %s: %s in series %s, was %s in %s", patient, d.SOPInstanceUID, d.SeriesInstanceUID, first.SOPInstanceUID, first.SeriesInstanceUID)
+		}
+		seen[d.SOPInstanceUID] = true
+		header, err := headerOf(d.Path)
+		if err != nil || header.String(dcm.PatientID) != patient {
+			t.Errorf("the report is of %v, want %s, %v", header, patient, err)
+		}
+	}
+	all, err := r.o.State.Outcomes(state.IDOf("1.2.1"))
+	if err != nil || len(all) != 4 || !strings.Contains(all[0].Why, "corrected the patient identification") {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if text := log.String(); strings.Count(text, "patient identification was corrected") != 3 || strings.Contains(text, "HOSP") || strings.Contains(text, "TRAUMA") {
+		t.Errorf("log %s", text)
 	}
 }

@@ -27,6 +27,9 @@ var files embed.FS
 // mostLetters bounds the list of what was given up.
 const mostLetters = 50
 
+// mostTurnedAway bounds the list of what was not accepted.
+const mostTurnedAway = 20
+
 // pages adds the dashboard.
 func (o Options) pages(mux *http.ServeMux) {
 	css, _ := files.ReadFile("style.css") // it is embedded
@@ -88,6 +91,7 @@ type overview struct {
 	More       bool // there are older cases
 	Letters    []DeadLetter
 	MoreDead   int
+	TurnedAway []TurnedAway
 }
 
 // row is one case in the list.
@@ -121,6 +125,8 @@ func (o Options) overview(r *http.Request) (any, error) {
 	for _, c := range cases[:min(limit, len(cases))] {
 		v.Cases = append(v.Cases, row{c, c.Current(), said(c), kinds(c.Current(), true)})
 	}
+	v.TurnedAway = o.TurnedAway()
+	v.TurnedAway = v.TurnedAway[:min(len(v.TurnedAway), mostTurnedAway)]
 	if o.Operator != nil {
 		if v.Letters, err = o.Operator.DeadLetters(r.Context()); err != nil {
 			return nil, err

@@ -88,7 +88,12 @@ func ask(path string) *http.Request {
 
 // Each case says how it ended: volumes, the code and the sentence of a refusal, the error of a failure.
 func TestPages(t *testing.T) {
-	h := New(Options{Cases: kept{}, Operator: operator{}, Ready: func() error { return errors.New("disk: full") }})
+	h := New(Options{Cases: kept{}, Operator: operator{}, Ready: func() error { return errors.New("disk: full") }, TurnedAway: func() []TurnedAway {
+		return []TurnedAway{{Peer: "CT2" + hostile, SOPClass: "Hanging Protocol", Reason: "SOP class", Contexts: 17}}
+	}})
+	if _, list, _ := page(t, h, ask("/api/v1/turned-away")); !strings.Contains(list, `"contexts":17`) || !strings.Contains(list, "Hanging Protocol") {
+		t.Errorf("what was not accepted: %s", list)
+	}
 	code, first, header := page(t, h, ask("/"))
 	rows := strings.Split(first, "<tr>")
 	row := func(id string) string {
@@ -114,6 +119,9 @@ func TestPages(t *testing.T) {
 	}
 	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "SEG to pacs") || !strings.Contains(first, "mend it") {
 		t.Errorf("%d, the page lacks what stands still:\n%s", code, first)
+	}
+	if !strings.Contains(first, `Hanging Protocol<td>SOP class<td class="n">17`) {
+		t.Errorf("the page lacks what was not accepted:\n%s", first)
 	}
 	if r := row("c3"); strings.Contains(r, "child") {
 		t.Errorf("a failure is told with the code of the former result: %s", r)

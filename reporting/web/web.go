@@ -8,6 +8,7 @@
 //	/api/v1/cases         the newest cases, JSON
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
 //	/api/v1/dead-letters  what was given up, JSON
+//	/api/v1/turned-away   what peers proposed and was not accepted, JSON
 //
 // and takes orders by POST, from this machine where no token is set (see operate.go):
 //
@@ -25,6 +26,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"ichor/pipeline/state"
 )
@@ -45,6 +47,18 @@ type Options struct {
 	Token    string       // empty: none needed
 	Ready    func() error // why the node cannot receive or analyse; nil when it can
 	Metrics  http.Handler // nil: none
+
+	TurnedAway func() []TurnedAway // the newest first; nil: not known
+}
+
+// TurnedAway is what a peer proposed and was not accepted since the node started: it cannot send such objects.
+type TurnedAway struct {
+	Peer        string    `json:"peer"` // calling AE title
+	SOPClassUID string    `json:"sop_class_uid"`
+	SOPClass    string    `json:"sop_class"` // its name, or the UID
+	Reason      string    `json:"reason"`    // what is not supported: SOP class, transfer syntax
+	Contexts    int       `json:"contexts"`  // presentation contexts
+	Last        time.Time `json:"last"`
 }
 
 // Detail is one case with all that belongs to it.
@@ -68,6 +82,10 @@ func New(o Options) http.Handler {
 	})
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
+	if o.TurnedAway == nil {
+		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
+	}
+	mux.Handle("GET /api/v1/turned-away", o.guard(func(*http.Request) (any, error) { return o.TurnedAway(), nil }))
 	o.pages(mux)
 	if o.Metrics != nil {
 		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

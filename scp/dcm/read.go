@@ -248,7 +248,7 @@ func syntaxOf(uid string) (s syntax, deflated bool, err error) {
 	switch uid {
 	case ImplicitVRLittleEndian:
 		return syntax{implicit: true}, false, nil
-	case ExplicitVRLittleEndian, RLELossless:
+	case ExplicitVRLittleEndian, RLELossless, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1": // Encapsulated Uncompressed, Deflated Image Frame
 		return syntax{}, false, nil
 	case DeflatedExplicitVRLittleEndian:
 		return syntax{}, true, nil
@@ -260,6 +260,12 @@ func syntaxOf(uid string) (s syntax, deflated bool, err error) {
 		return syntax{}, false, nil
 	}
 	return syntax{}, false, fmt.Errorf("transfer syntax %q: %w", UIDName(uid), ErrTransferSyntax)
+}
+
+// Readable reports whether the data sets of a transfer syntax can be read, even if their pixels may not.
+func Readable(transferSyntax string) bool {
+	_, _, err := syntaxOf(transferSyntax)
+	return err == nil
 }
 
 // sniff corrects implicit to explicit and the other way round where the first element says so: such files exist, and

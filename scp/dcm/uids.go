@@ -120,4 +120,9 @@ var uidNames = map[string]string{
 	PatientRadiationDoseSRStorage:                   "Patient Radiation Dose SR",
 	EncapsulatedPDFStorage:                          "Encapsulated PDF",
 	PositronEmissionTomographyImageStorage:          "Positron Emission Tomography Image",
+	"1.2.840.10008.5.1.1.27":                        "Stored Print (retired)",
+	"1.2.840.10008.5.1.1.29":                        "Hardcopy Grayscale Image (retired)",
+	"1.2.840.10008.5.1.1.30":                        "Hardcopy Color Image (retired)",
+	"1.2.840.10008.5.1.4.34.7":                      "RT Beams Delivery Instruction",
+	"1.2.840.10008.5.1.4.34.10":                     "RT Brachy Application Setup Delivery Instruction",
 }

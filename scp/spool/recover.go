@@ -95,6 +95,8 @@ func (r *recovery) index() {
 			last[content{o.SOPInstanceUID, o.SHA256}] = o.at
 		}
 	}
+	// Segments are not in the order of arrival: one that rested takes later objects than the ones after it.
+	slices.SortStableFunc(r.objects, func(a, b Object) int { return a.Received.Compare(b.Received) })
 	var twins []Object
 	for _, o := range r.objects {
 		switch {

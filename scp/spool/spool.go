@@ -278,6 +278,13 @@ func (s *Spool) find(sop, digest string) (Object, bool) {
 	return Object{}, false
 }
 
+// outdated reports whether other content came later under the UIDs of o. s.mu is held.
+func (s *Spool) outdated(o Object) bool {
+	return slices.ContainsFunc(s.objects[o.SOPInstanceUID], func(p Object) bool {
+		return p.SHA256 != o.SHA256 && p.StudyInstanceUID == o.StudyInstanceUID && p.SeriesInstanceUID == o.SeriesInstanceUID && p.Received.After(o.Received)
+	})
+}
+
 // add puts o into the index. s.mu is held.
 func (s *Spool) add(o Object) {
 	if !slices.ContainsFunc(s.objects[o.SOPInstanceUID], func(p Object) bool { return p.StudyInstanceUID == o.StudyInstanceUID }) {

@@ -346,3 +346,41 @@ func TestNoIdentifiersInLogs(t *testing.T) {
 		t.Fatal(out)
 	}
 }
+
+// TestNewestCopy: of an instance that came with other content, the copies stay in the order of arrival over a restart, and
+// one that is sent again after another is the newest once more.
+func TestNewestCopy(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	a, b := object(t, "1.9", "1.2.3", 1000), object(t, "1.9", "1.2.3", 2000)
+	resting, other := s.Session(), s.Session()
+	put(t, resting, "1.2.2", object(t, "1.9", "1.2.2", 10)) // takes the first segment
+	put(t, other, "1.2.3", a)
+	put(t, resting, "1.2.3", b)
+	newest := func(when string, want []byte, copies int) {
+		t.Helper()
+		list := s.Find("1.2.3")
+		if len(list) != copies {
+			t.Fatalf("%s: %d copies, want %d", when, len(list), copies)
+		}
+		check(t, s, list[copies-1], want)
+	}
+	newest("other content", b, 2)
+	resting.Close()
+	other.Close()
+	s.Close()
+	s = open(t, dir)
+	newest("after a restart", b, 2)
+	session := s.Session()
+	if o, fresh := put(t, session, "1.2.3", a); !fresh || !o.Conflict {
+		t.Fatalf("a former copy: %+v fresh %v", o, fresh)
+	}
+	newest("a former copy", a, 2)
+	if _, fresh := put(t, session, "1.2.3", a); fresh {
+		t.Fatal("the newest copy was stored twice")
+	}
+	session.Close()
+	s.Close()
+	s = open(t, dir)
+	newest("a former copy after a restart", a, 2)
+}

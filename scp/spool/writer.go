@@ -232,10 +232,14 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	mine := make(chan struct{})
 	s.pending[obj.SOPInstanceUID] = mine
 	same, found := s.find(obj.SOPInstanceUID, obj.SHA256)
+	// The sender went back to a former copy: it is stored again, as the newest.
+	outdated := found && s.outdated(same)
 	s.mu.Unlock()
 	// What was stored before this start may be damaged since: the sender is not told that it is safe on trust.
 	unreadable := false
-	if found {
+	if outdated {
+		found = false
+	} else if found {
 		if err := s.verified(same); err != nil {
 			found, unreadable = false, !errors.Is(err, ErrDamaged) // then it is still in the index
 		}
@@ -268,7 +272,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 		return Object{}, false, s.failed("committing to the spool", err)
 	}
 	s.recovered()
-	if unreadable {
+	if unreadable || outdated {
 		s.replaced(same)
 	}
 	if obj.Conflict {

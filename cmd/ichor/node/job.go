@@ -75,7 +75,7 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	if err := n.lost(c); err != nil {
 		return finding.Finding{}, err
 	}
-	study := pipeline.Study{UID: job.StudyInstanceUID, Complete: job.Complete}
+	study := pipeline.Study{UID: job.StudyInstanceUID, InOrder: true, Complete: job.Complete}
 	for _, o := range n.spool.Study(job.StudyInstanceUID) {
 		study.Objects = append(study.Objects, spooled{n.spool, o})
 	}

@@ -47,6 +47,7 @@ type Node struct {
 	config   config.Config
 	log      *slog.Logger
 	observer *observer
+	turned   turnedAway
 
 	passed       map[string]ports // by systemd, until dicom takes them
 	dicom        ports
@@ -291,10 +292,10 @@ func (n *Node) newServer() (*scp.Server, error) {
 	}
 	return scp.New(scp.Options{
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
-		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(),
+		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(), PrivateClasses: c.PrivateClasses,
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
 		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: n.callback, Logger: n.log,
-		Events: n.observer.received,
+		Events: func(e scp.Event) { n.observer.received(e); n.turned.received(e) },
 	})
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -92,6 +93,27 @@ func TestSlowRequestAtTheEnd(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("does not end")
+	}
+}
+
+// TestTurnedAway: what is not accepted is added up by peer, class and reason, and does not grow without bound.
+func TestTurnedAway(t *testing.T) {
+	t.Parallel()
+	var turned turnedAway
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i := range 3 {
+		turned.received(scp.Event{Kind: scp.Unsupported, Peer: "CT2", SOPClassUID: "1.2.3", Reason: scp.UnsupportedClass, Count: 2, Time: at.Add(time.Duration(i) * time.Hour)})
+	}
+	turned.received(scp.Event{Kind: scp.Stored, Peer: "CT2", SOPClassUID: "1.2.4"})
+	list := turned.newest()
+	if len(list) != 1 || list[0].Contexts != 6 || list[0].Peer != "CT2" || !list[0].Last.Equal(at.Add(2*time.Hour)) {
+		t.Errorf("%+v", list)
+	}
+	for i := range 3 * mostTurnedAway {
+		turned.received(scp.Event{Kind: scp.Unsupported, Peer: "CT2", SOPClassUID: fmt.Sprint("1.3.", i), Reason: scp.UnsupportedClass, Count: 1})
+	}
+	if list = turned.newest(); len(list) != mostTurnedAway || list[0].SOPClassUID != "1.2.3" {
+		t.Errorf("%d, the first is %+v", len(list), list[0])
 	}
 }
 

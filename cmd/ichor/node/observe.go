@@ -15,6 +15,7 @@ type observer struct {
 	associations *metrics.Counter   // result: accepted, rejected, released, aborted
 	objects      *metrics.Counter   // result: stored, known, conflict, refused
 	bytes        *metrics.Counter   // of objects stored
+	contexts     *metrics.Counter   // reason: SOP class, transfer syntax
 	refusals     *metrics.Counter   // status: as DIMSE has it
 	seconds      *metrics.Histogram // from the command set of a C-STORE to its response
 	deliveries   *metrics.Counter   // destination: as configured; outcome: stored, retry, dead
@@ -27,6 +28,7 @@ func newObserver() *observer {
 	o.objects = r.Counter("ichor_objects_received_total", "C-STORE requests, by result. known: the same object was there before; conflict: other content under its UID was.", "result")
 	o.bytes = r.Counter("ichor_received_bytes_total", "Bytes of the data sets stored.")
 	o.refusals = r.Counter("ichor_refusals_total", "Requests of peers answered with a failure, by status.", "status")
+	o.contexts = r.Counter("ichor_contexts_rejected_total", "Presentation contexts of peers that were not accepted, by reason.", "reason")
 	o.seconds = r.Histogram("ichor_store_seconds", "From the command of a C-STORE to its response, the object being on disk.",
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60)
 	o.deliveries = r.Counter("ichor_delivery_attempts_total", "Attempts to send a result, by destination and outcome.", "destination", "outcome")
@@ -51,6 +53,8 @@ func (o *observer) received(e scp.Event) {
 			o.bytes.Add(float64(e.Bytes))
 		}
 		o.seconds.Observe(e.Took.Seconds())
+	case scp.Unsupported:
+		o.contexts.Add(float64(e.Count), e.Reason)
 	case scp.Refused:
 		o.refusals.Add(1, fmt.Sprintf("%04XH", uint16(e.Status)))
 		o.objects.Add(1, "refused")
