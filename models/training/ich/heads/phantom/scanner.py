@@ -66,10 +66,10 @@ class Quality:
         return Quality(
             psf_mm=u(0.35, 0.9), noise_hu=u(1.5, 6.5), grain_mm=u(0.4, 0.9),
             glow_hu=float(u(0, 50) if r() < 0.3 else u(0, 6)), glow_mm=u(1.5, 7.0),
-            cup_hu=u(-3, 14), offset_hu=float(rng.normal(0, 3)),
+            cup_hu=u(-3, 9), offset_hu=float(rng.normal(0, 3)),
             streak_hu=float(u(2, 14) if r() < 0.45 else u(0, 2)), motion=float(u(1, 4) if r() < 0.06 else 0),
             table=bool(r() < 0.7), holder=bool(r() < 0.6), metal=int(rng.integers(1, 4) if r() < 0.08 else 0),
-            hardening=float(u(0, 1.2) if r() < 0.85 else u(-0.4, 0.1)), hardness=float(r()),
+            hardening=float(u(0, 0.6) if (h := r()) < 0.6 else u(0.6, 1.2) if h < 0.85 else u(-0.4, 0.1)), hardness=float(r()),
             starved_hu=float(u(0, 6) ** 2 / 6 if r() < 0.6 else 0))
 
     def without(self, parts: tuple[str, ...]) -> "Quality":

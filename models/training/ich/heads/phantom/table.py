@@ -42,15 +42,15 @@ COMPANY = {
 }
 # Density of the blood itself, drawn so that dilated labels of rendered heads meet HU.
 CORE_HU = {
-    "IPH": (40.0, 44.0, 50.0, 55.5, 60.0, 65.0, 72.0),
+    "IPH": (40.0, 44.0, 49.0, 54.5, 59.0, 64.0, 70.0),
     "IVH": (41.0, 43.0, 46.0, 49.0, 54.0, 65.0, 72.0),
-    "SAH": (42.0, 44.0, 46.0, 48.5, 52.0, 60.0, 70.0),
-    "SDH": (40.0, 43.0, 46.0, 51.5, 58.0, 68.0, 76.0),
-    "EDH": (44.0, 48.0, 52.0, 57.0, 62.0, 68.0, 75.0),
+    "SAH": (43.0, 45.0, 46.5, 48.5, 51.0, 57.0, 64.0),
+    "SDH": (41.0, 43.5, 46.0, 50.0, 55.0, 63.0, 70.0),
+    "EDH": (46.0, 49.0, 52.0, 56.0, 60.0, 65.0, 72.0),
 }
 # What is drawn beyond the table, because part of it is too thin or too dark to be seen.
-DRAWN_ML = {"IPH": 1.5, "IVH": 0.72, "SAH": 1.2, "SDH": 0.75, "EDH": 1.1}
-MORE_COMPANY = 2.4
+DRAWN_ML = {"IPH": 1.4, "IVH": 0.72, "SAH": 1.35, "SDH": 1.5, "EDH": 1.25}
+MORE_COMPANY = 2.0
 
 
 def draw_company(rng: np.random.Generator) -> tuple[str, ...]:
