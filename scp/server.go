@@ -11,6 +11,7 @@
 //	commit.go      Storage Commitment: requests of peers, results of destinations
 //	report.go      results of Storage Commitment on associations of our own
 //	event.go       what happened, for audit and metrics
+//	metrics.go     what is counted
 //	conformance.go what the conformance statement says
 package scp
 

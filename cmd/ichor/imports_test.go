@@ -42,6 +42,7 @@ var importers = map[string]string{
 	"github.com/spf13/cobra":          "cmd/ichor",
 	"github.com/schollz/progressbar":  "cmd/ichor",
 	"github.com/coreos/go-systemd":    "cmd/ichor/node",
+	"github.com/prometheus/":          "reporting/metrics",
 	"golang.org/x/term":               "cmd/ichor",
 	"golang.org/x/image":              "reporting/sc",
 }

@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
-	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +46,8 @@ func TestMetrics(t *testing.T) {
 	want := []string{
 		`ichor_ready 1`, `ichor_spool_writable 1`, `ichor_spool_damaged 0`,
 		`ichor_associations_total{result="accepted"} 2`, `ichor_associations_total{result="rejected"} 1`, `ichor_associations_total{result="released"} 2`,
+		`ichor_associations_rejected_total{reason="calling-ae"} 1`, `ichor_open_associations 0`,
+		`ichor_refused_studies_total{code="too-few-slices"} 1`, `ichor_analysis_seconds_count{stage="read"} 1`, `ichor_result_seconds_count 1`,
 		`ichor_objects_received_total{result="stored"} 1`, `ichor_objects_received_total{result="known"} 1`, `ichor_store_seconds_count 2`,
 		`ichor_deliveries{destination="nobody",state="dead"} 0`,
 	}
@@ -82,10 +84,13 @@ func TestMetrics(t *testing.T) {
 	if slices.ContainsFunc([]string{files[0].StudyInstanceUID, "ROUTER"}, func(s string) bool { return strings.Contains(text, s) }) {
 		t.Errorf("names a study or a peer:\n%s", text)
 	}
-	line := regexp.MustCompile(`^(# (HELP|TYPE) ichor_[a-z_]+ .+|ichor_[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [-+0-9.eInf]+)$`)
-	for l := range strings.Lines(text) {
-		if !line.MatchString(strings.TrimSuffix(l, "\n")) {
-			t.Errorf("not a line of the format: %q", l)
+	b := n.Engine().Bundle
+	for _, line := range []string{
+		fmt.Sprintf(`ichor_bundle_info{digest=%q,name=%q,version=%q} 1`, b.Digest, b.Name, b.Version),
+		`ichor_build_info{commit="",goversion="` + runtime.Version() + `",version="` + version + `"} 1`,
+	} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("%s is not in\n%s", line, text)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func newServe() *cobra.Command {
 			return err
 		}
 		log := newLogger(c.Log, os.Stderr)
-		n, err := node.New(cmd.Context(), node.Options{Config: c, Version: version, Logger: log})
+		n, err := node.New(cmd.Context(), node.Options{Config: c, Version: version, Commit: commit(), Logger: log})
 		if err != nil {
 			return err
 		}

@@ -73,6 +73,7 @@ type Case struct {
 	Finding          *finding.Finding `json:"finding,omitempty"`
 	Error            string           `json:"error,omitempty"`      // of the last try, or why it was given up
 	Dismissed        bool             `json:"dismissed,omitempty"`  // failed, and an operator wants no more of it
+	QueuedAt         time.Duration    `json:"queued_at,omitempty"`  // in running time: when it was last queued; 0: by a version that did not record it
 	RemovedAt        time.Duration    `json:"removed_at,omitempty"` // in running time: its images and results are gone; 0: they are here
 	Created          time.Time        `json:"created"`
 	Updated          time.Time        `json:"updated"`
@@ -296,6 +297,11 @@ func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
 		if err := putExam(tx, id, r.Exam, r.Finding.Status); err != nil {
 			return err
 		}
+		if r.Finding.Status == finding.Refused {
+			if err := count(tx, countRefusals(r.Finding.Code), 1); err != nil {
+				return err
+			}
+		}
 		return advance(tx, &c, endOf(r.Finding), now, r.Finding.Reason)
 	})
 }
@@ -337,9 +343,13 @@ func advance(tx *bolt.Tx, c *Case, to Phase, now time.Time, why string) error {
 		return err
 	}
 	c.Phase = to
+	if to == Queued {
+		c.QueuedAt = ran(tx)
+	}
 	return errors.Join(
 		returned(tx, c),
 		count(tx, countCases(to), 1),
+		count(tx, countEver(to), 1),
 		putCase(tx, c, now),
 		putHistory(tx, c.ID, Event{Version: formatVersion, At: now.UTC(), From: from, To: to, Revision: c.Revision, Why: why}))
 }

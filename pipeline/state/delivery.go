@@ -181,7 +181,7 @@ func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 		}
 		d.Tries++
 		d.LastError, d.Cause, d.StoredAt, d.State, d.From, d.Due = note, "", now.UTC(), Stored, ran(tx), ran(tx)
-		return errors.Join(list(tx, d), putDelivery(tx, &d, now))
+		return errors.Join(list(tx, d), putDelivery(tx, &d, now), putJSON(tx.Bucket(bucketCounts), lastStored(d.Destination), now.Unix()))
 	})
 }
 

@@ -109,6 +109,29 @@ func (s *Store) NextUncommitted(destination string) (wait time.Duration, ok bool
 	return wait, ok, err
 }
 
+// Oldest returns the age of the oldest pending delivery to a destination, in running time, 0 when there is none.
+func (s *Store) Oldest(destination string) (age time.Duration, err error) {
+	now := s.running()
+	err = s.view(func(tx *bolt.Tx) error {
+		prefix := duePrefix(destination)
+		cur := tx.Bucket(bucketDue).Cursor()
+		for k, v := cur.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = cur.Next() {
+			class := k[len(prefix)]
+			from := dueTime(class, k[len(prefix)+1:])
+			if class == classAgain { // only there an object is due later than its age begins
+				d, err := readDelivery(tx, v)
+				if err != nil {
+					return err
+				}
+				from = d.From
+			}
+			age = max(age, now-from)
+		}
+		return nil
+	})
+	return age, err
+}
+
 // list enters a delivery into the index and the count of its state.
 func list(tx *bolt.Tx, d Delivery) error {
 	var err error

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -72,7 +73,7 @@ func (s *Store) InPhase(phase Phase) ([]Case, error) {
 	err := s.view(func(tx *bolt.Tx) error {
 		left := readCount(tx, countCases(phase))
 		cur := tx.Bucket(bucketNewest).Cursor()
-		for k, _ := cur.First(); k != nil && left > 0; k, _ = cur.Next() {
+		for k, _ := cur.Last(); k != nil && left > 0; k, _ = cur.Prev() { // those that are not at an end are among the newest
 			c, err := getCase(tx, CaseID(k[8:]))
 			if err != nil {
 				return err
@@ -82,6 +83,7 @@ func (s *Store) InPhase(phase Phase) ([]Case, error) {
 				left--
 			}
 		}
+		slices.Reverse(cases)
 		return nil
 	})
 	return cases, err
@@ -150,20 +152,33 @@ func scan(b *bolt.Bucket, prefix []byte, each func(value []byte) error) error {
 type Counts struct {
 	Cases      map[Phase]int                    `json:"cases"`
 	Deliveries map[string]map[DeliveryState]int `json:"deliveries"` // by destination
+
+	// These never fall, whatever is removed or forgotten.
+	Ever       map[Phase]int    `json:"ever"`        // how often cases came to each phase
+	Refusals   map[string]int   `json:"refusals"`    // refused studies by code
+	LastStored map[string]int64 `json:"last_stored"` // by destination: when it last stored an object, in Unix time
 }
 
 // Counts returns how many cases are in each phase and how many deliveries in each state.
 func (s *Store) Counts() (Counts, error) {
-	c := Counts{Cases: map[Phase]int{}, Deliveries: map[string]map[DeliveryState]int{}}
+	c := Counts{Cases: map[Phase]int{}, Deliveries: map[string]map[DeliveryState]int{}, Ever: map[Phase]int{}, Refusals: map[string]int{}, LastStored: map[string]int64{}}
 	for _, p := range Phases {
-		c.Cases[p] = 0
+		c.Cases[p], c.Ever[p] = 0, 0
 	}
 	err := s.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketCounts).ForEach(func(k, _ []byte) error {
 			n := int(readCount(tx, k))
-			if phase, ok := strings.CutPrefix(string(k), "case\x00"); ok {
-				c.Cases[Phase(phase)] = n
-			} else if rest, ok := strings.CutPrefix(string(k), "delivery\x00"); ok {
+			kind, rest, _ := strings.Cut(string(k), "\x00")
+			switch kind {
+			case "case":
+				c.Cases[Phase(rest)] = n
+			case "ever":
+				c.Ever[Phase(rest)] = n
+			case "refusal":
+				c.Refusals[rest] = n
+			case "stored":
+				c.LastStored[rest] = int64(n)
+			case "delivery":
 				state, destination, _ := strings.Cut(rest, "\x00")
 				if c.Deliveries[destination] == nil {
 					c.Deliveries[destination] = map[DeliveryState]int{}
@@ -177,6 +192,12 @@ func (s *Store) Counts() (Counts, error) {
 }
 
 func countCases(p Phase) []byte { return []byte("case\x00" + string(p)) }
+
+func countEver(p Phase) []byte { return []byte("ever\x00" + string(p)) }
+
+func countRefusals(code string) []byte { return []byte("refusal\x00" + code) }
+
+func lastStored(destination string) []byte { return []byte("stored\x00" + destination) }
 
 func countDeliveries(destination string, state DeliveryState) []byte {
 	return []byte("delivery\x00" + string(state) + "\x00" + destination)

@@ -18,7 +18,7 @@
 //	removed     running time, case -> nothing (an index: cases whose images and results are gone, the oldest first)
 //	forgotten   case -> digests of what its destinations have (see Forget)
 //	dead        number -> key of a delivery (an index: dead letters in order)
-//	counts      phase, or destination and delivery state -> number
+//	counts      phase, or destination and delivery state -> number; refusal code, destination -> what Counts says of them
 //
 // Values are JSON with a version, times are UTC. What waits or grows old is counted in running time, the total for which
 // this file was open, never by the wall clock, which may jump by years. Every transition is one transaction that also holds its history and

@@ -137,6 +137,15 @@ func (l *line) result(r commitment.Result) (known bool, err error) {
 	if err != nil || !known {
 		return known, err
 	}
+	told := func(instance string, o Outcome) {
+		l.opts.Events(Event{Delivery: state.Delivery{DeliveryKey: state.DeliveryKey{SOPInstanceUID: instance, Destination: dest}}, Outcome: o})
+	}
+	for _, instance := range committed {
+		told(instance, Committed)
+	}
+	for instance := range failed {
+		told(instance, NotCommitted)
+	}
 	level := l.opts.Logger.Info
 	if len(failed) > 0 {
 		level = l.opts.Logger.Warn

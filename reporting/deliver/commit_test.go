@@ -127,27 +127,40 @@ func TestCommitment(t *testing.T) {
 		sent  int                   // C-STOREs
 		asked int                   // N-ACTIONs, 0: any number
 		says  string                // of 2
+
+		notCommitted int // reports of objects that it does not have
 	}{
-		"on the same association": {archive{offers: true, mode: "same"}, 0, []state.DeliveryState{state.Committed, state.Committed}, 2, 1, ""},
+		"on the same association": {archive{offers: true, mode: "same"}, 0, []state.DeliveryState{state.Committed, state.Committed}, 2, 1, "", 0},
 		"lost once, sent again": {archive{offers: true, mode: "same", lost: map[string]int{"2": 1}}, time.Minute,
-			[]state.DeliveryState{state.Committed, state.Committed}, 3, 2, ""},
+			[]state.DeliveryState{state.Committed, state.Committed}, 3, 2, "", 1},
 		"lost every time": {archive{offers: true, mode: "same", lost: map[string]int{"2": 99}}, time.Hour,
-			[]state.DeliveryState{state.Committed, state.Dead}, 6, 0, "not committed: 0112H no such object instance"},
-		"no report, asked again": {archive{offers: true, mode: "never"}, 90 * time.Minute, []state.DeliveryState{state.Stored, state.Stored}, 2, 2, ""},
-		"no report for good":     {archive{offers: true, mode: "never"}, 3 * time.Hour, []state.DeliveryState{state.Dead, state.Dead}, 2, 2, "did not report"},
-		"not offered":            {archive{}, 30 * time.Minute, []state.DeliveryState{state.Stored, state.Stored}, 2, 0, ""},
+			[]state.DeliveryState{state.Committed, state.Dead}, 6, 0, "not committed: 0112H no such object instance", 5},
+		"no report, asked again": {archive{offers: true, mode: "never"}, 90 * time.Minute, []state.DeliveryState{state.Stored, state.Stored}, 2, 2, "", 0},
+		"no report for good":     {archive{offers: true, mode: "never"}, 3 * time.Hour, []state.DeliveryState{state.Dead, state.Dead}, 2, 2, "did not report", 0},
+		"not offered":            {archive{}, 30 * time.Minute, []state.DeliveryState{state.Stored, state.Stored}, 2, 0, "", 0},
 		"request refused": {archive{offers: true, fail: &dimse.StatusError{Status: dimse.ProcessingFailure, Comment: "says the peer"}}, 30 * time.Minute,
-			[]state.DeliveryState{state.Stored, state.Stored}, 2, 1, ""},
-		"request breaks the association": {archive{offers: true, fail: errReset}, 10 * time.Second, []state.DeliveryState{state.Stored, state.Stored}, 2, 0, ""},
+			[]state.DeliveryState{state.Stored, state.Stored}, 2, 1, "", 0},
+		"request breaks the association": {archive{offers: true, fail: errReset}, 10 * time.Second, []state.DeliveryState{state.Stored, state.Stored}, 2, 0, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a := tt.a
 				r := newCommitRig(t, &a)
+				told := map[Outcome]int{}
+				r.opts.Events = func(e Event) { told[e.Outcome]++ }
 				r.addCommitted("1.2", "1", "2")
 				r.run()
 				sleep(tt.after)
 				r.stop()
+				committed := 0
+				for _, s := range tt.want {
+					if s == state.Committed {
+						committed++
+					}
+				}
+				if told[Committed] != committed || told[NotCommitted] != tt.notCommitted {
+					t.Errorf("told of %v", told)
+				}
 				if got := r.states("1", "2"); !slices.Equal(got, tt.want) || !strings.Contains(r.delivery("2", "A").LastError, tt.says) {
 					t.Errorf("%v (%q), want %v", got, r.delivery("2", "A").LastError, tt.want)
 				}

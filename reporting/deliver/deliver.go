@@ -122,11 +122,14 @@ const (
 	Stored Outcome = "stored"
 	Retry  Outcome = "retry"
 	Dead   Outcome = "dead"
+
+	Committed    Outcome = "committed"
+	NotCommitted Outcome = "not committed"
 )
 
-// Event is one attempt to send one object.
+// Event is one attempt to send one object, or what a destination says of Storage Commitment of one object.
 type Event struct {
-	Delivery state.Delivery // as it was before the attempt
+	Delivery state.Delivery // as it was before the attempt; of a commitment the key only
 	Outcome  Outcome
 	Err      error         // nil when stored
 	Took     time.Duration // of the C-STORE; 0 when none was sent

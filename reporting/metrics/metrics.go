@@ -1,180 +1,86 @@
-// Package metrics counts what happens, and writes it in the text format that Prometheus reads (version 0.0.4).
+// Package metrics counts what happens, for Prometheus.
 //
-// Whoever counts declares the metric beside its code, with a fixed list of label values: no value comes from a peer.
+// Packages declare their metrics beside the code they count, on an interface of their own that *Registry satisfies; they
+// do not import this package or a client of Prometheus. Label values come from the fixed lists that the help texts name,
+// or from the configuration. No value comes from a peer or a patient.
 package metrics
 
 import (
-	"bufio"
-	"fmt"
-	"io"
-	"math"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Registry holds metrics in the order they were declared. It is safe for concurrent use.
+// Family is the declaration of a metric.
+type Family struct {
+	Name, Type, Help string
+	Labels           []string // names
+}
+
+// Registry holds the metrics of one node, beside those of the Go runtime and of the process. It is safe for concurrent use.
 type Registry struct {
-	mu       sync.Mutex
-	families []family
+	http.Handler          // answers with all metrics
+	Families     []Family // in the order in which they were declared
+	registry     *prometheus.Registry
 }
 
-// family is all samples of one name.
-type family struct {
-	name, help, kind string
-	collect          func(sample func(suffix string, v float64, labels ...string))
+// New returns a Registry with go_* and process_* metrics.
+func New() *Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// A metric that cannot be read is left out; the others still arrive.
+	return &Registry{Handler: promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}), registry: r}
 }
 
-func (r *Registry) add(f family) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.families = append(r.families, f)
+func (r *Registry) declare(c prometheus.Collector, kind, name, help string, labels []string) {
+	r.registry.MustRegister(c) // panics at the start of a node for a name declared twice, or one that is none
+	r.Families = append(r.Families, Family{name, kind, help, labels})
 }
 
-// Counter only grows.
-type Counter struct {
-	mu     sync.Mutex
-	labels []string // names
-	counts map[string]float64
-}
-
-// Counter declares one; labels are the names of its labels. Without labels it is there from the start, as 0.
-func (r *Registry) Counter(name, help string, labels ...string) *Counter {
-	c := &Counter{labels: labels, counts: map[string]float64{}}
+// Counter declares a metric that only grows; add adds n to the one with these values of the labels. Without labels it is
+// there from the start, as 0.
+func (r *Registry) Counter(name, help string, labels ...string) (add func(n float64, values ...string)) {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	r.declare(c, "counter", name, help, labels)
+	add = func(n float64, values ...string) { c.WithLabelValues(values...).Add(n) }
 	if len(labels) == 0 {
-		c.counts[""] = 0
+		add(0)
 	}
-	r.add(family{name, help, "counter", c.collect})
-	return c
+	return add
 }
 
-// Add counts n more, for the values of the labels.
-func (c *Counter) Add(n float64, values ...string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.counts[strings.Join(values, "\x00")] += n
-}
-
-func (c *Counter) collect(sample func(string, float64, ...string)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	keys := make([]string, 0, len(c.counts))
-	for k := range c.counts {
-		keys = append(keys, k)
+// Histogram declares a metric that counts values by size; bounds grow. observe counts one value.
+func (r *Registry) Histogram(name, help string, bounds []float64, labels ...string) (observe func(v float64, values ...string)) {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: bounds}, labels)
+	r.declare(h, "histogram", name, help, labels)
+	if len(labels) == 0 {
+		h.WithLabelValues()
 	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		sample("", c.counts[k], pairs(c.labels, strings.Split(k, "\x00"))...)
-	}
+	return func(v float64, values ...string) { h.WithLabelValues(values...).Observe(v) }
 }
 
-func pairs(names, values []string) (list []string) {
-	for i, name := range names {
-		list = append(list, name, values[i])
-	}
-	return list
+// Gauge declares a metric that read looks up whenever metrics are asked for. read calls set once for each combination of
+// values of the labels.
+func (r *Registry) Gauge(name, help string, labels []string, read func(set func(v float64, values ...string))) {
+	r.declare(collector{prometheus.NewDesc(name, help, labels, nil), prometheus.GaugeValue, read}, "gauge", name, help, labels)
 }
 
-// Gauge declares a value that is looked up when it is asked for. set is called once for each combination of labels,
-// which are given as name, value, name, value.
-func (r *Registry) Gauge(name, help string, read func(set func(v float64, labels ...string))) {
-	r.add(family{name, help, "gauge", func(sample func(string, float64, ...string)) {
-		read(func(v float64, labels ...string) { sample("", v, labels...) })
-	}})
+// Total declares a counter that is looked up as a Gauge is.
+func (r *Registry) Total(name, help string, labels []string, read func(set func(v float64, values ...string))) {
+	r.declare(collector{prometheus.NewDesc(name, help, labels, nil), prometheus.CounterValue, read}, "counter", name, help, labels)
 }
 
-// Histogram counts values by size.
-type Histogram struct {
-	mu     sync.Mutex
-	bounds []float64
-	counts []uint64 // one more than bounds
-	sum    float64
+// collector is a metric that is looked up.
+type collector struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(set func(v float64, values ...string))
 }
 
-// Histogram declares one; bounds grow.
-func (r *Registry) Histogram(name, help string, bounds ...float64) *Histogram {
-	h := &Histogram{bounds: bounds, counts: make([]uint64, len(bounds)+1)}
-	r.add(family{name, help, "histogram", h.collect})
-	return h
-}
+func (c collector) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
 
-// Observe counts one value.
-func (h *Histogram) Observe(v float64) {
-	i, _ := slices.BinarySearch(h.bounds, v) // the first bound that is not below v
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.counts[i]++
-	h.sum += v
-}
-
-func (h *Histogram) collect(sample func(string, float64, ...string)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var n uint64
-	for i, bound := range append(slices.Clone(h.bounds), math.Inf(1)) {
-		n += h.counts[i]
-		sample("_bucket", float64(n), "le", number(bound))
-	}
-	sample("_sum", h.sum)
-	sample("_count", float64(n))
-}
-
-// WriteTo writes all metrics.
-func (r *Registry) WriteTo(w io.Writer) (int64, error) {
-	r.mu.Lock()
-	families := slices.Clone(r.families)
-	r.mu.Unlock()
-	counted := &counting{w: w}
-	b := bufio.NewWriter(counted)
-	for _, f := range families {
-		fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", f.name, escape(f.help, false), f.name, f.kind)
-		f.collect(func(suffix string, v float64, labels ...string) {
-			b.WriteString(f.name + suffix)
-			for i := 0; i+1 < len(labels); i += 2 {
-				b.WriteString(map[bool]string{true: "{", false: ","}[i == 0] + labels[i] + `="` + escape(labels[i+1], true) + `"`)
-			}
-			if len(labels) > 1 {
-				b.WriteString("}")
-			}
-			b.WriteString(" " + number(v) + "\n")
-		})
-	}
-	err := b.Flush()
-	return counted.n, err
-}
-
-type counting struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counting) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// ServeHTTP answers with all metrics.
-func (r *Registry) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = r.WriteTo(w) // the client went away
-}
-
-func number(v float64) string {
-	if math.IsInf(v, 1) {
-		return "+Inf"
-	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
-}
-
-// escape keeps a text on its line, and a label value in its quotes.
-func escape(s string, quoted bool) string {
-	s = strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), "\n", `\n`)
-	if quoted {
-		s = strings.ReplaceAll(s, `"`, `\"`)
-	}
-	return s
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	c.read(func(v float64, values ...string) { out <- prometheus.MustNewConstMetric(c.desc, c.kind, v, values...) })
 }

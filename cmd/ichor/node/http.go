@@ -14,7 +14,7 @@ import (
 const httpGrace = 5 * time.Second
 
 func (n *Node) web() http.Handler {
-	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.Ready, TurnedAway: n.turned.newest, Metrics: &n.observer.registry})
+	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.Ready, TurnedAway: n.turned.newest, Metrics: n.observer})
 }
 
 // serveHTTP answers until ctx is done. Requests that then take longer than httpGrace are cut off.

@@ -86,7 +86,11 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	if err := n.lost(c); err != nil { // found damaged meanwhile
 		return finding.Finding{}, err
 	}
-	return n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), *result)
+	f, err := n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), *result)
+	if err == nil {
+		n.analysed(job.StudyInstanceUID, result)
+	}
+	return f, err
 }
 
 // failed records that an analysis failed, and reports whether it is to be tried again.

@@ -25,22 +25,26 @@ import (
 )
 
 // counting is an analysis without networks: it refuses every study and counts them.
-type counting struct{ analyses int }
+type counting struct {
+	analyses int
+	timing   map[string]int64
+}
 
 func (c *counting) Analyze(_ context.Context, study pipeline.Study) (*analysis.Result, error) {
 	c.analyses++
 	header := &dcm.DataSet{}
 	header.SetStrings(dcm.StudyInstanceUID, "UI", study.UID)
-	return &analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, Code: finding.Undecodable, Reason: "no network here"}}, nil
+	return &analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, TimingMS: c.timing, Code: finding.Undecodable, Reason: "no network here"}}, nil
 }
 
 // smallNode is as much of a node as jobs need, on a state folder that may have been used before.
-func smallNode(t *testing.T, dir string) (*Node, *counting, *strings.Builder) {
+func smallNode(t *testing.T, dir string, destinations ...config.Destination) (*Node, *counting, *strings.Builder) {
 	t.Helper()
 	c, log := config.Default(), &strings.Builder{}
 	c.State, c.DICOM.ReserveMiB, c.DICOM.PreparedMiB = dir, 0, 0
+	c.Destinations = destinations
 	counted := &counting{}
-	n := &Node{config: c, log: slog.New(slog.NewTextHandler(log, nil)), engine: &Engine{Analyzer: counted}}
+	n := &Node{config: c, log: slog.New(slog.NewTextHandler(log, nil)), engine: &Engine{Analyzer: counted}, observer: newObserver()}
 	var err error
 	if n.store, err = state.Open(filepath.Join(dir, "state.db")); err != nil {
 		t.Fatal(err)

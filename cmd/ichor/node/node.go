@@ -7,6 +7,7 @@
 //	operator.go    retry, replay, dead letters
 //	engine.go      the loaded networks
 //	sockets.go     the ports, and those that systemd passes
+//	observe.go     metrics of the node as a whole
 package node
 
 import (
@@ -39,6 +40,7 @@ import (
 type Options struct {
 	Config  config.Config
 	Version string       // of ichor, for the result objects
+	Commit  string       // of the source, for metrics; may be empty
 	Logger  *slog.Logger // nil: none
 }
 
@@ -133,7 +135,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.server, err = n.newServer(); err != nil {
 		return nil, err
 	}
-	n.gauges()
+	n.measure(o.Version, o.Commit)
 	if err := n.resume(ctx); err != nil {
 		return nil, err
 	}
@@ -277,7 +279,7 @@ func (n *Node) retentionOptions() retention.Options {
 }
 
 func (n *Node) newServer() (*scp.Server, error) {
-	c := n.config.DICOM
+	c, count := n.config.DICOM, scp.Count(n.observer)
 	var peers []scp.Peer
 	for _, p := range c.Peers {
 		prefixes, err := p.Prefixes()
@@ -295,7 +297,7 @@ func (n *Node) newServer() (*scp.Server, error) {
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(), PrivateClasses: c.PrivateClasses,
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
 		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: n.callback, Logger: n.log,
-		Events: func(e scp.Event) { n.observer.received(e); n.turned.received(e) },
+		Events: func(e scp.Event) { count(e); n.turned.received(e) },
 	})
 }
 
@@ -307,10 +309,10 @@ func (n *Node) newDeliverer() *deliver.Deliverer {
 			Associations: d.Associations, Commitment: d.Commitment, Deflate: d.Deflate,
 		})
 	}
-	c := n.config.Delivery
+	c, count := n.config.Delivery, deliver.Count(n.observer)
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
-		Dial: n.dial, Events: n.sent,
+		Dial: n.dial, Events: func(e deliver.Event) { count(e); n.sent(e) },
 	})
 }
 

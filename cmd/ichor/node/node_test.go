@@ -6,14 +6,12 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"ichor/config"
 	"ichor/pipeline/state"
 	"ichor/scp"
-	"ichor/scp/dimse"
 	"ichor/scp/spool"
 )
 
@@ -114,15 +112,5 @@ func TestTurnedAway(t *testing.T) {
 	}
 	if list = turned.newest(); len(list) != mostTurnedAway || list[0].SOPClassUID != "1.2.3" {
 		t.Errorf("%d, the first is %+v", len(list), list[0])
-	}
-}
-
-// TestRefusalsAreCounted: a refusal is counted by its DIMSE status.
-func TestRefusalsAreCounted(t *testing.T) {
-	o := newObserver()
-	o.received(scp.Event{Kind: scp.Refused, Status: dimse.OutOfResources})
-	var b strings.Builder
-	if _, err := o.registry.WriteTo(&b); err != nil || !strings.Contains(b.String(), "\n"+`ichor_refusals_total{status="A700H"} 1`+"\n") {
-		t.Errorf("%s\n%v", b.String(), err)
 	}
 }

@@ -1,79 +1,76 @@
 package node
 
 import (
-	"fmt"
+	"context"
+	"runtime"
+	"time"
 
-	"ichor/pipeline/state"
+	"ichor/pipeline/analysis"
+	"ichor/reporting"
 	"ichor/reporting/deliver"
 	"ichor/reporting/metrics"
-	"ichor/scp"
 )
 
-// observer counts what the parts of the node report. No metric names a patient, a study or a peer that is not configured.
+// observer holds the metrics. The parts of the node declare theirs beside the code they count; what belongs to no part
+// is declared here. No metric names a patient, a study or a peer that is not configured.
 type observer struct {
-	registry     metrics.Registry
-	associations *metrics.Counter   // result: accepted, rejected, released, aborted
-	objects      *metrics.Counter   // result: stored, known, conflict, refused
-	bytes        *metrics.Counter   // of objects stored
-	contexts     *metrics.Counter   // reason: SOP class, transfer syntax
-	refusals     *metrics.Counter   // status: as DIMSE has it
-	seconds      *metrics.Histogram // from the command set of a C-STORE to its response
-	deliveries   *metrics.Counter   // destination: as configured; outcome: stored, retry, dead
+	*metrics.Registry
+	stage, result, delivered func(seconds float64, values ...string)
 }
+
+// wait are the bounds for what a reader waits for, in seconds.
+var wait = []float64{5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600}
 
 func newObserver() *observer {
-	o := &observer{}
-	r := &o.registry
-	o.associations = r.Counter("ichor_associations_total", "Associations of peers, by what became of them.", "result")
-	o.objects = r.Counter("ichor_objects_received_total", "C-STORE requests, by result. known: the same object was there before; conflict: other content under its UID was.", "result")
-	o.bytes = r.Counter("ichor_received_bytes_total", "Bytes of the data sets stored.")
-	o.refusals = r.Counter("ichor_refusals_total", "Requests of peers answered with a failure, by status.", "status")
-	o.contexts = r.Counter("ichor_contexts_rejected_total", "Presentation contexts of peers that were not accepted, by reason.", "reason")
-	o.seconds = r.Histogram("ichor_store_seconds", "From the command of a C-STORE to its response, the object being on disk.",
-		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60)
-	o.deliveries = r.Counter("ichor_delivery_attempts_total", "Attempts to send a result, by destination and outcome.", "destination", "outcome")
-	return o
+	r := metrics.New()
+	return &observer{
+		Registry: r,
+		stage: r.Histogram("ichor_analysis_seconds", "Time of an analysis by stage: read, selection, volume, cavity, quality, bleed, measure.",
+			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320}, "stage"),
+		result: r.Histogram("ichor_result_seconds", "From the last image of a study to its result being stored on this node, repeated analyses included.", wait),
+		delivered: r.Histogram("ichor_result_delivered_seconds", "From the last image of a study to its structured report being stored, by destination; repeated analyses included.",
+			wait, "destination"),
+	}
 }
 
-// received counts an event of the server.
-func (o *observer) received(e scp.Event) {
-	switch e.Kind {
-	case scp.Accepted, scp.Rejected, scp.Released, scp.Aborted:
-		o.associations.Add(1, e.Kind.String())
-	case scp.Stored:
-		result := "stored"
-		switch {
-		case !e.Fresh:
-			result = "known"
-		case e.Conflict:
-			result = "conflict"
-		}
-		o.objects.Add(1, result)
-		if e.Fresh {
-			o.bytes.Add(float64(e.Bytes))
-		}
-		o.seconds.Observe(e.Took.Seconds())
-	case scp.Unsupported:
-		o.contexts.Add(float64(e.Count), e.Reason)
-	case scp.Refused:
-		o.refusals.Add(1, fmt.Sprintf("%04XH", uint16(e.Status)))
-		o.objects.Add(1, "refused")
+// analysed counts an analysis whose result is stored.
+func (n *Node) analysed(study string, r *analysis.Result) {
+	for stage, ms := range r.Finding.TimingMS {
+		n.observer.stage(float64(ms)/1000, stage)
 	}
+	n.observer.result(n.sinceLast(study).Seconds())
+}
+
+// sinceLast is how long ago the last image of a study was received.
+func (n *Node) sinceLast(study string) time.Duration {
+	var last time.Time
+	for _, o := range n.spool.Study(study) {
+		if o.Received.After(last) {
+			last = o.Received
+		}
+	}
+	return max(now().Sub(last), 0) // the clock may have been set back
 }
 
 // sent is called for every delivery attempt.
 func (n *Node) sent(e deliver.Event) {
-	n.observer.deliveries.Add(1, e.Delivery.Destination, string(e.Outcome))
-	if e.Outcome == deliver.Stored {
-		n.results.Stored()
+	if e.Outcome != deliver.Stored {
+		return
+	}
+	n.results.Stored()
+	if e.Delivery.Kind != string(reporting.SR) { // of which each result has one for each destination
+		return
+	}
+	if c, err := n.store.Case(e.Delivery.Case); err == nil && n.objects(c.StudyInstanceUID) > 0 {
+		n.observer.delivered(n.sinceLast(c.StudyInstanceUID).Seconds(), e.Delivery.Destination)
 	}
 }
 
-// gauges declares the metrics that are read when they are asked for.
-func (n *Node) gauges() {
-	r := &n.observer.registry
+// measure declares the metrics that are read when they are asked for. commit is that of the source, "" when unknown.
+func (n *Node) measure(version, commit string) {
+	r := n.observer.Registry
 	one := func(name, help string, read func() float64) {
-		r.Gauge(name, help, func(set func(float64, ...string)) { set(read()) })
+		r.Gauge(name, help, nil, func(set func(float64, ...string)) { set(read()) })
 	}
 	yes := func(b bool) float64 {
 		if b {
@@ -81,42 +78,37 @@ func (n *Node) gauges() {
 		}
 		return 0
 	}
+	r.Gauge("ichor_build_info", "Always 1; the labels are the version of ichor, the commit of its source and the version of Go.", []string{"version", "commit", "goversion"},
+		func(set func(float64, ...string)) { set(1, version, commit, runtime.Version()) })
+	r.Gauge("ichor_bundle_info", "Always 1; the labels are name, version and digest of the model bundle in use.", []string{"name", "version", "digest"},
+		func(set func(float64, ...string)) {
+			b := n.engine.Bundle
+			set(1, b.Name, b.Version, b.Digest)
+		})
 	one("ichor_ready", "1 when studies can be received and analysed, as /readyz says.", func() float64 { return yes(n.Ready() == nil) })
-	one("ichor_associations", "Associations of peers at this moment.", func() float64 { return float64(n.server.Associations()) })
-	one("ichor_spool_writable", "1 when objects are taken; 0: senders are answered A700H.", func() float64 { return yes(n.spool.Ready() == nil) })
-	one("ichor_spool_bytes", "What received studies take on disk.", func() float64 { return float64(n.spool.Bytes()) })
+	one("ichor_open_associations", "Associations of peers at this moment.", func() float64 { return float64(n.server.Associations()) })
+	one("ichor_spool_writable", "1 when objects are accepted; 0: senders are answered A700H.", func() float64 { return yes(n.spool.Ready() == nil) })
+	one("ichor_spool_bytes", "Bytes of received studies on disk.", func() float64 { return float64(n.spool.Bytes()) })
 	one("ichor_spool_damaged", "Stored records that were found damaged.", func() float64 { return float64(len(n.spool.Damaged())) })
-	r.Gauge("ichor_spool_free_bytes", "What the disk has left.", func(set func(float64, ...string)) {
+	r.Gauge("ichor_spool_free_bytes", "Free bytes of the disk of received studies.", nil, func(set func(float64, ...string)) {
 		if free, err := n.spool.Free(); err == nil {
 			set(float64(free))
 		}
 	})
-	r.Gauge("ichor_cases", "Cases by phase.", func(set func(float64, ...string)) {
-		if c, err := n.store.Counts(); err == nil {
-			for _, p := range state.Phases {
-				set(float64(c.Cases[p]), "phase", string(p))
+	r.Gauge("ichor_queue_jobs", "Analysis jobs by state: waiting, working.", []string{"state"}, func(set func(float64, ...string)) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s, err := n.queue.Stats(ctx); err == nil {
+			set(float64(s.Waiting), "waiting")
+			set(float64(s.Working), "working")
+		}
+	})
+	r.Gauge("ichor_certificate_expiry_timestamp_seconds", "When the first certificate in each file of dicom.tls expires, or the next revocation list is due, in Unix time.",
+		[]string{"file"}, func(set func(float64, ...string)) {
+			for _, e := range n.expiries() {
+				set(float64(e.NotAfter.Unix()), e.File)
 			}
-		}
-	})
-	r.Gauge("ichor_deliveries", "Results by destination and state. Those that are pending are the backlog.", func(set func(float64, ...string)) {
-		c, err := n.store.Counts()
-		if err != nil {
-			return
-		}
-		for _, d := range n.config.Destinations {
-			for _, s := range []state.DeliveryState{state.Pending, state.Stored, state.Committed, state.Dead} {
-				set(float64(c.Deliveries[d.Name][s]), "destination", d.Name, "state", string(s))
-			}
-		}
-	})
-	r.Gauge("ichor_destination_up", "0 while a destination does not take results.", func(set func(float64, ...string)) {
-		for _, s := range n.deliverer.Status() {
-			set(yes(!s.Down), "destination", s.Name)
-		}
-	})
-	r.Gauge("ichor_certificate_expiry_timestamp_seconds", "When the first certificate in each file of dicom.tls expires, or the next revocation list is due.", func(set func(float64, ...string)) {
-		for _, e := range n.expiries() {
-			set(float64(e.NotAfter.Unix()), "file", e.File)
-		}
-	})
+		})
+	n.store.Measure(r, destinationNames(n.config))
+	n.deliverer.Measure(r)
 }
