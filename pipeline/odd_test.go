@@ -168,16 +168,27 @@ type spooled struct {
 
 func (s spooled) Open() (ObjectReader, error) { return s.spool.Read(s.Object) }
 
-// TestOddStudies changes a study in ways that devices and tools do, which other DICOM software reads: its volume is that
-// of the study as it was, read from files and received by C-STORE alike.
-func TestOddStudies(t *testing.T) {
-	decoder := codec.New(codec.Options{})
-	s := synthetic.Head(small())
-	plain := study(t, s, nil)
-	want, usual, err := read(t, plain, decoder)
-	if err != nil {
-		t.Fatal(err)
+// oddity is a change of a study that devices and tools make, and other DICOM software reads.
+type oddity struct {
+	name string
+	edit func(k int, d *dcm.DataSet)
+	file func(t *testing.T, k int, file []byte) []byte
+	warn string // part of a warning that is to be given
+	only bool   // no network carries it
+}
+
+// of is a study with the change.
+func (o oddity) of(t *testing.T, s *synthetic.Study) Study {
+	in := study(t, s, o.edit)
+	for k, object := range in.Objects {
+		if o.file != nil {
+			in.Objects[k] = memory{data: o.file(t, k, object.(memory).data)}
+		}
 	}
+	return in
+}
+
+func oddities() []oddity {
 	comma := func(v []byte) []byte {
 		out := strings.ReplaceAll(string(bytes.TrimRight(v, " ")), ".", ",")
 		return []byte(out + strings.Repeat(" ", len(out)%2))
@@ -188,13 +199,7 @@ func TestOddStudies(t *testing.T) {
 		}
 	}
 	item := func(content ...[]byte) []byte { return implicit(dcm.Item, slices.Concat(content...)) }
-	for _, c := range []struct {
-		name string
-		edit func(k int, d *dcm.DataSet)
-		file func(t *testing.T, k int, file []byte) []byte
-		warn string // part of a warning that is to be given
-		only bool   // no network carries it
-	}{
+	return []oddity{
 		{name: "VR of an older age", file: odd("RE")},
 		{name: "VR of blanks", file: odd("  ")},
 		{name: "VR of dashes", file: odd("--")},
@@ -259,14 +264,22 @@ func TestOddStudies(t *testing.T) {
 			binary.LittleEndian.PutUint32(out[140:], binary.LittleEndian.Uint32(out[140:])-uint32(n))
 			return out
 		}},
-	} {
+	}
+}
+
+// TestOddStudies changes a study in ways that devices and tools do, which other DICOM software reads: its volume is that
+// of the study as it was, read from files and received by C-STORE alike.
+func TestOddStudies(t *testing.T) {
+	decoder := codec.New(codec.Options{})
+	s := synthetic.Head(small())
+	plain := study(t, s, nil)
+	want, usual, err := read(t, plain, decoder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range oddities() {
 		t.Run(c.name, func(t *testing.T) {
-			in := study(t, s, c.edit)
-			for k, o := range in.Objects {
-				if c.file != nil {
-					in.Objects[k] = memory{data: c.file(t, k, o.(memory).data)}
-				}
-			}
+			in := c.of(t, s)
 			check := func(how string, in Study) {
 				v, r, err := read(t, in, decoder)
 				if err != nil {
