@@ -2,11 +2,13 @@ package retention
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ichor/pipeline/finding"
@@ -241,4 +243,34 @@ func TestReplayMeetsSweep(t *testing.T) {
 	if _, err := os.Stat(result); err != nil || len(s.o.Spool.Study("1.2.1")) != 1 {
 		t.Errorf("removed: %v", err)
 	}
+}
+
+// TestForget: what the state knows of a study leaves it some time after the study was removed.
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSweeper(t)
+		s.o.Keep, s.o.KeepCases = time.Hour, 2*time.Hour
+		key, result := s.finish(t, "1.2.1", "pacs")
+		if err := s.o.State.MarkStored(key, "", clock()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx) }()
+		time.Sleep(s.o.Keep + sweepInterval + time.Minute)
+		if _, err := os.Stat(result); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the result: %v", err)
+		}
+		if _, err := s.o.State.Case(state.IDOf("1.2.1")); err != nil {
+			t.Errorf("forgotten with its result: %v", err)
+		}
+		time.Sleep(s.o.KeepCases + sweepInterval)
+		if _, err := s.o.State.Case(state.IDOf("1.2.1")); !errors.Is(err, state.ErrNotFound) {
+			t.Errorf("still known: %v", err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
