@@ -70,7 +70,7 @@ func TestPosition(t *testing.T) {
 		{"across the midline", finding.IPH, volume.Vec{0, -50, 45}, 20, 0, "frontal on both sides, supratentorial"},
 		{"falx", finding.SDH, volume.Vec{3, -20, 70}, 6, 0, "along the falx, midline"},
 		{"tentorium", finding.SDH, volume.Vec{-25, 30, 9}, 7, 0, "along the tentorium, right"},
-		{"cisterns", finding.SAH, volume.Vec{1, -6, 2}, 9, 0, "basal cisterns, both sides"},
+		{"cisterns", finding.SAH, volume.Vec{1, -6, 2}, 9, 0, "basal cisterns, midline"},
 		{"fissure", finding.SAH, volume.Vec{-38, 0, 12}, 8, 0, "Sylvian fissure, right"},
 		{"sulci", finding.SAH, volume.Vec{-30, -50, 45}, 10, 0, "right frontal sulci, supratentorial"},
 	} {

@@ -108,7 +108,7 @@ func TestPages(t *testing.T) {
 		"a1": {"analyzed", "25.4", "IPH 24.9", "SAH 0.5", "Warning: A slice seems to be missing."},
 		"b2": {"refused", "child", "The patient is younger than 18 years."},
 		"c3": {"failed", "no memory left"},
-		"d4": {"analyzed", "0.0", "No hemorrhage found."},
+		"d4": {"analyzed", "0.0", "No hemorrhage detected."},
 		"e5": {"receiving"},
 	} {
 		for _, w := range want {
