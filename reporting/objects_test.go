@@ -197,7 +197,7 @@ func TestReportMeasures(t *testing.T) {
 		many.Finding.Lesions = append(many.Finding.Lesions, finding.Lesion{Subtype: finding.SAH, VolumeML: 0.25})
 	}
 	got := comments(many)
-	if n := strings.Count(got, "SAH 0.2 mL, slice 1 counted from the feet."); n != 15 || !strings.Contains(got, "3 smaller lesions are not described, together 0.8 mL.") {
+	if n := strings.Count(got, "SAH 0.2 mL, slice 1 counted from the feet."); n != 15 || !strings.Contains(got, "Smaller lesions that are not described: 3, together 0.8 mL.") {
 		t.Errorf("%d of the small lesions are listed:\n%s", n, got)
 	}
 	gone := small(nil)

@@ -9,7 +9,7 @@ import (
 
 const (
 	measureSpan  = 21 // pixels from line to line
-	mostLesions  = 3  // that the summary page describes; the report has more
+	mostLesions  = 4  // that the summary page describes; the report has more
 	measureWidth = pageWidth - margin - tileLeft
 )
 

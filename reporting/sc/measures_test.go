@@ -33,7 +33,7 @@ func wordy(t *testing.T) *iod.Report {
 	return c
 }
 
-// The page says the range, the three largest lesions, how many more there are, and the change, in lines that fit, below the
+// The page says the range, the largest lesions, how many more there are, and the change, in lines that fit, below the
 // key slices, above the disclaimer and beside the column of text.
 func TestMeasureLines(t *testing.T) {
 	t.Parallel()
@@ -44,7 +44,7 @@ func TestMeasureLines(t *testing.T) {
 	}
 	all := strings.Join(lines, " ")
 	f := c.Finding
-	want := append(append([]string{words.Bounds(*f.Range)}, words.Lesions(f.Lesions, 0, 3)...), words.Change(*f.Prior))
+	want := append(append([]string{words.Bounds(*f.Range)}, words.Lesions(f.Lesions, 0, 4)...), words.Change(*f.Prior))
 	if all != strings.Join(want, " ") {
 		t.Errorf("said  %s\nwant  %s", all, strings.Join(want, " "))
 	}

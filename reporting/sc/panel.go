@@ -76,7 +76,7 @@ func scale(p *canvas, c *iod.Report, y int) int {
 	}
 	p.left(margin, y+30, small, quietColor(), "0")
 	p.right(panelRight, y+30, small, quietColor(), words.Rounded(end)+" mL")
-	p.center((margin+panelRight)/2, y+30, small, textColor(), "may lie in "+words.Milliliters(r.Low.Total)+" to "+words.Milliliters(r.High.Total)+" mL")
+	p.center((margin+panelRight)/2, y+30, small, textColor(), "between "+words.Milliliters(r.Low.Total)+" and "+words.Milliliters(r.High.Total)+" mL")
 	return y + 50
 }
 
@@ -134,5 +134,12 @@ func table(p *canvas, c *iod.Report, y int) int {
 	p.left(margin, y, bold, textColor(), "Total")
 	p.right(volumeEdge, y, bold, textColor(), words.Milliliters(c.Finding.Volumes.Total))
 	p.right(panelRight, y, bold, textColor(), words.Lesioned(len(c.Finding.Lesions), c.Finding.Volumes.Total))
-	return y + 42
+	y += 30
+	if ml := c.Finding.CavityML; ml > 0 {
+		small := style{15, false}
+		p.left(margin, y, small, quietColor(), "Intracranial cavity")
+		p.right(volumeEdge, y, small, quietColor(), words.Rounded(ml))
+		y += 30
+	}
+	return y + 12
 }

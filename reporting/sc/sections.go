@@ -1,6 +1,7 @@
 package sc
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 	"strings"
@@ -28,7 +29,7 @@ type section struct {
 	lines []string
 }
 
-// sections are what the column says below the table: warnings, study, limits, cavity, series, window, model. Nothing is left
+// sections are what the column says below the table: warnings, study, limits, series, model. Nothing is left
 // out where there is much: the page grows.
 func sections(c *iod.Report) ([]section, error) {
 	ruler := newCanvas(1, 1, color.Black)
@@ -48,18 +49,14 @@ func sections(c *iod.Report) ([]section, error) {
 	}
 	add("Warnings", warningColor(), warnings...)
 	add("Study", textColor(), study(c)...)
-	add("Limits", textColor(), words.Limits(c.Finding))
-	if c.Finding.CavityML > 0 {
-		add("Intracranial cavity", textColor(), fmt.Sprintf("%.0f mL", c.Finding.CavityML))
-	}
+	add("Limits of detection", textColor(), words.Limits(c.Finding))
 	if s := c.Finding.Series; s != nil {
 		line := fmt.Sprintf("%d slices, pixels %.2f × %.2f mm, slices %.2f mm apart", s.Slices, s.SpacingMM[0], s.SpacingMM[1], s.SpacingMM[2])
 		if s.TiltDeg > 0.5 {
 			line += fmt.Sprintf(", tilted %.0f°", s.TiltDeg)
 		}
-		add("Series read", textColor(), seriesName(c.Header), line)
+		add("Series read", textColor(), seriesName(c.Header), line, fmt.Sprintf("Shown in window %d, level %d HU", windowWidth, windowLevel))
 	}
-	add("Shown", textColor(), fmt.Sprintf("Window %d, level %d HU", windowWidth, windowLevel))
 	point := ""
 	if p := c.Finding.Parameters["operating_point"]; p != "" {
 		point = "operating point " + p
@@ -80,7 +77,7 @@ func seriesName(h *dcm.DataSet) string {
 // study tells which study of whom this is, as far as a picture may: the times, the accession number and the initials of the
 // patient. Who it is stands in the header of the object.
 func study(c *iod.Report) []string {
-	out := []string{"Studied " + orUnknown(c.StudyTime()), "Analyzed " + c.ContentTime().Format("2006-01-02 15:04")}
+	out := []string{"Study of " + cmp.Or(c.StudyTime(), "an unknown time"), "Analyzed " + c.ContentTime().Format("2006-01-02 15:04")}
 	if a := words.Text(c.Header.String(dcm.AccessionNumber), 16); a != "" {
 		out = append(out, "Accession "+a)
 	}
@@ -88,13 +85,6 @@ func study(c *iod.Report) []string {
 		out = append(out, "Patient initials "+i)
 	}
 	return out
-}
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "at an unknown time"
-	}
-	return s
 }
 
 // initials are the first letters of given and family name, of the alphabetic group of a person name (PS3.5 §6.2.1).

@@ -2,6 +2,7 @@ package sr
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"ichor/pipeline/finding"
@@ -102,10 +103,12 @@ func sites(side finding.Side, codes ...iod.Code) []*dcm.DataSet {
 func volume(ml float64, r *finding.Range, of finding.Subtype) *dcm.DataSet {
 	d := numItem(contains, iod.Volume, words.Rounded(ml), iod.Milliliter)
 	if r != nil {
-		value := rounded(ml)
+		away := func(far float64) string {
+			return strconv.FormatFloat(math.Round(10*math.Abs(rounded(far)-rounded(ml)))/10, 'f', -1, 64)
+		}
 		d.SetSequence(dcm.ContentSequence,
-			numItem(hasProperties, iod.UpperUncertainty, words.Rounded(max(rounded(r.High.Of(of))-value, 0)), iod.Milliliter),
-			numItem(hasProperties, iod.LowerUncertainty, words.Rounded(max(value-rounded(r.Low.Of(of)), 0)), iod.Milliliter))
+			numItem(hasProperties, iod.UpperUncertainty, away(r.High.Of(of)), iod.Milliliter),
+			numItem(hasProperties, iod.LowerUncertainty, away(r.Low.Of(of)), iod.Milliliter))
 	}
 	return d
 }

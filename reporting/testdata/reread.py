@@ -157,9 +157,9 @@ def check_sr(folder, name, truth, segs):
     total = [g for g in others if g.tracking_identifier == "ichor all hemorrhage"]
     assert len(total) == 1
     check_volume(total[0], truth["volumes"]["total"], truth["range"] and [truth["range"][k]["total"] for k in ("low", "high")])
-    (evaluation,) = [e for e in sr.content.get_qualitative_evaluations() if e.name.value == "1386000"] if hasattr(
-        sr.content, "get_qualitative_evaluations") else [None]
-    assert evaluation is None or evaluation.value.value == ("260373001" if truth["volumes"]["total"] else "260415000")
+    (container,) = [i for i in sr.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "C0034375"]
+    (detected,) = [i for i in container.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "1386000"]
+    assert detected.ConceptCodeSequence[0].CodeValue == ("260373001" if truth["volumes"]["total"] else "260415000")
 
 
 def reference(group):
@@ -177,7 +177,7 @@ def check_volume(group, ml, bounds=None):
     (volume,) = group.get_measurements(name=hd.sr.CodedConcept("118565006", "SCT", "Volume"))
     assert volume.unit.value == "mL" and abs(volume.value - rounded(ml)) < 0.001, (volume.value, ml)
     inside = {i.ConceptNameCodeSequence[0].CodeValue: float(i.MeasuredValueSequence[0].NumericValue)
-              for i in getattr(volume, "ContentSequence", []) if i.RelationshipType == "HAS PROPERTIES"}
+              for i in volume[0].get("ContentSequence", []) if i.RelationshipType == "HAS PROPERTIES"}
     if bounds:
         value, step = float(volume.value), 0.11 if max(bounds) < 9.95 else 1.1
         assert abs(value - inside["371885007"] - bounds[0]) < step and abs(value + inside["371886008"] - bounds[1]) < step, (value, inside, bounds)

@@ -39,7 +39,7 @@ func Limits(f finding.Finding) string {
 	if f.LeastLesionML > 0 {
 		least = "bleeds below " + strconv.FormatFloat(f.LeastLesionML, 'g', 2, 64) + " mL, "
 	}
-	return "Limits of detection: " + least + "thin layers along the bone, the falx or the tentorium, and isodense or chronic blood are not reported or often missed."
+	return "Not reported or often missed: " + least + "thin layers along the bone, the falx or the tentorium, isodense and chronic blood."
 }
 
 // Found sums up a head with hemorrhage in a sentence.
@@ -84,7 +84,7 @@ func Lesions(all []finding.Lesion, series, most int) []string {
 		for _, l := range rest {
 			ml += l.VolumeML
 		}
-		out = append(out, fmt.Sprintf("%d smaller lesions are not described, together %s mL.", len(rest), Milliliters(ml)))
+		out = append(out, fmt.Sprintf("Smaller lesions that are not described: %d, together %s mL.", len(rest), Milliliters(ml)))
 	}
 	return out
 }

@@ -21,7 +21,7 @@ func TestLesions(t *testing.T) {
 		9: {"IPH 21 mL, left frontal (approximate), 40 x 30 mm, ABC/2 20 mL, images 30 to 36 of series 4.", "SDH 5.0 mL, slices 1 to 2 counted from the feet.",
 			"EDH 1.5 mL, slice 1 counted from the feet.", "SAH <0.1 mL, 3 mm across, slice 8 counted from the feet."},
 		2: {"IPH 21 mL, left frontal (approximate), 40 x 30 mm, ABC/2 20 mL, images 30 to 36 of series 4.", "SDH 5.0 mL, slices 1 to 2 counted from the feet.",
-			"2 smaller lesions are not described, together 1.5 mL."},
+			"Smaller lesions that are not described: 2, together 1.5 mL."},
 	} {
 		if got := Lesions(all, 4, most); !slices.Equal(got, want) {
 			t.Errorf("at most %d: %q\nwant %q", most, got, want)
@@ -75,10 +75,10 @@ func TestMilliliters(t *testing.T) {
 
 // The limits name the smallest volume that is reported, where there is one.
 func TestLimits(t *testing.T) {
-	if got := Limits(finding.Finding{LeastLesionML: 1}); !strings.HasPrefix(got, "Limits of detection: bleeds below 1 mL, thin layers") {
+	if got := Limits(finding.Finding{LeastLesionML: 1}); !strings.HasPrefix(got, "Not reported or often missed: bleeds below 1 mL, thin layers") {
 		t.Error(got)
 	}
-	if got := Limits(finding.Finding{}); !strings.HasPrefix(got, "Limits of detection: thin layers") {
+	if got := Limits(finding.Finding{}); !strings.HasPrefix(got, "Not reported or often missed: thin layers") {
 		t.Error(got)
 	}
 }
