@@ -168,7 +168,13 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 		r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind and do not tell its subtype.")
 	}
 	r.Finding.Volumes, r.Finding.Range = &v, bounds
-	r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g)
+	r.Finding.LeastLesionML = max(measure.MinLesionML, spec.Post.MinComponentML)
+	r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g, r.Finding.LeastLesionML)
+	for i := range r.Finding.Lesions {
+		l := &r.Finding.Lesions[i]
+		first, last := r.Volume.Sources[l.Slices[0]].Number(), r.Volume.Sources[l.Slices[1]].Number()
+		l.Images = [2]int{min(first, last), max(first, last)}
+	}
 	return nil
 }
 
@@ -217,7 +223,7 @@ func step[T any](ctx context.Context, r *running, stage string, do func() (T, er
 // refuse turns r into the result of a refused study.
 func (r *running) refuse(why *finding.Refusal) {
 	f := &r.Finding
-	f.Status, f.Code, f.Reason = finding.Refused, why.Code, why.Reason
+	f.Status, f.Code, f.Reason, f.Seen = finding.Refused, why.Code, why.Text(), why.Reason
 	f.Volumes, f.Range, f.Lesions, f.Series, f.CavityML = nil, nil, nil, nil, 0
 	for i := range f.Candidates {
 		f.Candidates[i].Chosen = false
@@ -233,13 +239,12 @@ func (r *running) checkCavity() error {
 	r.Finding.CavityML = ml
 	switch {
 	case ml < none:
-		return &finding.Refusal{Code: finding.EmptyCavity, Reason: fmt.Sprintf(
-			"No intracranial cavity was found (%.0f mL): the series may not show a head, or not as the networks know it. "+
-				"Read it without ichor.", ml)}
+		return finding.Refuse(finding.EmptyCavity,
+			"No intracranial cavity was found (%.0f mL): the series may not show a head, or not as the networks know it.\nRead it without ichor.", ml)
 	case ml > huge:
-		return &finding.Refusal{Code: finding.EmptyCavity, Reason: fmt.Sprintf(
+		return finding.Refuse(finding.EmptyCavity,
 			"What the networks took for the intracranial cavity measures %.0f mL, more than any head holds: the series shows more than a head, or not as "+
-				"they know it. Send the head as a series of its own, or read it without ichor.", ml)}
+				"they know it.\nSend the head as a series of its own, or read it without ichor.", ml)
 	case ml < small, ml > large:
 		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("The intracranial cavity measures %.0f mL, which is unusual; "+
 			"look at its contour before trusting the volumes.", ml))

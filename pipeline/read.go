@@ -168,7 +168,7 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 		v, a, warnings, err := in.head(ctx, s, d)
 		if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 			candidate := &r.Finding.Candidates[s.Candidate]
-			candidate.Reasons, candidate.Code = append(candidate.Reasons, refusal.Reason), refusal.Code
+			candidate.Reasons, candidate.Code = append(candidate.Reasons, refusal.Text()), refusal.Code
 			if first == nil {
 				first = refusal
 			}
@@ -189,7 +189,8 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 				"bleeding; send the series uncompressed or losslessly compressed.", n, len(s.Images)))
 		}
 		r.Finding.Candidates[s.Candidate].Chosen = true
-		r.Finding.Series = &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: v.Slices(),
+		number, _ := in.headers[s.Images[0]].Int(dcm.SeriesNumber)
+		r.Finding.Series = &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Number: number, Slices: v.Slices(),
 			SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}, TiltDeg: a.TiltDeg}
 		r.Header = in.headers[s.Images[a.Order[0]]]
 		return v, nil
@@ -278,8 +279,8 @@ func pixels(ctx context.Context, o Object, d Decoder, name string) ([]byte, erro
 		return err
 	})
 	if unreadable(err) {
-		return nil, &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
-			"%s has pixel data (transfer syntax %s) that cannot be decoded: %v. Send the series again, uncompressed.", name, dcm.UIDName(syntax), err)}
+		return nil, finding.Refuse(finding.Undecodable,
+			"%s has pixel data (transfer syntax %s) that cannot be decoded: %v.\nSend the series again, uncompressed.", name, dcm.UIDName(syntax), err)
 	}
 	return raw, err
 }

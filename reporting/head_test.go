@@ -68,12 +68,12 @@ func head(rows, columns, slices int, s stored, bleed []ball) analysis.Result {
 	labels, cavity := volume.NewMask(&g), volume.NewMask(&g)
 	f := finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer,
 		Bundle:     finding.Bundle{Name: "ichor-synthetic", Version: "0.1.0", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Caution: "Trained on synthetic heads only."},
-		Series:     &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: slices, SpacingMM: [3]float64{g.SpacingMM[0], g.SpacingMM[1], s.gaps[0]}},
+		Series:     &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Number: 3, Slices: slices, SpacingMM: [3]float64{g.SpacingMM[0], g.SpacingMM[1], s.gaps[0]}},
 		Parameters: map[string]string{"bleed_threshold": "0.35", "precision": "float32"},
-		Volumes:    &finding.Volumes{}}
+		Volumes:    &finding.Volumes{}, LeastLesionML: 1}
 	lesion := map[finding.Subtype]*finding.Lesion{}
 	for k := range slices {
-		v.Sources = append(v.Sources, volume.Source{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: dcm.DeriveUID("test head", string(rune('a'+k)))})
+		v.Sources = append(v.Sources, volume.Source{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: dcm.DeriveUID("test head", string(rune('a'+k))), InstanceNumber: slices - k})
 		for r := range rows {
 			for c := range columns {
 				p := g.Point(k, float64(r), float64(c))
@@ -102,12 +102,15 @@ func head(rows, columns, slices int, s stored, bleed []ball) analysis.Result {
 	}
 	for _, s := range finding.Subtypes {
 		if l := lesion[s]; l != nil {
-			l.VolumeML = f.Volumes.Of(s)
+			l.VolumeML, l.Images = f.Volumes.Of(s), [2]int{slices - l.Slices[1], slices - l.Slices[0]}
+			if l.Side = finding.Right; l.CentroidMM[0] > 0 {
+				l.Side = finding.Left
+			}
 			f.Lesions = append(f.Lesions, *l)
 		}
 	}
 	if len(f.Lesions) > 0 {
-		f.Lesions[0].Position = "left basal ganglia or thalamus, supratentorial"
+		f.Lesions[0].Position, f.Lesions[0].Sites = "left frontal and parietal, supratentorial", []string{"frontal", "parietal"}
 		f.Range = &finding.Range{}
 		for k := finding.None; k <= finding.EDH; k++ {
 			f.Range.Low.Set(k, 0.8*f.Volumes.Of(k))
@@ -155,6 +158,7 @@ func header() *dcm.DataSet {
 	d.SetStrings(dcm.StudyInstanceUID, "UI", "1.2.826.0.1.3680043.10")
 	d.SetStrings(dcm.SeriesInstanceUID, "UI", "1.2.826.0.1.3680043.10.1")
 	d.SetStrings(dcm.Modality, "CS", "CT")
+	d.SetStrings(dcm.SeriesNumber, "IS", "3")
 	d.SetStrings(dcm.PatientName, "PN", "Äpfel^Jürgen=山田^太郎")
 	d.SetStrings(dcm.PatientID, "LO", "ID 007 ")
 	d.SetStrings(dcm.PatientBirthDate, "DA", "19600102")
@@ -171,6 +175,6 @@ func header() *dcm.DataSet {
 // refused is the report of a study without a series to read.
 func refused() analysis.Result {
 	return analysis.Result{Header: header(), Finding: finding.Finding{Status: finding.Refused, Code: "no_axial_series",
-		Reason: "No axial CT series of the head: 2 series were looked at, see the candidates.", Disclaimer: finding.Disclaimer,
+		Reason: "No axial CT series of the head. Send the axial series.", Seen: "No axial CT series of the head.", Disclaimer: finding.Disclaimer,
 		Bundle: finding.Bundle{Name: "ichor-synthetic", Version: "0.1.0", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}}}
 }

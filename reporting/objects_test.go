@@ -183,7 +183,7 @@ func TestReportMeasures(t *testing.T) {
 			if o.Kind == reporting.SR {
 				content := read(t, o).Sequence(dcm.ContentSequence)
 				var out []string
-				for _, item := range content[len(content)-1].Sequence(dcm.ContentSequence) {
+				for _, item := range append(content, content[len(content)-1].Sequence(dcm.ContentSequence)...) {
 					out = append(out, item.String(dcm.TextValue))
 				}
 				return strings.Join(out, "\n")
@@ -197,12 +197,12 @@ func TestReportMeasures(t *testing.T) {
 		many.Finding.Lesions = append(many.Finding.Lesions, finding.Lesion{Subtype: finding.SAH, VolumeML: 0.25})
 	}
 	got := comments(many)
-	if n := strings.Count(got, "SAH 0.2 mL, slice 1."); n != 15 || !strings.Contains(got, "Lesions not listed, each no larger than these: 3, together 0.8 mL.") {
+	if n := strings.Count(got, "SAH 0.2 mL, slice 1 counted from the feet."); n != 15 || !strings.Contains(got, "Smaller lesions that are not described: 3, together 0.8 mL.") {
 		t.Errorf("%d of the small lesions are listed:\n%s", n, got)
 	}
 	gone := small(nil)
 	gone.Finding.Prior = &finding.Prior{Hours: 72, Volumes: finding.Volumes{Total: 4}, ChangeML: -4, ChangePercent: -100}
-	if got := comments(gone); !strings.Contains(got, "Prior finding of 3 days before: total 4.0 mL; change -4.0 mL (-100 %).") || !strings.Contains(got, "No hemorrhage found.") {
+	if got := comments(gone); !strings.Contains(got, "Prior study 3 days earlier: total 4.0 mL; change -4.0 mL (-100 %).") || !strings.Contains(got, "No intracranial hemorrhage was detected.") {
 		t.Errorf("the report says\n%s", got)
 	}
 }

@@ -64,7 +64,7 @@ func save(t *testing.T, dir string, r peerCase) {
 			put(t, filepath.Join(dir, "seg-deflated.dcm"), b.Bytes())
 		}
 	}
-	truth := map[string]any{"status": r.Finding.Status, "reason": r.Finding.Reason, "disclaimer": finding.Disclaimer,
+	truth := map[string]any{"status": r.Finding.Status, "reason": r.Finding.Seen, "disclaimer": finding.Disclaimer,
 		"digest": r.Finding.Bundle.Digest, "cavity": r.options.CavitySegment, "labelmap": r.options.LabelMap}
 	if v := r.Volume; v != nil {
 		var sources []string
@@ -82,6 +82,7 @@ func save(t *testing.T, dir string, r peerCase) {
 			volumes[s.String()] = r.Finding.Volumes.Of(s)
 		}
 		truth["volumes"] = volumes
+		truth["lesions"], truth["range"] = r.Finding.Lesions, r.Finding.Range
 		truth["centres"] = centres
 		put(t, filepath.Join(dir, "labels.raw"), r.Labels.Voxels)
 		put(t, filepath.Join(dir, "cavity.raw"), r.Cavity.Voxels)
@@ -166,8 +167,8 @@ func TestPeers(t *testing.T) {
 			t.Skip("dsrdump is not installed (Debian package dcmtk)")
 		}
 		for name, want := range map[string][]string{
-			"even":    {"Volume", "(mL,UCUM,", "Referenced Segment", "Research use only.", "Present"},
-			"none":    {"No hemorrhage found.", "Absent", `"0.000"`},
+			"even":    {"Volume", "(mL,UCUM,", "Referenced Segment", "Research use only.", "Detected", "Right"},
+			"none":    {"No intracranial hemorrhage was detected.", "Not detected", "bleeds below 1 mL", `"0.0"`},
 			"refused": {"No axial CT series of the head", "no_axial_series", "No algorithms succeeded"},
 		} {
 			out, err := exec.Command(tool, "+Pl", filepath.Join(root, name, "sr.dcm")).CombinedOutput()

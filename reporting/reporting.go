@@ -4,7 +4,7 @@
 //
 //	analyzed, hemorrhage      SEG  SC  SR  KO  overlay
 //	analyzed, no hemorrhage        SC  SR
-//	refused                            SR, saying why
+//	refused                        SC  SR, both saying why
 //
 // With Options.CavitySegment whatever is analyzed has a second SEG, of the intracranial cavity.
 //
@@ -149,6 +149,13 @@ func (r *Report) Write(ctx context.Context) ([]Object, error) {
 		for i, p := range pages {
 			w.add(SC, Any, fmt.Sprintf("sc/%d.dcm", i+1), sc.DataSet(c, i+1, p))
 		}
+	}
+	if c.Finding.Status == finding.Refused {
+		page, err := sc.Refusal(c)
+		if err != nil {
+			return nil, fmt.Errorf("secondary capture: %w", err)
+		}
+		w.add(SC, Any, "sc/1.dcm", sc.DataSet(c, 1, page))
 	}
 	w.add(SR, form, "sr.dcm", sr.DataSet(c))
 	keys := len(c.Segments()) > 0 && !o.NoKeyObjects

@@ -74,7 +74,7 @@ func TestWriteWhich(t *testing.T) {
 		"hemorrhage":    {small(bleeds()), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SC sc/3.dcm", "SC sc/4.dcm", "SC sc/5.dcm", "SR sr.dcm", "KO ko.dcm"}},
 		"one small one": {small([]ball{{volume.Vec{20, 0, 0}, 5, finding.EDH, 70}}), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SR sr.dcm", "KO ko.dcm"}},
 		"none":          {small(nil), []string{"SC sc/1.dcm", "SR sr.dcm"}},
-		"refused":       {refused(), []string{"SR sr.dcm"}},
+		"refused":       {refused(), []string{"SC sc/1.dcm", "SR sr.dcm"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -331,7 +331,7 @@ func TestWriteCrumbs(t *testing.T) {
 				t.Errorf("the note points at slice %d, where there is nothing", k)
 			}
 		case reporting.SR:
-			if !bytes.Contains(o.Bytes, []byte("Hemorrhage found: no lesion that is large enough to be listed, ")) {
+			if !bytes.Contains(o.Bytes, []byte("Intracranial hemorrhage was detected: ")) {
 				t.Error("the report counts lesions")
 			}
 		}

@@ -97,7 +97,7 @@ func TestSamples(t *testing.T) {
 					}
 				}
 			}
-			if refused := r.Finding.Status == finding.Refused; refused && (len(objects) != 1 || !bytes.Contains(objects[0].Bytes, []byte("Refusal code: "+want.Code))) {
+			if refused := r.Finding.Status == finding.Refused; refused && (len(objects) != 2 || !bytes.Contains(objects[1].Bytes, []byte("Refusal code: "+want.Code))) {
 				t.Errorf("%d objects of a refused study, or the report lacks %s", len(objects), want.Code)
 			} else if !refused && (kinds["9001"] != 1 || kinds["9007"] != 1 || kinds["9003"] != 1 || kinds["9005"] != 1 || kinds["9004"] < 20 || kinds["9004"] > 96) {
 				t.Errorf("objects by series: %v", kinds)

@@ -31,7 +31,7 @@ func newAnalyze() *cobra.Command {
 		Short: "Analyse the DICOM files of a folder, without a network",
 		Long: "analyze reads the DICOM files below DIR, chooses the head CT series, and writes seg.dcm, sc/*.dcm, sr.dcm,\n" +
 			"overlay/*.dcm, overlay.png and finding.json: what a node would send to the PACS. A study that cannot be read\n" +
-			"is a result too: sr.dcm and finding.json say why, and the exit code is 0.\n\n" + finding.Disclaimer,
+			"is a result too: sc/1.dcm, sr.dcm and finding.json say why, and the exit code is 0.\n\n" + finding.Disclaimer,
 		Example: "  ichor analyze study/ --out results/\n  ichor analyze study/ --out results/ --json",
 		Args:    cobra.ExactArgs(1),
 	}

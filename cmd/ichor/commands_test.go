@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"image/png"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,13 +38,18 @@ func TestDemo(t *testing.T) {
 	if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 800 {
 		t.Errorf("summary.png: %v", err)
 	}
-	// A study that is refused gives a report, and leaves no picture of the former one.
+	// A study that is refused gives a report and one page, whose picture takes the place of that of the former study.
 	text = ok(t, "demo", "--study", "child", "--out", out, "--bundle", shippedBundle(t), "--library", library(t))
-	if !strings.Contains(text, "refused (child): ") || !strings.Contains(text, "SR ") || strings.Contains(text, "secondary capture") {
+	if !strings.Contains(text, "refused (child): ") || !strings.Contains(text, "SR ") || !strings.Contains(text, "PNG ") || strings.Contains(text, "secondary capture") {
 		t.Errorf("demo with a child:\n%s", text)
 	}
-	if _, err := os.Stat(filepath.Join(out, "summary.png")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the picture of the former study is still there: %v", err)
+	page, err := os.Open(filepath.Join(out, "summary.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Close()
+	if img, err := png.DecodeConfig(page); err != nil || img.Width != 1280 || img.Height != 720 {
+		t.Errorf("the picture is not the page of a refused study: %+v, %v", img, err)
 	}
 }
 
@@ -88,15 +91,15 @@ func TestResultsOfFormerRun(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(out, "sc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"seg.dcm", "sc/1.dcm", "overlay.png", "notes.txt"} {
+	for _, name := range []string{"seg.dcm", "sc/2.dcm", "overlay.png", "notes.txt"} {
 		if err := os.WriteFile(filepath.Join(out, name), []byte("of another study"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	dir, _ := sampleStudy(t, "normal")
-	one := filepath.Join(dir, "CT0001.dcm") // a single slice is refused: an SR and nothing else
+	one := filepath.Join(dir, "CT0001.dcm") // a single slice is refused: one page and an SR
 	ok(t, "analyze", one, "--out", out, "--bundle", shippedBundle(t), "--library", library(t))
-	for name, want := range map[string]bool{"seg.dcm": false, "sc/1.dcm": false, "overlay.png": false, "notes.txt": true, "sr.dcm": true, "finding.json": true} {
+	for name, want := range map[string]bool{"seg.dcm": false, "sc/1.dcm": true, "sc/2.dcm": false, "overlay.png": false, "notes.txt": true, "sr.dcm": true, "finding.json": true} {
 		if isFile(filepath.Join(out, name)) != want {
 			t.Errorf("%s there: %v, want %v", name, !want, want)
 		}

@@ -67,7 +67,8 @@ const (
 type Finding struct {
 	Status     Status  `json:"status"`
 	Code       string  `json:"code,omitempty"`   // refusals: a stable word, see selection
-	Reason     string  `json:"reason,omitempty"` // refusals: a sentence for the operator
+	Reason     string  `json:"reason,omitempty"` // refusals: what was seen and what to do about it, for the operator
+	Seen       string  `json:"seen,omitempty"`   // refusals: what was seen, for the patient's report
 	Disclaimer string  `json:"disclaimer"`
 	Study      Study   `json:"study"`
 	Series     *Series `json:"series,omitempty"`
@@ -76,16 +77,18 @@ type Finding struct {
 	// Parameters are the settings that the result depends on, by name: thresholds, precision, limits of the selection.
 	Parameters map[string]string `json:"parameters,omitempty"`
 
-	Volumes    *Volumes         `json:"volumes_ml,omitempty"`
-	Range      *Range           `json:"volumes_range_ml,omitempty"`
-	CavityML   float64          `json:"cavity_ml,omitempty"`
-	Lesions    []Lesion         `json:"lesions,omitempty"`
-	Prior      *Prior           `json:"prior,omitempty"`             // nil where the node has no earlier finding of the patient
-	Corrected  bool             `json:"patient_corrected,omitempty"` // the sender sent images again with another patient
-	TimingMS   map[string]int64 `json:"timing_ms,omitempty"`
-	Warnings   []string         `json:"warnings,omitempty"`
-	Candidates []Candidate      `json:"candidates,omitempty"`
-	Complete   string           `json:"complete,omitempty"` // how assembly decided that the study was complete
+	Volumes  *Volumes `json:"volumes_ml,omitempty"`
+	Range    *Range   `json:"volumes_range_ml,omitempty"`
+	CavityML float64  `json:"cavity_ml,omitempty"`
+	Lesions  []Lesion `json:"lesions,omitempty"`
+	// LeastLesionML: smaller connected parts are not listed as lesions.
+	LeastLesionML float64          `json:"least_lesion_ml,omitempty"`
+	Prior         *Prior           `json:"prior,omitempty"`             // nil where the node has no earlier finding of the patient
+	Corrected     bool             `json:"patient_corrected,omitempty"` // the sender sent images again with another patient
+	TimingMS      map[string]int64 `json:"timing_ms,omitempty"`
+	Warnings      []string         `json:"warnings,omitempty"`
+	Candidates    []Candidate      `json:"candidates,omitempty"`
+	Complete      string           `json:"complete,omitempty"` // how assembly decided that the study was complete
 }
 
 // Study names the analysed study.
@@ -96,6 +99,7 @@ type Study struct {
 // Series names the series that was read and its geometry.
 type Series struct {
 	SeriesInstanceUID string     `json:"series_instance_uid"`
+	Number            int        `json:"number,omitempty"` // Series Number; 0 where it has none
 	Slices            int        `json:"slices"`
 	SpacingMM         [3]float64 `json:"spacing_mm"` // between rows, between columns, median along the normal
 	TiltDeg           float64    `json:"tilt_deg"`   // angle between the slice normal and the axis of the positions
@@ -179,8 +183,21 @@ type Lesion struct {
 	WidthMM       float64    `json:"width_mm"`           // longest line at right angles to it in the same slice
 	ExtentMM      [3]float64 `json:"extent_mm"`          // sides of the box around it: right to left, front to back, feet to head
 	ABC2ML        float64    `json:"abc2_ml"`            // A*B*C/2 as it is estimated by hand, beside the volume; see measure/abc.go
-	Position      string     `json:"position,omitempty"` // in words, as "left frontal, supratentorial"; empty where it cannot be said
+	Images        [2]int     `json:"images"`             // lowest and highest number of the images of Slices in their series; 0 where they have none
+	Side          Side       `json:"side,omitempty"`     // approximate, as all that follows
+	Sites         []string   `json:"sites,omitempty"`    // names of places, see measure.Places; the one with most of the lesion first
+	Position      string     `json:"position,omitempty"` // side and sites in words, as "left frontal, supratentorial"
 }
+
+// Side is the side of the patient on which a lesion lies.
+type Side string
+
+const (
+	Left      Side = "left"
+	Right     Side = "right"
+	Midline   Side = "midline"
+	BothSides Side = "both sides"
+)
 
 // Range is how far the volumes may be off: as measured with the surface moved by the partial volume of its voxels and the
 // threshold moved about its place. It says nothing of what the networks miss altogether.

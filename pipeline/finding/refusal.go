@@ -1,5 +1,10 @@
 package finding
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Codes of refusals: stable words for programs; the reason beside them is for people.
 const (
 	SeveralPatients    = "several-patients"    // the images name more than one patient
@@ -28,7 +33,20 @@ const (
 // Refusal is why a study or a series cannot be analysed. It is a result, not a failure: trying again gives the same.
 type Refusal struct {
 	Code   string // one of the codes above
-	Reason string // a sentence that an operator understands, without patient attributes
+	Reason string // what was seen, in a sentence without patient attributes; it goes into the patient's report
+	Remedy string // what the operator can do; it does not go there
 }
 
-func (r *Refusal) Error() string { return r.Code + ": " + r.Reason }
+// Refuse makes a refusal. What follows the last line break of the formatted text is the remedy.
+func Refuse(code, format string, args ...any) *Refusal {
+	text := fmt.Sprintf(format, args...)
+	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
+		return &Refusal{code, strings.TrimSpace(text[:i]), strings.TrimSpace(text[i+1:])}
+	}
+	return &Refusal{Code: code, Reason: text}
+}
+
+// Text is what was seen and what to do about it, for the operator.
+func (r *Refusal) Text() string { return strings.TrimSpace(r.Reason + " " + r.Remedy) }
+
+func (r *Refusal) Error() string { return r.Code + ": " + r.Text() }

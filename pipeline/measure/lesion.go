@@ -8,13 +8,13 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// MinLesionML is the least volume of a connected part that is listed as a lesion; smaller ones count for the volumes
-// alone.
+// MinLesionML is the smallest volume of a connected part that any bundle can list as a lesion.
 const MinLesionML = 0.1
 
-// Lesions lists the connected parts (26 neighbours) of each subtype from MinLesionML on, the largest first. The cavity
-// gives them their position in words.
-func Lesions(labels, cavity *volume.Mask, g *volume.Grid) []finding.Lesion {
+// Lesions lists the connected parts (26 neighbours) of each subtype that have at least leastML, the largest first. Smaller
+// ones count for the volumes only: most of them are seams between two subtypes. The shape of the cavity gives each lesion
+// its side and place.
+func Lesions(labels, cavity *volume.Mask, g *volume.Grid, leastML float64) []finding.Lesion {
 	var out []finding.Lesion
 	var head *skull
 	for _, s := range finding.Kinds {
@@ -22,7 +22,7 @@ func Lesions(labels, cavity *volume.Mask, g *volume.Grid) []finding.Lesion {
 		ml := c.VolumesML(g)
 		runs := make([][]volume.Run, c.Count)
 		for _, r := range c.Runs {
-			if ml[r.Component] >= MinLesionML {
+			if ml[r.Component] >= leastML {
 				runs[r.Component] = append(runs[r.Component], r)
 			}
 		}
@@ -34,7 +34,7 @@ func Lesions(labels, cavity *volume.Mask, g *volume.Grid) []finding.Lesion {
 				head = landmarks(cavity, g)
 			}
 			l := lesion(s, ml[i], runs[i], g)
-			l.Position = head.position(s, runs[i], g)
+			l.Side, l.Sites, l.Position = head.place(s, head.views(runs[i], g))
 			out = append(out, l)
 		}
 	}

@@ -7,5 +7,6 @@
 //	abc.go       ABC/2, the estimate by hand
 //	range.go     how far the volumes may be off
 //	skull.go     how the head lies, from the shape of the cavity
-//	position.go  where a lesion lies, in words
+//	position.go  which part of a lesion lies in which region
+//	place.go     side and place of a lesion, in words
 package measure

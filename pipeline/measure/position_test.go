@@ -65,7 +65,14 @@ func TestPosition(t *testing.T) {
 		{"over the brain", finding.SDH, volume.Vec{-52, -40, 50}, 14, 0, "over the right frontal convexity, supratentorial"},
 		{"blood over the brain is not in the nuclei", finding.SAH, volume.Vec{20, -6, 24}, 9, 0, "left, supratentorial"},
 		{"ventricles", finding.IVH, volume.Vec{0, 10, 30}, 8, 0, "ventricles, midline"},
-		{"between two regions", finding.IPH, volume.Vec{30, 10, 62}, 8, 0, "left, supratentorial"},
+		{"between two regions", finding.IPH, volume.Vec{30, 10, 62}, 8, 0, "left frontal, supratentorial"},
+		{"side of a lesion near the midline", finding.IPH, volume.Vec{14, -50, 45}, 12, 0, "left frontal, supratentorial"},
+		{"across the midline", finding.IPH, volume.Vec{0, -50, 45}, 20, 0, "frontal on both sides, supratentorial"},
+		{"falx", finding.SDH, volume.Vec{3, -20, 70}, 6, 0, "along the falx, midline"},
+		{"tentorium", finding.SDH, volume.Vec{-25, 30, 9}, 7, 0, "along the tentorium, right"},
+		{"cisterns", finding.SAH, volume.Vec{1, -6, 2}, 9, 0, "basal cisterns, midline"},
+		{"fissure", finding.SAH, volume.Vec{-38, 0, 12}, 8, 0, "Sylvian fissure, right"},
+		{"sulci", finding.SAH, volume.Vec{-30, -50, 45}, 10, 0, "right frontal sulci, supratentorial"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for view, axes := range map[string][2]volume.Vec{
@@ -76,9 +83,12 @@ func TestPosition(t *testing.T) {
 				}
 				g := headGrid(axes[0], axes[1])
 				labels, cavity := draw(g, c.pitch, c.s, c.at, c.radius)
-				got := Lesions(labels, cavity, g)
+				got := Lesions(labels, cavity, g, MinLesionML)
 				if len(got) != 1 || got[0].Position != c.want {
-					t.Errorf("%s: %q, want %q", view, got[0].Position, c.want)
+					t.Fatalf("%s: %q, want %q", view, got[0].Position, c.want)
+				}
+				if !strings.Contains(c.want, string(got[0].Side)) || got[0].Side == "" || len(got[0].Sites) > 0 && !strings.Contains(c.want, got[0].Sites[0]) || len(got[0].Sites) == 0 && c.want != "left, supratentorial" {
+					t.Errorf("%s: side %q, sites %q of %q", view, got[0].Side, got[0].Sites, c.want)
 				}
 			}
 		})
@@ -96,12 +106,12 @@ func TestPositionOfAPart(t *testing.T) {
 		of := func(m *volume.Mask) *volume.Mask {
 			return &volume.Mask{Rows: m.Rows, Columns: m.Columns, Voxels: m.Voxels[cut[0]*n : cut[1]*n]}
 		}
-		got := Lesions(of(labels), of(cavity), &part)
+		got := Lesions(of(labels), of(cavity), &part, MinLesionML)
 		if len(got) != 1 || got[0].Position != "left" {
 			t.Errorf("%s: %+v, want the side alone", name, got)
 		}
 	}
-	for _, l := range Lesions(labels, volume.NewMask(g), g) {
+	for _, l := range Lesions(labels, volume.NewMask(g), g, MinLesionML) {
 		if strings.ContainsAny(l.Position, ",") {
 			t.Errorf("no cavity, yet %q", l.Position)
 		}

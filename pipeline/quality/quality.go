@@ -48,12 +48,11 @@ func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error)
 		}
 	}
 	if beyond(metal, judged) {
-		return nil, &finding.Refusal{Code: finding.Metal, Reason: fmt.Sprintf("Streaks of metal run through %d of %d slices of the head; read the study without ichor.",
-			len(metal), judged)}
+		return nil, finding.Refuse(finding.Metal, "Streaks of metal run through %d of %d slices of the head.\nRead the study without ichor.", len(metal), judged)
 	}
 	if beyond(moved, judged) {
-		return nil, &finding.Refusal{Code: finding.Motion, Reason: fmt.Sprintf("Streaks, as of movement, run through %d of %d slices of the head; "+
-			"scan again, or read the study without ichor.", len(moved), judged)}
+		return nil, finding.Refuse(finding.Motion, "Streaks, as of movement, run through %d of %d slices of the head.\n"+
+			"Scan again, or read the study without ichor.", len(moved), judged)
 	}
 	if len(metal) > 0 {
 		warnings = append(warnings, fmt.Sprintf("Streaks of metal on %s: bleeds there can be missed or invented.", names(metal)))
@@ -63,8 +62,7 @@ func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error)
 	}
 	steps, pairs := displaced(v, cavity)
 	if beyond(steps, pairs) {
-		return nil, &finding.Refusal{Code: finding.Motion, Reason: fmt.Sprintf("The head moved between %d of %d neighbouring slices; scan again, or read the study without ichor.",
-			len(steps), pairs)}
+		return nil, finding.Refuse(finding.Motion, "The head moved between %d of %d neighbouring slices.\nScan again, or read the study without ichor.", len(steps), pairs)
 	}
 	if len(steps) > 0 {
 		warnings = append(warnings, fmt.Sprintf("The head seems to have moved by %.0f mm or more after %s: bleeds there can be cut in two or counted twice.",

@@ -47,8 +47,8 @@ func (j *judgement) warn(format string, args ...any) {
 
 // refuse ends the judgement; it returns false: do not go on.
 func (j *judgement) refuse(s stage, code, format string, args ...any) bool {
-	j.refusal, j.stage = &finding.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}, s
-	j.Reasons, j.Score, j.Code = append(j.Reasons, j.refusal.Reason), 0, code
+	j.refusal, j.stage = finding.Refuse(code, format, args...), s
+	j.Reasons, j.Score, j.Code = append(j.Reasons, j.refusal.Text()), 0, code
 	return false
 }
 
@@ -80,9 +80,9 @@ func identity(headers []*dcm.DataSet) (acquired, first string) {
 func (j *judgement) image() bool {
 	switch {
 	case !isCT(j.h.String(dcm.SOPClassUID)):
-		return j.refuse(isImage, finding.NoHeadCT, "The series holds no CT images; send the CT series of the head.")
+		return j.refuse(isImage, finding.NoHeadCT, "The series holds no CT images.\nSend the CT series of the head.")
 	case j.Modality != "" && j.Modality != "CT":
-		return j.refuse(isImage, finding.NoHeadCT, "The modality is %.16s, though the objects are CT images; send the original CT series.", j.Modality)
+		return j.refuse(isImage, finding.NoHeadCT, "The modality is %.16s, though the objects are CT images.\nSend the original CT series.", j.Modality)
 	}
 	return true
 }
@@ -98,26 +98,26 @@ func (j *judgement) slices(part stack) bool {
 	}
 	if part.clashes > 0 {
 		return j.refuse(isStack, finding.DuplicatePosition, "%d of %d images of the series have the SOP Instance UID %s of another image that lies elsewhere or has another "+
-			"number, so that results cannot refer to them; give each image a UID of its own and send the series again.", part.clashes, part.clashes+part.all, dcm.SOPInstanceUID)
+			"number, so that results cannot refer to them.\nGive each image a UID of its own and send the series again.", part.clashes, part.clashes+part.all, dcm.SOPInstanceUID)
 	}
 	if part.left > 0 {
 		j.say(0, "%d other images of the series are left out: %s.", part.left, part.why)
 	}
 	if what := mapOf(j.h); what != "" {
-		return j.refuse(isSlices, finding.NotHounsfield, "The pixels are no density as the networks know it: %s; send the original series.", what)
+		return j.refuse(isSlices, finding.NotHounsfield, "The pixels are no density as the networks know it: %s.\nSend the original series.", what)
 	}
 	switch keV := kiloElectronVolt(j.h); {
 	case keV == 0:
 	case keV < 60 || keV > 80:
-		return j.refuse(isSlices, finding.NotHounsfield, "The series is monoenergetic, at %d keV, where blood has another density than the networks know; "+
-			"send the original series.", keV)
+		return j.refuse(isSlices, finding.NotHounsfield, "The series is monoenergetic, at %d keV, where blood has another density than the networks know.\n"+
+			"Send the original series.", keV)
 	default:
 		j.say(-20, "Monoenergetic, %d keV.", keV)
 		j.warn("The series is computed for %d keV from two energies; the networks were trained on images of one tube voltage.", keV)
 	}
 	switch k, why := kindOf(j.h); {
 	case k == noSlice:
-		return j.refuse(isSlices, finding.NotOriginal, "The series holds %s; send the original axial slices.", why)
+		return j.refuse(isSlices, finding.NotOriginal, "The series holds %s.\nSend the original axial slices.", why)
 	case k == derivedSlice:
 		j.say(-30, "Derived axial slices.")
 		j.warn("The slices are derived (Image Type %.60s), most likely averaged or reformatted from thinner ones; the original series is better.",
@@ -143,7 +143,7 @@ func (j *judgement) head() bool {
 	head, other := which(series, headWords), which(series, otherWords)
 	switch {
 	case head == "" && other != "":
-		return j.refuse(isHead, finding.NoHeadCT, "The series is described as something other than a head (%s); send the series of the head, or name the head in "+
+		return j.refuse(isHead, finding.NoHeadCT, "The series is described as something other than a head (%s).\nSend the series of the head, or name the head in "+
 			"Body Part Examined or Series Description.", other)
 	case head != "" && other == "":
 		j.say(30, "Described as head (%s).", head)
@@ -165,11 +165,11 @@ func (j *judgement) enough(part stack) bool {
 		j.warn("The series has %d images where it comes from, and %d came; send it again if bleeding may lie on the others.", n, part.all)
 	}
 	if j.Instances < j.o.MinSlices {
-		return j.refuse(isEnough, finding.TooFewSlices, "The series has too few slices: %d, and at least %d are needed; send the whole head.",
+		return j.refuse(isEnough, finding.TooFewSlices, "The series has too few slices: %d, and at least %d are needed.\nSend the whole head.",
 			j.Instances, j.o.MinSlices)
 	}
 	if n := j.Instances * dimension(j.h, dcm.Rows) * dimension(j.h, dcm.Columns); n > j.o.MaxVoxels {
-		return j.refuse(isEnough, finding.TooLarge, "The series has %d slices, %d million voxels; at most %d million are read. "+
+		return j.refuse(isEnough, finding.TooLarge, "The series has %d slices, %d million voxels; at most %d million are read.\n"+
 			"Send a thicker reconstruction.", j.Instances, n/1e6, j.o.MaxVoxels/1e6)
 	}
 	return true
@@ -177,7 +177,7 @@ func (j *judgement) enough(part stack) bool {
 
 func (j *judgement) time(part stack) bool {
 	if part.repeats > 0 {
-		return j.refuse(isPlain, finding.Contrast, "The series shows the same places %d times, as perfusion does; send the series without contrast agent.", part.repeats)
+		return j.refuse(isPlain, finding.Contrast, "The series shows the same places %d times, as perfusion does.\nSend the series without contrast agent.", part.repeats)
 	}
 	return true
 }
@@ -186,16 +186,16 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 	a, err := volume.Arrange(headers)
 	if err != nil {
 		r := err.(*finding.Refusal)
-		return j.refuse(isStack, r.Code, "%s", r.Reason)
+		return j.refuse(isStack, r.Code, "%s\n%s", r.Reason, r.Remedy)
 	}
 	j.series.Warnings = append(j.series.Warnings, a.Warnings...)
 	if n := a.Grid.Slices(); n < j.o.MinSlices {
-		return j.refuse(isEnough, finding.TooFewSlices, "The series has slices at %d positions, and at least %d are needed; send the whole head.", n, j.o.MinSlices)
+		return j.refuse(isEnough, finding.TooFewSlices, "The series has slices at %d positions, and at least %d are needed.\nSend the whole head.", n, j.o.MinSlices)
 	}
 	gap := a.Grid.MedianGap()
 	j.SpacingMM = math.Round(gap*1000) / 1000
 	if angle := math.Acos(math.Min(a.Grid.Normal()[2], 1)) * 180 / math.Pi; angle > j.o.MaxAngleDeg {
-		return j.refuse(isStack, finding.NotAxial, "The slices are not axial: turned by %.0f degrees, up to %.0f are read. Send the axial series.",
+		return j.refuse(isStack, finding.NotAxial, "The slices are not axial: turned by %.0f degrees, up to %.0f are read.\nSend the axial series.",
 			angle, j.o.MaxAngleDeg)
 	}
 	coverage := 0.0
@@ -203,12 +203,12 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		coverage += mm
 	}
 	if coverage < j.o.MinCoverageMM {
-		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm; at least %.0f mm are needed; send the whole head.",
+		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm; at least %.0f mm are needed.\nSend the whole head.",
 			coverage, j.o.MinCoverageMM)
 	}
 	if coverage > j.o.MaxCoverageMM {
 		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones are taken for a skull "+
-			"there; send the head as a series of its own.", coverage, j.o.MaxCoverageMM)
+			"there.\nSend the head as a series of its own.", coverage, j.o.MaxCoverageMM)
 	}
 	j.say(coverage/100, "%d axial slices over %.0f mm.", a.Grid.Slices(), coverage) // the longer of two that are otherwise alike
 	thickness := func(h *dcm.DataSet) float64 { mm, _ := h.Float(dcm.SliceThickness); return mm }
@@ -248,11 +248,11 @@ func (j *judgement) agent(headers []*dcm.DataSet) bool {
 		j.say(-30, "Contrast agent may have been given (%s).", why)
 		j.warn("Contrast agent may have been given (%s), and vessels with agent look like bleeds.", why)
 	case c == perfusion:
-		return j.refuse(isPlain, finding.Contrast, "The series is a perfusion study (%s), which needs contrast agent; send the series without it.", why)
+		return j.refuse(isPlain, finding.Contrast, "The series is a perfusion study (%s), which needs contrast agent.\nSend the series without it.", why)
 	case !j.o.Contrast && c == angiography:
-		return j.refuse(isPlain, finding.Contrast, "The series is a CT angiography (%s): vessels with contrast agent look like bleeds. %s.", why, remedy)
+		return j.refuse(isPlain, finding.Contrast, "The series is a CT angiography (%s): vessels with contrast agent look like bleeds.\n%s.", why, remedy)
 	case !j.o.Contrast:
-		return j.refuse(isPlain, finding.Contrast, "Contrast agent was given (%s): vessels look like bleeds. %s.", why, remedy)
+		return j.refuse(isPlain, finding.Contrast, "Contrast agent was given (%s): vessels look like bleeds.\n%s.", why, remedy)
 	default:
 		j.say(-40, "Contrast agent was given (%s).", why)
 		j.warn("Contrast agent was given (%s): vessels can look like bleeds.", why)
@@ -274,7 +274,7 @@ func (j *judgement) kernel(headers []*dcm.DataSet) bool {
 	case k == mediumKernel:
 		j.say(-15, "Rather sharp kernel (%s).", name)
 	case k == sharpKernel && !j.o.BoneKernel:
-		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%s), whose noise hides bleeds and looks like them. "+
+		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%s), whose noise hides bleeds and looks like them.\n"+
 			"Send the soft-tissue reconstruction, or set analysis.bone_kernel.", name)
 	case k == sharpKernel:
 		j.say(-40, "Sharp kernel (%s): noise hides bleeds.", name)
@@ -290,7 +290,7 @@ func (j *judgement) age() bool {
 	case !ok:
 		j.warn("The age of the patient is not given, or only by dates that cannot be real; the networks were made for %d years and older.", j.o.MinAge)
 	case years < float64(j.o.MinAge):
-		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, for whom these networks were not made; read the study without ichor, "+
+		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, for whom these networks were not made.\nRead the study without ichor, "+
 			"or lower analysis.min_age.", j.o.MinAge)
 	}
 	return true

@@ -85,19 +85,19 @@ func Choose(headers []*dcm.DataSet, o Options) Choice {
 // summarise tells the study's refusal from those of its series: of the series that came furthest, the largest.
 func summarise(refusals []staged) *finding.Refusal {
 	if len(refusals) == 0 {
-		return &finding.Refusal{Code: finding.NoHeadCT, Reason: "The study holds no image; send the CT series of the head."}
+		return finding.Refuse(finding.NoHeadCT, "The study holds no image.\nSend the CT series of the head.")
 	}
 	best := slices.MaxFunc(refusals, func(a, b staged) int {
 		return cmp.Or(cmp.Compare(a.stage, b.stage), cmp.Compare(a.images, b.images))
 	})
 	if best.stage == isImage {
-		return &finding.Refusal{Code: finding.NoHeadCT, Reason: "The study holds no CT image series; send the CT series of the head."}
+		return finding.Refuse(finding.NoHeadCT, "The study holds no CT image series.\nSend the CT series of the head.")
 	}
 	reason := best.Reason
 	if len(refusals) > 1 {
 		reason = fmt.Sprintf("None of the %d series can be analysed. The nearest: %s", len(refusals), reason)
 	}
-	return &finding.Refusal{Code: best.Code, Reason: reason}
+	return &finding.Refusal{Code: best.Code, Reason: reason, Remedy: best.Remedy}
 }
 
 // staged is the refusal of one series; a later stage means that it came nearer to being read.

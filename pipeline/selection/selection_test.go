@@ -137,8 +137,15 @@ func TestRefusals(t *testing.T) {
 			if !strings.HasSuffix(got.Refusal.Reason, ".") || strings.Contains(got.Refusal.Reason, "1.2.") {
 				t.Errorf("reason is no sentence, or names an instance: %q", got.Refusal.Reason)
 			}
-			if r := strings.ToLower(got.Refusal.Reason); !strings.Contains(r, "send ") && !strings.Contains(r, "read the study without") {
-				t.Errorf("reason does not say what to do: %q", got.Refusal.Reason)
+			advice := func(s string) bool {
+				s = strings.ToLower(s)
+				return strings.Contains(s, "send ") || strings.Contains(s, "without ichor") || strings.Contains(s, "analysis.")
+			}
+			if !advice(got.Refusal.Remedy) || !strings.HasSuffix(got.Refusal.Remedy, ".") {
+				t.Errorf("remedy does not say what to do: %q", got.Refusal.Remedy)
+			}
+			if advice(got.Refusal.Reason) {
+				t.Errorf("advice for the operator in what was seen: %q", got.Refusal.Reason)
 			}
 			for _, s := range got.Candidates {
 				if s.Score != 0 || len(s.Reasons) == 0 || s.Code == "" {

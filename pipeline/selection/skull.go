@@ -57,13 +57,13 @@ func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 		highest = area
 	}
 	if span < minSkullSpan || largest < minLargest {
-		reason := "Nothing says that the series shows a head, and no skull is seen in it; " +
-			"route only head CT here, or name the head in Body Part Examined or Series Description."
+		reason := "Nothing says that the series shows a head, and no skull is seen in it.\n" +
+			"Route only head CT here, or name the head in Body Part Examined or Series Description."
 		if named {
-			reason = "The series is described as a head, but its pixels show no skull around a brain: another part of the body, or hidden by metal or movement; " +
-				"send the series of the head, or read it without ichor."
+			reason = "The series is described as a head, but its pixels show no skull around a brain: another part of the body, or hidden by metal or movement.\n" +
+				"Send the series of the head, or read it without ichor."
 		}
-		return nil, &finding.Refusal{Code: finding.NoHeadCT, Reason: reason}
+		return nil, finding.Refuse(finding.NoHeadCT, "%s", reason)
 	}
 	if cut >= minCut {
 		warnings = append(warnings, fmt.Sprintf("The skull reaches the edge of the image over %.0f mm: a part of the head lies outside the field of view and is not in the result.", cut))

@@ -116,7 +116,7 @@ func hasComma(h *dcm.DataSet) bool {
 	return false
 }
 
-const again = "send the series again as it left the scanner."
+const again = "\nSend the series again as it left the scanner."
 
 // plane reads the geometry of image i: Image Plane module (PS3.3 §C.7.6.2).
 func plane(h *dcm.DataSet, i int) (Grid, Vec, error) {
@@ -126,9 +126,9 @@ func plane(h *dcm.DataSet, i int) (Grid, Vec, error) {
 			return v, nil
 		}
 		if text := said(h, t); text != "" {
-			return nil, refuse(finding.MissingPosition, "%s has %q in %s %s, where %d numbers are needed; "+again, Name(h, i), text, name, t, n)
+			return nil, refuse(finding.MissingPosition, "%s has %q in %s %s, where %d numbers are needed."+again, Name(h, i), text, name, t, n)
 		}
-		return nil, refuse(finding.MissingPosition, "%s has no %s %s; "+again, Name(h, i), name, t)
+		return nil, refuse(finding.MissingPosition, "%s has no %s %s."+again, Name(h, i), name, t)
 	}
 	pos, err := numbers(dcm.ImagePositionPatient, "Image Position (Patient)", 3)
 	if err != nil {
@@ -143,18 +143,18 @@ func plane(h *dcm.DataSet, i int) (Grid, Vec, error) {
 		return Grid{}, Vec{}, err
 	}
 	if !(spacing[0] > 0.01 && spacing[0] < 20 && spacing[1] > 0.01 && spacing[1] < 20) {
-		return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s has pixels of %g x %g mm (Pixel Spacing %s), which no CT has; "+again,
+		return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s has pixels of %g x %g mm (Pixel Spacing %s), which no CT has."+again,
 			Name(h, i), spacing[0], spacing[1], dcm.PixelSpacing)
 	}
 	rows, _ := h.Int(dcm.Rows)
 	columns, _ := h.Int(dcm.Columns)
 	if rows < 1 || columns < 1 || rows > math.MaxUint16 || columns > math.MaxUint16 {
-		return Grid{}, Vec{}, refuse(finding.Undecodable, "%s has %d rows and %d columns (Rows %s, Columns %s); "+again, Name(h, i), rows, columns,
+		return Grid{}, Vec{}, refuse(finding.Undecodable, "%s has %d rows and %d columns (Rows %s, Columns %s)."+again, Name(h, i), rows, columns,
 			dcm.Rows, dcm.Columns)
 	}
 	for _, v := range pos {
 		if math.Abs(v) > 1e5 {
-			return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s lies %g mm from the origin of the scanner (Image Position (Patient) %s); "+again,
+			return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s lies %g mm from the origin of the scanner (Image Position (Patient) %s)."+again,
 				Name(h, i), v, dcm.ImagePositionPatient)
 		}
 	}
@@ -162,7 +162,7 @@ func plane(h *dcm.DataSet, i int) (Grid, Vec, error) {
 		AlongRow: Vec{dir[0], dir[1], dir[2]}, AlongColumn: Vec{dir[3], dir[4], dir[5]}}
 	lr, lc := g.AlongRow.Length(), g.AlongColumn.Length()
 	if math.Abs(lr-1) > unitTolerance || math.Abs(lc-1) > unitTolerance || math.Abs(g.AlongRow.Dot(g.AlongColumn)) > unitTolerance {
-		return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s has %q in Image Orientation (Patient) %s, which is no pair of perpendicular unit vectors; "+again,
+		return Grid{}, Vec{}, refuse(finding.MissingPosition, "%s has %q in Image Orientation (Patient) %s, which is no pair of perpendicular unit vectors."+again,
 			Name(h, i), said(h, dcm.ImageOrientationPatient), dcm.ImageOrientationPatient)
 	}
 	g.AlongRow, g.AlongColumn = g.AlongRow.Scale(1/lr), g.AlongColumn.Scale(1/lc)
@@ -172,13 +172,13 @@ func plane(h *dcm.DataSet, i int) (Grid, Vec, error) {
 func samePlane(a, b *Grid, first, h *dcm.DataSet, i int) error {
 	if a.AlongRow.Dot(b.AlongRow) < parallelCos || a.AlongColumn.Dot(b.AlongColumn) < parallelCos {
 		return refuse(finding.MixedOrientation, "%s has %q in Image Orientation (Patient) %s, another one of the series %q; only parallel slices can be "+
-			"measured, so send each stack as a series of its own.", Name(h, i), said(h, dcm.ImageOrientationPatient), dcm.ImageOrientationPatient,
+			"measured.\nSend each stack as a series of its own.", Name(h, i), said(h, dcm.ImageOrientationPatient), dcm.ImageOrientationPatient,
 			said(first, dcm.ImageOrientationPatient))
 	}
 	near := func(x, y float64) bool { return math.Abs(x-y) <= 1e-3*x }
 	if a.Rows != b.Rows || a.Columns != b.Columns || !near(a.SpacingMM[0], b.SpacingMM[0]) || !near(a.SpacingMM[1], b.SpacingMM[1]) {
 		return refuse(finding.MixedGeometry, "%s has a matrix of %d x %d pixels of %.3g mm, another one of the series %d x %d of %.3g mm (Rows, Columns, Pixel "+
-			"Spacing); send each kind as a series of its own.", Name(h, i), b.Rows, b.Columns, b.SpacingMM[0], a.Rows, a.Columns, a.SpacingMM[0])
+			"Spacing).\nSend each kind as a series of its own.", Name(h, i), b.Rows, b.Columns, b.SpacingMM[0], a.Rows, a.Columns, a.SpacingMM[0])
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		switch {
 		case g > gapRefuseMM, alone && g > gapSeveral*m && g > gapMissingMM:
 			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between slices %d and %d of %d (from the feet), %.1f mm between most others; "+
-				"gaps up to %.0f mm, or of one slice, are read; send the whole series again.", g, k+1, k+2, len(a.Order), m, gapMissingMM)
+				"gaps up to %.0f mm, or of one slice, are read.\nSend the whole series again.", g, k+1, k+2, len(a.Order), m, gapMissingMM)
 		case alone && g > gapMissing*m:
 			if missing++; g > gaps[widest] || missing == 1 {
 				widest = k
@@ -245,7 +245,7 @@ func duplicate(a *dcm.DataSet, i int, b *dcm.DataSet, k int, how string) error {
 	other := []rune(Name(b, k))
 	other[0] = unicode.ToLower(other[0])
 	return refuse(finding.DuplicatePosition, "%s and %s lie at the same position (Image Position (Patient) %s), %s, so more than one reading of the head "+
-		"is in the series; send them as separate series.", Name(a, i), string(other), dcm.ImagePositionPatient, how)
+		"is in the series.\nSend them as separate series.", Name(a, i), string(other), dcm.ImagePositionPatient, how)
 }
 
 // Support gives each slice half the distance to either neighbour; an end slice reaches as far out as in. gaps are those of
@@ -262,6 +262,4 @@ func Support(gaps []float64, thicknessMM float64) []float64 {
 	return s
 }
 
-func refuse(code, format string, args ...any) error {
-	return &finding.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}
-}
+func refuse(code, format string, args ...any) error { return finding.Refuse(code, format, args...) }

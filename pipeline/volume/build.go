@@ -55,8 +55,9 @@ func Build(ctx context.Context, images []Slice) (*Volume, *Arrangement, error) {
 	for k, i := range a.Order {
 		g.Go(func() error { return decode(inner, i, v.Slice(k)) })
 		frame, _ := headers[i].Int(dcm.ReferencedFrameNumber) // see Frames
+		number, _ := headers[i].Int(dcm.InstanceNumber)
 		v.Sources = append(v.Sources, Source{SOPClassUID: headers[i].String(dcm.SOPClassUID),
-			SOPInstanceUID: headers[i].String(dcm.SOPInstanceUID), Frame: frame})
+			SOPInstanceUID: headers[i].String(dcm.SOPInstanceUID), Frame: frame, InstanceNumber: number})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, nil, err

@@ -40,19 +40,19 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 	bits := integer(dcm.BitsStored, allocated)
 	high := integer(dcm.HighBit, bits-1)
 	if allocated != 8 && allocated != 16 && allocated != 32 || bits < 1 || high >= allocated || high+1 < bits {
-		return Stored{}, refuse(finding.Undecodable, "%s has %d in Bits Allocated %s, %d in Bits Stored %s and %d in High Bit %s, which no CT has; "+again,
+		return Stored{}, refuse(finding.Undecodable, "%s has %d in Bits Allocated %s, %d in Bits Stored %s and %d in High Bit %s, which no CT has."+again,
 			Name(h, i), allocated, dcm.BitsAllocated, bits, dcm.BitsStored, high, dcm.HighBit)
 	}
 	if n := integer(dcm.SamplesPerPixel, 1); n != 1 {
-		return Stored{}, refuse(finding.Undecodable, "%s has %d samples a pixel (Samples per Pixel %s), so that it shows colours and no density; send the original series.",
+		return Stored{}, refuse(finding.Undecodable, "%s has %d samples a pixel (Samples per Pixel %s), so that it shows colours and no density.\nSend the original series.",
 			Name(h, i), n, dcm.SamplesPerPixel)
 	}
 	if p := h.String(dcm.PhotometricInterpretation); p != "" && p != "MONOCHROME2" && p != "MONOCHROME1" {
-		return Stored{}, refuse(finding.Undecodable, "%s has %.20q in Photometric Interpretation %s; MONOCHROME2 and MONOCHROME1 are read. Send the original series.",
+		return Stored{}, refuse(finding.Undecodable, "%s has %.20q in Photometric Interpretation %s; MONOCHROME2 and MONOCHROME1 are read.\nSend the original series.",
 			Name(h, i), p, dcm.PhotometricInterpretation)
 	}
 	if why := NotHounsfield(h); why != "" {
-		return Stored{}, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s; send the original series.", why)
+		return Stored{}, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s.\nSend the original series.", why)
 	}
 	s := Stored{bytes: allocated / 8, columns: integer(dcm.Columns, 1), shift: uint(high + 1 - bits), bits: uint(bits),
 		signed: integer(dcm.PixelRepresentation, 0) == 1}
@@ -66,7 +66,7 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 		s.intercept, okIntercept = h.Float(dcm.RescaleIntercept)
 		if !okSlope || !okIntercept || s.slope == 0 {
 			return Stored{}, refuse(finding.MissingCalibration, "%s does not say how pixel values become Hounsfield units: %q in Rescale Slope %s and %q in "+
-				"Rescale Intercept %s; "+again, Name(h, i), said(h, dcm.RescaleSlope), dcm.RescaleSlope, said(h, dcm.RescaleIntercept), dcm.RescaleIntercept)
+				"Rescale Intercept %s."+again, Name(h, i), said(h, dcm.RescaleSlope), dcm.RescaleSlope, said(h, dcm.RescaleIntercept), dcm.RescaleIntercept)
 		}
 	}
 	if p, ok := h.Int(dcm.PixelPaddingValue); ok {
@@ -100,7 +100,7 @@ func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
 		return nil, 0, nil
 	}
 	if kind := items[0].String(dcm.ModalityLUTType); kind != "HU" {
-		return nil, 0, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: a table turns them into %.16q; send the original series.", kind)
+		return nil, 0, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: a table turns them into %.16q.\nSend the original series.", kind)
 	}
 	descriptor, _ := items[0].Floats(dcm.LUTDescriptor)
 	e, _ := items[0].Get(dcm.LUTData)
@@ -118,8 +118,7 @@ func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
 		descriptor[0] = 1 << 16
 	}
 	if len(descriptor) != 3 || len(lut) == 0 || int(descriptor[0]) != len(lut) {
-		return nil, 0, refuse(finding.MissingCalibration, "The table that turns pixel values into Hounsfield units is damaged (Modality LUT Sequence); "+
-			"send the series again as it left the scanner.")
+		return nil, 0, refuse(finding.MissingCalibration, "The table that turns pixel values into Hounsfield units is damaged (Modality LUT Sequence)."+again)
 	}
 	return lut, int(descriptor[1]), nil
 }
@@ -136,7 +135,7 @@ func (s *Stored) hu(v int) int16 {
 // the image, see Name.
 func (s *Stored) Decode(raw []byte, dst []int16, name string) error {
 	if want := len(dst) * s.bytes; len(raw) < want || len(raw) > want+1 { // one byte of padding: PS3.5 §8.1.1
-		return refuse(finding.Undecodable, "%s holds %d bytes of pixels and needs %d; send the series again.", name, len(raw), want)
+		return refuse(finding.Undecodable, "%s holds %d bytes of pixels and needs %d.\nSend the series again.", name, len(raw), want)
 	}
 	var border []bool
 	if s.padded && s.atBorder {

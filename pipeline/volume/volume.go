@@ -55,6 +55,15 @@ type Source struct {
 	SOPClassUID    string
 	SOPInstanceUID string
 	Frame          int // 1-based for multi-frame sources, 0 for single-frame ones
+	InstanceNumber int // as a viewer shows it; 0 where the image has none
+}
+
+// Number is that of the image as a viewer counts it: of the frame of a multi-frame image, else the Instance Number.
+func (s Source) Number() int {
+	if s.Frame > 0 {
+		return s.Frame
+	}
+	return s.InstanceNumber
 }
 
 // Volume is one series in Hounsfield units.

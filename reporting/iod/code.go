@@ -31,9 +31,24 @@ var (
 	ImagingProcedure                 = Code{"363679005", "SCT", "Imaging procedure"} // CID 100
 	FindingSite                      = Code{"363698007", "SCT", "Finding Site"}
 	Volume                           = Code{"118565006", "SCT", "Volume"} // CID 218
-	Present                          = Code{"52101004", "SCT", "Present"} // CID 240
-	Absent                           = Code{"272519000", "SCT", "Absent"} // CID 240
-	Milliliter                       = Code{"mL", "UCUM", "milliliter"}   // CID 82
+	FrontalLobe                      = Code{"83251001", "SCT", "Frontal lobe"}
+	ParietalLobe                     = Code{"16630005", "SCT", "Parietal lobe"}
+	TemporalLobe                     = Code{"78277001", "SCT", "Temporal lobe"}
+	OccipitalLobe                    = Code{"31065004", "SCT", "Occipital lobe"}
+	CerebralHemisphere               = Code{"372073000", "SCT", "Cerebral hemisphere"}
+	Laterality                       = Code{"272741003", "SCT", "Laterality"}
+	Right                            = Code{"24028007", "SCT", "Right"}                                      // CID 244
+	Left                             = Code{"7771000", "SCT", "Left"}                                        // CID 244
+	RightAndLeft                     = Code{"51440002", "SCT", "Bilateral"}                                  // CID 244
+	Median                           = Code{"260528009", "SCT", "Median"}                                    // CID 245
+	Detected                         = Code{"260373001", "SCT", "Detected"}                                  // not Present: nobody has looked at it
+	NotDetected                      = Code{"260415000", "SCT", "Not detected"}                              // not Absent: a bleed may have been missed
+	LongAxis                         = Code{"103339001", "SCT", "Long Axis"}                                 // CID 7470
+	ShortAxis                        = Code{"103340004", "SCT", "Short Axis"}                                // CID 7470
+	UpperUncertainty                 = Code{"371886008", "SCT", "+, range of upper measurement uncertainty"} // TID 310
+	LowerUncertainty                 = Code{"371885007", "SCT", "-, range of lower measurement uncertainty"} // TID 310
+	Milliliter                       = Code{"mL", "UCUM", "milliliter"}                                      // CID 82
+	Millimeter                       = Code{"mm", "UCUM", "millimeter"}                                      // CID 83
 	English                          = Code{"en-US", "RFC5646", "English (United States)"}
 	QualitativeEvaluations           = Code{"C0034375", "UMLS", "Qualitative Evaluations"} // TID 1500
 
@@ -68,6 +83,7 @@ var (
 	AlgorithmVersion         = Code{"111003", "DCM", "Algorithm Version"}
 	AlgorithmParameters      = Code{"111002", "DCM", "Algorithm Parameters"}
 	Comment                  = Code{"121106", "DCM", "Comment"}
+	Summary                  = Code{"121111", "DCM", "Summary"}
 	ProcessingSummary        = Code{"111017", "DCM", "CAD Processing and Findings Summary"}
 	SucceededWithoutFindings = Code{"111241", "DCM", "All algorithms succeeded; without findings"} // CID 6047
 	SucceededWithFindings    = Code{"111242", "DCM", "All algorithms succeeded; with findings"}

@@ -5,6 +5,7 @@ import (
 	"image/color"
 
 	"ichor/pipeline/finding"
+	"ichor/pipeline/measure"
 )
 
 // Look is how a kind of segment appears, the same in SEG, SC and SR.
@@ -51,6 +52,34 @@ func (l Looks) of(name string) Look {
 	site, d := l[name], DefaultLook(name)
 	return Look{Label: cmp.Or(site.Label, d.Label), Type: cmp.Or(site.Type, d.Type), Region: cmp.Or(site.Region, d.Region),
 		Color: cmp.Or(site.Color, d.Color)}
+}
+
+// Sites are the anatomic codes of a lesion, the one with most of it first: lobes for blood within the brain, unless the site
+// has a code of its own, else the region of the subtype. The finer places of other blood have no code that is known to be
+// right; they are said in words.
+func (c *Report) Sites(l finding.Lesion) []Code {
+	region := c.Look(l.Subtype).Region
+	if l.Subtype != finding.IPH && l.Subtype != finding.ICH || c.Looks[l.Subtype.String()].Region != (Code{}) {
+		return []Code{region}
+	}
+	var out []Code
+	for _, site := range l.Sites {
+		code, ok := map[string]Code{measure.Frontal: FrontalLobe, measure.Parietal: ParietalLobe, measure.Temporal: TemporalLobe,
+			measure.Occipital: OccipitalLobe, measure.Deep: CerebralHemisphere}[site]
+		if ok {
+			out = append(out, code)
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, region)
+	}
+	return out
+}
+
+// LateralityOf is the code of a side; false where none was determined.
+func LateralityOf(s finding.Side) (Code, bool) {
+	code, ok := map[finding.Side]Code{finding.Left: Left, finding.Right: Right, finding.BothSides: RightAndLeft, finding.Midline: Median}[s]
+	return code, ok
 }
 
 // Look is how a subtype appears in the objects of this case, CavityLook the intracranial cavity.

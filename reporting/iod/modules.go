@@ -98,6 +98,22 @@ func (c *Report) Lossy(d *dcm.DataSet) {
 	}
 }
 
+// StudyTime is when the study was done, to the minute; "" where the header has no valid date.
+func (c *Report) StudyTime() string {
+	day, err := time.Parse("20060102", c.Header.String(dcm.StudyDate))
+	if err != nil {
+		return ""
+	}
+	out := day.Format("2006-01-02")
+	if t := c.Header.String(dcm.StudyTime); validTime(t) && len(t) >= 4 {
+		out += " " + t[:2] + ":" + t[2:4]
+	}
+	return out
+}
+
+// ContentTime is when the study was analyzed, in the zone of the source.
+func (c *Report) ContentTime() time.Time { return c.now() }
+
 // now is the content time in the zone of the source. Timezone Offset From UTC would speak for the copied study time as
 // well, so we state it only where the source did, and then use its zone (PS3.3 §C.12.1.1).
 func (c *Report) now() time.Time {

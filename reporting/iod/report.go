@@ -177,6 +177,14 @@ const IntracranialCavity = "intracranial cavity"
 // Segmented reports whether there is a segmentation of hemorrhage.
 func (c *Report) Segmented() bool { return len(c.segments) > 0 }
 
+// SeriesNumber is that of the series that was read; 0 where it has none.
+func (c *Report) SeriesNumber() int {
+	if c.Finding.Series == nil {
+		return 0
+	}
+	return c.Finding.Series.Number
+}
+
 // OnSlice reports whether a subtype has voxels on slice k.
 func (c *Report) OnSlice(s finding.Subtype, k int) bool { return c.present[k][s] }
 

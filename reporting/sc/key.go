@@ -2,12 +2,25 @@ package sc
 
 import "ichor/reporting/iod"
 
-// maxKeySlices fit on the summary page.
-const maxKeySlices = 6
+// Slices with hemorrhage have a page of their own; the summary page has room for fewer of them, and for more of a head
+// without.
+const (
+	mostPages  = 6
+	mostMarked = 4
+	mostSlices = 8
+)
 
-// keySlices chooses the slices to show, feet to head: through the extent of the hemorrhage in even parts, of each part
-// the slice with the largest area. Without hemorrhage it takes even steps through the cavity.
-func keySlices(c *iod.Report) []int {
+// summarySlices are those of the summary page.
+func summarySlices(c *iod.Report) []int {
+	if len(c.Segments()) == 0 {
+		return representative(c)
+	}
+	return keySlices(c, mostMarked)
+}
+
+// keySlices chooses at most most slices to show, feet to head: through the extent of the hemorrhage in even parts, of each
+// part the slice with the largest area.
+func keySlices(c *iod.Report, most int) []int {
 	areas := make([]int, c.Volume.Slices())
 	var bleeding []int
 	for k := range areas {
@@ -15,10 +28,7 @@ func keySlices(c *iod.Report) []int {
 			bleeding = append(bleeding, k)
 		}
 	}
-	if len(bleeding) == 0 {
-		return representative(c)
-	}
-	n := min(maxKeySlices, len(bleeding))
+	n := min(most, len(bleeding))
 	out := make([]int, n)
 	for i := range n {
 		part := bleeding[i*len(bleeding)/n : (i+1)*len(bleeding)/n]
@@ -55,7 +65,7 @@ func representative(c *iod.Report) []int {
 			first, last = lo, hi
 		}
 	}
-	n := min(maxKeySlices, last-first+1)
+	n := min(mostSlices, last-first+1)
 	out := make([]int, n)
 	for i := range n {
 		out[i] = first + (2*i+1)*(last-first+1)/(2*n)

@@ -9,7 +9,7 @@ import (
 
 const (
 	measureSpan  = 21 // pixels from line to line
-	mostLesions  = 3  // that the summary page describes; the report has more
+	mostLesions  = 4  // that the summary page describes; the report has more
 	measureWidth = pageWidth - margin - tileLeft
 )
 
@@ -23,7 +23,7 @@ func measureLines(c *iod.Report) ([]string, error) {
 		if r := c.Finding.Range; r != nil {
 			said = append(said, words.Bounds(*r))
 		}
-		said = append(said, words.Lesions(c.Finding.Lesions, mostLesions)...)
+		said = append(said, words.Lesions(c.Finding.Lesions, c.SeriesNumber(), mostLesions)...)
 	} else if r := c.Finding.Range; r != nil && words.Doubt(*r) != "" {
 		said = append(said, words.Doubt(*r))
 	}

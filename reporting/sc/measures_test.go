@@ -33,7 +33,7 @@ func wordy(t *testing.T) *iod.Report {
 	return c
 }
 
-// The page says the range, the three largest lesions, how many more there are, and the change, in lines that fit, below the
+// The page says the range, the largest lesions, how many more there are, and the change, in lines that fit, below the
 // key slices, above the disclaimer and beside the column of text.
 func TestMeasureLines(t *testing.T) {
 	t.Parallel()
@@ -44,7 +44,7 @@ func TestMeasureLines(t *testing.T) {
 	}
 	all := strings.Join(lines, " ")
 	f := c.Finding
-	want := append(append([]string{words.Bounds(*f.Range)}, words.Lesions(f.Lesions, 3)...), words.Change(*f.Prior))
+	want := append(append([]string{words.Bounds(*f.Range)}, words.Lesions(f.Lesions, 0, 4)...), words.Change(*f.Prior))
 	if all != strings.Join(want, " ") {
 		t.Errorf("said  %s\nwant  %s", all, strings.Join(want, " "))
 	}
@@ -86,7 +86,7 @@ func TestMeasureLinesGone(t *testing.T) {
 	c.Finding.Range = &finding.Range{High: finding.Volumes{Total: 0.2}}
 	c.Finding.Prior = &finding.Prior{Hours: 72, Volumes: finding.Volumes{Total: 4}, ChangeML: -4, ChangePercent: -100}
 	lines, err := measureLines(c)
-	if want := []string{"Prior finding of 3 days before: total 4.0 mL; change -4.0 mL (-100 %)."}; err != nil || !slices.Equal(lines, want) {
+	if want := []string{"Prior study 3 days earlier: total 4.0 mL; change -4.0 mL (-100 %)."}; err != nil || !slices.Equal(lines, want) {
 		t.Errorf("%q, error %v", lines, err)
 	}
 }

@@ -2,7 +2,6 @@ package sc
 
 import (
 	"context"
-	"fmt"
 	"image"
 	"iter"
 	"slices"
@@ -96,6 +95,6 @@ func overlayPage(c *iod.Report, v *view, k int) (Page, error) {
 	scale, x0, y0 := v.place(r.Dx(), r.Dy())
 	row, column := v.index(x0+0.5*scale, y0+(0.5-overlayBand)*scale)
 	return Page{series: overlay, Image: p.RGBA, Slices: []int{k}, Orientation: []string{direction(v.right), direction(v.down)},
-		Note:  fmt.Sprintf("Slice %s. %s", sliceName(c, k), finding.Disclaimer),
+		Note:  sliceName(c, k) + ". " + finding.Disclaimer,
 		plane: &plane{c.Volume.Point(k, row, column), v.right, v.down, scale}}, p.err
 }

@@ -5,7 +5,6 @@ package sc
 
 import (
 	"context"
-	"fmt"
 	"image"
 
 	"ichor/pipeline/finding"
@@ -38,13 +37,12 @@ func Pages(ctx context.Context, c *iod.Report) ([]Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := keySlices(c)
-	out := []Page{{series: pages, Image: summary, Slices: keys, Note: "Summary. " + finding.Disclaimer}}
+	out := []Page{{series: pages, Image: summary, Slices: summarySlices(c), Note: "Summary. " + finding.Disclaimer}}
 	if len(c.Segments()) == 0 {
 		return out, nil
 	}
 	v := newView(c)
-	for _, k := range keys {
+	for _, k := range keySlices(c, mostPages) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -53,26 +51,28 @@ func Pages(ctx context.Context, c *iod.Report) ([]Page, error) {
 			return nil, err
 		}
 		out = append(out, Page{series: pages, Image: img, Slices: []int{k}, Orientation: []string{direction(v.right), direction(v.down)},
-			Note: fmt.Sprintf("Slice %s. %s", sliceName(c, k), finding.Disclaimer)})
+			Note: sliceName(c, k) + ". " + finding.Disclaimer})
 	}
 	return out, nil
 }
 
-// slicePage shows one slice as large as it gets.
+// slicePage shows one slice as large as it gets, as it is and with the hemorrhage marked.
 func slicePage(c *iod.Report, v *view, k int) (*image.RGBA, error) {
-	const side = 800
-	p := newCanvas(side, side+headHeight+footHeight, backgroundColor())
-	head(p, c, "Slice "+sliceName(c, k))
-	r := image.Rect(0, headHeight, side, headHeight+side)
-	v.draw(p.RGBA, r, k, 3)
-	markers(p, v, r, style{26, true})
+	const width, tall = 640, 760
+	p := newCanvas(2*width, tall+headHeight+footHeight, backgroundColor())
+	head(p, c, sliceName(c, k))
 	_, _, up := v.markers()
-	p.rimmed(r.Min.X+(side-p.width(style{26, true}, up))/2, r.Min.Y+32, style{26, true}, up)
-	y := r.Min.Y + 80
+	for i, outline := range []int{0, 3} {
+		r := image.Rect(i*width, headHeight, (i+1)*width-4*(1-i), headHeight+tall)
+		v.draw(p.RGBA, r, k, outline)
+		markers(p, v, r, style{26, true})
+		p.rimmed((r.Min.X+r.Max.X-p.width(style{26, true}, up))/2, r.Min.Y+32, style{26, true}, up)
+	}
+	y := headHeight + 80
 	for _, s := range c.Segments() {
 		if c.OnSlice(s, k) {
-			p.fill(image.Rect(margin, y-14, margin+16, y+2), c.Look(s).Color)
-			p.left(margin+26, y, style{18, true}, textColor(), s.String())
+			p.fill(image.Rect(width+margin, y-14, width+margin+16, y+2), c.Look(s).Color)
+			p.left(width+margin+26, y, style{18, true}, textColor(), s.String())
 			y += 28
 		}
 	}
@@ -91,7 +91,9 @@ func DataSet(c *iod.Report, n int, p Page) *dcm.DataSet {
 	}
 	c.Equipment(d)
 	c.SOPCommon(d, dcm.SecondaryCaptureImageStorage, p.series, n)
-	c.CommonInstanceReference(d)
+	if c.Volume != nil {
+		c.CommonInstanceReference(d)
+	}
 
 	// SC Equipment (PS3.3 §C.8.6.1)
 	d.SetStrings(dcm.ConversionType, "CS", "WSD")
@@ -104,16 +106,8 @@ func DataSet(c *iod.Report, n int, p Page) *dcm.DataSet {
 	d.SetStrings(dcm.ImageType, "CS", "DERIVED", "SECONDARY")
 	d.SetStrings(dcm.BurnedInAnnotation, "CS", "YES")
 	d.SetStrings(dcm.ImageComments, "LT", p.Note)
-	d.SetStrings(dcm.DerivationDescription, "ST", words.Text("Slices with hemorrhage marked by a neural network. "+finding.Disclaimer+
-		" "+c.Bundle()+" "+c.Settings(), 1024))
+	derivation(d, c, p)
 	c.Lossy(d)
-	var sources []*dcm.DataSet
-	for _, k := range p.Slices {
-		it := iod.SourceItem(c.Volume.Sources[k])
-		it.SetSequence(dcm.PurposeOfReferenceCodeSequence, iod.SourceImageForProcessing.Item())
-		sources = append(sources, it)
-	}
-	d.SetSequence(dcm.SourceImageSequence, sources...)
 
 	// Image Pixel (§C.7.6.3)
 	b := p.Image.Bounds()
@@ -128,6 +122,22 @@ func DataSet(c *iod.Report, n int, p Page) *dcm.DataSet {
 	d.SetInts(dcm.PixelRepresentation, "US", 0)
 	d.SetBytes(dcm.PixelData, "OB", rgb(p.Image))
 	return d
+}
+
+// derivation says which images a page was made from, and by what.
+func derivation(d *dcm.DataSet, c *iod.Report, p Page) {
+	if len(p.Slices) == 0 {
+		return
+	}
+	d.SetStrings(dcm.DerivationDescription, "ST", words.Text("Slices with hemorrhage marked by a neural network. "+finding.Disclaimer+
+		" "+c.Bundle()+" "+c.Settings(), 1024))
+	var sources []*dcm.DataSet
+	for _, k := range p.Slices {
+		it := iod.SourceItem(c.Volume.Sources[k])
+		it.SetSequence(dcm.PurposeOfReferenceCodeSequence, iod.SourceImageForProcessing.Item())
+		sources = append(sources, it)
+	}
+	d.SetSequence(dcm.SourceImageSequence, sources...)
 }
 
 // rgb drops the alpha channel.

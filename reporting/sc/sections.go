@@ -1,9 +1,11 @@
 package sc
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 	"strings"
+	"unicode"
 
 	"ichor/reporting/iod"
 	"ichor/reporting/words"
@@ -27,15 +29,15 @@ type section struct {
 	lines []string
 }
 
-// sections are what the column says below the table: warnings, cavity, series, window, model. Nothing is left out where
-// there is much: the page grows.
+// sections are what the column says below the table: warnings, study, limits, series, model. Nothing is left
+// out where there is much: the page grows.
 func sections(c *iod.Report) ([]section, error) {
 	ruler := newCanvas(1, 1, color.Black)
 	var out []section
 	add := func(title string, col color.Color, text ...string) {
 		s := section{title: title, color: col}
 		for _, t := range text {
-			s.lines = append(s.lines, ruler.wrap(sectionStyle(), panelRight-margin, 4, ruler.known(sectionStyle(), t))...)
+			s.lines = append(s.lines, ruler.wrap(sectionStyle(), panelRight-margin, 6, ruler.known(sectionStyle(), t))...)
 		}
 		if len(s.lines) > 0 {
 			out = append(out, s)
@@ -46,17 +48,15 @@ func sections(c *iod.Report) ([]section, error) {
 		warnings = append(warnings[:mostWarned:mostWarned], fmt.Sprintf("And %d more, see the report.", more))
 	}
 	add("Warnings", warningColor(), warnings...)
-	if c.Finding.CavityML > 0 {
-		add("Intracranial cavity", textColor(), fmt.Sprintf("%.0f mL", c.Finding.CavityML))
-	}
+	add("Study", textColor(), study(c)...)
+	add("Limits of detection", textColor(), words.Limits(c.Finding))
 	if s := c.Finding.Series; s != nil {
 		line := fmt.Sprintf("%d slices, pixels %.2f × %.2f mm, slices %.2f mm apart", s.Slices, s.SpacingMM[0], s.SpacingMM[1], s.SpacingMM[2])
 		if s.TiltDeg > 0.5 {
 			line += fmt.Sprintf(", tilted %.0f°", s.TiltDeg)
 		}
-		add("Series read", textColor(), seriesName(c.Header), line)
+		add("Series read", textColor(), seriesName(c.Header), line, fmt.Sprintf("Shown in window %d, level %d HU", windowWidth, windowLevel))
 	}
-	add("Shown", textColor(), fmt.Sprintf("Window %d, level %d HU; slices counted from the feet", windowWidth, windowLevel))
 	point := ""
 	if p := c.Finding.Parameters["operating_point"]; p != "" {
 		point = "operating point " + p
@@ -74,14 +74,30 @@ func seriesName(h *dcm.DataSet) string {
 	return name
 }
 
-// panelHeight is that of a page that holds the whole column.
-func panelHeight(c *iod.Report, column []section) int {
-	y := headHeight + 40 + 70 + 88 + 29*len(c.Finding.Volumes.Shown()) // as panel and table draw
-	if len(c.Segments()) > 0 {
-		y += 24
+// study tells which study of whom this is, as far as a picture may: the times, the accession number and the initials of the
+// patient. Who it is stands in the header of the object.
+func study(c *iod.Report) []string {
+	out := []string{"Study of " + cmp.Or(c.StudyTime(), "an unknown time"), "Analyzed " + c.ContentTime().Format("2006-01-02 15:04")}
+	if a := words.Text(c.Header.String(dcm.AccessionNumber), 16); a != "" {
+		out = append(out, "Accession "+a)
 	}
-	for _, s := range column {
-		y += sectionHead + sectionLine*len(s.lines) + sectionGap
+	if i := initials(c.Header.String(dcm.PatientName)); i != "" {
+		out = append(out, "Patient initials "+i)
 	}
-	return y + footHeight
+	return out
+}
+
+// initials are the first letters of given and family name, of the alphabetic group of a person name (PS3.5 §6.2.1).
+func initials(name string) string {
+	alphabetic, _, _ := strings.Cut(name, "=")
+	family, rest, _ := strings.Cut(alphabetic, "^")
+	given, _, _ := strings.Cut(rest, "^")
+	out := ""
+	for _, part := range []string{given, family} {
+		for _, r := range strings.TrimSpace(words.Clean(part)) {
+			out += string(unicode.ToUpper(r)) + "."
+			break
+		}
+	}
+	return out
 }

@@ -6,24 +6,20 @@ import (
 	"image"
 	"image/color"
 	"math"
-	"slices"
-	"strings"
 
 	"ichor/pipeline/finding"
 	"ichor/reporting/iod"
-	"ichor/reporting/words"
 )
 
 // Layout of the summary page, pixels. Where there is more to say in words, the page is higher.
 const (
-	pageWidth   = 1280
+	pageWidth   = 1600
 	pageHeight  = 960
 	headHeight  = 68
 	footHeight  = 50
 	margin      = 28
 	panelRight  = 356 // the text panel ends here
 	tileLeft    = 384
-	tileWidth   = 282
 	tileHeight  = 366
 	tileGap     = 12
 	captionSpan = 26
@@ -37,7 +33,8 @@ func textColor() color.Color       { return color.RGBA{236, 240, 245, 255} }
 func quietColor() color.Color      { return color.RGBA{146, 156, 170, 255} }
 func warningColor() color.Color    { return color.RGBA{255, 190, 60, 255} }
 
-// Summary draws the first page: what was found on the left, key slices on the right.
+// Summary draws the first page: what was found on the left, key slices on the right. Each key slice stands there twice, as it
+// is and with the hemorrhage marked, so that the density of what is marked can be seen.
 func Summary(ctx context.Context, c *iod.Report) (*image.RGBA, error) {
 	lines, err := measureLines(c)
 	if err != nil {
@@ -54,19 +51,52 @@ func Summary(ctx context.Context, c *iod.Report) (*image.RGBA, error) {
 		p.left(tileLeft, pageHeight-footHeight+4+measureSpan*i, measureStyle(), textColor(), l)
 	}
 	v := newView(c)
-	for i, k := range keySlices(c) {
+	for _, t := range tiles(summarySlices(c), len(c.Segments()) > 0) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		x := tileLeft + i%3*(tileWidth+tileGap)
-		y := headHeight + 18 + i/3*(tileHeight+captionSpan+tileGap)
-		r := image.Rect(x, y, x+tileWidth, y+tileHeight)
-		v.draw(p.RGBA, r, k, 2)
-		markers(p, v, r, style{18, true})
-		caption(p, c, r, k)
+		v.draw(p.RGBA, t.at, t.slice, t.outline)
+		markers(p, v, t.at, style{18, true})
+		caption(p, c, t)
 	}
 	foot(p)
 	return p.RGBA, p.err
+}
+
+// tile is one picture of a slice; an outline of 0 shows it as it is.
+type tile struct {
+	at      image.Rectangle
+	slice   int
+	outline int
+}
+
+// tiles arranges the key slices: without hemorrhage in two rows; with it each slice above itself with the hemorrhage
+// marked, a single one beside itself.
+func tiles(keys []int, marked bool) []tile {
+	columns := len(keys)
+	if !marked {
+		columns = (len(keys) + 1) / 2
+	} else if columns == 1 {
+		columns = 2
+	}
+	width := (pageWidth - margin - tileLeft - tileGap*(columns-1)) / columns
+	place := func(column, row, height int) image.Rectangle {
+		x, y := tileLeft+column*(width+tileGap), headHeight+18+row*(tileHeight+captionSpan+tileGap)
+		return image.Rect(x, y, x+width, y+height)
+	}
+	var out []tile
+	for i, k := range keys {
+		switch {
+		case !marked:
+			out = append(out, tile{place(i%columns, i/columns, tileHeight), k, 0})
+		case len(keys) == 1:
+			const height = 2*tileHeight + captionSpan + tileGap
+			out = append(out, tile{place(0, 0, height), k, 0}, tile{place(1, 0, height), k, 2})
+		default:
+			out = append(out, tile{place(i, 0, tileHeight), k, 0}, tile{place(i, 1, tileHeight), k, 2})
+		}
+	}
+	return out
 }
 
 func head(p *canvas, c *iod.Report, title string) {
@@ -87,66 +117,6 @@ func foot(p *canvas) {
 	p.center(p.Rect.Dx()/2, r.Min.Y+34, style{24, true}, color.Black, finding.Disclaimer)
 }
 
-// panel is the column of text: total, table, then the sections.
-func panel(p *canvas, c *iod.Report, sections []section) {
-	y := headHeight + 40
-	if len(c.Segments()) == 0 {
-		p.left(margin, y+22, style{30, true}, textColor(), "No hemorrhage found")
-		y += 70
-	} else {
-		p.left(margin, y, style{17, false}, quietColor(), "Total volume")
-		y += 56
-		total := words.Milliliters(c.Finding.Volumes.Total)
-		p.left(margin, y, style{58, true}, textColor(), total)
-		p.left(margin+p.width(style{58, true}, total)+10, y, style{26, false}, textColor(), "mL")
-		y += 38
-	}
-	y = table(p, c, y)
-	for _, s := range sections {
-		p.left(margin, y, style{15, true}, quietColor(), strings.ToUpper(s.title))
-		y += sectionHead
-		for _, l := range s.lines {
-			p.left(margin, y, sectionStyle(), s.color, l)
-			y += sectionLine
-		}
-		y += sectionGap
-	}
-}
-
-// table lists the subtypes with volume and number of lesions, and returns the base line of what follows.
-func table(p *canvas, c *iod.Report, y int) int {
-	const volumeEdge = panelRight - 70
-	row := style{19, false}
-	p.right(volumeEdge, y, style{15, false}, quietColor(), "mL")
-	p.right(panelRight, y, style{15, false}, quietColor(), "lesions")
-	p.left(margin, y, style{15, false}, quietColor(), "Subtype")
-	y += 10
-	count := map[finding.Subtype]int{}
-	for _, l := range c.Finding.Lesions {
-		count[l.Subtype]++
-	}
-	line := func() { p.fill(image.Rect(margin, y, panelRight, y+1), lineColor()); y += 27 }
-	line()
-	for _, s := range c.Finding.Volumes.Shown() {
-		col, name := textColor(), strings.TrimSuffix(s.Name(), " hemorrhage")
-		if c.Finding.Volumes.Of(s) == 0 {
-			col = quietColor()
-		}
-		p.fill(image.Rect(margin, y-15, margin+16, y+1), c.Look(s).Color)
-		p.left(margin+26, y, row, col, name)
-		p.right(volumeEdge, y, row, col, words.Milliliters(c.Finding.Volumes.Of(s)))
-		p.right(panelRight, y, row, col, words.Lesioned(count[s], c.Finding.Volumes.Of(s)))
-		y += 29
-	}
-	y -= 18
-	line()
-	bold := style{19, true}
-	p.left(margin, y, bold, textColor(), "Total")
-	p.right(volumeEdge, y, bold, textColor(), words.Milliliters(c.Finding.Volumes.Total))
-	p.right(panelRight, y, bold, textColor(), words.Lesioned(len(c.Finding.Lesions), c.Finding.Volumes.Total))
-	return y + 42
-}
-
 // markers sets left and right in the upper corners of a slice, where the head leaves the picture dark. A dark rim keeps
 // them readable on bone.
 func markers(p *canvas, v *view, r image.Rectangle, s style) {
@@ -156,20 +126,32 @@ func markers(p *canvas, v *view, r image.Rectangle, s style) {
 	p.rimmed(r.Max.X-10-p.width(s, right), y, s, right)
 }
 
-// caption says below a slice which one it is and what is on it; sized so that all five subtypes fit beside it.
-func caption(p *canvas, c *iod.Report, r image.Rectangle, k int) {
-	p.left(r.Min.X, r.Max.Y+19, style{14, false}, quietColor(), fmt.Sprintf("%d of %d, z %.0f mm", k+1, c.Volume.Slices(), rounded(height(c, k), 1)))
-	x, s := r.Max.X, style{13, true}
-	for _, t := range slices.Backward(finding.Kinds[:]) {
-		if c.OnSlice(t, k) {
-			p.right(x, r.Max.Y+19, s, c.Look(t).Color, t.String())
-			x -= p.width(s, t.String()) + 6
+// caption says below a picture which slice it is, or what is marked on it. All five subtypes fit.
+func caption(p *canvas, c *iod.Report, t tile) {
+	if t.outline == 0 {
+		p.left(t.at.Min.X, t.at.Max.Y+19, style{14, false}, quietColor(), sliceName(c, t.slice))
+		return
+	}
+	x, s := t.at.Min.X, style{14, true}
+	for _, k := range finding.Kinds {
+		if c.OnSlice(k, t.slice) {
+			p.left(x, t.at.Max.Y+19, s, c.Look(k).Color, k.String())
+			x += p.width(s, k.String()) + 8
 		}
 	}
 }
 
+// sliceName names the image of a slice as a viewer numbers it, and its height in the patient. A slice without a number is
+// counted from the feet.
 func sliceName(c *iod.Report, k int) string {
-	return fmt.Sprintf("%d of %d, z %.1f mm", k+1, c.Volume.Slices(), rounded(height(c, k), 10))
+	name := fmt.Sprintf("Slice %d of %d from the feet", k+1, c.Volume.Slices())
+	if n := c.Volume.Sources[k].Number(); n > 0 {
+		name = fmt.Sprintf("Image %d", n)
+		if series := c.SeriesNumber(); series > 0 {
+			name += fmt.Sprintf(" of series %d", series)
+		}
+	}
+	return fmt.Sprintf("%s, z %.1f mm", name, rounded(height(c, k), 10))
 }
 
 // height is that of the middle of slice k; the corner of a tilted one lies centimetres higher or lower.

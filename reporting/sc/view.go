@@ -123,7 +123,11 @@ func (v *view) place(w, h int) (scale, x0, y0 float64) {
 	return scale, v.crop.x + v.crop.w/2 - scale*float64(w)/2, v.crop.y + v.crop.h/2 - scale*float64(h)/2
 }
 
-// draw renders slice k with its labels into r of dst: grey by the display window, subtypes tinted and outlined.
+// fillTint is how much of its colour a marked voxel has: little, so that the density below it is seen.
+const fillTint = 0.2
+
+// draw renders slice k into r of dst: grey by the display window, subtypes tinted and with an outline of so many pixels; an
+// outline of 0 leaves them out.
 func (v *view) draw(dst *image.RGBA, r image.Rectangle, k, outline int) {
 	g := &v.c.Volume.Grid
 	w, h := r.Dx(), r.Dy()
@@ -145,13 +149,16 @@ func (v *view) draw(dst *image.RGBA, r image.Rectangle, k, outline int) {
 			dst.Pix[at], dst.Pix[at+1], dst.Pix[at+2], dst.Pix[at+3] = n, n, n, 255
 		}
 	}
+	if outline == 0 {
+		return
+	}
 	for y := range h {
 		for x := range w {
 			l := label[y*w+x]
 			if l == 0 {
 				continue
 			}
-			tint := 0.4
+			tint := fillTint
 			if edge(label, w, h, x, y, outline) {
 				tint = 1
 			}

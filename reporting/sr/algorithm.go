@@ -5,15 +5,15 @@ import (
 	"ichor/scp/dcm"
 )
 
-// algorithm says what made the measurements of a group, and with which parameters (TID 4019).
+// algorithm says once, for the whole report, what made it and with which parameters (the items of TID 4019).
 func algorithm(c *iod.Report) []*dcm.DataSet {
 	b := c.Finding.Bundle
 	out := []*dcm.DataSet{
-		textItem(hasConceptMod, iod.AlgorithmName, b.Name),
-		textItem(hasConceptMod, iod.AlgorithmVersion, b.Version),
+		textItem(contains, iod.AlgorithmName, b.Name),
+		textItem(contains, iod.AlgorithmVersion, b.Version),
 	}
 	if p := c.AlgorithmParameters(); p != "" {
-		out = append(out, textItem(hasConceptMod, iod.AlgorithmParameters, p))
+		out = append(out, textItem(contains, iod.AlgorithmParameters, p))
 	}
 	return out
 }

@@ -11,6 +11,7 @@ const (
 	hasObsContext      = "HAS OBS CONTEXT"
 	hasAcqContext      = "HAS ACQ CONTEXT"
 	hasConceptMod      = "HAS CONCEPT MOD"
+	hasProperties      = "HAS PROPERTIES"
 	mappingResource    = "DCMR"
 	continuitySeparate = "SEPARATE"
 )
@@ -47,11 +48,11 @@ func uidItem(relationship string, name iod.Code, uid string) *dcm.DataSet {
 }
 
 // numItem is one measured value with its unit (PS3.3 §C.18.1).
-func numItem(name iod.Code, value string, unit iod.Code) *dcm.DataSet {
+func numItem(relationship string, name iod.Code, value string, unit iod.Code) *dcm.DataSet {
 	v := &dcm.DataSet{}
 	v.SetSequence(dcm.MeasurementUnitsCodeSequence, unit.Item())
 	v.SetStrings(dcm.NumericValue, "DS", value)
-	d := item(contains, "NUM", name)
+	d := item(relationship, "NUM", name)
 	d.SetSequence(dcm.MeasuredValueSequence, v)
 	return d
 }
@@ -78,7 +79,7 @@ func Root(title iod.Code, templateID string, content ...*dcm.DataSet) *dcm.DataS
 // Text is a sentence of a document.
 func Text(name iod.Code, value string) *dcm.DataSet { return textItem(contains, name, value) }
 
-// Refer points at an object of a document that is an image, or is none (PS3.3 §C.18.3, §C.18.4).
+// Refer points at an object from a document, as an image or as another kind of object (PS3.3 §C.18.3, §C.18.4).
 func Refer(reference *dcm.DataSet, image bool) *dcm.DataSet {
 	d := imageItem(iod.Code{}, reference)
 	if !image {

@@ -3,18 +3,14 @@
 //
 //	Imaging Measurement Report
 //	├── language, device observer, procedure reported
-//	├── Image Library            the analysed images                              (not in a refused study)
-//	├── Imaging Measurements
-//	│   ├── Measurement Group    one a subtype: segment, source series, volume   (TID 1411)
-//	│   ├── Measurement Group    total volume of all subtypes                    (TID 1501)
-//	│   └── Measurement Group    volume of the intracranial cavity               (TID 1501)
-//	└── Qualitative Evaluations  present or absent, lesions, range, change since the prior; or why the study
-//	                             was refused; warnings, the disclaimer
+//	├── disclaimer, the finding in a sentence, the limits of detection
+//	├── Image Library            the analysed images                            (not in a refused study)
+//	├── Imaging Measurements     see measurements.go                            (not in a refused study)
+//	└── Qualitative Evaluations  detected or not detected, range, lesions, change since the prior; or why the
+//	                             study was refused; warnings, algorithm
 package sr
 
 import (
-	"strconv"
-
 	"ichor/pipeline/finding"
 	"ichor/reporting/iod"
 	"ichor/reporting/seg"
@@ -75,13 +71,26 @@ func refusedObject(c *iod.Report) (iod.SeriesReferences, bool) {
 		Instances: []iod.Reference{{SOPClassUID: class, SOPInstanceUID: instance}}}, true
 }
 
-// content is the tree below the root, in the order of TID 1500.
+// content is the tree below the root. What a reader needs comes before the links to the images; then follows the order of
+// TID 1500, to which other items may be added.
 func content(c *iod.Report) []*dcm.DataSet {
 	procedure := iod.CTOfHead
 	if c.Volume == nil {
 		procedure = iod.ImagingProcedure // a refused study may be anything
 	}
-	out := append(Observer(c), codeItem(hasConceptMod, iod.ProcedureReported, procedure))
+	out := append(Observer(c), codeItem(hasConceptMod, iod.ProcedureReported, procedure), Text(iod.Comment, finding.Disclaimer))
+	f := c.Finding
+	if f.Bundle.Caution != "" {
+		out = append(out, Text(iod.Comment, words.Text(f.Bundle.Caution, 1000)))
+	}
+	switch {
+	case f.Status == finding.Refused:
+		out = append(out, Text(iod.Summary, "This study was not analyzed: "+words.NotAnalyzed(f)))
+	case len(c.Segments()) == 0:
+		out = append(out, Text(iod.Summary, words.NotDetected), Text(iod.Comment, words.Limits(f)))
+	default:
+		out = append(out, Text(iod.Summary, words.Found(f)), Text(iod.Comment, words.Limits(f)))
+	}
 	if c.Volume != nil {
 		out = append(out, imageLibrary(c), container(contains, iod.ImagingMeasurements, measurements(c)...))
 	}
@@ -113,126 +122,42 @@ func imageLibrary(c *iod.Report) *dcm.DataSet {
 	return template(container(contains, iod.ImageLibrary, container(contains, iod.ImageLibraryGroup, group...)), "1600")
 }
 
-func measurements(c *iod.Report) []*dcm.DataSet {
-	var out []*dcm.DataSet
-	for i, s := range c.Segments() {
-		look := c.Look(s)
-		out = append(out, roi(c, region{s.String(), look.Type, look.Region, look.Label + " (" + s.String() + ")",
-			c.Finding.Volumes.Of(s)}, seg.Reference(c), i+1))
-	}
-	out = append(out, whole(c, region{"all hemorrhage", iod.IntracranialHemorrhage, iod.Brain, "", c.Finding.Volumes.Total}))
-	if c.Cavity != nil {
-		look := c.CavityLook()
-		cavity := region{iod.IntracranialCavity, look.Type, look.Region, "", c.Finding.CavityML}
-		if c.CavitySegmented() {
-			out = append(out, roi(c, cavity, seg.CavityReference(c), 1))
-		} else {
-			out = append(out, whole(c, cavity))
-		}
-	}
-	return out
-}
-
-// region is something that has a volume.
-type region struct {
-	what        string // as it is tracked
-	found, site iod.Code
-	comment     string
-	volumeML    float64
-}
-
-// roi is the measurement group of a segment: its number in a SEG and its volume (TID 1411).
-func roi(c *iod.Report, r region, in iod.SeriesReferences, number int) *dcm.DataSet {
-	segment := in.Instances[0].Item()
-	segment.SetInts(dcm.ReferencedSegmentNumber, "US", int64(number))
-	return group(c, r, "1411",
-		imageItem(iod.ReferencedSegment, segment),
-		uidItem(contains, iod.SourceSeries, c.Volume.SeriesInstanceUID))
-}
-
-// whole is the measurement group of a volume that no segment stands for (TID 1501).
-func whole(c *iod.Report, r region) *dcm.DataSet { return group(c, r, "1501") }
-
-func group(c *iod.Report, r region, id string, references ...*dcm.DataSet) *dcm.DataSet {
-	tracking, uid := c.Tracking(r.what)
-	items := []*dcm.DataSet{
-		textItem(hasObsContext, iod.TrackingIdentifier, tracking),
-		uidItem(hasObsContext, iod.TrackingUniqueIdentifier, uid),
-		codeItem(contains, iod.Finding, r.found),
-		codeItem(hasConceptMod, iod.FindingSite, r.site),
-	}
-	items = append(items, algorithm(c)...)
-	items = append(items, references...)
-	items = append(items, numItem(iod.Volume, milliliters(r.volumeML), iod.Milliliter))
-	if r.comment != "" {
-		items = append(items, textItem(contains, iod.Comment, r.comment))
-	}
-	return template(container(contains, iod.MeasurementGroup, items...), id)
-}
-
-// evaluations say in words and codes what the measurements mean.
+// evaluations are what is not a number, and all measurements once more in sentences.
 func evaluations(c *iod.Report) []*dcm.DataSet {
 	f := c.Finding
-	out := []*dcm.DataSet{textItem(contains, iod.Comment, finding.Disclaimer)}
-	if f.Bundle.Caution != "" {
-		out = append(out, textItem(contains, iod.Comment, words.Text(f.Bundle.Caution, 1000)))
-	}
+	var out []*dcm.DataSet
+	comment := func(s string) { out = append(out, Text(iod.Comment, s)) }
 	switch {
 	case f.Status == finding.Refused:
-		out = append(out,
-			codeItem(contains, iod.ProcessingSummary, iod.NoneSucceededNoFindings),
-			textItem(contains, iod.Comment, "The study was not analyzed: "+orNone(words.Text(f.Reason, 1000))),
-			textItem(contains, iod.Comment, "Refusal code: "+orNone(words.Text(f.Code, 64))))
+		out = append(out, codeItem(contains, iod.ProcessingSummary, iod.NoneSucceededNoFindings))
+		if code := words.Text(f.Code, 64); code != "" {
+			comment("Refusal code: " + code)
+		}
 	case len(c.Segments()) == 0:
 		out = append(out,
 			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithoutFindings),
-			codeItem(contains, iod.IntracranialHemorrhage, iod.Absent),
-			textItem(contains, iod.Comment, "No hemorrhage found."))
-		if f.Range != nil && words.Doubt(*f.Range) != "" {
-			out = append(out, textItem(contains, iod.Comment, words.Doubt(*f.Range)))
+			codeItem(contains, iod.IntracranialHemorrhage, iod.NotDetected))
+		if f.Range != nil {
+			if doubt := words.Doubt(*f.Range); doubt != "" {
+				comment(doubt)
+			}
 		}
 	default:
 		out = append(out,
 			codeItem(contains, iod.ProcessingSummary, iod.SucceededWithFindings),
-			codeItem(contains, iod.IntracranialHemorrhage, iod.Present),
-			textItem(contains, iod.Comment, "Hemorrhage found: "+lesions(len(f.Lesions))+", "+words.Milliliters(f.Volumes.Total)+" mL in total."))
+			codeItem(contains, iod.IntracranialHemorrhage, iod.Detected))
 		if f.Range != nil {
-			out = append(out, textItem(contains, iod.Comment, words.Bounds(*f.Range)))
+			comment(words.Bounds(*f.Range))
 		}
-		for _, l := range words.Lesions(f.Lesions, mostLesions) {
-			out = append(out, textItem(contains, iod.Comment, l))
-		}
-		if len(f.Lesions) > 0 {
-			out = append(out, textItem(contains, iod.Comment, "Slices are counted from the feet of the patient, beginning with 1; images may be numbered otherwise."))
+		for _, l := range words.Lesions(f.Lesions, c.SeriesNumber(), mostLesions) {
+			comment(l)
 		}
 	}
 	if f.Prior != nil {
-		out = append(out, textItem(contains, iod.Comment, words.Change(*f.Prior)))
+		comment(words.Change(*f.Prior))
 	}
 	for _, w := range f.Warnings {
-		out = append(out, textItem(contains, iod.Comment, "Warning: "+words.Text(w, 1000)))
+		comment("Warning: " + words.Text(w, 1000))
 	}
-	out = append(out, textItem(contains, iod.AlgorithmName, f.Bundle.Name), textItem(contains, iod.AlgorithmVersion, f.Bundle.Version))
-	if p := c.AlgorithmParameters(); p != "" {
-		out = append(out, textItem(contains, iod.AlgorithmParameters, p))
-	}
-	return out
+	return append(out, algorithm(c)...)
 }
-
-// lesions counts them; of crumbs none is listed.
-func lesions(n int) string {
-	if n == 0 {
-		return "no lesion that is large enough to be listed"
-	}
-	return strconv.Itoa(n) + " connected lesion(s)"
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "no reason given"
-	}
-	return s
-}
-
-// milliliters writes a volume with a microlitre's resolution: less is noise, more would be read as precision.
-func milliliters(v float64) string { return strconv.FormatFloat(v, 'f', 3, 64) }

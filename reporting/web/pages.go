@@ -150,7 +150,7 @@ func said(c state.Case) string {
 	case f.Status == finding.Refused:
 		return f.Reason
 	case f.Volumes != nil && f.Volumes.Total == 0:
-		return "No hemorrhage found."
+		return "No hemorrhage detected."
 	}
 	return ""
 }
@@ -228,7 +228,11 @@ func (o Options) one(r *http.Request) (any, error) {
 	}
 	if f := d.Finding; f != nil {
 		v.Former = d.Current() == nil
-		if v.Sentences = words.Lesions(f.Lesions, 20); f.Volumes != nil && f.Volumes.Total == 0 && f.Range != nil && words.Doubt(*f.Range) != "" {
+		series := 0
+		if f.Series != nil {
+			series = f.Series.Number
+		}
+		if v.Sentences = words.Lesions(f.Lesions, series, 20); f.Volumes != nil && f.Volumes.Total == 0 && f.Range != nil && words.Doubt(*f.Range) != "" {
 			v.Sentences = append(v.Sentences, words.Doubt(*f.Range))
 		}
 		if f.Prior != nil {
