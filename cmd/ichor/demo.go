@@ -8,7 +8,6 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -114,20 +113,6 @@ func (d demo) run(ctx context.Context, name string) error {
 		return err
 	}
 	return printFinding(d.w, *c.Finding, &truth.TruthML, "")
-}
-
-// removeFiles removes the files below dir that match the pattern; there may be none.
-func removeFiles(dir, pattern string) error {
-	names, err := fs.Glob(os.DirFS(dir), pattern)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // config is a node on loopback that knows one destination.
