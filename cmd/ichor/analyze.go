@@ -60,7 +60,7 @@ func newAnalyze() *cobra.Command {
 }
 
 // analyzeOnce loads the networks, analyses one study and makes its objects.
-func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*reporting.Report, []reporting.Object, error) {
+func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*reporting.Report, []reporting.Output, error) {
 	bar := progress(-1, "analysing")
 	defer bar.Finish()
 	e, err := node.OpenEngine(ctx, c.Analysis)
@@ -81,7 +81,7 @@ func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*r
 
 // writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
 // that stayed would look like one of this study.
-func writeResults(ctx context.Context, out string, report *reporting.Report, objects []reporting.Object) error {
+func writeResults(ctx context.Context, out string, report *reporting.Report, objects []reporting.Output) error {
 	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "seg-cavity.dcm", "seg-cavity-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
 		if err := removeFiles(out, name); err != nil {
 			return err

@@ -192,7 +192,7 @@ func delivered(ctx context.Context, store *state.Store, id state.CaseID, beat fu
 }
 
 // show names the received objects, of a series the first, and turns the first secondary capture into a PNG.
-func (d demo) show(objects []receiver.Object) error {
+func (d demo) show(objects []receiver.Instance) error {
 	kinds := map[string]string{
 		dcm.SegmentationStorage: "SEG", dcm.SecondaryCaptureImageStorage: "SC", dcm.Comprehensive3DSRStorage: "SR",
 		dcm.KeyObjectSelectionDocumentStorage: "KO",

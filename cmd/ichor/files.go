@@ -150,7 +150,7 @@ func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, erro
 	if len(files) == 0 && len(damaged) == 0 {
 		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", root, others)
 	}
-	byStudy := map[string][]pipeline.Object{}
+	byStudy := map[string][]pipeline.Input{}
 	for _, f := range files {
 		byStudy[f.StudyInstanceUID] = append(byStudy[f.StudyInstanceUID], f)
 	}
@@ -172,7 +172,7 @@ func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, erro
 }
 
 // listed names studies, the ones with most files first, ten at most.
-func listed(byStudy map[string][]pipeline.Object) string {
+func listed(byStudy map[string][]pipeline.Input) string {
 	var out []string
 	for _, uid := range slices.SortedFunc(maps.Keys(byStudy), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(byStudy[b]), len(byStudy[a])), cmp.Compare(a, b))

@@ -8,11 +8,11 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// MinLesionML is the least volume of a connected part that is listed as a lesion; smaller ones count for the volumes
+// minLesionML is the least volume of a connected part that is listed as a lesion; smaller ones count for the volumes
 // alone.
-const MinLesionML = 0.1
+const minLesionML = 0.1
 
-// Lesions lists the connected parts (26 neighbours) of each subtype from MinLesionML on, the largest first. The cavity
+// Lesions lists the connected parts (26 neighbours) of each subtype from minLesionML on, the largest first. The cavity
 // gives them their position in words.
 func Lesions(labels, cavity *volume.Mask, g *volume.Grid) []finding.Lesion {
 	var out []finding.Lesion
@@ -22,7 +22,7 @@ func Lesions(labels, cavity *volume.Mask, g *volume.Grid) []finding.Lesion {
 		ml := c.VolumesML(g)
 		runs := make([][]volume.Run, c.Count)
 		for _, r := range c.Runs {
-			if ml[r.Component] >= MinLesionML {
+			if ml[r.Component] >= minLesionML {
 				runs[r.Component] = append(runs[r.Component], r)
 			}
 		}

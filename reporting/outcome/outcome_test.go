@@ -45,7 +45,7 @@ func (r *Recorder) record(t *testing.T, study, reason string) state.Delivery {
 	}
 	header := &dcm.DataSet{}
 	header.SetStrings(dcm.StudyInstanceUID, "UI", study)
-	result := analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, Code: finding.Undecodable, Reason: reason, Bundle: finding.Bundle{Name: "test", Digest: "00"}}}
+	result := analysis.Analysis{Header: header, Finding: finding.Finding{Status: finding.Refused, Code: finding.Undecodable, Reason: reason, Bundle: finding.Bundle{Name: "test", Digest: "00"}}}
 	if _, err := r.Record(context.Background(), id, c.Revision, 1, result); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices i
 	}
 	h := &dcm.DataSet{}
 	h.SetStrings(dcm.StudyInstanceUID, "UI", "1.2")
-	c, err := iod.New(iod.Report{Result: analysis.Result{Volume: v, Labels: labels, Cavity: cavity, Header: h,
+	c, err := iod.New(iod.Report{Analysis: analysis.Analysis{Volume: v, Labels: labels, Cavity: cavity, Header: h,
 		Finding: finding.Finding{Status: finding.Analyzed, Volumes: &finding.Volumes{}}}})
 	if err != nil {
 		t.Fatal(err)

@@ -27,11 +27,11 @@ import (
 // counting is an analysis without networks: it refuses every study and counts them.
 type counting struct{ analyses int }
 
-func (c *counting) Analyze(_ context.Context, study pipeline.Study) (*analysis.Result, error) {
+func (c *counting) Analyze(_ context.Context, study pipeline.Study) (*analysis.Analysis, error) {
 	c.analyses++
 	header := &dcm.DataSet{}
 	header.SetStrings(dcm.StudyInstanceUID, "UI", study.UID)
-	return &analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, Code: finding.Undecodable, Reason: "no network here"}}, nil
+	return &analysis.Analysis{Header: header, Finding: finding.Finding{Status: finding.Refused, Code: finding.Undecodable, Reason: "no network here"}}, nil
 }
 
 // smallNode is as much of a node as jobs need, on a state folder that may have been used before.
@@ -67,7 +67,7 @@ func smallNode(t *testing.T, dir string) (*Node, *counting, *strings.Builder) {
 // receive stores objects of a study, each of so many bytes of pixels, as C-STORE does.
 func (n *Node) receive(t *testing.T, study string, objects int) {
 	t.Helper()
-	s := n.spool.Session()
+	s := n.spool.Intake()
 	defer s.Close()
 	for i := range objects {
 		d := &dcm.DataSet{}
