@@ -12,7 +12,7 @@ import (
 func Example() string {
 	var b strings.Builder
 	b.WriteString("# ichor: every setting with its default. Environment: ICHOR_ and the key in capitals, dots as\n" +
-		"# underscores: ICHOR_DICOM_LISTEN. Research use only. Not for clinical use.\n")
+		"# underscores: ICHOR_DICOM_LISTEN. A node needs at least 700 MB of memory. Research use only. Not for clinical use.\n")
 	example(&b, reflect.TypeFor[Config](), "", "")
 	return b.String()
 }

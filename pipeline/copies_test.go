@@ -29,7 +29,7 @@ func TestCorrectedPatient(t *testing.T) {
 	all := slices.Concat(first.Objects, then.Objects)
 	for _, c := range []struct {
 		name    string
-		objects []Object
+		objects []Input
 		inOrder bool
 		patient string // of the result; "": refused
 	}{
@@ -67,7 +67,7 @@ func TestCorrectedPatient(t *testing.T) {
 	}
 }
 
-func interleaved(a, b []Object) (out []Object) {
+func interleaved(a, b []Input) (out []Input) {
 	for i := range a {
 		out = append(out, a[i], b[i])
 	}

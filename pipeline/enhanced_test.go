@@ -25,7 +25,7 @@ func frames(t *testing.T, s *synthetic.Study, legacy bool, edit func(*dcm.DataSe
 	if edit != nil {
 		edit(d)
 	}
-	return Study{UID: truth.StudyInstanceUID, Objects: []Object{memory{data: encode(t, d)}}}
+	return Study{UID: truth.StudyInstanceUID, Objects: []Input{memory{data: encode(t, d)}}}
 }
 
 // countingDecoder counts the objects that it decodes.
@@ -235,7 +235,7 @@ out.save_as(sys.argv[2])
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, r, err := read(t, Study{Objects: []Object{memory{data: b}}}, nil)
+	v, r, err := read(t, Study{Objects: []Input{memory{data: b}}}, nil)
 	if err != nil || !slices.Equal(v.HU, want.HU) || !slices.Equal(v.Origins, want.Origins) {
 		t.Errorf("another volume: %v, %+v", err, r.Finding.Candidates)
 	}

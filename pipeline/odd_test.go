@@ -333,7 +333,7 @@ func TestCutOffOverNetwork(t *testing.T) {
 			return out
 		},
 	} {
-		in := Study{UID: whole.UID, Objects: []Object{memory{data: cut(whole.Objects[0].(memory).data)}}}
+		in := Study{UID: whole.UID, Objects: []Input{memory{data: cut(whole.Objects[0].(memory).data)}}}
 		var refused *dimse.StatusError
 		if out, err := overNetwork(t, in); !errors.As(err, &refused) || refused.Status != dimse.CannotUnderstand || len(out.Objects) > 0 {
 			t.Errorf("%s: %v, %d objects", name, err, len(out.Objects))

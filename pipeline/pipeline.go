@@ -40,7 +40,7 @@ type Options struct {
 	CavityTissue Net
 	CavityBone   Net
 	Bleed        Net
-	Decoder      Decoder // nil: uncompressed pixels alone are read
+	Decoder      Decoder // nil: only uncompressed pixels are read
 	Batch        int     // slices in one run of a network; 0 is 1, which is as fast as more on a CPU
 	Selection    selection.Options
 }
@@ -52,24 +52,24 @@ type ObjectReader interface {
 	Size() int64
 }
 
-// Object is one received object. Open is called more than once.
-type Object interface {
+// Input is one received object. Open is called more than once.
+type Input interface {
 	Open() (ObjectReader, error)
 }
 
-// Named is an Object that a person knows by a name, as that of its file. Reasons and warnings name it so.
+// Named is an Input with a name that a person knows, such as its file name. Reasons and warnings use it.
 type Named interface{ Name() string }
 
 // Study is what there is to analyse.
 type Study struct {
 	UID      string
-	Objects  []Object
+	Objects  []Input
 	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
 	Complete string // how it was decided that no more objects come; kept in the finding
 }
 
 // running is the result of an analysis while it is made.
-type running struct{ analysis.Result }
+type running struct{ analysis.Analysis }
 
 // Analyzer holds the networks. It is safe for concurrent use.
 type Analyzer struct{ o Options }
@@ -80,8 +80,8 @@ func New(o Options) *Analyzer {
 }
 
 // Analyze finds and measures hemorrhage in a study. The error is ctx's, or one of reading or of a network.
-func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Result, error) {
-	r := &running{analysis.Result{Finding: finding.Finding{
+func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis, error) {
+	r := &running{analysis.Analysis{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
 		Bundle: bundleOf(a.o.Bundle), Parameters: parameters(a.o.Bundle, a.o.Selection),
 		TimingMS: map[string]int64{},
@@ -98,7 +98,7 @@ func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Result, 
 		r.Header = &dcm.DataSet{}
 		r.Header.SetStrings(dcm.StudyInstanceUID, "UI", study.UID)
 	}
-	return &r.Result, nil
+	return &r.Analysis, nil
 }
 
 func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {

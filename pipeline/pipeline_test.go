@@ -275,7 +275,7 @@ func TestAnalyzeRefuses(t *testing.T) {
 				s.Objects[i] = memory{data: s.Objects[i].(memory).data[:300]}
 			}
 		}, finding.Undecodable},
-		{"no files", nil, func(s *Study) { s.Objects = []Object{memory{data: []byte("hello")}, memory{}} }, finding.Undecodable},
+		{"no files", nil, func(s *Study) { s.Objects = []Input{memory{data: []byte("hello")}, memory{}} }, finding.Undecodable},
 		{"missing position", func(k int, d *dcm.DataSet) { d.Delete(dcm.ImagePositionPatient) }, nil, finding.MissingPosition},
 		{"mixed orientation", func(k int, d *dcm.DataSet) {
 			if k > 15 {
@@ -353,7 +353,7 @@ func TestAnalyzeGoesOn(t *testing.T) {
 			d.SetBytes(dcm.PixelData, "OW", make([]byte, 10))
 		}
 	}})
-	var objects []Object
+	var objects []Input
 	for _, d := range bad {
 		objects = append(objects, memory{data: encode(t, d)})
 	}

@@ -24,7 +24,7 @@ type images struct {
 
 // received is one object that could be read.
 type received struct {
-	Object
+	Input
 	frames int
 }
 
@@ -113,7 +113,7 @@ func (c *notes) text() string {
 }
 
 // nameOf names object i of a study in a sentence: by its file where it is one, see Named.
-func nameOf(o Object, i int) string {
+func nameOf(o Input, i int) string {
 	if named, ok := o.(Named); ok {
 		return named.Name()
 	}
@@ -129,7 +129,7 @@ func framesOf(f *dcm.File) ([]*dcm.DataSet, error) {
 }
 
 // open reads the header of o and gives it to use while the object is open.
-func open(o Object, use func(*dcm.File) error) (_ *dcm.File, err error) {
+func open(o Input, use func(*dcm.File) error) (_ *dcm.File, err error) {
 	in, err := o.Open()
 	if err != nil {
 		return nil, err
@@ -266,7 +266,7 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 }
 
 // pixels decodes one object; pixel data that cannot be decoded is a refusal.
-func pixels(ctx context.Context, o Object, d Decoder, name string) ([]byte, error) {
+func pixels(ctx context.Context, o Input, d Decoder, name string) ([]byte, error) {
 	var raw []byte
 	var syntax string
 	_, err := open(o, func(f *dcm.File) (err error) {

@@ -34,7 +34,7 @@ func scanned(t *testing.T, name string) (v *volume.Volume, tiltDeg float64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in = append(in, volume.Slice{Header: f.Data, Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, received{Object: object}, nil) }})
+		in = append(in, volume.Slice{Header: f.Data, Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, received{Input: object}, nil) }})
 	}
 	v, a, err := volume.Build(t.Context(), in)
 	if err != nil {

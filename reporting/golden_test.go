@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // TestGolden compares the objects with text dumps that a reviewer can read. Clock and source UIDs are fixed.
 func TestGolden(t *testing.T) {
-	for name, r := range map[string]analysis.Result{"hemorrhage": small(bleeds()), "none": small(nil), "refused": refused()} {
+	for name, r := range map[string]analysis.Analysis{"hemorrhage": small(bleeds()), "none": small(nil), "refused": refused()} {
 		objects := write(t, r, golden())
 		if name == "hemorrhage" {
 			objects = append(objects, rejection(t, objects))
@@ -60,12 +60,12 @@ func golden() reporting.Options {
 }
 
 // distinct leaves out the pages that differ from another one by the slice alone.
-func distinct(o reporting.Object) bool {
+func distinct(o reporting.Output) bool {
 	return o.Kind != reporting.SC || o.Name == "sc/1.dcm" || o.Name == "sc/2.dcm" || o.Name == "overlay/004.dcm"
 }
 
 // rejection is the note that a result was rejected.
-func rejection(t *testing.T, objects []reporting.Object) reporting.Object {
+func rejection(t *testing.T, objects []reporting.Output) reporting.Output {
 	t.Helper()
 	var rejected []iod.SeriesReferences
 	for _, o := range objects {
@@ -103,7 +103,7 @@ func dump(w *strings.Builder, d *dcm.DataSet, depth int) {
 }
 
 // pixelData is the value of the last element, cut out of the bytes by its header.
-func pixelData(t *testing.T, o reporting.Object) []byte {
+func pixelData(t *testing.T, o reporting.Output) []byte {
 	t.Helper()
 	i := bytes.LastIndex(o.Bytes, []byte{0xE0, 0x7F, 0x10, 0x00, 'O'})
 	if i < 0 {

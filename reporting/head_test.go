@@ -45,7 +45,7 @@ func bleeds() []ball {
 }
 
 // head makes a report of an ellipsoid head with a nose, a thicker skull on the left, and balls for bleeds.
-func head(rows, columns, slices int, s stored, bleed []ball) analysis.Result {
+func head(rows, columns, slices int, s stored, bleed []ball) analysis.Analysis {
 	const fieldMM = 230.0
 	g := volume.Grid{Rows: rows, Columns: columns, AlongRow: s.alongRow, AlongColumn: s.alongColumn,
 		SpacingMM: [2]float64{fieldMM / float64(rows), fieldMM / float64(columns)}}
@@ -119,7 +119,7 @@ func head(rows, columns, slices int, s stored, bleed []ball) analysis.Result {
 		f.Prior = &finding.Prior{StudyInstanceUID: "1.2.826.0.1.3680043.11", Hours: 6.5, Volumes: finding.Volumes{Total: 20, IPH: 20},
 			ChangeML: f.Volumes.Total - 20, ChangePercent: 5 * (f.Volumes.Total - 20), Caution: "Its slices are 5.0 mm apart, these 2.5 mm."}
 	}
-	return analysis.Result{Finding: f, Volume: v, Labels: labels, Cavity: cavity, Header: header()}
+	return analysis.Analysis{Finding: f, Volume: v, Labels: labels, Cavity: cavity, Header: header()}
 }
 
 // tissue is the density of the test head at p, and whether p lies inside the skull.
@@ -173,8 +173,8 @@ func header() *dcm.DataSet {
 }
 
 // refused is the report of a study without a series to read.
-func refused() analysis.Result {
-	return analysis.Result{Header: header(), Finding: finding.Finding{Status: finding.Refused, Code: "no_axial_series",
+func refused() analysis.Analysis {
+	return analysis.Analysis{Header: header(), Finding: finding.Finding{Status: finding.Refused, Code: "no_axial_series",
 		Reason: "No axial CT series of the head. Send the axial series.", Seen: "No axial CT series of the head.", Disclaimer: finding.Disclaimer,
 		Bundle: finding.Bundle{Name: "ichor-synthetic", Version: "0.1.0", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}}}
 }

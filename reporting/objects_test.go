@@ -178,7 +178,7 @@ func TestOverlayBounded(t *testing.T) {
 
 // The report lists so many lesions and no more, and says what changed where the hemorrhage is gone, too.
 func TestReportMeasures(t *testing.T) {
-	comments := func(r analysis.Result) string {
+	comments := func(r analysis.Analysis) string {
 		for _, o := range write(t, r, options()) {
 			if o.Kind == reporting.SR {
 				content := read(t, o).Sequence(dcm.ContentSequence)

@@ -20,7 +20,7 @@ import (
 
 // peerCase is one report, written under the options of a site.
 type peerCase struct {
-	analysis.Result
+	analysis.Analysis
 	options reporting.Options
 }
 
@@ -48,7 +48,7 @@ func peerCases() map[string]peerCase {
 // save writes the objects of r, and for a reader to compare with, what they ought to say.
 func save(t *testing.T, dir string, r peerCase) {
 	t.Helper()
-	objects := write(t, r.Result, r.options)
+	objects := write(t, r.Analysis, r.options)
 	for _, o := range append(objects, rejection(t, objects)) {
 		if pages := []string{"overlay/006.dcm", "overlay/009.dcm", "overlay/012.dcm"}; !distinct(o) && !slices.Contains(pages, o.Name) {
 			continue
@@ -102,13 +102,13 @@ func put(t *testing.T, path string, b []byte) {
 }
 
 // peerObject is a saved object.
-func peerObject(t *testing.T, path string) reporting.Object {
+func peerObject(t *testing.T, path string) reporting.Output {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return reporting.Object{Name: path, Bytes: b}
+	return reporting.Output{Name: path, Bytes: b}
 }
 
 // extended are the words of dciodvfy on a Standard Extended SOP Class, as we mean the overlay: see sc/overlay.go.

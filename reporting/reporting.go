@@ -9,7 +9,7 @@
 // With Options.CavitySegment whatever is analyzed has a second SEG, of the intracranial cavity.
 //
 // A label map (Options.LabelMap) is a second SEG, with a second SR that refers to it: a destination gets the one pair or
-// the other, as Object.Form says.
+// the other, as Output.Form says.
 //
 // A result that takes the place of another refers to its report; Rejection writes the note (reporting/ko) that names what
 // destinations have of it.
@@ -73,8 +73,8 @@ const (
 	LabelMap Form = "labelmap"
 )
 
-// Object is one DICOM object, ready to be written to a file or sent.
-type Object struct {
+// Output is one DICOM object, ready to be written to a file or sent.
+type Output struct {
 	Kind              Kind
 	Form              Form
 	Name              string // file name relative to an output folder: seg.dcm, sc/1.dcm, sr.dcm, overlay/001.dcm
@@ -86,7 +86,7 @@ type Object struct {
 }
 
 // For reports whether the object is for a destination of form f.
-func (o Object) For(f Form) bool { return o.Form == Any || o.Form == f }
+func (o Output) For(f Form) bool { return o.Form == Any || o.Form == f }
 
 // Report is an analysed study with its identity, ready to be written. Make it with New.
 type Report struct {
@@ -96,11 +96,11 @@ type Report struct {
 }
 
 // New checks that the parts of r fit together, ErrReport.
-func New(r analysis.Result, o Options) (*Report, error) {
+func New(r analysis.Analysis, o Options) (*Report, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	c, err := iod.New(iod.Report{Result: r, Time: o.Clock(), Began: o.Began, Version: o.Version, Looks: o.Looks, Names: o.Names, CavitySegment: o.CavitySegment})
+	c, err := iod.New(iod.Report{Analysis: r, Time: o.Clock(), Began: o.Began, Version: o.Version, Looks: o.Looks, Names: o.Names, CavitySegment: o.CavitySegment})
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (r *Report) Replace(warning string, predecessors []iod.SeriesReferences) {
 
 // Write makes the objects, in the order in which they should be sent: an object comes after all it refers to. Errors are
 // the context's, or those of the writers.
-func (r *Report) Write(ctx context.Context) ([]Object, error) {
+func (r *Report) Write(ctx context.Context) ([]Output, error) {
 	c, o := r.c, r.o
 	w := &writer{ctx: ctx}
 	form := Any
@@ -194,7 +194,7 @@ func (r *Report) Write(ctx context.Context) ([]Object, error) {
 // writer encodes objects, until the first error.
 type writer struct {
 	ctx     context.Context
-	objects []Object
+	objects []Output
 	err     error
 }
 
@@ -216,11 +216,11 @@ func (w *writer) add(kind Kind, form Form, name string, d *dcm.DataSet) {
 
 // Rejection makes the note that objects of a former result were rejected. header is that of any object of the study,
 // number that of the note in its series.
-func Rejection(header *dcm.DataSet, b finding.Bundle, rejected []iod.SeriesReferences, number int, o Options) (Object, error) {
+func Rejection(header *dcm.DataSet, b finding.Bundle, rejected []iod.SeriesReferences, number int, o Options) (Output, error) {
 	// A note is about no images, as the report of a study that was refused.
-	r, err := New(analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, Bundle: b}}, o)
+	r, err := New(analysis.Analysis{Header: header, Finding: finding.Finding{Status: finding.Refused, Bundle: b}}, o)
 	if err != nil {
-		return Object{}, err
+		return Output{}, err
 	}
 	return encode(KO, "rejection.dcm", ko.Rejection(r.c, rejected, number))
 }
@@ -238,8 +238,8 @@ func (r *Report) WritePNG(ctx context.Context, w io.Writer) error {
 	return png.Encode(w, img)
 }
 
-func encode(kind Kind, name string, d *dcm.DataSet) (Object, error) {
-	o := Object{Kind: kind, Name: name, SOPClassUID: d.String(dcm.SOPClassUID), SOPInstanceUID: d.String(dcm.SOPInstanceUID),
+func encode(kind Kind, name string, d *dcm.DataSet) (Output, error) {
+	o := Output{Kind: kind, Name: name, SOPClassUID: d.String(dcm.SOPClassUID), SOPInstanceUID: d.String(dcm.SOPInstanceUID),
 		SeriesInstanceUID: d.String(dcm.SeriesInstanceUID), TransferSyntaxUID: dcm.ExplicitVRLittleEndian}
 	var b bytes.Buffer
 	err := dcm.WriteFile(&b, dcm.FileMeta{SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID,

@@ -25,16 +25,16 @@ import (
 var validUID = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+$`)
 
 // small is a head of odd size, so that frames of the SEG begin within a byte.
-func small(bleed []ball) analysis.Result {
+func small(bleed []ball) analysis.Analysis {
 	return head(37, 41, 9, stored{volume.Vec{1, 0, 0}, volume.Vec{0, 1, 0}, []float64{12, 14}}, bleed)
 }
 
-func write(t *testing.T, r analysis.Result, o reporting.Options) []reporting.Object {
+func write(t *testing.T, r analysis.Analysis, o reporting.Options) []reporting.Output {
 	t.Helper()
 	return generation(t, r, o, 0)
 }
 
-func report(t *testing.T, r analysis.Result, o reporting.Options) *reporting.Report {
+func report(t *testing.T, r analysis.Analysis, o reporting.Options) *reporting.Report {
 	t.Helper()
 	made, err := reporting.New(r, o)
 	if err != nil {
@@ -44,7 +44,7 @@ func report(t *testing.T, r analysis.Result, o reporting.Options) *reporting.Rep
 }
 
 // generation writes a report whose objects were rejected n times before.
-func generation(t *testing.T, r analysis.Result, o reporting.Options, n int) []reporting.Object {
+func generation(t *testing.T, r analysis.Analysis, o reporting.Options, n int) []reporting.Output {
 	t.Helper()
 	made := report(t, r, o)
 	for range n {
@@ -57,7 +57,7 @@ func generation(t *testing.T, r analysis.Result, o reporting.Options, n int) []r
 	return objects
 }
 
-func read(t *testing.T, o reporting.Object) *dcm.DataSet {
+func read(t *testing.T, o reporting.Output) *dcm.DataSet {
 	t.Helper()
 	f, err := dcm.Read(bytes.NewReader(o.Bytes), int64(len(o.Bytes)), dcm.Limits{})
 	if err != nil {
@@ -68,7 +68,7 @@ func read(t *testing.T, o reporting.Object) *dcm.DataSet {
 
 func TestWriteWhich(t *testing.T) {
 	for name, c := range map[string]struct {
-		report analysis.Result
+		report analysis.Analysis
 		want   []string
 	}{
 		"hemorrhage":    {small(bleeds()), []string{"SEG seg.dcm", "SC sc/1.dcm", "SC sc/2.dcm", "SC sc/3.dcm", "SC sc/4.dcm", "SC sc/5.dcm", "SR sr.dcm", "KO ko.dcm"}},
@@ -193,22 +193,22 @@ func TestWriteOldUIDs(t *testing.T) {
 }
 
 func TestWriteErrors(t *testing.T) {
-	for name, spoil := range map[string]func(r *analysis.Result){
-		"no study UID":         func(r *analysis.Result) { r.Header = &dcm.DataSet{} },
-		"no header":            func(r *analysis.Result) { r.Header = nil },
-		"status":               func(r *analysis.Result) { r.Finding.Status = "" },
-		"no volume":            func(r *analysis.Result) { r.Volume = nil },
-		"no labels":            func(r *analysis.Result) { r.Labels = nil },
-		"no measures":          func(r *analysis.Result) { r.Finding.Volumes = nil },
-		"label value":          func(r *analysis.Result) { r.Labels.Voxels[7] = 7 },
-		"labels of other size": func(r *analysis.Result) { r.Labels = &volume.Mask{Rows: 41, Columns: 37, Voxels: r.Labels.Voxels} },
-		"cavity too short":     func(r *analysis.Result) { r.Cavity.Voxels = r.Cavity.Voxels[1:] },
-		"source without UID":   func(r *analysis.Result) { r.Volume.Sources[2].SOPInstanceUID = "" },
-		"sources too few":      func(r *analysis.Result) { r.Volume.Sources = r.Volume.Sources[1:] },
-		"series UID":           func(r *analysis.Result) { r.Volume.SeriesInstanceUID = "x" },
-		"volume not a number":  func(r *analysis.Result) { r.Finding.Volumes.SDH = math.NaN() },
-		"spacing zero":         func(r *analysis.Result) { r.Volume.SpacingMM[1] = 0 },
-		"no slices":            func(r *analysis.Result) { r.Volume = &volume.Volume{Grid: volume.Grid{Rows: 2, Columns: 2}} },
+	for name, spoil := range map[string]func(r *analysis.Analysis){
+		"no study UID":         func(r *analysis.Analysis) { r.Header = &dcm.DataSet{} },
+		"no header":            func(r *analysis.Analysis) { r.Header = nil },
+		"status":               func(r *analysis.Analysis) { r.Finding.Status = "" },
+		"no volume":            func(r *analysis.Analysis) { r.Volume = nil },
+		"no labels":            func(r *analysis.Analysis) { r.Labels = nil },
+		"no measures":          func(r *analysis.Analysis) { r.Finding.Volumes = nil },
+		"label value":          func(r *analysis.Analysis) { r.Labels.Voxels[7] = 7 },
+		"labels of other size": func(r *analysis.Analysis) { r.Labels = &volume.Mask{Rows: 41, Columns: 37, Voxels: r.Labels.Voxels} },
+		"cavity too short":     func(r *analysis.Analysis) { r.Cavity.Voxels = r.Cavity.Voxels[1:] },
+		"source without UID":   func(r *analysis.Analysis) { r.Volume.Sources[2].SOPInstanceUID = "" },
+		"sources too few":      func(r *analysis.Analysis) { r.Volume.Sources = r.Volume.Sources[1:] },
+		"series UID":           func(r *analysis.Analysis) { r.Volume.SeriesInstanceUID = "x" },
+		"volume not a number":  func(r *analysis.Analysis) { r.Finding.Volumes.SDH = math.NaN() },
+		"spacing zero":         func(r *analysis.Analysis) { r.Volume.SpacingMM[1] = 0 },
+		"no slices":            func(r *analysis.Analysis) { r.Volume = &volume.Volume{Grid: volume.Grid{Rows: 2, Columns: 2}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := small(bleeds())
@@ -364,7 +364,7 @@ func TestWriteBegan(t *testing.T) {
 }
 
 // multiFrame is a head whose slices are frames of one Enhanced CT image.
-func multiFrame() analysis.Result {
+func multiFrame() analysis.Analysis {
 	r := small(bleeds())
 	for k := range r.Volume.Sources {
 		r.Volume.Sources[k] = volume.Source{SOPClassUID: dcm.EnhancedCTImageStorage, SOPInstanceUID: "1.2.826.0.1.3680043.10.9", Frame: k + 1}

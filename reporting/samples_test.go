@@ -107,7 +107,7 @@ func TestSamples(t *testing.T) {
 }
 
 // belongs holds what every object has in common with its study and with the others.
-func belongs(t *testing.T, name string, d *dcm.DataSet, r *analysis.Result) {
+func belongs(t *testing.T, name string, d *dcm.DataSet, r *analysis.Analysis) {
 	t.Helper()
 	for _, tag := range []dcm.Tag{dcm.StudyInstanceUID, dcm.PatientID, dcm.PatientName, dcm.PatientBirthDate, dcm.AccessionNumber, dcm.StudyDate, dcm.StudyTime, dcm.StudyID} {
 		if d.String(tag) != r.Header.String(tag) {

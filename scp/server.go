@@ -8,7 +8,7 @@
 //	contexts.go    what is accepted, as a table
 //	echo.go        Verification
 //	store.go       Storage
-//	commit.go      Storage Commitment: requests of peers, results of destinations
+//	commitment.go  Storage Commitment: requests of peers, results of destinations
 //	report.go      results of Storage Commitment on associations of our own
 //	event.go       what happened, for audit and metrics
 //	metrics.go     what is counted

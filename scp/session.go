@@ -43,7 +43,7 @@ type session struct {
 	rq    *ul.AssociateRQ
 	peer  *Peer // nil: not listed
 	conn  *dimse.Conn
-	spool *spool.Session
+	spool *spool.Intake
 
 	promises reports // of Storage Commitment, to be made on this association
 }
@@ -164,7 +164,7 @@ func (s *session) establish() error {
 // messages serves the requests of the association until its end.
 func (s *session) messages() error {
 	s.conn = dimse.NewConn(s.assoc)
-	s.spool = s.o.Spool.Session()
+	s.spool = s.o.Spool.Intake()
 	defer func() {
 		if err := s.spool.Close(); err != nil {
 			s.log.Error("spool segment not closed", "err", err)

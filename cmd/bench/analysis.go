@@ -74,7 +74,7 @@ func (b *bench) inference(ctx context.Context) error {
 
 const runs = 20
 
-func timeRuns(ctx context.Context, s *onnx.Session, input []float32) (float64, error) {
+func timeRuns(ctx context.Context, s *onnx.Network, input []float32) (float64, error) {
 	if _, err := s.Run(ctx, input, 1); err != nil { // the first run allocates
 		return 0, err
 	}

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +14,6 @@ import (
 	"ichor/pipeline"
 	"ichor/pipeline/finding"
 	"ichor/reporting"
-	"ichor/scp/dcm"
 )
 
 func newAnalyze() *cobra.Command {
@@ -66,54 +59,8 @@ func newAnalyze() *cobra.Command {
 	return cmd
 }
 
-// studyFromFiles takes the one study below root, or of several the one with that UID. Damaged files are taken for part of it: the
-// analysis counts them.
-func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, error) {
-	files, damaged, others, err := walkDICOM(ctx, root)
-	if err != nil {
-		return pipeline.Study{}, err
-	}
-	if len(files) == 0 && len(damaged) == 0 {
-		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", root, others)
-	}
-	byStudy := map[string][]pipeline.Object{}
-	for _, f := range files {
-		byStudy[f.StudyInstanceUID] = append(byStudy[f.StudyInstanceUID], f)
-	}
-	switch {
-	case uid == "" && len(byStudy) > 1:
-		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one, or one with --study UID: %s", len(byStudy), root, listed(byStudy))
-	case uid == "" && len(files) > 0:
-		uid = files[0].StudyInstanceUID
-	case uid == "": // no file says it; the report that says so needs one
-		uid = dcm.RandomUID()
-	case uid != "" && byStudy[uid] == nil:
-		return pipeline.Study{}, fmt.Errorf("no study %s below %s; there are %s", uid, root, listed(byStudy))
-	}
-	study := pipeline.Study{UID: uid, Objects: byStudy[uid], Complete: "files"}
-	for _, f := range damaged {
-		study.Objects = append(study.Objects, f)
-	}
-	return study, nil
-}
-
-// listed names studies, the ones with most files first, ten at most.
-func listed(byStudy map[string][]pipeline.Object) string {
-	var out []string
-	for _, uid := range slices.SortedFunc(maps.Keys(byStudy), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(byStudy[b]), len(byStudy[a])), cmp.Compare(a, b))
-	}) {
-		if len(out) == 10 {
-			out = append(out, "...")
-			break
-		}
-		out = append(out, fmt.Sprintf("%s (files: %d)", uid, len(byStudy[uid])))
-	}
-	return strings.Join(out, ", ")
-}
-
 // analyzeOnce loads the networks, analyses one study and makes its objects.
-func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*reporting.Report, []reporting.Object, error) {
+func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*reporting.Report, []reporting.Output, error) {
 	bar := progress(-1, "analysing")
 	defer bar.Finish()
 	e, err := node.OpenEngine(ctx, c.Analysis)
@@ -134,7 +81,7 @@ func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*r
 
 // writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
 // that stayed would look like one of this study.
-func writeResults(ctx context.Context, out string, report *reporting.Report, objects []reporting.Object) error {
+func writeResults(ctx context.Context, out string, report *reporting.Report, objects []reporting.Output) error {
 	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "seg-cavity.dcm", "seg-cavity-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
 		if err := removeFiles(out, name); err != nil {
 			return err
@@ -160,51 +107,6 @@ func writeResults(ctx context.Context, out string, report *reporting.Report, obj
 		return err
 	}
 	return errors.Join(printJSON(f, report.Finding()), f.Close())
-}
-
-// printFinding prints volumes, beside the truth where it is known, and where the results lie.
-func printFinding(w io.Writer, f finding.Finding, truth *finding.Volumes, out string) error {
-	if f.Status == finding.Refused {
-		fmt.Fprintf(w, "refused (%s): %s\n", f.Code, f.Reason)
-	} else {
-		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-		if truth != nil {
-			fmt.Fprintln(t, "\tfound mL\ttrue mL\t")
-		} else {
-			fmt.Fprintln(t, "\tmL\t")
-		}
-		for _, s := range append(slices.Clone(f.Volumes.Shown()), finding.None) {
-			name := s.String()
-			if s == finding.None {
-				name = "total"
-			}
-			if truth != nil {
-				fmt.Fprintf(t, "%s\t%.1f\t%.1f\t\n", name, f.Volumes.Of(s), truth.Of(s))
-			} else {
-				fmt.Fprintf(t, "%s\t%.1f\t\n", name, f.Volumes.Of(s))
-			}
-		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "\nintracranial cavity %.0f mL, %d slices, %d lesions\n", f.CavityML, f.Series.Slices, len(f.Lesions))
-	}
-	for _, warning := range f.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", warning)
-	}
-	if len(f.TimingMS) > 0 {
-		var parts []string
-		for _, stage := range slices.Sorted(maps.Keys(f.TimingMS)) {
-			parts = append(parts, fmt.Sprintf("%s %d ms", stage, f.TimingMS[stage]))
-		}
-		fmt.Fprintf(w, "time: %s\n", strings.Join(parts, ", "))
-	}
-	if out != "" {
-		fmt.Fprintf(w, "results: %s\n", out)
-	}
-	fmt.Fprintf(w, "model: %s %s. %s\n", f.Bundle.Name, f.Bundle.Version, f.Bundle.Caution)
-	_, err := fmt.Fprintln(w, finding.Disclaimer)
-	return err
 }
 
 // writeOverlay writes the summary page as a picture for people, where there is one.

@@ -90,6 +90,8 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 	note("configuration", "valid", nil) // Load has refused any other
 	detail, err := checkState(c)
 	note("state folder", detail, err)
+	detail, err = node.CheckMemory(os.DirFS("/"))
+	note("memory", detail, err)
 	for _, e := range node.Entrances(c.DICOM) {
 		if e.Address == config.Systemd { // systemd holds the port already where the unit is enabled
 			note(e.Key, "comes from "+e.Unit+"; 'systemctl status "+e.Unit+"' tells whether it is there", nil)

@@ -8,7 +8,6 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -116,20 +115,6 @@ func (d demo) run(ctx context.Context, name string) error {
 	return printFinding(d.w, *c.Finding, &truth.TruthML, "")
 }
 
-// removeFiles removes the files below dir that match the pattern; there may be none.
-func removeFiles(dir, pattern string) error {
-	names, err := fs.Glob(os.DirFS(dir), pattern)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // config is a node on loopback that knows one destination.
 func (d demo) config(stateFolder, pacs string) config.Config {
 	c := config.Default()
@@ -207,7 +192,7 @@ func delivered(ctx context.Context, store *state.Store, id state.CaseID, beat fu
 }
 
 // show names the received objects, of a series the first, and turns the first secondary capture into a PNG.
-func (d demo) show(objects []receiver.Object) error {
+func (d demo) show(objects []receiver.Instance) error {
 	kinds := map[string]string{
 		dcm.SegmentationStorage: "SEG", dcm.SecondaryCaptureImageStorage: "SC", dcm.Comprehensive3DSRStorage: "SR",
 		dcm.KeyObjectSelectionDocumentStorage: "KO",

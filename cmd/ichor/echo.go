@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"ichor/scp/dcm"
-	"ichor/scp/ul"
 )
 
 func newEcho() *cobra.Command {
@@ -30,19 +26,4 @@ func newEcho() *cobra.Command {
 		return nil
 	}
 	return cmd
-}
-
-func (p *peerFlags) echo(ctx context.Context, address string) error {
-	scu, err := p.connect(ctx, address, []ul.ProposedContext{{
-		AbstractSyntax:   dcm.VerificationSOPClass,
-		TransferSyntaxes: []string{dcm.ImplicitVRLittleEndian},
-	}})
-	if err != nil {
-		return err
-	}
-	if err := scu.Echo(ctx); err != nil {
-		scu.Abort()
-		return fmt.Errorf("peer %s: %w", address, err)
-	}
-	return scu.Release(ctx)
 }

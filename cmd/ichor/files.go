@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"ichor/pipeline"
 	"ichor/scp/dcm"
@@ -134,4 +138,64 @@ func readHeader(path string) (dicomFile, error) {
 		SOPInstanceUID:    f.Data.String(dcm.SOPInstanceUID),
 		Modality:          f.Data.String(dcm.Modality),
 	}}, nil
+}
+
+// studyFromFiles returns the one study below root, or the one with that UID. Damaged files count as part of it: the analysis
+// counts them.
+func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, error) {
+	files, damaged, others, err := walkDICOM(ctx, root)
+	if err != nil {
+		return pipeline.Study{}, err
+	}
+	if len(files) == 0 && len(damaged) == 0 {
+		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", root, others)
+	}
+	byStudy := map[string][]pipeline.Input{}
+	for _, f := range files {
+		byStudy[f.StudyInstanceUID] = append(byStudy[f.StudyInstanceUID], f)
+	}
+	switch {
+	case uid == "" && len(byStudy) > 1:
+		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one, or one with --study UID: %s", len(byStudy), root, listed(byStudy))
+	case uid == "" && len(files) > 0:
+		uid = files[0].StudyInstanceUID
+	case uid == "": // no file says it; the report that says so needs one
+		uid = dcm.RandomUID()
+	case uid != "" && byStudy[uid] == nil:
+		return pipeline.Study{}, fmt.Errorf("no study %s below %s; there are %s", uid, root, listed(byStudy))
+	}
+	study := pipeline.Study{UID: uid, Objects: byStudy[uid], Complete: "files"}
+	for _, f := range damaged {
+		study.Objects = append(study.Objects, f)
+	}
+	return study, nil
+}
+
+// listed names studies, the ones with most files first, ten at most.
+func listed(byStudy map[string][]pipeline.Input) string {
+	var out []string
+	for _, uid := range slices.SortedFunc(maps.Keys(byStudy), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(byStudy[b]), len(byStudy[a])), cmp.Compare(a, b))
+	}) {
+		if len(out) == 10 {
+			out = append(out, "...")
+			break
+		}
+		out = append(out, fmt.Sprintf("%s (files: %d)", uid, len(byStudy[uid])))
+	}
+	return strings.Join(out, ", ")
+}
+
+// removeFiles removes the files below dir that match the pattern; there may be none.
+func removeFiles(dir, pattern string) error {
+	names, err := fs.Glob(os.DirFS(dir), pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

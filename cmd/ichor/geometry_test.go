@@ -25,7 +25,7 @@ import (
 )
 
 // looked is what the shipped networks say of the files of one head.
-func looked(t *testing.T, e *node.Engine, files []string) *analysis.Result {
+func looked(t *testing.T, e *node.Engine, files []string) *analysis.Analysis {
 	t.Helper()
 	var in pipeline.Study
 	for _, path := range slices.Backward(files) {
@@ -41,7 +41,7 @@ func looked(t *testing.T, e *node.Engine, files []string) *analysis.Result {
 // sameLesions reports by how much the volumes of two analyses differ at most (of all blood, of each of the lesions of 5 mL and more that
 // want has, of each subtype, of the cavity), and how far a lesion lies from where it was. Of a subtype 1 mL is as good as none: where two
 // meet, the network may name a sliver of it after either, and another cut of the head is another sliver.
-func sameLesions(got, want *analysis.Result) (share, mm float64) {
+func sameLesions(got, want *analysis.Analysis) (share, mm float64) {
 	differs := func(got, want float64) { share = math.Max(share, math.Abs(got-want)/want) }
 	differs(got.Finding.Volumes.Total, want.Finding.Volumes.Total)
 	differs(got.Finding.CavityML, want.Finding.CavityML)
@@ -95,7 +95,7 @@ func framed(t *testing.T, s *synthetic.Study, legacy bool) []string {
 }
 
 // compare checks each head of cases against want and logs how far the worst of them was off.
-func compare(t *testing.T, e *node.Engine, want *analysis.Result, share, mm float64, cases map[string]func(t *testing.T) []string) {
+func compare(t *testing.T, e *node.Engine, want *analysis.Analysis, share, mm float64, cases map[string]func(t *testing.T) []string) {
 	var worst, farthest float64
 	for name, files := range cases {
 		t.Run(name, func(t *testing.T) {

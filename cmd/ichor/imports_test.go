@@ -1,7 +1,13 @@
 package main
 
 import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,6 +80,56 @@ func TestImports(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandsShareDownwards: main.go names the commands, one a file, and no command uses what another command's file, or
+// main.go, declares. What commands share is in files that declare no command.
+func TestCommandsShareDownwards(t *testing.T) {
+	fset := token.NewFileSet()
+	var files []*ast.File
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	info := types.Info{Uses: map[*ast.Ident]types.Object{}}
+	lenient := types.Config{Importer: noImports{}, Error: func(error) {}}
+	pkg, _ := lenient.Check("main", fset, files, &info) // errors of what it cannot import do not matter
+	uses := map[string][]string{}                       // file that declares it: "file that uses it: name"
+	for id, o := range info.Uses {
+		if from, of := fset.Position(id.Pos()).Filename, fset.Position(o.Pos()).Filename; o.Pkg() == pkg && from != of {
+			uses[of] = append(uses[of], from+": "+id.Name)
+		}
+	}
+	commands := 0
+	for file, users := range uses {
+		if !slices.ContainsFunc(users, func(u string) bool { return strings.HasPrefix(u, "main.go: new") }) && file != "main.go" {
+			continue
+		}
+		commands++
+		for _, u := range users {
+			if !strings.HasPrefix(u, "main.go: new") {
+				t.Errorf("%s declares a command; move what others use out of it: %s", file, u)
+			}
+		}
+	}
+	if commands < 10 {
+		t.Errorf("%d commands found", commands)
+	}
+}
+
+// noImports finds no package.
+type noImports struct{}
+
+func (noImports) Import(path string) (*types.Package, error) { return nil, errors.New(path) }
 
 func ruleOf(pkg string) []string {
 	if rule, ok := allowed[pkg]; ok {

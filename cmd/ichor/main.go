@@ -80,3 +80,16 @@ func newRoot(started *bool) *cobra.Command {
 	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newSpool(), newCheck(), newModels())
 	return root
 }
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  ichor version",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "ichor %s\n%s\n", versionText(), finding.Disclaimer)
+			return err
+		},
+	}
+}

@@ -1,16 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"ichor/scp/dcm"
-	"ichor/scp/dimse"
-	"ichor/scp/ul"
 )
 
 func newSend() *cobra.Command {
@@ -38,62 +32,4 @@ func newSend() *cobra.Command {
 		return nil
 	}
 	return cmd
-}
-
-// send stores all files over one association. Files the peer does not take are named together at the end.
-func (p *peerFlags) send(ctx context.Context, address string, files []dicomFile) error {
-	scu, err := p.connect(ctx, address, contextsFor(files))
-	if err != nil {
-		return err
-	}
-	bar := progress(len(files), "sending")
-	defer bar.Finish()
-	var failed []error
-	for _, f := range files {
-		if err := sendFile(ctx, scu, f); err != nil {
-			if _, refused := errors.AsType[*dimse.StatusError](err); !refused {
-				scu.Abort()
-				return fmt.Errorf("%s: %w", f.path, err)
-			}
-			failed = append(failed, fmt.Errorf("%s: %w", f.path, err))
-		}
-		_ = bar.Add(1) // a bar that cannot be drawn stops nothing
-	}
-	if err := scu.Release(ctx); err != nil {
-		return err
-	}
-	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d objects were not stored; the first: %w", len(failed), len(files), failed[0])
-	}
-	return nil
-}
-
-// contextsFor proposes one context for each SOP class and transfer syntax among the files.
-func contextsFor(files []dicomFile) []ul.ProposedContext {
-	var out []ul.ProposedContext
-	seen := map[[2]string]bool{}
-	for _, f := range files {
-		key := [2]string{f.SOPClassUID, f.transferSyntax}
-		if !seen[key] {
-			seen[key] = true
-			out = append(out, ul.ProposedContext{AbstractSyntax: f.SOPClassUID, TransferSyntaxes: []string{f.transferSyntax}})
-		}
-	}
-	return out
-}
-
-func sendFile(ctx context.Context, scu *dimse.SCU, f dicomFile) error {
-	r, err := openFile(f.path)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	object, err := dcm.Read(r, r.Size(), dcm.Limits{})
-	if err != nil {
-		return err
-	}
-	_, err = scu.Store(ctx, dimse.StoreRequest{
-		SOPClassUID: f.SOPClassUID, SOPInstanceUID: f.SOPInstanceUID, TransferSyntaxUID: f.transferSyntax, Data: object.Encoded(),
-	})
-	return err
 }

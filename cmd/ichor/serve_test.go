@@ -42,7 +42,7 @@ func toPACS(t testing.TB, pacs *receiver.Receiver) config.Config {
 	return c
 }
 
-func countKinds(objects []receiver.Object) map[string]int {
+func countKinds(objects []receiver.Instance) map[string]int {
 	kinds := map[string]int{}
 	for _, o := range objects {
 		kinds[dcm.UIDName(o.SOPClassUID)]++
@@ -124,7 +124,7 @@ func TestSameStudyAgain(t *testing.T) {
 	if c.Revision != 1 {
 		t.Errorf("the same objects made revision %d", c.Revision)
 	}
-	if again := pacs.Objects(); len(again) != len(first) || slices.ContainsFunc(again, func(o receiver.Object) bool { return o.Count != 1 }) {
+	if again := pacs.Objects(); len(again) != len(first) || slices.ContainsFunc(again, func(o receiver.Instance) bool { return o.Count != 1 }) {
 		t.Errorf("results went out again: %v", countKinds(again))
 	}
 }

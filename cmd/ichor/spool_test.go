@@ -36,7 +36,7 @@ func TestSpoolCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	sess := s.Session()
+	sess := s.Intake()
 	defer sess.Close()
 	sent := map[string][]byte{}
 	for _, o := range [][3]string{{"1.9", "1.1", "a"}, {"1.9", "1.2", "b"}, {"1.9", "1.2", "other"}, {"1.8", "1.3", "c"}} {

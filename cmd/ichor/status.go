@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
+	"ichor/scp/dimse"
 )
 
 func newStatus() *cobra.Command {
@@ -106,7 +110,11 @@ func printDetail(w io.Writer, d web.Detail) error {
 	for _, e := range d.History {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", e.At.Local().Format(time.DateTime), e.To, e.Why)
 	}
+	present := map[string]int{} // objects by destination that it had already
 	for _, x := range d.Deliveries {
+		if x.State != state.Pending && strings.Contains(x.LastError, dimse.DuplicateInstance.String()) {
+			present[x.Destination]++
+		}
 		fmt.Fprintf(t, "%s\t%s to %s: %s\t%s\n", x.Updated.Local().Format(time.DateTime), x.Kind, x.Destination, x.State, x.LastError)
 	}
 	for _, r := range d.Results {
@@ -114,12 +122,18 @@ func printDetail(w io.Writer, d web.Detail) error {
 			fmt.Fprintf(t, "%s\tresult of revision %d replaced by %d\t%s\n", r.At.Local().Format(time.DateTime), r.Revision, r.ReplacedBy, r.Why)
 		}
 	}
-	if err := t.Flush(); err != nil || d.Finding == nil {
+	if err := t.Flush(); err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(present)) {
+		fmt.Fprintf(w, "%s answered for %d objects that it has them already (0111H); make sure that they are there\n", name, present[name])
+	}
+	if d.Finding == nil {
+		return nil
 	}
 	fmt.Fprintln(w)
 	if d.Current() == nil {
-		fmt.Fprintf(w, "%s. What follows is the result of a former revision.\n\n", cmp.Or(d.Error, "It is analysed again"))
+		fmt.Fprintf(w, "%s. What follows is the result of an earlier revision.\n\n", cmp.Or(d.Error, "It is analysed again"))
 	}
 	return printFinding(w, *d.Finding, nil, "")
 }

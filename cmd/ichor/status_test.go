@@ -7,6 +7,7 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
+	"ichor/scp/dimse"
 )
 
 // A case that failed, or is analysed again, is not told as if its former result stood.
@@ -27,7 +28,23 @@ func TestStatusOfFormerResult(t *testing.T) {
 	if err := printDetail(&detail, web.Detail{Case: cases[0]}); err != nil {
 		t.Fatal(err)
 	}
-	if s := detail.String(); !strings.Contains(s, "no memory left. What follows is the result of a former revision.") {
+	if s := detail.String(); !strings.Contains(s, "no memory left. What follows is the result of an earlier revision.") {
+		t.Errorf("told as\n%s", s)
+	}
+}
+
+// TestStatusCountsDuplicates: what a destination said to have already is counted, as it was not sent.
+func TestStatusCountsDuplicates(t *testing.T) {
+	stored := func(destination, answer string) state.Delivery {
+		return state.Delivery{DeliveryKey: state.DeliveryKey{Destination: destination}, State: state.Stored, LastError: answer}
+	}
+	duplicate := (&dimse.StatusError{Status: dimse.DuplicateInstance, Comment: "known"}).Error()
+	d := web.Detail{Deliveries: []state.Delivery{stored("A", duplicate), stored("A", ""), stored("A", duplicate), stored("B", "B000H warning")}}
+	var b strings.Builder
+	if err := printDetail(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.String(); !strings.Contains(s, "A answered for 2 objects that it has them already (0111H)") || strings.Contains(s, "B answered") {
 		t.Errorf("told as\n%s", s)
 	}
 }

@@ -55,7 +55,7 @@ func TestLateSlices(t *testing.T) {
 
 	all := pacs.Objects()
 	present := all[len(former):]
-	notes := slices.DeleteFunc(slices.Clone(present), func(o receiver.Object) bool { return title(t, o) != "113001" })
+	notes := slices.DeleteFunc(slices.Clone(present), func(o receiver.Instance) bool { return title(t, o) != "113001" })
 	if len(notes) != 1 || present[0].SOPInstanceUID != notes[0].SOPInstanceUID {
 		t.Fatalf("%d rejection notes, then %v", len(notes), countKinds(present))
 	}
@@ -115,7 +115,7 @@ func TestLateSlices(t *testing.T) {
 	}
 }
 
-func header(t *testing.T, o receiver.Object) *dcm.DataSet {
+func header(t *testing.T, o receiver.Instance) *dcm.DataSet {
 	t.Helper()
 	r, err := openFile(o.Path)
 	if err != nil {
@@ -130,7 +130,7 @@ func header(t *testing.T, o receiver.Object) *dcm.DataSet {
 }
 
 // title is the code of the title of a key object document.
-func title(t *testing.T, o receiver.Object) string {
+func title(t *testing.T, o receiver.Instance) string {
 	t.Helper()
 	if o.SOPClassUID != dcm.KeyObjectSelectionDocumentStorage {
 		return ""
@@ -138,7 +138,7 @@ func title(t *testing.T, o receiver.Object) string {
 	return header(t, o).Sequence(dcm.ConceptNameCodeSequence)[0].String(dcm.CodeValue)
 }
 
-func countSeries(t *testing.T, objects []receiver.Object) map[string]int {
+func countSeries(t *testing.T, objects []receiver.Instance) map[string]int {
 	t.Helper()
 	n := map[string]int{}
 	for _, o := range objects {

@@ -243,7 +243,7 @@ func TestRunChecksItsInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ values, batch int }{{0, 1}, {255, 1}, {257, 1}, {256, 0}, {256, -1}, {256, 2}, {256 * (MaxBatch + 1), MaxBatch + 1}} {
+	for _, c := range []struct{ values, batch int }{{0, 1}, {255, 1}, {257, 1}, {256, 0}, {256, -1}, {256, 2}, {256 * (maxBatch + 1), maxBatch + 1}} {
 		if _, err := s.Run(context.Background(), make([]float32, c.values), c.batch); err == nil {
 			t.Errorf("%d values as a batch of %d were taken", c.values, c.batch)
 		}
@@ -251,7 +251,7 @@ func TestRunChecksItsInput(t *testing.T) {
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Errorf("closing twice: %v", err)
 	}
-	if _, err := s.Run(context.Background(), make([]float32, 256), 1); !errors.Is(err, ErrClosed) {
+	if _, err := s.Run(context.Background(), make([]float32, 256), 1); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -262,18 +262,18 @@ func TestCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := make([]float32, MaxBatch*256)
+	x := make([]float32, maxBatch*256)
 	start := time.Now()
-	if _, err := s.Run(context.Background(), x, MaxBatch); err != nil {
+	if _, err := s.Run(context.Background(), x, maxBatch); err != nil {
 		t.Fatal(err)
 	}
 	whole := time.Since(start)
 	ctx, cancel := context.WithTimeout(context.Background(), whole/10)
 	defer cancel()
-	if _, err := s.Run(ctx, x, MaxBatch); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Run(ctx, x, maxBatch); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("cancelled after a tenth of %v: %v", whole, err)
 	}
-	if _, err := s.Run(ctx, x, MaxBatch); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Run(ctx, x, maxBatch); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 	if _, err := s.Run(context.Background(), x[:256], 1); err != nil {
@@ -314,7 +314,7 @@ func TestLoadRefuses(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := r.Load(made(t, 0, nil).Network(bundle.Bleed)); !errors.Is(err, ErrClosed) {
+	if _, err := r.Load(made(t, 0, nil).Network(bundle.Bleed)); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -335,7 +335,7 @@ func TestOpenNamesTheRemedy(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(Options{Library: text}); !errors.Is(err, ErrLibrary) {
+	if _, err := Open(Options{Library: text}); !errors.Is(err, errLibrary) {
 		t.Errorf("text file: %v", err)
 	}
 }
@@ -352,7 +352,7 @@ func TestNoSilentFallback(t *testing.T) {
 			t.Logf("%s is there; nothing to refuse", provider)
 			continue
 		}
-		if !errors.Is(err, ErrLibrary) || !strings.Contains(err.Error(), provider) || !strings.Contains(err.Error(), "install") {
+		if !errors.Is(err, errLibrary) || !strings.Contains(err.Error(), provider) || !strings.Contains(err.Error(), "install") {
 			t.Errorf("%s: %v", provider, err)
 		}
 		t.Log(err)

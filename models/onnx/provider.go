@@ -27,7 +27,7 @@ func (r *Runtime) appendProvider(o *ort.SessionOptions) error {
 		return r.provided(r.appendTensorRT(o), "install the CUDA package and TensorRT 10: libonnxruntime_providers_tensorrt.so beside the "+
 			"library, libnvinfer.so.10 where the loader finds it, and an NVIDIA driver")
 	}
-	return fmt.Errorf("execution provider %q: must be one of %v; set analysis.provider", r.options.Provider, Providers)
+	return fmt.Errorf("execution provider %q: must be one of %v; set analysis.provider", r.options.Provider, providers)
 }
 
 func (r *Runtime) appendCUDA(o *ort.SessionOptions) (err error) {
@@ -66,5 +66,5 @@ func (r *Runtime) provided(err error, remedy string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: execution provider %s with %s: %w; %s, or set analysis.provider to cpu",
-		ErrLibrary, r.options.Provider, filepath.Base(r.options.Library), err, remedy)
+		errLibrary, r.options.Provider, filepath.Base(r.options.Library), err, remedy)
 }

@@ -2,7 +2,7 @@
 // shared object is loaded, which execution provider computes, how long a tensor lives.
 //
 //	Open            the library and the provider, by name; a missing provider is an error, never a fallback
-//	Runtime.Load    one network: a Session, safe for concurrent use
+//	Runtime.Load    one network: a Network, safe for concurrent use
 //	Session.Verify  whether this machine reproduces the reference output of the network
 package onnx
 
@@ -18,16 +18,16 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// Providers are the values of Options.Provider.
-var Providers = []string{"cpu", "openvino", "cuda", "tensorrt"}
+// providers are the values of Options.Provider.
+var providers = []string{"cpu", "openvino", "cuda", "tensorrt"}
 
-// ErrLibrary: ONNX Runtime, or a part of it that the provider needs, cannot be used.
-var ErrLibrary = errors.New("ONNX Runtime not usable")
+// errLibrary: ONNX Runtime, or a part of it that the provider needs, cannot be used.
+var errLibrary = errors.New("ONNX Runtime not usable")
 
 // Options are the choices of a site.
 type Options struct {
 	Library  string            // absolute path of libonnxruntime.so
-	Provider string            // one of Providers; empty is cpu
+	Provider string            // one of providers; empty is cpu
 	Threads  int               // inside one run, on the CPU; 0 is 1
 	Device   map[string]string // options of the provider by its own names, such as device_id
 }
@@ -36,7 +36,7 @@ type Options struct {
 type Runtime struct {
 	options Options
 	mu      sync.Mutex
-	open    map[*Session]struct{}
+	open    map[*Network]struct{}
 	closed  bool
 }
 
@@ -47,14 +47,14 @@ var library struct {
 	path string
 }
 
-// Open loads the library. Errors wrap ErrLibrary and end in what to do.
+// Open loads the library. Errors wrap errLibrary and end in what to do.
 func Open(o Options) (*Runtime, error) {
 	o.Provider = cmp.Or(o.Provider, "cpu")
 	o.Threads = max(o.Threads, 1)
 	if err := load(o.Library); err != nil {
 		return nil, err
 	}
-	r := &Runtime{options: o, open: map[*Session]struct{}{}}
+	r := &Runtime{options: o, open: map[*Network]struct{}{}}
 	probe, err := r.sessionOptions() // tells now what the provider lacks
 	if err != nil {
 		return nil, err
@@ -65,29 +65,29 @@ func Open(o Options) (*Runtime, error) {
 func load(path string) error {
 	const remedy = "run 'make build', or set analysis.library to the libonnxruntime.so of ONNX Runtime 1.24 or newer"
 	if path == "" || !filepath.IsAbs(path) {
-		return fmt.Errorf("%w: library path %q is not absolute; %s", ErrLibrary, path, remedy)
+		return fmt.Errorf("%w: library path %q is not absolute; %s", errLibrary, path, remedy)
 	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: %s does not exist; %s", ErrLibrary, path, remedy)
+		return fmt.Errorf("%w: %s does not exist; %s", errLibrary, path, remedy)
 	case err != nil:
-		return fmt.Errorf("%w: %w; %s", ErrLibrary, err, remedy)
+		return fmt.Errorf("%w: %w; %s", errLibrary, err, remedy)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w: %s is not a file; %s", ErrLibrary, path, remedy)
+		return fmt.Errorf("%w: %s is not a file; %s", errLibrary, path, remedy)
 	}
 	library.Lock()
 	defer library.Unlock()
 	if ort.IsInitialized() {
 		if path != library.path {
-			return fmt.Errorf("%w: %s is already loaded, so %s cannot be; restart the process", ErrLibrary, library.path, path)
+			return fmt.Errorf("%w: %s is already loaded, so %s cannot be; restart the process", errLibrary, library.path, path)
 		}
 		return nil
 	}
 	ort.SetSharedLibraryPath(path)
 	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
 		// Too old a library says no more than "Error setting ORT API base: 2"; another architecture looks like a missing file.
-		return fmt.Errorf("%w: %s cannot be loaded (older than 1.24, or built for another machine): %w; %s", ErrLibrary, path, err, remedy)
+		return fmt.Errorf("%w: %s cannot be loaded (older than 1.24, or built for another machine): %w; %s", errLibrary, path, err, remedy)
 	}
 	library.path = path
 	return nil
@@ -99,11 +99,11 @@ func (r *Runtime) Provider() string { return r.options.Provider }
 // Version is the version of the library.
 func (r *Runtime) Version() string { return ort.GetVersion() }
 
-// Close closes the sessions that are still open. The library stays loaded.
+// Close closes the networks that are still open. The library stays loaded.
 func (r *Runtime) Close() error {
 	r.mu.Lock()
 	r.closed = true
-	open := make([]*Session, 0, len(r.open))
+	open := make([]*Network, 0, len(r.open))
 	for s := range r.open {
 		open = append(open, s)
 	}
@@ -119,7 +119,7 @@ func (r *Runtime) Close() error {
 func (r *Runtime) sessionOptions() (_ *ort.SessionOptions, err error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {
-		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
+		return nil, fmt.Errorf("%w: session options: %w", errLibrary, err)
 	}
 	defer func() {
 		if err != nil {
@@ -132,7 +132,7 @@ func (r *Runtime) sessionOptions() (_ *ort.SessionOptions, err error) {
 		o.SetInterOpNumThreads(1),
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"), // the node shares its processors
 	); err != nil {
-		return nil, fmt.Errorf("%w: session options: %w", ErrLibrary, err)
+		return nil, fmt.Errorf("%w: session options: %w", errLibrary, err)
 	}
 	if err := r.appendProvider(o); err != nil {
 		return nil, err

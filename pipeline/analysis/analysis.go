@@ -7,8 +7,8 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Result is a finding with the voxels and the header it was made from. It is read-only after Analyze.
-type Result struct {
+// Analysis is a finding with the voxels and the header it was made from. It is read-only after Analyze.
+type Analysis struct {
 	Finding finding.Finding
 	Volume  *volume.Volume // nil for a refused study, as the two masks
 	Labels  *volume.Mask   // voxel value is a finding.Subtype

@@ -32,7 +32,7 @@ func (s *Sweeper) storeObject(t *testing.T, study, instance string) {
 	if err := dcm.WriteDataSet(&b, d, dcm.ExplicitVRLittleEndian); err != nil {
 		t.Fatal(err)
 	}
-	receiving := s.o.Spool.Session()
+	receiving := s.o.Spool.Intake()
 	defer receiving.Close()
 	w, err := receiving.Create(dcm.CTImageStorage, instance, dcm.ExplicitVRLittleEndian, "CT1")
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Sweeper) finish(t *testing.T, study, destination string) (key state.Del
 	result = filepath.Join(s.o.Results, string(id), "2.25.1.dcm")
 	_, err := s.o.State.Queue(study, len(s.o.Spool.Study(study)), "quiet 5s", clock())
 	err = errors.Join(err, os.MkdirAll(filepath.Dir(result), 0o750), os.WriteFile(result, []byte("SR"), 0o600),
-		s.o.State.Finish(id, 1, state.Result{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: []state.Delivery{{DeliveryKey: key, Path: result}}}, clock()))
+		s.o.State.Finish(id, 1, state.Conclusion{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: []state.Delivery{{DeliveryKey: key, Path: result}}}, clock()))
 	if err != nil {
 		t.Fatal(err)
 	}

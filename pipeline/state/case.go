@@ -249,8 +249,8 @@ func (s *Store) Fail(id CaseID, revision int, why string, now time.Time) error {
 	})
 }
 
-// Result is what a revision gave.
-type Result struct {
+// Conclusion is what an analysed revision stores.
+type Conclusion struct {
 	Finding    finding.Finding
 	Identity   string     // of its objects as a whole, see Outcome
 	Deliveries []Delivery // each object for each destination
@@ -265,7 +265,7 @@ type Result struct {
 // what destinations have of them is replaced, and notes that say so are queued before anything else. What a destination
 // has since before the case was forgotten is not sent to it again. Repeating a Finish changes nothing; a revision that is
 // not the present one is ErrStale, and ErrChanged says that r.Notes are out of date.
-func (s *Store) Finish(id CaseID, revision int, r Result, now time.Time) error {
+func (s *Store) Finish(id CaseID, revision int, r Conclusion, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
 		if err != nil {

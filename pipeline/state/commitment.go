@@ -125,7 +125,7 @@ type Resend struct {
 
 // Commit records the answer to a transaction: objects by SOP Instance UID, failed ones with the reason. The destination
 // is that of the transaction, known is false when nobody asked, or the answer was recorded before.
-func (s *Store) Commit(uid string, committed []string, failed map[string]string, r Resend, now time.Time) (destination string, known bool, err error) {
+func (s *Store) AnswerCommitment(uid string, committed []string, failed map[string]string, r Resend, now time.Time) (destination string, known bool, err error) {
 	err = s.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketTransactions)
 		raw := b.Get([]byte(uid))

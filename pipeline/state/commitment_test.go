@@ -17,7 +17,7 @@ func storedWith(t *testing.T, s *Store, uids ...string) {
 	for _, uid := range uids {
 		list = append(list, Delivery{DeliveryKey: DeliveryKey{uid, "A"}, Commitment: true})
 	}
-	if err := s.Finish(IDOf(study), 1, Result{Finding: analyzed, Deliveries: list}, t0); err != nil {
+	if err := s.Finish(IDOf(study), 1, Conclusion{Finding: analyzed, Deliveries: list}, t0); err != nil {
 		t.Fatal(err)
 	}
 	for _, uid := range uids {
@@ -58,7 +58,7 @@ func TestCommitment(t *testing.T) {
 	s = open(t, path)
 
 	answer := func(uid string, committed []string, failed map[string]string) bool {
-		dest, known, err := s.Commit(uid, committed, failed, Resend{Wait: time.Hour, Most: 1}, t0.Add(time.Minute))
+		dest, known, err := s.AnswerCommitment(uid, committed, failed, Resend{Wait: time.Hour, Most: 1}, t0.Add(time.Minute))
 		if err != nil || known && dest != "A" {
 			t.Fatalf("%q %v %v", dest, known, err)
 		}
@@ -147,7 +147,7 @@ func TestPostpone(t *testing.T) {
 	if list := must(s.Uncommitted("A", 9))(t); len(list) != 1 {
 		t.Errorf("to be asked for: %+v", list)
 	}
-	if _, known, err := s.Commit("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
+	if _, known, err := s.AnswerCommitment("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
 		t.Errorf("known %v, error %v", known, err)
 	}
 	// Long afterwards a request is forgotten.
@@ -158,7 +158,7 @@ func TestPostpone(t *testing.T) {
 	if err := s.AskCommitment(Transaction{UID: "1.2.10", Destination: "A", Instances: []string{"1"}}, 0, t0); err != nil {
 		t.Fatal(err)
 	}
-	if _, known, err := s.Commit("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
+	if _, known, err := s.AnswerCommitment("1.2.9", []string{"1"}, nil, Resend{}, t0); known || err != nil {
 		t.Errorf("known %v, error %v", known, err)
 	}
 }
@@ -220,7 +220,7 @@ func TestPriority(t *testing.T) {
 		run(s, at)
 		must(s.Queue(uid, 5, "quiet 5s", at))(t)
 		list := []Delivery{{DeliveryKey: DeliveryKey{uid + ".SEG", "A"}, Priority: p}, {DeliveryKey: DeliveryKey{uid + ".SR", "A"}, Priority: p}}
-		if err := s.Finish(IDOf(uid), 1, Result{Finding: analyzed, Deliveries: list}, at); err != nil {
+		if err := s.Finish(IDOf(uid), 1, Conclusion{Finding: analyzed, Deliveries: list}, at); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,7 +25,7 @@ func finished(t *testing.T, s *Store, uid string, at time.Time, destinations ...
 	run(s, at)
 	must(s.Queue(uid, 5, "quiet 5s", at))(t)
 	id := IDOf(uid)
-	if err := s.Finish(id, 1, Result{Finding: analyzed, Deliveries: results(uid, destinations...)}, at); err != nil {
+	if err := s.Finish(id, 1, Conclusion{Finding: analyzed, Deliveries: results(uid, destinations...)}, at); err != nil {
 		t.Fatal(err)
 	}
 	return id
@@ -39,18 +39,18 @@ func TestFinishIsIdempotent(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := must(s.Deliveries(id))(t)
-	if err := s.Finish(id, 1, Result{Finding: analyzed, Deliveries: results(study, "A", "B")}, t0.Add(time.Hour)); err != nil {
+	if err := s.Finish(id, 1, Conclusion{Finding: analyzed, Deliveries: results(study, "A", "B")}, t0.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	must(s.Requeue(id, t0))(t)
-	if err := s.Finish(id, 2, Result{Finding: analyzed, Deliveries: results(study, "A", "B")}, t0.Add(time.Hour)); err != nil {
+	if err := s.Finish(id, 2, Conclusion{Finding: analyzed, Deliveries: results(study, "A", "B")}, t0.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if after := must(s.Deliveries(id))(t); !reflect.DeepEqual(before, after) {
 		t.Errorf("deliveries changed:\n%+v\n%+v", before, after)
 	}
 	must(s.Requeue(id, t0))(t)
-	if err := s.Finish(id, 3, Result{Finding: analyzed, Deliveries: results(study, "A", "B", "C")}, t0.Add(time.Hour)); err != nil {
+	if err := s.Finish(id, 3, Conclusion{Finding: analyzed, Deliveries: results(study, "A", "B", "C")}, t0.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if after := must(s.Deliveries(id))(t); len(after) != 9 || !reflect.DeepEqual(before, after[:6]) {
@@ -62,7 +62,7 @@ func TestFinishIsAllOrNothing(t *testing.T) {
 	s := open(t, "")
 	must(s.Queue(study, 5, "quiet 5s", t0))(t)
 	bad := append(results(study, "A"), Delivery{DeliveryKey: DeliveryKey{"", "A"}})
-	if err := s.Finish(IDOf(study), 1, Result{Finding: analyzed, Deliveries: bad}, t0); err == nil {
+	if err := s.Finish(IDOf(study), 1, Conclusion{Finding: analyzed, Deliveries: bad}, t0); err == nil {
 		t.Error("delivery without UID accepted")
 	}
 	if c := must(s.Case(IDOf(study)))(t); c.Phase != Queued || c.Finding != nil || len(must(s.Deliveries(c.ID))(t)) != 0 {
@@ -211,7 +211,7 @@ func TestReopened(t *testing.T) {
 	step(func(s *Store) error { _, err := s.Queue(study, 5, "limit 10m", t0); return err })
 	step(func(s *Store) error { _, err := s.Begin(id, 1, t0); return err })
 	step(func(s *Store) error {
-		return s.Finish(id, 1, Result{Finding: analyzed, Deliveries: results(study, "A")}, t0)
+		return s.Finish(id, 1, Conclusion{Finding: analyzed, Deliveries: results(study, "A")}, t0)
 	})
 	for n := range 3 {
 		step(func(s *Store) error {

@@ -32,10 +32,10 @@ func remove(t *testing.T, s *Store, id CaseID) {
 func TestForget(t *testing.T) {
 	t.Parallel()
 	s := open(t, "")
-	result := func(uid, identity string, destinations ...string) Result {
-		return Result{Finding: analyzed, Identity: identity, Deliveries: results(uid, destinations...)}
+	result := func(uid, identity string, destinations ...string) Conclusion {
+		return Conclusion{Finding: analyzed, Identity: identity, Deliveries: results(uid, destinations...)}
 	}
-	bring := func(uid string, revision int, r Result) {
+	bring := func(uid string, revision int, r Conclusion) {
 		t.Helper()
 		must(s.Queue(uid, 5+revision, "quiet 5s", t0))(t)
 		if err := s.Finish(IDOf(uid), revision, r, t0); err != nil {
@@ -229,7 +229,7 @@ func TestFileWrittenAnew(t *testing.T) {
 	must(s.Requeue(id, t0))(t)
 	list := results(study, "A")
 	list[0].Size, list[0].SHA256 = 12, []byte{1, 2}
-	if err := s.Finish(id, 2, Result{Finding: analyzed, Deliveries: list}, t0); err != nil {
+	if err := s.Finish(id, 2, Conclusion{Finding: analyzed, Deliveries: list}, t0); err != nil {
 		t.Fatal(err)
 	}
 	if d := must(s.Delivery(list[0].DeliveryKey))(t); d.Size != 12 || len(d.SHA256) != 2 || d.State != Dead {

@@ -46,7 +46,7 @@ func TestMeasure(t *testing.T) {
 	must(s.Queue("1.2.4", 5, "quiet 5s", at(4*time.Minute)))(t)
 	must(s.Receive("1.2.5", at(4*time.Minute)))(t)
 	must(s.Queue("1.2.6", 5, "quiet 5s", at(4*time.Minute)))(t)
-	ok(s.Finish(IDOf("1.2.6"), 1, Result{Finding: finding.Finding{Status: finding.Refused, Code: finding.Contrast}}, at(4*time.Minute)))
+	ok(s.Finish(IDOf("1.2.6"), 1, Conclusion{Finding: finding.Finding{Status: finding.Refused, Code: finding.Contrast}}, at(4*time.Minute)))
 	for _, uid := range []string{"1.2.1.SC", "1.2.1.SR", "1.2.2.SC", "1.2.2.SR"} {
 		ok(s.MarkStored(DeliveryKey{uid, "A"}, "", at(5*time.Minute)))
 	}

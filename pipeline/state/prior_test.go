@@ -22,7 +22,7 @@ func found(total, gap float64, digest string) finding.Finding {
 func finish(t *testing.T, s *Store, study string, e Exam, f finding.Finding) CaseID {
 	t.Helper()
 	c := must(s.Queue(study, 5, "quiet 5s", t0))(t)
-	if err := s.Finish(c.ID, c.Revision, Result{Finding: f, Exam: e}, t0); err != nil {
+	if err := s.Finish(c.ID, c.Revision, Conclusion{Finding: f, Exam: e}, t0); err != nil {
 		t.Fatal(err)
 	}
 	return c.ID

@@ -13,7 +13,7 @@ func TestClaim(t *testing.T) {
 	givenUp := func(t *testing.T) (s *Store, since time.Time) {
 		s = open(t, "")
 		must(s.Queue(study, 5, "quiet 5s", t0))(t)
-		if err := errors.Join(s.Finish(id, 1, Result{Finding: analyzed, Deliveries: to("A", "old")}, t0), s.MarkFailed([]Failure{{Key: key, Dead: true, Err: "no"}}, t0)); err != nil {
+		if err := errors.Join(s.Finish(id, 1, Conclusion{Finding: analyzed, Deliveries: to("A", "old")}, t0), s.MarkFailed([]Failure{{Key: key, Dead: true, Err: "no"}}, t0)); err != nil {
 			t.Fatal(err)
 		}
 		_, standing, since, err := s.Judge(id, []string{"A"})
@@ -73,9 +73,9 @@ func TestClaim(t *testing.T) {
 	t.Run("rejection note not made yet", func(t *testing.T) {
 		s := open(t, "")
 		must(s.Queue(study, 5, "quiet 5s", t0))(t)
-		err := s.Finish(id, 1, Result{Finding: analyzed, Deliveries: to("A", "way")}, t0)
+		err := s.Finish(id, 1, Conclusion{Finding: analyzed, Deliveries: to("A", "way")}, t0)
 		must(s.Requeue(id, t0))(t)
-		if err := errors.Join(err, s.Finish(id, 2, Result{Finding: analyzed}, t0), s.MarkStored(DeliveryKey{"way", "A"}, "", t0)); err != nil {
+		if err := errors.Join(err, s.Finish(id, 2, Conclusion{Finding: analyzed}, t0), s.MarkStored(DeliveryKey{"way", "A"}, "", t0)); err != nil {
 			t.Fatal(err)
 		}
 		if _, standing, _, err := s.Judge(id, []string{"A"}); standing != Unfinished || err != nil {
@@ -104,7 +104,7 @@ func TestFewerObjects(t *testing.T) {
 		t.Errorf("without a former result: %+v", c)
 	}
 	must(s.Requeue(id, t0))(t)
-	if err := s.Finish(id, 2, Result{Finding: analyzed}, t0); err != nil {
+	if err := s.Finish(id, 2, Conclusion{Finding: analyzed}, t0); err != nil {
 		t.Fatal(err)
 	}
 	if n := next(31); n != Damaged {

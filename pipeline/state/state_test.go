@@ -39,9 +39,9 @@ func bring(t *testing.T, s *Store, to Phase) {
 	var err error
 	switch to {
 	case Analyzed:
-		err = s.Finish(c.ID, 1, Result{Finding: analyzed}, t0)
+		err = s.Finish(c.ID, 1, Conclusion{Finding: analyzed}, t0)
 	case Refused:
-		err = s.Finish(c.ID, 1, Result{Finding: refused}, t0)
+		err = s.Finish(c.ID, 1, Conclusion{Finding: refused}, t0)
 	case Failed:
 		err = s.Fail(c.ID, 1, "boom", t0)
 	}
@@ -65,9 +65,9 @@ func TestTransitions(t *testing.T) {
 		{"begin 2", func(s *Store) error { _, err := s.Begin(id, 2, t0); return err }},
 		{"try failed", func(s *Store) error { _, err := s.TryFailed(id, 1, "boom", 9, t0); return err }},
 		{"fail", func(s *Store) error { return s.Fail(id, 1, "boom", t0) }},
-		{"finish", func(s *Store) error { return s.Finish(id, 1, Result{Finding: analyzed}, t0) }},
-		{"finish refused", func(s *Store) error { return s.Finish(id, 1, Result{Finding: refused}, t0) }},
-		{"finish 0", func(s *Store) error { return s.Finish(id, 0, Result{Finding: analyzed}, t0) }},
+		{"finish", func(s *Store) error { return s.Finish(id, 1, Conclusion{Finding: analyzed}, t0) }},
+		{"finish refused", func(s *Store) error { return s.Finish(id, 1, Conclusion{Finding: refused}, t0) }},
+		{"finish 0", func(s *Store) error { return s.Finish(id, 0, Conclusion{Finding: analyzed}, t0) }},
 	}
 	type cell struct {
 		phase    Phase
@@ -167,7 +167,7 @@ func TestLifeOfACase(t *testing.T) {
 	if c = must(s.Case(c.ID))(t); c.Error != "disk full" || c.Tries != 1 || c.Begun != 2 || c.Phase != Queued {
 		t.Errorf("%+v", c)
 	}
-	if err := s.Finish(c.ID, 1, Result{Finding: analyzed}, at.Add(2*time.Minute)); err != nil {
+	if err := s.Finish(c.ID, 1, Conclusion{Finding: analyzed}, at.Add(2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	c = must(s.Receive(study, at.Add(time.Hour)))(t)
@@ -346,7 +346,7 @@ func victim(t *testing.T, path string) {
 		c := must(s.Receive(uid, time.Now()))(t)
 		must(s.Queue(uid, 30, "quiet 5s", time.Now()))(t)
 		must(s.Begin(c.ID, 1, time.Now()))(t)
-		if err := s.Finish(c.ID, 1, Result{Finding: analyzed, Deliveries: results(uid, "PACS")}, time.Now()); err != nil {
+		if err := s.Finish(c.ID, 1, Conclusion{Finding: analyzed, Deliveries: results(uid, "PACS")}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("finished", uid)

@@ -27,7 +27,7 @@ func notes(former []Delivery) ([]Delivery, error) {
 }
 
 // finishNoted ends a revision with the notes that make gives; nil: none are made.
-func finishNoted(s *Store, id CaseID, revision int, r Result, make func([]Delivery) ([]Delivery, error)) error {
+func finishNoted(s *Store, id CaseID, revision int, r Conclusion, make func([]Delivery) ([]Delivery, error)) error {
 	if make != nil {
 		former, err := s.Former(id, revision, r.Deliveries)
 		if err != nil {
@@ -77,14 +77,17 @@ func TestSupersede(t *testing.T) {
 		{"a destination that wants none", func(s *Store) error { return s.MarkStored(DeliveryKey{"old", "deaf"}, "", t0) },
 			to("deaf", "old"), to("A", "new"), notes, "new:pending old:replaced", "new"},
 		{"committed", func(s *Store) error {
-			_, _, err := s.Commit("t", []string{"committed"}, nil, Resend{}, t0)
+			_, _, err := s.AnswerCommitment("t", []string{"committed"}, nil, Resend{}, t0)
 			return errors.Join(store("committed")(s), s.AskCommitment(Transaction{UID: "t", Destination: "A", Instances: []string{"committed"}}, 0, t0), err,
-				func() error { _, _, err := s.Commit("t", []string{"committed"}, nil, Resend{}, t0); return err }())
+				func() error {
+					_, _, err := s.AnswerCommitment("t", []string{"committed"}, nil, Resend{}, t0)
+					return err
+				}())
 		}, to("A", "committed"), to("A", "new"), notes, "committed:replaced new:pending note on committed:pending", "note on committed, new"},
 		{"to be sent again, for it was not committed to", func(s *Store) error {
 			return errors.Join(store("committed")(s), s.AskCommitment(Transaction{UID: "t", Destination: "A", Instances: []string{"committed"}}, 0, t0),
 				func() error {
-					_, _, err := s.Commit("t", nil, map[string]string{"committed": "no"}, Resend{Most: 1}, t0)
+					_, _, err := s.AnswerCommitment("t", nil, map[string]string{"committed": "no"}, Resend{Most: 1}, t0)
 					return err
 				}())
 		}, to("A", "committed"), to("A", "new"), notes, "committed:replaced new:pending note on committed:pending", "note on committed, new"},
@@ -95,7 +98,7 @@ func TestSupersede(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t, "")
 			must(s.Queue(study, 5, "quiet 5s", t0))(t)
-			if err := finishNoted(s, id, 1, Result{Finding: analyzed, Deliveries: c.first}, notes); err != nil {
+			if err := finishNoted(s, id, 1, Conclusion{Finding: analyzed, Deliveries: c.first}, notes); err != nil {
 				t.Fatal(err)
 			}
 			if c.before != nil {
@@ -105,7 +108,7 @@ func TestSupersede(t *testing.T) {
 			}
 			must(s.Queue(study, 6, "quiet 5s", t0))(t)
 			for range 2 { // repeating it changes nothing
-				if err := finishNoted(s, id, 2, Result{Finding: analyzed, Deliveries: c.second}, c.reject); err != nil {
+				if err := finishNoted(s, id, 2, Conclusion{Finding: analyzed, Deliveries: c.second}, c.reject); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -146,7 +149,7 @@ func TestSupersedeOnItsWay(t *testing.T) {
 		if revision > 1 {
 			must(s.Requeue(id, t0))(t)
 		}
-		return finishNoted(s, id, revision, Result{Finding: analyzed, Deliveries: to("A", uids...)}, notes)
+		return finishNoted(s, id, revision, Conclusion{Finding: analyzed, Deliveries: to("A", uids...)}, notes)
 	}
 	must(s.Queue(study, 5, "quiet 5s", t0))(t)
 	if err := errors.Join(end(1, "way", "kept"), end(2, "new")); err != nil {
@@ -193,7 +196,7 @@ func TestSupersedeOnItsWay(t *testing.T) {
 func TestSupersedeChanged(t *testing.T) {
 	s, id := open(t, ""), IDOf(study)
 	must(s.Queue(study, 5, "quiet 5s", t0))(t)
-	if err := s.Finish(id, 1, Result{Finding: analyzed, Deliveries: to("A", "old", "waits")}, t0); err != nil {
+	if err := s.Finish(id, 1, Conclusion{Finding: analyzed, Deliveries: to("A", "old", "waits")}, t0); err != nil {
 		t.Fatal(err)
 	}
 	must(s.Queue(study, 6, "quiet 5s", t0))(t)
@@ -202,11 +205,11 @@ func TestSupersedeChanged(t *testing.T) {
 	if err := s.MarkStored(DeliveryKey{"old", "A"}, "", t0); err != nil {
 		t.Fatal(err)
 	}
-	err := s.Finish(id, 2, Result{Finding: analyzed, Deliveries: wanted, Notes: &Notes{Former: former}}, t0)
+	err := s.Finish(id, 2, Conclusion{Finding: analyzed, Deliveries: wanted, Notes: &Notes{Former: former}}, t0)
 	if got, want := standing(t, s), "old:stored waits:pending"; !errors.Is(err, ErrChanged) || got != want {
 		t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
 	}
-	if err := finishNoted(s, id, 2, Result{Finding: analyzed, Deliveries: wanted}, notes); err != nil {
+	if err := finishNoted(s, id, 2, Conclusion{Finding: analyzed, Deliveries: wanted}, notes); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := standing(t, s), "new:pending note on old:pending old:replaced waits:superseded"; got != want {
@@ -216,7 +219,7 @@ func TestSupersedeChanged(t *testing.T) {
 
 func TestOutcomes(t *testing.T) {
 	s, id := open(t, ""), IDOf(study)
-	end := func(revision, objects int, identity string, r Result) {
+	end := func(revision, objects int, identity string, r Conclusion) {
 		t.Helper()
 		must(s.Queue(study, objects, "quiet 5s", t0))(t)
 		r.Identity = identity
@@ -224,10 +227,10 @@ func TestOutcomes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	end(1, 20, "a", Result{Finding: analyzed, Deliveries: slices.Concat(to("A", "one"), to("B", "one"))})
-	end(2, 28, "b", Result{Finding: refused})
+	end(1, 20, "a", Conclusion{Finding: analyzed, Deliveries: slices.Concat(to("A", "one"), to("B", "one"))})
+	end(2, 28, "b", Conclusion{Finding: refused})
 	must(s.Requeue(id, t0))(t)
-	end(3, 28, "b", Result{Finding: refused})
+	end(3, 28, "b", Conclusion{Finding: refused})
 	var got []string
 	for _, o := range must(s.Outcomes(id))(t) {
 		got = append(got, fmt.Sprintf("%d: %s, %d objects, %d made, then %d: %s", o.Revision, o.Status, o.Objects, len(o.Instances), o.ReplacedBy, o.Why))

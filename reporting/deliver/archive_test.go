@@ -98,7 +98,7 @@ func (s *site) deliver(dest Destination, n int, want state.DeliveryState) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.store.Finish(c.ID, 1, state.Result{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: list}, time.Now()); err != nil {
+	if err := s.store.Finish(c.ID, 1, state.Conclusion{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: list}, time.Now()); err != nil {
 		s.t.Fatal(err)
 	}
 	s.d = New(Options{Destinations: []Destination{dest}, State: s.store, FirstRetry: 50 * time.Millisecond, MaxRetry: 200 * time.Millisecond,

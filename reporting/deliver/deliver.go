@@ -72,7 +72,7 @@ type Store interface {
 	NextUncommitted(destination string) (wait time.Duration, ok bool, err error)
 	AskCommitment(t state.Transaction, wait time.Duration, now time.Time) error
 	Postpone(t state.Transaction, wait time.Duration, now time.Time) error
-	Commit(uid string, committed []string, failed map[string]string, r state.Resend, now time.Time) (destination string, known bool, err error)
+	AnswerCommitment(uid string, committed []string, failed map[string]string, r state.Resend, now time.Time) (destination string, known bool, err error)
 	GiveUpCommitment(destination string, age time.Duration, why string, now time.Time) ([]state.Delivery, error)
 }
 
@@ -110,7 +110,7 @@ type Options struct {
 	// Dial opens an association with a destination, default dimse.Connect with o. What o does not say, as TLS and how to
 	// reach a URL, is for the caller to add.
 	Dial   func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
-	Open   func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default Open
+	Open   func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default: the file, compared with its digest
 	Events func(Event)                                                          // told of every attempt, by many goroutines; may be nil; must not block
 	Logger *slog.Logger
 }
@@ -185,7 +185,7 @@ func New(opts Options) *Deliverer {
 		}
 	}
 	if opts.Open == nil {
-		opts.Open = Open
+		opts.Open = openObject
 	}
 	if opts.Events == nil {
 		opts.Events = func(Event) {}

@@ -202,7 +202,7 @@ func (r *rig) add(study string, uids ...string) {
 			list = append(list, d)
 		}
 	}
-	if err := r.store.Finish(c.ID, c.Revision, state.Result{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: list}, time.Now()); err != nil {
+	if err := r.store.Finish(c.ID, c.Revision, state.Conclusion{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: list}, time.Now()); err != nil {
 		r.t.Fatal(err)
 	}
 	if r.d != nil {

@@ -15,10 +15,10 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Open opens the data set of a delivery's file, without preamble and meta information, in a transfer syntax: as it
+// openObject opens the data set of a delivery's file, without preamble and meta information, in a transfer syntax: as it
 // lies there when the file is in it, re-encoded in memory otherwise. The whole file is compared with its digest: what is
 // re-encoded before, what is sent as it lies there on the way, and the last of it is read only when all of it is right.
-func Open(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
+func openObject(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
 	// The error goes to the log, where no UID of a patient's study belongs, and the file is named by one.
 	what := "in " + filepath.Dir(d.Path)
 	f, err := os.Open(d.Path)
@@ -28,7 +28,7 @@ func Open(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	data, err := open(f, d, transferSyntax)
+	data, err := encoded(f, d, transferSyntax)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -39,7 +39,8 @@ func Open(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
 	}{data, f}, nil
 }
 
-func open(f *os.File, d state.Delivery, transferSyntax string) (io.Reader, error) {
+// encoded is the data set in f in a transfer syntax.
+func encoded(f *os.File, d state.Delivery, transferSyntax string) (io.Reader, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ func TestOpenWithoutPixels(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, syntax := range []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian} {
-		r, err := Open(state.Delivery{Path: path, TransferSyntaxUID: dcm.ExplicitVRLittleEndian}, syntax)
+		r, err := openObject(state.Delivery{Path: path, TransferSyntaxUID: dcm.ExplicitVRLittleEndian}, syntax)
 		if err != nil {
 			t.Errorf("%s: %v", dcm.UIDName(syntax), err)
 			continue

@@ -69,7 +69,7 @@ func deliverAll(t *testing.T, address, calledAE string, n int) (deliveries []sta
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Finish(c.ID, 1, state.Result{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: deliveries}, time.Now()); err != nil {
+	if err := store.Finish(c.ID, 1, state.Conclusion{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: deliveries}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	d := New(Options{
@@ -208,7 +208,7 @@ func TestOpen(t *testing.T) {
 	}
 	for name, bad := range map[string]state.Delivery{"short": short, "junk": junk, "gone": gone} {
 		for _, ts := range []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian} {
-			if r, err := Open(bad, ts); err == nil {
+			if r, err := openObject(bad, ts); err == nil {
 				t.Errorf("%s opened as %s", name, dcm.UIDName(ts))
 				r.Close()
 			} else if strings.Contains(err.Error(), filepath.Base(bad.Path)) || !strings.Contains(err.Error(), dir) {
@@ -216,7 +216,7 @@ func TestOpen(t *testing.T) {
 			}
 		}
 	}
-	r, err := Open(d, "1.2.840.10008.1.2.4.50")
+	r, err := openObject(d, "1.2.840.10008.1.2.4.50")
 	if err == nil {
 		r.Close()
 		t.Error("opened as JPEG")

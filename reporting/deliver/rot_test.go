@@ -46,7 +46,7 @@ func TestRottenFile(t *testing.T) {
 	t.Parallel()
 	for _, syntax := range []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian} {
 		good := rotten(t, -1)
-		r, err := Open(good, syntax)
+		r, err := openObject(good, syntax)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestRottenFile(t *testing.T) {
 			t.Fatalf("%d bytes, %v", len(want), err)
 		}
 		for at := 0; at < int(good.Size); at += 97 {
-			r, err := Open(rotten(t, at), syntax)
+			r, err := openObject(rotten(t, at), syntax)
 			var got []byte
 			if err == nil {
 				got, err = io.ReadAll(r)
@@ -127,7 +127,7 @@ func TestRottenIsNotDelivered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Finish(c.ID, 1, state.Result{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: list}, time.Now()); err != nil {
+	if err := store.Finish(c.ID, 1, state.Conclusion{Finding: finding.Finding{Status: finding.Analyzed}, Deliveries: list}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	gone := make(chan Event, 9)

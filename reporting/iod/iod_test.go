@@ -92,7 +92,7 @@ func TestSeriesDescription(t *testing.T) {
 		strings.Repeat("x", 200): "AI ICH SEG " + strings.Repeat("x", 32) + " 0.1.0 RUO",
 		"":                       "AI ICH SEG unnamed 0.1.0 RUO",
 	} {
-		c, err := New(Report{Result: analysis.Result{Header: h, Finding: finding.Finding{Status: finding.Refused, Bundle: finding.Bundle{Name: name, Version: "0.1.0"}}}})
+		c, err := New(Report{Analysis: analysis.Analysis{Header: h, Finding: finding.Finding{Status: finding.Refused, Bundle: finding.Bundle{Name: name, Version: "0.1.0"}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestLossy(t *testing.T) {
 	h.SetStrings(dcm.LossyImageCompressionMethod, "CS", "ISO_10918_1", "ISO_15444_1")
 	for want, header := range map[string]*dcm.DataSet{"00": nil, "01": h} {
 		d := &dcm.DataSet{}
-		(&Report{Result: analysis.Result{Header: header}}).Lossy(d)
+		(&Report{Analysis: analysis.Analysis{Header: header}}).Lossy(d)
 		if d.String(dcm.LossyImageCompression) != want || len(d.Strings(dcm.LossyImageCompressionMethod)) != len(header.Strings(dcm.LossyImageCompressionMethod)) {
 			t.Errorf("%v, want %s", d.Elements(), want)
 		}

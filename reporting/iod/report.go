@@ -26,7 +26,7 @@ var ErrReport = errors.New("report does not hold together")
 // Report is an analysed study as the writers see it. Make it with New. Generation, Predecessors and warnings of the finding
 // may be changed until the first object is written.
 type Report struct {
-	analysis.Result
+	analysis.Analysis
 	Time    time.Time // of the content
 	Began   time.Time // of our series, the same in all objects ever added to them; Time if zero
 	Version string    // of ichor

@@ -31,7 +31,7 @@ func (r *Recorder) notes(id state.CaseID, revision int, header *dcm.DataSet, b f
 		if err != nil {
 			return nil, err
 		}
-		list, err := r.save(id, []reporting.Object{o}, state.Urgent, d)
+		list, err := r.save(id, []reporting.Output{o}, state.Urgent, d)
 		if err != nil {
 			return nil, err
 		}

@@ -65,7 +65,7 @@ func New(o Options) (*Recorder, error) {
 // transaction. objects is how many instances were analysed. It may be interrupted anywhere and repeated: the same study
 // gives objects with the same UIDs. It returns the finding as it was stored, or state.ErrStale for a revision that is not
 // wanted any more.
-func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, objects int, a analysis.Result) (finding.Finding, error) {
+func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, objects int, a analysis.Analysis) (finding.Finding, error) {
 	exam := state.ExamOf(a.Header)
 	var err error
 	if a.Finding.Prior, err = r.o.State.Prior(id, exam, a.Finding); err != nil {
@@ -97,7 +97,7 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 			return finding.Finding{}, err
 		}
 	}
-	var written []reporting.Object
+	var written []reporting.Output
 	if r.o.Reported(a.Finding) {
 		if written, err = report.Write(ctx); err != nil {
 			return finding.Finding{}, err
@@ -108,7 +108,7 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	result := state.Result{Finding: f, Exam: exam, Identity: report.Identity(), Deliveries: deliveries}
+	result := state.Conclusion{Finding: f, Exam: exam, Identity: report.Identity(), Deliveries: deliveries}
 	for {
 		// The notes are made before the transaction that queues them, so that it does no file I/O; it refuses them when a
 		// destination stored something meanwhile.

@@ -37,7 +37,7 @@ func (r *Recorder) record(t *testing.T, study, reason string) state.Delivery {
 	t.Helper()
 	header := &dcm.DataSet{}
 	header.SetStrings(dcm.StudyInstanceUID, "UI", study)
-	return r.recordResult(t, study, analysis.Result{Header: header, Finding: finding.Finding{Reason: reason}})
+	return r.recordResult(t, study, analysis.Analysis{Header: header, Finding: finding.Finding{Reason: reason}})
 }
 
 // recordFor does so for a patient.
@@ -46,10 +46,10 @@ func (r *Recorder) recordFor(t *testing.T, study, patient string, corrected bool
 	header := &dcm.DataSet{}
 	header.SetStrings(dcm.StudyInstanceUID, "UI", study)
 	header.SetStrings(dcm.PatientID, "LO", patient)
-	return r.recordResult(t, study, analysis.Result{Header: header, Finding: finding.Finding{Reason: "no head", Corrected: corrected}})
+	return r.recordResult(t, study, analysis.Analysis{Header: header, Finding: finding.Finding{Reason: "no head", Corrected: corrected}})
 }
 
-func (r *Recorder) recordResult(t *testing.T, study string, result analysis.Result) state.Delivery {
+func (r *Recorder) recordResult(t *testing.T, study string, result analysis.Analysis) state.Delivery {
 	t.Helper()
 	f := &result.Finding
 	f.Status, f.Code, f.Bundle = finding.Refused, finding.Undecodable, finding.Bundle{Name: "test", Digest: "00"}

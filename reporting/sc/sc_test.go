@@ -46,13 +46,13 @@ func box(t *testing.T, alongRow, alongColumn volume.Vec, rows, columns, slices i
 	}
 	h := &dcm.DataSet{}
 	h.SetStrings(dcm.StudyInstanceUID, "UI", "1.2")
-	return boxReport(t, analysis.Result{Volume: v, Labels: labels, Cavity: cavity, Header: h,
+	return boxReport(t, analysis.Analysis{Volume: v, Labels: labels, Cavity: cavity, Header: h,
 		Finding: finding.Finding{Status: finding.Analyzed, Volumes: &finding.Volumes{}}})
 }
 
-func boxReport(t *testing.T, r analysis.Result) *iod.Report {
+func boxReport(t *testing.T, r analysis.Analysis) *iod.Report {
 	t.Helper()
-	c, err := iod.New(iod.Report{Result: r})
+	c, err := iod.New(iod.Report{Analysis: r})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestKeySlices(t *testing.T) {
 					k.Labels.Slice(slice)[i] = uint8(finding.IVH)
 				}
 			}
-			k = boxReport(t, k.Result) // which looks for segments anew
+			k = boxReport(t, k.Analysis) // which looks for segments anew
 			if got := summarySlices(k); !slices.Equal(got, c.want) {
 				t.Errorf("key slices %v, want %v", got, c.want)
 			}

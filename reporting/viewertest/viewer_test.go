@@ -159,7 +159,7 @@ func checkText(t *testing.T, text string, v *finding.Volumes) {
 
 func count(m *volume.Mask, s finding.Subtype) int { return bytes.Count(m.Voxels, []byte{byte(s)}) }
 
-type shown struct{ analysis.Result }
+type shown struct{ analysis.Analysis }
 
 // report stores the CT of s and the objects of a perfect analysis that a destination of a form gets.
 func report(t *testing.T, s *synthetic.Study, archive string, form reporting.Form) (shown, string) {
@@ -179,12 +179,12 @@ func report(t *testing.T, s *synthetic.Study, archive string, form reporting.For
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := shown{analysis.Result{Volume: v, Header: files[0], Finding: finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer,
+	r := shown{analysis.Analysis{Volume: v, Header: files[0], Finding: finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer,
 		Study: finding.Study{StudyInstanceUID: truth.StudyInstanceUID}, Volumes: &s.TruthML, CavityML: s.CavityML,
 		Bundle: finding.Bundle{Name: "truth", Version: "1", Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
 		Series: &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Slices: v.Slices(), SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}}}}}
 	r.Labels, r.Cavity = s.Truth()
-	report, err := reporting.New(r.Result, reporting.Options{Version: "test", LabelMap: form == reporting.LabelMap, CavitySegment: form == withCavity})
+	report, err := reporting.New(r.Analysis, reporting.Options{Version: "test", LabelMap: form == reporting.LabelMap, CavitySegment: form == withCavity})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,8 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
-// Object is one instance as it lies in the folder.
-type Object struct {
+// Instance is one received instance, a file of the folder.
+type Instance struct {
 	SOPClassUID       string
 	SOPInstanceUID    string
 	TransferSyntaxUID string
@@ -46,7 +46,7 @@ type Receiver struct {
 	mu      sync.Mutex
 	closed  bool
 	active  map[*ul.Association]net.Conn
-	objects []Object
+	objects []Instance
 	index   map[string]int // SOP instance UID to objects
 	changed chan struct{}  // closed and renewed with every object
 	serial  int            // of temporary files
@@ -132,7 +132,7 @@ func (r *Receiver) AETitle() string {
 }
 
 // Objects returns what was received, in the order of first arrival.
-func (r *Receiver) Objects() []Object {
+func (r *Receiver) Objects() []Instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.objects)

@@ -67,7 +67,7 @@ func (r *Receiver) serve(a *ul.Association) error {
 
 // store keeps one object and answers, or does the misbehaviour that is due.
 func (r *Receiver) store(conn *dimse.Conn, m *dimse.Message, callingAE string, a *ul.Association) error {
-	o := Object{
+	o := Instance{
 		SOPClassUID: m.Command.AffectedSOPClassUID, SOPInstanceUID: m.Command.AffectedSOPInstanceUID,
 		TransferSyntaxUID: m.Context.TransferSyntax, CallingAE: callingAE, Count: 1,
 	}
@@ -99,7 +99,7 @@ func (r *Receiver) store(conn *dimse.Conn, m *dimse.Message, callingAE string, a
 }
 
 // write makes a Part 10 file of a data set under a temporary name.
-func (r *Receiver) write(data io.Reader, o Object) (name string, size int64, err error) {
+func (r *Receiver) write(data io.Reader, o Instance) (name string, size int64, err error) {
 	r.mu.Lock()
 	r.serial++
 	name = filepath.Join(r.o.Dir, fmt.Sprintf(".incoming-%d", r.serial))
@@ -125,7 +125,7 @@ func (r *Receiver) write(data io.Reader, o Object) (name string, size int64, err
 }
 
 // keep gives the file its name and tells those who wait. A repeated instance replaces the one before.
-func (r *Receiver) keep(temp string, o Object) error {
+func (r *Receiver) keep(temp string, o Instance) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := os.Rename(temp, o.Path); err != nil {

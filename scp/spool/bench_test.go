@@ -60,7 +60,7 @@ func commit(b *testing.B, data []byte, sessions, ahead int) {
 	}
 	b.SetBytes(int64(len(data)))
 	spread(b, sessions, func(_ int, next func() (int, bool)) {
-		sess := s.Session()
+		sess := s.Intake()
 		defer sess.Close()
 		own := bytes.Clone(data)
 		for i, ok := next(); ok; i, ok = next() {

@@ -21,7 +21,7 @@ func segmentOf(t *testing.T, objects map[string][]byte, order []string) (segment
 	t.Helper()
 	dir := t.TempDir()
 	s := open(t, dir)
-	sess := s.Session()
+	sess := s.Intake()
 	for _, id := range order {
 		o, _ := put(t, sess, id, objects[id])
 		at = append(at, o.at.Offset)
@@ -248,7 +248,7 @@ func TestPayloadThatLooksLikeARecord(t *testing.T) {
 func TestRemoveStudy(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	alone, mixed, active := s.Session(), s.Session(), s.Session()
+	alone, mixed, active := s.Intake(), s.Intake(), s.Intake()
 	put(t, alone, "1.1", object(t, "1.9", "1.1", 100))
 	put(t, mixed, "1.2", object(t, "1.9", "1.2", 100))
 	other := object(t, "1.8", "1.3", 100)
@@ -302,7 +302,7 @@ func TestRemoveStudy(t *testing.T) {
 	if left := files(t, dir); len(left) != 0 {
 		t.Fatalf("nothing is live, but %v", left)
 	}
-	sess := s.Session()
+	sess := s.Intake()
 	put(t, sess, "1.5", object(t, "1.9", "1.5", 100))
 	sess.Close()
 	s.Close()
@@ -315,7 +315,7 @@ func TestRemoveStudy(t *testing.T) {
 func TestRemovalThatCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	d := realDisk()
-	var full *Session
+	var full *Intake
 	write := d.write
 	d.write = func(f *os.File, p []byte, off int64) error {
 		if full != nil {
@@ -328,7 +328,7 @@ func TestRemovalThatCannotBeWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sess := s.Session()
+	sess := s.Intake()
 	data := object(t, "1.9", "1.1", 100)
 	put(t, sess, "1.1", data)
 	full = sess
@@ -355,7 +355,7 @@ func TestSegmentsRoll(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	sess := s.Session()
+	sess := s.Intake()
 	for _, id := range []string{"1.1", "1.2", "1.3", "1.4", "1.5"} {
 		put(t, sess, id, object(t, "1.9", id, 6000))
 	}
@@ -368,7 +368,7 @@ func TestSegmentsRoll(t *testing.T) {
 func TestOpenCanBeInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	sess := s.Session()
+	sess := s.Intake()
 	put(t, sess, "1.1", object(t, "1.9", "1.1", 100))
 	sess.Close()
 	s.Close()

@@ -34,7 +34,7 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	association := s.Session() // one per association, used by one goroutine
+	association := s.Intake() // one per association, used by one goroutine
 	w, err := association.Create(dcm.CTImageStorage, "2.25.1", dcm.ExplicitVRLittleEndian, "SCANNER")
 	if err != nil {
 		log.Fatal(err)

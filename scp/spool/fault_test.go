@@ -174,7 +174,7 @@ func TestRotAtTheEnd(t *testing.T) {
 					}
 					s = again(t, dir)
 				}
-				sess := s.Session()
+				sess := s.Intake()
 				if _, fresh := put(t, sess, "1.10", objects["1.10"]); !fresh || sess.seg.number == 1 {
 					t.Errorf("fresh %v, in segment %d", fresh, sess.seg.number)
 				}
@@ -229,7 +229,7 @@ func TestCannotReadIsNotDamage(t *testing.T) {
 
 		s = again(t, dir)
 		s.disk = unreadable(good, segmentName(1), at[4]+8000, at[4]+9000, c.fault)
-		sess := s.Session()
+		sess := s.Intake()
 		if _, fresh := put(t, sess, "1.5", objects["1.5"]); !fresh || len(s.Study("1.9")) != 10 {
 			t.Errorf("%v: sent again: fresh %v, %d objects", c.fault, fresh, len(s.Study("1.9")))
 		}
@@ -267,7 +267,7 @@ func TestStartOnBadDisk(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := prepared(t, dir, 2)
-			sess := s.Session()
+			sess := s.Intake()
 			o, _ := put(t, sess, "1.1", object(t, "1.9", "1.1", 1000))
 			image, err := os.ReadFile(s.path(1 + o.at.Segment - 1))
 			if err != nil {
@@ -293,7 +293,7 @@ func TestStartOnBadDisk(t *testing.T) {
 			if err := s.Ready(); !errors.Is(err, c.want) || !errors.Is(err, c.fault) || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("ready: %v", err)
 			}
-			if _, err := s.Session().Create(dcm.CTImageStorage, "1.2", dcm.ExplicitVRLittleEndian, "CT1"); !errors.Is(err, c.want) {
+			if _, err := s.Intake().Create(dcm.CTImageStorage, "1.2", dcm.ExplicitVRLittleEndian, "CT1"); !errors.Is(err, c.want) {
 				t.Errorf("create: %v", err)
 			}
 			if len(s.Study("1.9")) != 1 || strings.Contains(log.String(), "damaged") && !strings.Contains(log.String(), "damaged=0") {
@@ -301,7 +301,7 @@ func TestStartOnBadDisk(t *testing.T) {
 			}
 			on = false
 			s.trouble.probed = s.trouble.probed.Add(-probePause)
-			sess = s.Session()
+			sess = s.Intake()
 			put(t, sess, "1.2", object(t, "1.9", "1.2", 1000))
 			sess.Close()
 		})
@@ -400,7 +400,7 @@ func TestNoLockWhileRemoving(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			gone, other := s.Session(), s.Session()
+			gone, other := s.Intake(), s.Intake()
 			defer other.Close()
 			put(t, gone, "1.1", object(t, "1.9", "1.1", 1000))
 			put(t, other, "1.2", object(t, "1.8", "1.2", 1000))
@@ -411,7 +411,7 @@ func TestNoLockWhileRemoving(t *testing.T) {
 			holding = true
 			go func() {
 				if slow == "delete at the end of a session" {
-					sess := s.Session()
+					sess := s.Intake()
 					begin(t, sess, "1.3", object(t, "1.7", "1.3", 10))
 					done <- sess.Close()
 					return
@@ -475,7 +475,7 @@ func TestStartOnRealDisk(t *testing.T) {
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	s := prepared(t, dir, 2)
-	sess := s.Session()
+	sess := s.Intake()
 	data := object(t, "1.9", "1.1", 1000)
 	put(t, sess, "1.1", data)
 	sess.Close()

@@ -226,7 +226,7 @@ func TestPowerCuts(t *testing.T) {
 				own := rand.New(rand.NewPCG(seed, uint64(k)))
 				senders.Go(func() {
 					study := fmt.Sprintf("1.9.%d", k+1)
-					sess := s.Session()
+					sess := s.Intake()
 					for i := 0; ; i++ {
 						d.mu.Lock()
 						over := d.cut
@@ -236,7 +236,7 @@ func TestPowerCuts(t *testing.T) {
 						}
 						if own.IntN(8) == 0 {
 							sess.Close()
-							sess = s.Session()
+							sess = s.Intake()
 						}
 						id := fmt.Sprintf("1.%d.%d", k+1, i)
 						if own.IntN(6) == 0 {

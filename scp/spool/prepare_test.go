@@ -38,7 +38,7 @@ func spareFiles(t *testing.T, dir string) []string {
 func TestPrepared(t *testing.T) {
 	dir := t.TempDir()
 	s := prepared(t, dir, 2)
-	sess := s.Session()
+	sess := s.Intake()
 	data := map[string][]byte{}
 	for i := range 6 {
 		id := fmt.Sprintf("1.%d", i+1)
@@ -77,7 +77,7 @@ func TestPrepared(t *testing.T) {
 func TestPreparedTorn(t *testing.T) {
 	first, second := object(t, "1.9", "1.1", 300), object(t, "1.9", "1.2", 9000)
 	live := prepared(t, t.TempDir(), 1)
-	sess := live.Session()
+	sess := live.Intake()
 	put(t, sess, "1.1", first)
 	before, err := os.ReadFile(live.path(sess.seg.number))
 	if err != nil {
@@ -146,7 +146,7 @@ func TestPreparedNeverUsed(t *testing.T) {
 func TestAbortInPrepared(t *testing.T) {
 	dir := t.TempDir()
 	s := prepared(t, dir, 1)
-	sess := s.Session()
+	sess := s.Intake()
 	begin(t, sess, "1.1", object(t, "1.9", "1.1", 200_000)).Abort()
 	data := object(t, "1.9", "1.2", 1000)
 	put(t, sess, "1.2", data)
@@ -184,19 +184,19 @@ func TestSegmentsAreShared(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	data := map[string][]byte{}
-	store := func(sess *Session, study, id string) {
+	store := func(sess *Intake, study, id string) {
 		data[id] = object(t, study, id, 1000)
 		put(t, sess, id, data[id])
 	}
 	for i := range 20 {
-		sess := s.Session()
+		sess := s.Intake()
 		store(sess, fmt.Sprintf("1.9.%d", i%2), fmt.Sprintf("1.%d", i+1))
 		sess.Close()
 	}
 	if left := files(t, dir); len(left) != 1 {
 		t.Fatalf("one after the other: %v", left)
 	}
-	one, two := s.Session(), s.Session()
+	one, two := s.Intake(), s.Intake()
 	store(one, "1.9.0", "1.101")
 	store(two, "1.9.1", "1.102")
 	one.Close()
@@ -220,13 +220,13 @@ func TestSegmentsAreShared(t *testing.T) {
 		t.Fatalf("removed %v, %v, left %v", removed, err, files(t, dir))
 	}
 	// A study that is alone in a segment that waits for the next association frees it at once.
-	sess := s.Session()
+	sess := s.Intake()
 	store(sess, "1.9.2", "1.201")
 	sess.Close()
 	if removed, err := s.RemoveStudy("1.9.2", later); err != nil || !removed || len(files(t, dir)) != 0 {
 		t.Fatalf("removed %v, %v, left %v", removed, err, files(t, dir))
 	}
-	sess = s.Session()
+	sess = s.Intake()
 	store(sess, "1.9.2", "1.202")
 	sess.Close()
 	check(t, s, s.Study("1.9.2")[0], data["1.202"])
@@ -237,7 +237,7 @@ func TestSegmentsAreShared(t *testing.T) {
 func TestSparesAreGivenUp(t *testing.T) {
 	dir := t.TempDir()
 	s := prepared(t, dir, 2)
-	resting := s.Session()
+	resting := s.Intake()
 	put(t, resting, "1.1", object(t, "1.9", "1.1", 1000))
 	resting.Close()
 	s.opts.ReserveBytes = 10 << 20
@@ -259,7 +259,7 @@ func TestSparesAreGivenUp(t *testing.T) {
 			t.Error("no spare is wanted though there is room")
 		}
 	}
-	sess := s.Session()
+	sess := s.Intake()
 	put(t, sess, "1.2", object(t, "1.9", "1.2", 1000))
 	sess.Close()
 	if len(s.Study("1.9")) != 2 {
@@ -287,7 +287,7 @@ func TestSparesOfFormerRun(t *testing.T) {
 	if s.spareSize = 256 << 10; s.prepare(t.Context()) != nil || len(spareFiles(t, dir)) != 3 {
 		t.Fatalf("one more beside those: %v", spareFiles(t, dir))
 	}
-	sess := s.Session()
+	sess := s.Intake()
 	data := object(t, "1.9", "1.1", 1000)
 	o, _ := put(t, sess, "1.1", data)
 	if sess.seg.prepared != 256<<10 {

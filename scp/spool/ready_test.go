@@ -56,7 +56,7 @@ func TestDiskFailsAndComesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			sess := s.Session()
+			sess := s.Intake()
 			defer sess.Close()
 			put(t, sess, "1.1", object(t, "1.9", "1.1", 1000))
 			on = true
@@ -112,7 +112,7 @@ func TestLongObjectOnFillingDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	w, err := s.Session().Create(dcm.CTImageStorage, "1.2", dcm.ExplicitVRLittleEndian, "CT1")
+	w, err := s.Intake().Create(dcm.CTImageStorage, "1.2", dcm.ExplicitVRLittleEndian, "CT1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestRealFullDisk(t *testing.T) {
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	s := open(t, dir)
-	sess := s.Session()
+	sess := s.Intake()
 	kept := 0
 	var err error
 	for err == nil && kept < 20 {
@@ -162,7 +162,7 @@ func TestRealFullDisk(t *testing.T) {
 	put(t, sess, "1.99", object(t, "1.9", "1.99", 200_000))
 	sess.Close()
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err == nil { // busy where a file is open for writing
-		if _, err := s.Session().Create(dcm.CTImageStorage, "1.98", dcm.ExplicitVRLittleEndian, "CT1"); !errors.Is(err, ErrUnwritable) {
+		if _, err := s.Intake().Create(dcm.CTImageStorage, "1.98", dcm.ExplicitVRLittleEndian, "CT1"); !errors.Is(err, ErrUnwritable) {
 			t.Fatalf("read-only: %v", err)
 		}
 	}

@@ -39,7 +39,7 @@ func (s *Spool) RemoveStudy(studyInstanceUID string, before time.Time) (removed 
 	err = s.bury(gone, "")
 	s.mu.Lock()
 	for _, o := range gone {
-		s.segments[o.at.Segment].live-- // not before: a session that ends takes a segment without live objects with it
+		s.segments[o.at.Segment].live-- // not before: an intake that ends takes a segment without live objects with it
 		if _, again := s.find(o.SOPInstanceUID, o.SHA256); err != nil && !again {
 			s.add(o)
 		}

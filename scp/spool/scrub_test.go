@@ -50,7 +50,7 @@ func TestDamagedIsNeverServed(t *testing.T) {
 	t.Run("sent again", func(t *testing.T) {
 		dir, objects := damagedSpool(t)
 		s := open(t, dir)
-		sess := s.Session()
+		sess := s.Intake()
 		o, fresh := put(t, sess, "1.1", objects["1.1"])
 		if !fresh || o.Conflict {
 			t.Fatalf("the damaged object was taken for the one sent again: %+v", o)
@@ -79,7 +79,7 @@ func TestScrub(t *testing.T) {
 	done := make(chan error)
 	s.opts.ScrubBytes = 1 << 30
 	go func() { done <- s.Scrub(t.Context()) }()
-	sess := s.Session()
+	sess := s.Intake()
 	put(t, sess, "1.7", object(t, "1.8", "1.7", 3000))
 	if _, err := s.RemoveStudy("1.8", time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestOpenIndexesAll(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir)
-			sess := s.Session()
+			sess := s.Intake()
 			for _, id := range []string{"1.1", "1.2", "1.3"} {
 				put(t, sess, id, object(t, "1.9", id, 1<<20))
 			}

@@ -24,7 +24,7 @@
 // Open also starts on a full and on a read-only disk: Ready says why no object is taken, until it is over.
 //
 //	record.go    the format                 recover.go  Open: from what is on disk to the index   tail.go  its end
-//	session.go   one association            scrub.go    digests, verified in the background and before use
+//	intake.go    one association            scrub.go    digests, verified in the background and before use
 //	writer.go    one object                 ready.go    full, read-only and failing disks         cause.go  their words
 //	prepare.go   blocks written ahead       remove.go   tombstones          find.go   by SOP Instance UID
 //	folder.go    the folder and its lock    view.go     the spool of a running node, read from outside
@@ -60,7 +60,7 @@ var (
 	ErrTooLarge = errors.New("object too large")
 	// ErrIdentity: the data set has no usable UIDs, or others than the C-STORE command.
 	ErrIdentity = errors.New("data set does not match the command")
-	// ErrClosed: the spool, session or writer was closed or has failed before.
+	// ErrClosed: the spool, intake or writer was closed or has failed before.
 	ErrClosed = errors.New("spool closed")
 )
 
@@ -123,7 +123,7 @@ type Spool struct {
 	damaged  []Damaged
 	trouble  trouble
 
-	resting   []*segment // open, for the next sessions
+	resting   []*segment // open, for the next intakes
 	spares    []string   // files of zeros, whole
 	spareSize int64
 	used      atomic.Int64 // when something was last received, in Unix nanoseconds
@@ -141,7 +141,7 @@ type Spool struct {
 // usage is what a segment is still needed for.
 type usage struct {
 	live int  // objects in the index
-	open bool // a session appends to it, or will
+	open bool // an intake appends to it, or will
 
 	unread bool  // a part could not be read: it is left as it is
 	bytes  int64 // of the committed records

@@ -45,7 +45,7 @@ func open(t testing.TB, dir string) *Spool {
 	return s
 }
 
-func begin(t testing.TB, sess *Session, instance string, data []byte) *Writer {
+func begin(t testing.TB, sess *Intake, instance string, data []byte) *Writer {
 	t.Helper()
 	w, err := sess.Create(dcm.CTImageStorage, instance, dcm.ExplicitVRLittleEndian, "CT1")
 	if err != nil {
@@ -57,7 +57,7 @@ func begin(t testing.TB, sess *Session, instance string, data []byte) *Writer {
 	return w
 }
 
-func put(t testing.TB, sess *Session, instance string, data []byte) (Object, bool) {
+func put(t testing.TB, sess *Intake, instance string, data []byte) (Object, bool) {
 	t.Helper()
 	o, fresh, err := begin(t, sess, instance, data).Commit()
 	if err != nil {
@@ -106,7 +106,7 @@ func files(t testing.TB, dir string) []string {
 func TestStoreAndReopen(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	sess := s.Session()
+	sess := s.Intake()
 	data := map[string][]byte{}
 	for i, n := range []int{0, 100, 70_000, 300_000, 2_000_000} {
 		id := "1.2.3." + string(rune('1'+i))
@@ -150,7 +150,7 @@ func TestSameObjectTwice(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	a, b := object(t, "1.9", "1.2.3", 1000), object(t, "1.9", "1.2.3", 2000)
-	one, two := s.Session(), s.Session()
+	one, two := s.Intake(), s.Intake()
 	first, _ := put(t, one, "1.2.3", a)
 	if again, fresh := put(t, two, "1.2.3", a); fresh || again.at != first.at {
 		t.Fatalf("kept twice: %+v", again)
@@ -163,7 +163,7 @@ func TestSameObjectTwice(t *testing.T) {
 	two.Close()
 	s.Close()
 	s = open(t, dir)
-	if again, fresh := put(t, s.Session(), "1.2.3", b); fresh || !again.Conflict || len(s.Study("1.9")) != 2 {
+	if again, fresh := put(t, s.Intake(), "1.2.3", b); fresh || !again.Conflict || len(s.Study("1.9")) != 2 {
 		t.Fatalf("after restart: %+v fresh %v", again, fresh)
 	}
 }
@@ -176,7 +176,7 @@ func TestManySessionsSameObject(t *testing.T) {
 	freshOnes := 0
 	for range 16 {
 		wg.Go(func() {
-			sess := s.Session()
+			sess := s.Intake()
 			defer sess.Close()
 			for _, id := range []string{"1.1", "1.2", "1.3"} {
 				_, fresh := put(t, sess, id, object(t, "1.9", id, 5000))
@@ -230,7 +230,7 @@ func TestRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			sess := s.Session()
+			sess := s.Intake()
 			err = func() error {
 				w, err := sess.Create(c.class, c.instance, c.syntax, "CT1")
 				if err != nil {
@@ -246,7 +246,7 @@ func TestRefusals(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
-			if o, fresh := put(t, sess, "1.2.3", good); !fresh { // the session goes on
+			if o, fresh := put(t, sess, "1.2.3", good); !fresh { // the intake goes on
 				t.Fatalf("%+v", o)
 			} else {
 				check(t, s, o, good)
@@ -275,7 +275,7 @@ func TestNoSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sess := s.Session()
+	sess := s.Intake()
 	if _, err := sess.Create(dcm.CTImageStorage, "1.2.3", dcm.ExplicitVRLittleEndian, "CT1"); !errors.Is(err, ErrNoSpace) {
 		t.Fatalf("below the reserve: %v", err)
 	}
@@ -339,7 +339,7 @@ func TestNoIdentifiersInLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	sess := s.Session()
+	sess := s.Intake()
 	put(t, sess, "1.2.3", object(t, "1.9.8.7", "1.2.3", 10))
 	put(t, sess, "1.2.3", object(t, "1.9.8.7", "1.2.3", 20))
 	if out := log.String(); !strings.Contains(out, "other content") || strings.Contains(out, "1.9.8.7") || strings.Contains(out, "1.2.3") {
@@ -353,7 +353,7 @@ func TestNewestCopy(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	a, b := object(t, "1.9", "1.2.3", 1000), object(t, "1.9", "1.2.3", 2000)
-	resting, other := s.Session(), s.Session()
+	resting, other := s.Intake(), s.Intake()
 	put(t, resting, "1.2.2", object(t, "1.9", "1.2.2", 10)) // takes the first segment
 	put(t, other, "1.2.3", a)
 	put(t, resting, "1.2.3", b)
@@ -371,7 +371,7 @@ func TestNewestCopy(t *testing.T) {
 	s.Close()
 	s = open(t, dir)
 	newest("after a restart", b, 2)
-	session := s.Session()
+	session := s.Intake()
 	if o, fresh := put(t, session, "1.2.3", a); !fresh || !o.Conflict {
 		t.Fatalf("a former copy: %+v fresh %v", o, fresh)
 	}

@@ -37,10 +37,10 @@ func TestView(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := prepared(t, dir, spares)
-			gone, sealed, active := s.Session(), s.Session(), s.Session()
+			gone, sealed, active := s.Intake(), s.Intake(), s.Intake()
 			put(t, gone, "1.1", object(t, "1.7", "1.1", 1000))
 			data := map[string][]byte{}
-			for i, sess := range []*Session{sealed, active, active} {
+			for i, sess := range []*Intake{sealed, active, active} {
 				id := []string{"1.2", "1.3", "1.4"}[i]
 				data[id] = object(t, "1.9", id, 30_000)
 				put(t, sess, id, data[id])
@@ -115,7 +115,7 @@ func TestViewWhileStoring(t *testing.T) {
 	for k := range 2 {
 		stored.Go(func() {
 			for i := range 60 {
-				sess := s.Session()
+				sess := s.Intake()
 				id := fmt.Sprintf("1.%d.%d", k+1, i+1)
 				put(t, sess, id, object(t, "1.9", id, []int{100, 40_000, 200_000}[i%3]))
 				begin(t, sess, id+".2", object(t, "1.9", id+".2", 150_000)).Abort()

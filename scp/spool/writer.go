@@ -15,7 +15,7 @@ import (
 
 // Writer takes the bytes of one data set.
 type Writer struct {
-	session *Session
+	intake  *Intake
 	meta    Meta
 	prefix  []byte
 	digest  hash.Hash // of the data set
@@ -73,7 +73,7 @@ func (w *Writer) unfilled() []byte {
 
 // taken adds the first n bytes of unfilled to the object.
 func (w *Writer) taken(n int) error {
-	switch limit := w.session.spool.opts.MaxObjectBytes; {
+	switch limit := w.intake.spool.opts.MaxObjectBytes; {
 	case w.done:
 		return ErrClosed
 	case w.broken != nil:
@@ -114,7 +114,7 @@ type dataSet struct{ *Writer }
 func (d dataSet) ReadAt(p []byte, off int64) (n int, err error) {
 	off += recordHeaderLen + int64(len(d.prefix)) // in the record
 	if off < d.flushed {
-		if n, err = d.session.seg.file.ReadAt(p[:min(int64(len(p)), d.flushed-off)], d.at+off); err != nil {
+		if n, err = d.intake.seg.file.ReadAt(p[:min(int64(len(p)), d.flushed-off)], d.at+off); err != nil {
 			return n, err
 		}
 	}
@@ -132,30 +132,30 @@ func (w *Writer) hash() {
 }
 
 func (w *Writer) flush() error {
-	w.session.spool.used.Store(time.Now().UnixNano())
+	w.intake.spool.used.Store(time.Now().UnixNano())
 	hashed := make(chan struct{})
 	go func() {
 		w.hash()
 		close(hashed)
 	}()
-	err := w.session.spool.disk.write(w.session.seg.file, w.buf, w.at+w.flushed)
+	err := w.intake.spool.disk.write(w.intake.seg.file, w.buf, w.at+w.flushed)
 	<-hashed
 	if before := w.flushed / spaceStep; err == nil && (w.flushed+int64(len(w.buf)))/spaceStep > before {
-		err = w.session.spool.reserved(2) // others write meanwhile: half of the reserve is for those who have begun
+		err = w.intake.spool.reserved(2) // others write meanwhile: half of the reserve is for those who have begun
 	}
 	w.flushed += int64(len(w.buf))
 	w.buf, w.hashed = w.buf[:0], 0
 	if err != nil {
-		w.broken = w.session.spool.failed("writing to the spool", err)
+		w.broken = w.intake.spool.failed("writing to the spool", err)
 		w.done = true
-		w.session.drop(w, true)
+		w.intake.drop(w, true)
 		return w.broken
 	}
 	return nil
 }
 
 // drop ends a writer. A failed segment is abandoned: what the kernel holds of it is not known any more.
-func (s *Session) drop(w *Writer, failed bool) {
+func (s *Intake) drop(w *Writer, failed bool) {
 	s.buf = w.buf[:0]
 	w.buf = nil
 	s.writer = nil
@@ -190,7 +190,7 @@ func (s *Spool) wipe(g *segment, to int64, buf []byte) error {
 func (w *Writer) Abort() {
 	if !w.done {
 		w.done = true
-		w.session.drop(w, false)
+		w.intake.drop(w, false)
 	}
 }
 
@@ -208,11 +208,11 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 		w.Abort()
 		return Object{}, false, err
 	}
-	s := w.session.spool
+	s := w.intake.spool
 	w.hash()
 	sum := [32]byte(w.digest.Sum(nil))
 	w.meta.Received = time.Now().UTC()
-	obj = metaOf(Object{Meta: w.meta}).object(int64(len(w.prefix))+w.size, hex.EncodeToString(sum[:]), location{w.session.seg.number, w.at})
+	obj = metaOf(Object{Meta: w.meta}).object(int64(len(w.prefix))+w.size, hex.EncodeToString(sum[:]), location{w.intake.seg.number, w.at})
 
 	// One commit of a SOP instance UID at a time, so that two associations with the same object keep one of them.
 	for {
@@ -261,13 +261,13 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	s.mu.Lock()
 	if err == nil {
 		s.add(obj)
-		w.session.seg.index = append(w.session.seg.index, obj)
+		w.intake.seg.index = append(w.intake.seg.index, obj)
 	}
 	delete(s.pending, obj.SOPInstanceUID)
 	s.mu.Unlock()
 	close(mine)
 	w.done = true
-	w.session.drop(w, err != nil)
+	w.intake.drop(w, err != nil)
 	if err != nil {
 		return Object{}, false, s.failed("committing to the spool", err)
 	}
@@ -283,7 +283,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 
 // finish writes meta and trailer, patches the header, and syncs.
 func (w *Writer) finish(o *Object, data [32]byte) error {
-	g := w.session.seg
+	g := w.intake.seg
 	meta, err := json.Marshal(metaOf(*o))
 	if err != nil {
 		return err
@@ -291,7 +291,7 @@ func (w *Writer) finish(o *Object, data [32]byte) error {
 	h := header{nonce: g.nonce, kind: objectRecord, prefix: uint32(len(w.prefix)), payload: uint64(o.Size), meta: uint32(len(meta))}
 	w.buf = append(w.buf, meta...)
 	w.buf = append(w.buf, encodeTrailer(h, w.prefix, meta, data)...)
-	disk := w.session.spool.disk
+	disk := w.intake.spool.disk
 	if w.flushed == 0 {
 		copy(w.buf, h.encode())
 	}
@@ -303,7 +303,7 @@ func (w *Writer) finish(o *Object, data [32]byte) error {
 			return err
 		}
 	}
-	if err := w.session.spool.makeDurable(g); err != nil {
+	if err := w.intake.spool.makeDurable(g); err != nil {
 		return err
 	}
 	g.end = w.at + h.length()

@@ -15,7 +15,7 @@ import (
 // TestReadFrom: in whatever pieces an object comes, it is the same object.
 func TestReadFrom(t *testing.T) {
 	s := open(t, t.TempDir())
-	sess := s.Session()
+	sess := s.Intake()
 	defer sess.Close()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i, n := range []int{0, 100, 30 << 10, bufferBytes, 2*bufferBytes + 1, 700_000} {
@@ -53,7 +53,7 @@ func TestReadFromErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	sess := s.Session()
+	sess := s.Intake()
 	defer sess.Close()
 	data := object(t, "1.9", "1.1", 2000)
 	w := begin(t, sess, "1.1", nil)

@@ -19,7 +19,7 @@ import (
 
 // Analyzer analyses one study; it is a pipeline.Analyzer.
 type Analyzer interface {
-	Analyze(context.Context, pipeline.Study) (*analysis.Result, error)
+	Analyze(context.Context, pipeline.Study) (*analysis.Analysis, error)
 }
 
 // Engine is the loaded bundle and the analysis built on it.
@@ -28,7 +28,7 @@ type Engine struct {
 	Decoder  *codec.Decoder
 	Analyzer Analyzer
 	runtime  *onnx.Runtime
-	sessions []*onnx.Session
+	sessions []*onnx.Network
 }
 
 // BundlePath is the bundle in the configuration, or the one that came with ichor.
@@ -100,7 +100,7 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Provider: c.Provider, Threads: threads}); err != nil {
 		return nil, err
 	}
-	nets := map[bundle.Role]*onnx.Session{}
+	nets := map[bundle.Role]*onnx.Network{}
 	for i := range e.Bundle.Networks {
 		n := &e.Bundle.Networks[i]
 		s, err := e.runtime.Load(n)

@@ -30,11 +30,11 @@ type counting struct {
 	timing   map[string]int64
 }
 
-func (c *counting) Analyze(_ context.Context, study pipeline.Study) (*analysis.Result, error) {
+func (c *counting) Analyze(_ context.Context, study pipeline.Study) (*analysis.Analysis, error) {
 	c.analyses++
 	header := &dcm.DataSet{}
 	header.SetStrings(dcm.StudyInstanceUID, "UI", study.UID)
-	return &analysis.Result{Header: header, Finding: finding.Finding{Status: finding.Refused, TimingMS: c.timing, Code: finding.Undecodable, Reason: "no network here"}}, nil
+	return &analysis.Analysis{Header: header, Finding: finding.Finding{Status: finding.Refused, TimingMS: c.timing, Code: finding.Undecodable, Reason: "no network here"}}, nil
 }
 
 // smallNode is as much of a node as jobs need, on a state folder that may have been used before.
@@ -71,7 +71,7 @@ func smallNode(t *testing.T, dir string, destinations ...config.Destination) (*N
 // receive stores objects of a study, each of so many bytes of pixels, as C-STORE does.
 func (n *Node) receive(t *testing.T, study string, objects int) {
 	t.Helper()
-	s := n.spool.Session()
+	s := n.spool.Intake()
 	defer s.Close()
 	for i := range objects {
 		d := &dcm.DataSet{}

@@ -86,6 +86,9 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := n.claimSockets(); err != nil {
 		return nil, err
 	}
+	if _, err := CheckMemory(os.DirFS("/")); err != nil {
+		log.Warn("too little memory", "err", err)
+	}
 	if n.credentials, err = OpenCredentials(c, log); err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func newObserver() *observer {
 }
 
 // analysed counts an analysis whose result is stored.
-func (n *Node) analysed(study string, r *analysis.Result) {
+func (n *Node) analysed(study string, r *analysis.Analysis) {
 	for stage, ms := range r.Finding.TimingMS {
 		n.observer.stage(float64(ms)/1000, stage)
 	}

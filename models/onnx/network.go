@@ -14,14 +14,14 @@ import (
 	"ichor/models/bundle"
 )
 
-// MaxBatch is the largest batch a Session takes: a larger one is no faster, and the library keeps its memory.
-const MaxBatch = 64
+// maxBatch is the largest batch that a Network accepts: a larger one is no faster, and the library keeps its memory.
+const maxBatch = 64
 
-// ErrClosed is returned by a Session or Runtime after Close.
-var ErrClosed = errors.New("closed")
+// errClosed is returned by a Network or Runtime after Close.
+var errClosed = errors.New("closed")
 
-// Session is one network, ready to run. It is safe for concurrent use.
-type Session struct {
+// Network is one network of a bundle, ready to run. It is safe for concurrent use.
+type Network struct {
 	runtime *Runtime
 	role    bundle.Role
 	in, out []int64 // shapes of one batch element: channels, N, N
@@ -29,9 +29,9 @@ type Session struct {
 	session *ort.DynamicAdvancedSession // nil after Close
 }
 
-// Load makes a session of a network of an opened bundle. The ONNX file must have the input and output that the
+// Load makes a network of an opened bundle ready to run. The ONNX file must have the input and output that the
 // manifest says.
-func (r *Runtime) Load(n *bundle.Network) (*Session, error) {
+func (r *Runtime) Load(n *bundle.Network) (*Network, error) {
 	data, err := n.Load()
 	if err != nil {
 		return nil, err
@@ -50,13 +50,13 @@ func (r *Runtime) Load(n *bundle.Network) (*Session, error) {
 	defer o.Destroy()
 	s, err := ort.NewDynamicAdvancedSessionWithONNXData(data, []string{n.Input.Name}, []string{n.Output.Name}, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s on execution provider %s: %w: %w; set analysis.provider to another one", n.File, r.options.Provider, err, ErrLibrary)
+		return nil, fmt.Errorf("%s on execution provider %s: %w: %w; set analysis.provider to another one", n.File, r.options.Provider, err, errLibrary)
 	}
-	session := &Session{runtime: r, role: n.Role, in: n.Input.Shape[1:], out: n.Output.Shape[1:], session: s}
+	session := &Network{runtime: r, role: n.Role, in: n.Input.Shape[1:], out: n.Output.Shape[1:], session: s}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, errors.Join(fmt.Errorf("runtime: %w", ErrClosed), s.Destroy())
+		return nil, errors.Join(fmt.Errorf("runtime: %w", errClosed), s.Destroy())
 	}
 	r.open[session] = struct{}{}
 	return session, nil
@@ -87,12 +87,12 @@ func match(what string, got []ort.InputOutputInfo, name string, shape []int64) e
 
 // Run computes one batch: input holds batch times channels * N * N values in [0,1], NCHW; so does the result, with the
 // channels of the output. When ctx ends, the run is stopped between two nodes of the graph and ctx's error returned.
-func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []float32, err error) {
+func (s *Network) Run(ctx context.Context, input []float32, batch int) (_ []float32, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if batch < 1 || batch > MaxBatch {
-		return nil, fmt.Errorf("network %s: batch of %d; must be 1 to %d", s.role, batch, MaxBatch)
+	if batch < 1 || batch > maxBatch {
+		return nil, fmt.Errorf("network %s: batch of %d; must be 1 to %d", s.role, batch, maxBatch)
 	}
 	if want := batch * size(s.in); len(input) != want {
 		return nil, fmt.Errorf("network %s: input of %d values, a batch of %d needs %d", s.role, len(input), batch, want)
@@ -100,7 +100,7 @@ func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []floa
 	s.mu.RLock() // Close waits for runs
 	defer s.mu.RUnlock()
 	if s.session == nil {
-		return nil, fmt.Errorf("network %s: %w", s.role, ErrClosed)
+		return nil, fmt.Errorf("network %s: %w", s.role, errClosed)
 	}
 	output := make([]float32, batch*size(s.out))
 	if err := s.run(ctx, input, output, int64(batch)); err != nil {
@@ -115,7 +115,7 @@ func (s *Session) Run(ctx context.Context, input []float32, batch int) (_ []floa
 	return output, nil
 }
 
-func (s *Session) run(ctx context.Context, input, output []float32, batch int64) (err error) {
+func (s *Network) run(ctx context.Context, input, output []float32, batch int64) (err error) {
 	in, err := ort.NewTensor(ort.NewShape(append([]int64{batch}, s.in...)...), input)
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (s *Session) run(ctx context.Context, input, output []float32, batch int64)
 }
 
 // Close waits for runs to end and frees the network. A second Close does nothing.
-func (s *Session) Close() error {
+func (s *Network) Close() error {
 	s.runtime.mu.Lock()
 	delete(s.runtime.open, s)
 	s.runtime.mu.Unlock()
@@ -171,7 +171,7 @@ func size(shape []int64) int {
 
 // Verify runs the reference input of n, the network that s was loaded from, and compares the result with the reference
 // output. An error names the network, the largest difference and the tolerance.
-func (s *Session) Verify(ctx context.Context, n *bundle.Network) error {
+func (s *Network) Verify(ctx context.Context, n *bundle.Network) error {
 	input, want, err := n.Samples()
 	if err != nil {
 		return fmt.Errorf("network %s: %w", n.Role, err)

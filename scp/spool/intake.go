@@ -14,8 +14,8 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Session writes the objects of one association into a segment that is its own meanwhile. It is used by one goroutine.
-type Session struct {
+// Intake writes the objects of one association into a segment that no other uses meanwhile. One goroutine uses it.
+type Intake struct {
 	spool  *Spool
 	seg    *segment // nil until the first object, and after a failure
 	writer *Writer
@@ -44,10 +44,10 @@ const (
 	maxResting = 8
 )
 
-// Session is the writing side for one association.
-func (s *Spool) Session() *Session { return &Session{spool: s} }
+// Intake is the writing side for one association.
+func (s *Spool) Intake() *Intake { return &Intake{spool: s} }
 
-// segment finds a segment for a session: one that rests and has room prepared, a new one from a spare, another that
+// segment finds a segment for an intake: one that rests and has room prepared, a new one from a spare, another that
 // rests, or a new one.
 func (s *Spool) segment() (*segment, error) {
 	s.mu.Lock()
@@ -70,7 +70,7 @@ func (s *Spool) segment() (*segment, error) {
 	return s.newSegment(true)
 }
 
-// rest keeps a segment for the next session, and reports whether it does.
+// rest keeps a segment for the next intake, and reports whether it does.
 func (s *Spool) rest(g *segment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,8 +162,8 @@ func (s *Spool) makeDurable(g *segment) error {
 }
 
 // Create begins an object as C-STORE announces it. ErrNoSpace: below the reserve. ErrUnwritable: the file system takes
-// nothing. ErrIdentity: UIDs that no object can have. An unfinished writer of this session is aborted.
-func (s *Session) Create(sopClass, sopInstance, transferSyntax, callingAE string) (*Writer, error) {
+// nothing. ErrIdentity: UIDs that no object can have. An unfinished writer of this intake is aborted.
+func (s *Intake) Create(sopClass, sopInstance, transferSyntax, callingAE string) (*Writer, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
@@ -195,7 +195,7 @@ func (s *Session) Create(sopClass, sopInstance, transferSyntax, callingAE string
 	if err := dcm.WriteMeta(&prefix, meta); err != nil {
 		return nil, err
 	}
-	w := &Writer{session: s, prefix: prefix.Bytes(), digest: sha256.New(), at: s.seg.end, buf: s.buf[:0]}
+	w := &Writer{intake: s, prefix: prefix.Bytes(), digest: sha256.New(), at: s.seg.end, buf: s.buf[:0]}
 	w.meta.SOPClassUID, w.meta.SOPInstanceUID = sopClass, sopInstance
 	w.meta.TransferSyntaxUID, w.meta.CallingAE = transferSyntax, callingAE
 	w.buf = append(w.buf, header{nonce: s.seg.nonce, kind: objectRecord}.encode()...)
@@ -227,7 +227,7 @@ func (s *Spool) full(g *segment) bool {
 }
 
 // leave gives up the segment.
-func (s *Session) leave(failed bool) error {
+func (s *Intake) leave(failed bool) error {
 	g := s.seg
 	s.seg = nil
 	if g == nil || !failed && s.spool.rest(g) {
@@ -236,8 +236,8 @@ func (s *Session) leave(failed bool) error {
 	return s.spool.retire(g, failed)
 }
 
-// Close ends the session; an unfinished writer is aborted.
-func (s *Session) Close() error {
+// Close ends the intake; an unfinished writer is aborted.
+func (s *Intake) Close() error {
 	if s.closed {
 		return nil
 	}

@@ -133,7 +133,7 @@ func (l *line) result(r commitment.Result) (known bool, err error) {
 		failed[f.SOPInstanceUID] = "not committed: " + f.Reason.String()
 	}
 	again := state.Resend{Wait: l.opts.Backoff(1), Most: l.opts.RefusedTries}
-	dest, known, err := l.opts.State.Commit(r.TransactionUID, committed, failed, again, l.opts.Now())
+	dest, known, err := l.opts.State.AnswerCommitment(r.TransactionUID, committed, failed, again, l.opts.Now())
 	if err != nil || !known {
 		return known, err
 	}
