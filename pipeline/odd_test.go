@@ -351,7 +351,7 @@ func TestUnreadableStudy(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := r.Finding
-	for _, want := range []string{"None of the 12 objects", "object 1: ", "(0010,4000)", "4294967294 bytes", "object 4: file meta information", "object 8: ", "not a DICOM Part 10 file", "and so on for 9 more"} {
+	for _, want := range []string{"None of the 12 objects", "object 1: ", "(0010,4000)", "4294967294 bytes", "object 4: file meta information", "object 8: ", "not a DICOM Part 10 file", "and 9 more"} {
 		if f.Code != finding.Undecodable || !strings.Contains(f.Reason, want) {
 			t.Errorf("%s %q, want %q", f.Code, f.Reason, want)
 		}

@@ -28,20 +28,20 @@ func newAnalyze() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "analyze DIR --out DIR",
-		Short: "Analyse the DICOM files of a folder, without a network",
+		Short: "Analyse the DICOM files in a folder, without a running node",
 		Long: "analyze reads the DICOM files below DIR, chooses the head CT series, and writes seg.dcm, sc/*.dcm, sr.dcm,\n" +
-			"overlay/*.dcm, overlay.png and finding.json: what a node would send to the PACS. A study that cannot be read\n" +
-			"is a result too: sr.dcm and finding.json say why, and the exit code is 0.\n\n" + finding.Disclaimer,
+			"overlay/*.dcm, overlay.png and finding.json. The DICOM files are those that a node would send to the PACS. If the\n" +
+			"study cannot be analysed, sr.dcm and finding.json say why, and the exit code is still 0.\n\n" + finding.Disclaimer,
 		Example: "  ichor analyze study/ --out results/\n  ichor analyze study/ --out results/ --json",
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` for the results (required)")
-	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, where the folder holds several")
+	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, if the folder contains several")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print finding.json instead of a table")
 	s := withSettings(cmd, engineFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if out == "" {
-			return usageError("say where the results go: --out FOLDER")
+			return usageError("give a folder for the results: --out FOLDER")
 		}
 		c, err := s.load()
 		if err != nil {
@@ -66,15 +66,15 @@ func newAnalyze() *cobra.Command {
 	return cmd
 }
 
-// studyFromFiles takes the one study below root, or of several the one with that UID. Damaged files are taken for part of it: the
-// analysis counts them.
+// studyFromFiles returns the only study below root, or the one with this UID. Damaged files are assumed to belong to it:
+// the analysis counts them.
 func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, error) {
 	files, damaged, others, err := walkDICOM(ctx, root)
 	if err != nil {
 		return pipeline.Study{}, err
 	}
 	if len(files) == 0 && len(damaged) == 0 {
-		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", root, others)
+		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that contains the study", root, others)
 	}
 	byStudy := map[string][]pipeline.Object{}
 	for _, f := range files {
@@ -82,10 +82,10 @@ func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, erro
 	}
 	switch {
 	case uid == "" && len(byStudy) > 1:
-		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one, or one with --study UID: %s", len(byStudy), root, listed(byStudy))
+		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one study, or choose one with --study UID: %s", len(byStudy), root, listed(byStudy))
 	case uid == "" && len(files) > 0:
 		uid = files[0].StudyInstanceUID
-	case uid == "": // no file says it; the report that says so needs one
+	case uid == "": // no readable file has one, but the report of the refusal needs one
 		uid = dcm.RandomUID()
 	case uid != "" && byStudy[uid] == nil:
 		return pipeline.Study{}, fmt.Errorf("no study %s below %s; there are %s", uid, root, listed(byStudy))
@@ -97,7 +97,7 @@ func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, erro
 	return study, nil
 }
 
-// listed names studies, the ones with most files first, ten at most.
+// listed names at most ten studies, those with the most files first.
 func listed(byStudy map[string][]pipeline.Object) string {
 	var out []string
 	for _, uid := range slices.SortedFunc(maps.Keys(byStudy), func(a, b string) int {
@@ -112,7 +112,7 @@ func listed(byStudy map[string][]pipeline.Object) string {
 	return strings.Join(out, ", ")
 }
 
-// analyzeOnce loads the networks, analyses one study and makes its objects.
+// analyzeOnce loads the networks, analyses one study and builds its result objects.
 func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*reporting.Report, []reporting.Object, error) {
 	bar := progress(-1, "analysing")
 	defer bar.Finish()
@@ -132,8 +132,8 @@ func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*r
 	return report, objects, err
 }
 
-// writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
-// that stayed would look like one of this study.
+// writeResults writes the objects, the finding and the overlay below out. It first deletes the results of an earlier run:
+// an old seg.dcm would look like a result of this study.
 func writeResults(ctx context.Context, out string, report *reporting.Report, objects []reporting.Object) error {
 	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "seg-cavity.dcm", "seg-cavity-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
 		if err := removeFiles(out, name); err != nil {
@@ -141,7 +141,7 @@ func writeResults(ctx context.Context, out string, report *reporting.Report, obj
 		}
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("results folder: %w; choose one that this user may write with --out", err)
+		return fmt.Errorf("results folder: %w; choose a writable folder with --out", err)
 	}
 	for _, object := range objects {
 		path := filepath.Join(out, object.Name)
@@ -162,7 +162,7 @@ func writeResults(ctx context.Context, out string, report *reporting.Report, obj
 	return errors.Join(printJSON(f, report.Finding()), f.Close())
 }
 
-// printFinding prints volumes, beside the truth where it is known, and where the results lie.
+// printFinding prints the volumes, next to the true ones if known, and the folder of the results.
 func printFinding(w io.Writer, f finding.Finding, truth *finding.Volumes, out string) error {
 	if f.Status == finding.Refused {
 		fmt.Fprintf(w, "refused (%s): %s\n", f.Code, f.Reason)
@@ -207,7 +207,7 @@ func printFinding(w io.Writer, f finding.Finding, truth *finding.Volumes, out st
 	return err
 }
 
-// writeOverlay writes the summary page as a picture for people, where there is one.
+// writeOverlay writes the summary page, if there is one, as a PNG.
 func writeOverlay(ctx context.Context, path string, r *reporting.Report) error {
 	if r.Finding().Status == finding.Refused {
 		return nil

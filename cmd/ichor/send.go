@@ -17,7 +17,7 @@ func newSend() *cobra.Command {
 	var p peerFlags
 	cmd := &cobra.Command{
 		Use:     "send HOST:PORT DIR",
-		Short:   "Send the DICOM files of a folder to a peer (C-STORE)",
+		Short:   "Send the DICOM files in a folder to a peer (C-STORE)",
 		Example: "  ichor send 127.0.0.1:11112 study/ --called ICHOR",
 		Args:    cobra.ExactArgs(2),
 	}
@@ -28,7 +28,7 @@ func newSend() *cobra.Command {
 			return err
 		}
 		if len(files) == 0 {
-			return fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", args[1], others)
+			return fmt.Errorf("no DICOM file below %s (%d other files); name the folder that contains the study", args[1], others)
 		}
 		start := time.Now()
 		if err := p.send(cmd.Context(), args[0], files); err != nil {
@@ -40,7 +40,7 @@ func newSend() *cobra.Command {
 	return cmd
 }
 
-// send stores all files over one association. Files the peer does not take are named together at the end.
+// send stores all files over one association. The error at the end covers all files that the peer rejected.
 func (p *peerFlags) send(ctx context.Context, address string, files []dicomFile) error {
 	scu, err := p.connect(ctx, address, contextsFor(files))
 	if err != nil {
@@ -57,7 +57,7 @@ func (p *peerFlags) send(ctx context.Context, address string, files []dicomFile)
 			}
 			failed = append(failed, fmt.Errorf("%s: %w", f.path, err))
 		}
-		_ = bar.Add(1) // a bar that cannot be drawn stops nothing
+		_ = bar.Add(1) // ignore drawing errors
 	}
 	if err := scu.Release(ctx); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (p *peerFlags) send(ctx context.Context, address string, files []dicomFile)
 	return nil
 }
 
-// contextsFor proposes one context for each SOP class and transfer syntax among the files.
+// contextsFor returns one presentation context for each pair of SOP class and transfer syntax in the files.
 func contextsFor(files []dicomFile) []ul.ProposedContext {
 	var out []ul.ProposedContext
 	seen := map[[2]string]bool{}

@@ -62,7 +62,7 @@ func newStatus() *cobra.Command {
 			return err
 		}
 		if len(letters) > 0 {
-			fmt.Fprintf(w, "\n%d were given up: 'ichor dead-letters' lists them\n", len(letters))
+			fmt.Fprintf(w, "\n%d dead letters: 'ichor dead-letters' lists them\n", len(letters))
 		}
 		return printTurnedAway(w, turned)
 	}
@@ -119,7 +119,7 @@ func printDetail(w io.Writer, d web.Detail) error {
 	}
 	fmt.Fprintln(w)
 	if d.Current() == nil {
-		fmt.Fprintf(w, "%s. What follows is the result of a former revision.\n\n", cmp.Or(d.Error, "It is analysed again"))
+		fmt.Fprintf(w, "%s. The result below is from an earlier revision.\n\n", cmp.Or(d.Error, "The case is being analysed again"))
 	}
 	return printFinding(w, *d.Finding, nil, "")
 }

@@ -27,7 +27,7 @@ func TestStatusOfFormerResult(t *testing.T) {
 	if err := printDetail(&detail, web.Detail{Case: cases[0]}); err != nil {
 		t.Fatal(err)
 	}
-	if s := detail.String(); !strings.Contains(s, "no memory left. What follows is the result of a former revision.") {
+	if s := detail.String(); !strings.Contains(s, "no memory left. The result below is from an earlier revision.") {
 		t.Errorf("told as\n%s", s)
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Open opens the data set of a delivery's file, without preamble and meta information, in a transfer syntax: as it
-// lies there when the file is in it, re-encoded in memory otherwise. The whole file is compared with its digest: what is
-// re-encoded before, what is sent as it lies there on the way, and the last of it is read only when all of it is right.
+// Open opens the data set of a delivery's file, without preamble and meta information, in a transfer syntax. If the file has a
+// different one, the data set is re-encoded in memory. The digest of the whole file is verified: before re-encoding, or while
+// the file is sent; then the last bytes can be read only if the digest matches.
 func Open(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
-	// The error goes to the log, where no UID of a patient's study belongs, and the file is named by one.
+	// The error is logged, so it must not contain the file name, which is a UID of a patient's study.
 	what := "in " + filepath.Dir(d.Path)
 	f, err := os.Open(d.Path)
 	if err != nil {
@@ -75,23 +75,23 @@ func open(f *os.File, d state.Delivery, transferSyntax string) (io.Reader, error
 	return &buf, nil
 }
 
-// check reads all of r and compares its digest.
+// check reads all of r and compares its digest with want.
 func check(r io.Reader, want []byte) error {
 	_, err := io.Copy(io.Discard, &verified{r: r, sum: sha256.New(), want: want})
 	return err
 }
 
-// heldBack is how many bytes a verified reader keeps until the digest is known to be right.
+// heldBack is how many bytes a verified reader holds back until the digest is verified.
 const heldBack = 32 << 10
 
-// verified reads r, one part behind: the last part comes only if the digest of all that was read is right.
+// verified reads from r, one part behind. It returns the last part only if the digest of everything matches.
 type verified struct {
 	r    io.Reader
-	sum  hash.Hash // of what was read of r, and of what goes before it
+	sum  hash.Hash // of the bytes before r and those read from r
 	want []byte
-	part []byte // read and not given out
+	part []byte // read but not returned yet
 	next []byte // read ahead
-	err  error  // of r, behind next
+	err  error  // error from r after next
 }
 
 func (v *verified) Read(p []byte) (int, error) {
@@ -120,8 +120,8 @@ func (v *verified) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// transcode writes the data set of a file in another transfer syntax. Our objects are not compressed and hold nothing
-// behind their pixel data.
+// transcode writes the data set of a file in another transfer syntax. Our objects are not compressed and have no elements after
+// the pixel data.
 func transcode(w io.Writer, f *dcm.File, transferSyntax string) error {
 	if f.Pixels != nil {
 		pixels, err := f.PixelData()
