@@ -408,7 +408,7 @@ func TestOddSeries(t *testing.T) {
 		{name: "two scans between each other", in: both(func(_ int, d, _ *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", "1") }, func(k int, d, _ *dcm.DataSet) {
 			moved(k, d, nil)
 			d.SetStrings(dcm.AcquisitionNumber, "IS", "2")
-		}), warn: "2 scans of the same part"},
+		}), warn: "2 scans of the same body region"},
 		{name: "UIDs shared with a bone series", in: both(as, func(_ int, d, of *dcm.DataSet) {
 			d.SetStrings(dcm.SOPInstanceUID, "UI", of.String(dcm.SOPInstanceUID))
 			d.SetStrings(dcm.SeriesInstanceUID, "UI", "1.2.4")

@@ -10,7 +10,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// stage is how near a stack came to being read: where a study has no series to read, the nearest gives the reason.
+// stage is how far a stack got in the checks. If no series can be analysed, the one that got furthest gives the reason.
 type stage int
 
 const (
@@ -25,7 +25,7 @@ const (
 	isAdult
 )
 
-// judgement is what becomes of one stack.
+// judgement is the result of judging one stack.
 type judgement struct {
 	finding.Candidate
 	series  Series
@@ -45,7 +45,7 @@ func (j *judgement) warn(format string, args ...any) {
 	j.series.Warnings = append(j.series.Warnings, fmt.Sprintf(format, args...))
 }
 
-// refuse ends the judgement; it returns false: do not go on.
+// refuse ends the judgement and returns false.
 func (j *judgement) refuse(s stage, code, format string, args ...any) bool {
 	j.refusal, j.stage = &finding.Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}, s
 	j.Reasons, j.Score, j.Code = append(j.Reasons, j.refusal.Reason), 0, code
@@ -65,7 +65,7 @@ func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
 	return j
 }
 
-// identity tells stacks apart that are otherwise alike.
+// identity returns values that distinguish otherwise equal stacks.
 func identity(headers []*dcm.DataSet) (acquired, first string) {
 	for i, h := range headers {
 		uid := h.String(dcm.SOPInstanceUID)
@@ -80,9 +80,9 @@ func identity(headers []*dcm.DataSet) (acquired, first string) {
 func (j *judgement) image() bool {
 	switch {
 	case !isCT(j.h.String(dcm.SOPClassUID)):
-		return j.refuse(isImage, finding.NoHeadCT, "The series holds no CT images; send the CT series of the head.")
+		return j.refuse(isImage, finding.NoHeadCT, "The series contains no CT images; send the CT series of the head.")
 	case j.Modality != "" && j.Modality != "CT":
-		return j.refuse(isImage, finding.NoHeadCT, "The modality is %.16s, though the objects are CT images; send the original CT series.", j.Modality)
+		return j.refuse(isImage, finding.NoHeadCT, "The modality is %.16s, although the objects are CT images; send the original CT series.", j.Modality)
 	}
 	return true
 }
@@ -97,19 +97,19 @@ func (j *judgement) slices(part stack) bool {
 		j.warn("%s", part.apart)
 	}
 	if part.clashes > 0 {
-		return j.refuse(isStack, finding.DuplicatePosition, "%d of %d images of the series have the SOP Instance UID %s of another image that lies elsewhere or has another "+
-			"number, so that results cannot refer to them; give each image a UID of its own and send the series again.", part.clashes, part.clashes+part.all, dcm.SOPInstanceUID)
+		return j.refuse(isStack, finding.DuplicatePosition, "%d of %d images of the series have the SOP Instance UID %s of another image with a different position or "+
+			"number, so results cannot refer to them; give each image its own UID and send the series again.", part.clashes, part.clashes+part.all, dcm.SOPInstanceUID)
 	}
 	if part.left > 0 {
-		j.say(0, "%d other images of the series are left out: %s.", part.left, part.why)
+		j.say(0, "%d other images of the series are not used: %s.", part.left, part.why)
 	}
 	if what := mapOf(j.h); what != "" {
-		return j.refuse(isSlices, finding.NotHounsfield, "The pixels are no density as the networks know it: %s; send the original series.", what)
+		return j.refuse(isSlices, finding.NotHounsfield, "The pixels do not show CT density: %s; send the original series.", what)
 	}
 	switch keV := kiloElectronVolt(j.h); {
 	case keV == 0:
 	case keV < 60 || keV > 80:
-		return j.refuse(isSlices, finding.NotHounsfield, "The series is monoenergetic, at %d keV, where blood has another density than the networks know; "+
+		return j.refuse(isSlices, finding.NotHounsfield, "The series is monoenergetic at %d keV, where blood has a different density than in the training data; "+
 			"send the original series.", keV)
 	default:
 		j.say(-20, "Monoenergetic, %d keV.", keV)
@@ -117,22 +117,22 @@ func (j *judgement) slices(part stack) bool {
 	}
 	switch k, why := kindOf(j.h); {
 	case k == noSlice:
-		return j.refuse(isSlices, finding.NotOriginal, "The series holds %s; send the original axial slices.", why)
+		return j.refuse(isSlices, finding.NotOriginal, "The series contains %s; send the original axial slices.", why)
 	case k == derivedSlice:
 		j.say(-30, "Derived axial slices.")
-		j.warn("The slices are derived (Image Type %.60s), most likely averaged or reformatted from thinner ones; the original series is better.",
+		j.warn("The slices are derived (Image Type %.60s), most likely averaged or reformatted from thinner ones; prefer the original series.",
 			strings.Join(j.h.Strings(dcm.ImageType), "\\"))
 	case which(words(j.h, dcm.SeriesDescription), reformatWords) != "":
 		j.say(-30, "Described as reformatted.")
-		j.warn("The slices are described as reformatted; the series as it was acquired is better.")
+		j.warn("The slices are described as reformatted; prefer the series as acquired.")
 	case len(j.h.Strings(dcm.ImageType)) == 0:
-		j.say(-5, "Image Type is not given; taken for original slices.")
+		j.say(-5, "Image Type is missing; assumed to be original slices.")
 	}
 	if kv, ok := j.h.Float(dcm.KVP); ok && kv > 0 && kv < 100 {
-		j.say(-10, "%.0f kV: brighter than the networks know it.", kv)
+		j.say(-10, "%.0f kV: brighter than the training data.", kv)
 	}
 	if lossy(j.h) {
-		j.say(-20, "Compressed with loss.")
+		j.say(-20, "Lossy compression.")
 	}
 	return true
 }
@@ -153,7 +153,7 @@ func (j *judgement) head() bool {
 		head = which(study, headWords)
 		j.say(15, "The study is described as head (%s).", head)
 	default:
-		j.say(0, "No description says which part of the body this is; the pixels have to show a skull.")
+		j.say(0, "No description names the body part; the pixels must show a skull.")
 	}
 	j.series.HeadNamed = head != ""
 	return true
@@ -161,15 +161,15 @@ func (j *judgement) head() bool {
 
 func (j *judgement) enough(part stack) bool {
 	if n, ok := j.h.Int(dcm.NumberOfSeriesRelatedInstances); ok && n > part.all {
-		j.say(-10, "%d of %d images of the series came.", part.all, n)
-		j.warn("The series has %d images where it comes from, and %d came; send it again if bleeding may lie on the others.", n, part.all)
+		j.say(-10, "%d of %d images of the series arrived.", part.all, n)
+		j.warn("The series has %d images at its source, but only %d arrived; send it again if the others may show bleeding.", n, part.all)
 	}
 	if j.Instances < j.o.MinSlices {
-		return j.refuse(isEnough, finding.TooFewSlices, "The series has too few slices: %d, and at least %d are needed; send the whole head.",
+		return j.refuse(isEnough, finding.TooFewSlices, "The series has too few slices: %d, at least %d are required; send the whole head.",
 			j.Instances, j.o.MinSlices)
 	}
 	if n := j.Instances * dimension(j.h, dcm.Rows) * dimension(j.h, dcm.Columns); n > j.o.MaxVoxels {
-		return j.refuse(isEnough, finding.TooLarge, "The series has %d slices, %d million voxels; at most %d million are read. "+
+		return j.refuse(isEnough, finding.TooLarge, "The series has %d slices with %d million voxels; the limit is %d million. "+
 			"Send a thicker reconstruction.", j.Instances, n/1e6, j.o.MaxVoxels/1e6)
 	}
 	return true
@@ -177,7 +177,7 @@ func (j *judgement) enough(part stack) bool {
 
 func (j *judgement) time(part stack) bool {
 	if part.repeats > 0 {
-		return j.refuse(isPlain, finding.Contrast, "The series shows the same places %d times, as perfusion does; send the series without contrast agent.", part.repeats)
+		return j.refuse(isPlain, finding.Contrast, "The series shows the same positions %d times, like a perfusion study; send the series without contrast agent.", part.repeats)
 	}
 	return true
 }
@@ -190,12 +190,12 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 	}
 	j.series.Warnings = append(j.series.Warnings, a.Warnings...)
 	if n := a.Grid.Slices(); n < j.o.MinSlices {
-		return j.refuse(isEnough, finding.TooFewSlices, "The series has slices at %d positions, and at least %d are needed; send the whole head.", n, j.o.MinSlices)
+		return j.refuse(isEnough, finding.TooFewSlices, "The series has slices at %d positions, at least %d are required; send the whole head.", n, j.o.MinSlices)
 	}
 	gap := a.Grid.MedianGap()
 	j.SpacingMM = math.Round(gap*1000) / 1000
 	if angle := math.Acos(math.Min(a.Grid.Normal()[2], 1)) * 180 / math.Pi; angle > j.o.MaxAngleDeg {
-		return j.refuse(isStack, finding.NotAxial, "The slices are not axial: turned by %.0f degrees, up to %.0f are read. Send the axial series.",
+		return j.refuse(isStack, finding.NotAxial, "The slices are not axial: rotated by %.0f degrees, the limit is %.0f. Send the axial series.",
 			angle, j.o.MaxAngleDeg)
 	}
 	coverage := 0.0
@@ -203,26 +203,26 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		coverage += mm
 	}
 	if coverage < j.o.MinCoverageMM {
-		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm; at least %.0f mm are needed; send the whole head.",
+		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm, at least %.0f mm are required; send the whole head.",
 			coverage, j.o.MinCoverageMM)
 	}
 	if coverage > j.o.MaxCoverageMM {
-		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones are taken for a skull "+
-			"there; send the head as a series of its own.", coverage, j.o.MaxCoverageMM)
+		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones can be mistaken for a "+
+			"skull; send the head as a separate series.", coverage, j.o.MaxCoverageMM)
 	}
-	j.say(coverage/100, "%d axial slices over %.0f mm.", a.Grid.Slices(), coverage) // the longer of two that are otherwise alike
+	j.say(coverage/100, "%d axial slices over %.0f mm.", a.Grid.Slices(), coverage) // of two equal stacks the longer one wins
 	thickness := func(h *dcm.DataSet) float64 { mm, _ := h.Float(dcm.SliceThickness); return mm }
 	thickest := maxBy(headers, func(h *dcm.DataSet) int { return int(1000 * math.Min(thickness(h), 1e3)) })
 	if mm := thickness(thickest); mm >= 0.5 && gap > 1.8*mm && gap > 2 {
-		j.say(-10, "Slices of %.1f mm lie %.1f mm apart.", mm, gap)
-		j.warn("Slices of %.1f mm lie %.1f mm apart: what lies between was not scanned, or slices are missing.", mm, gap)
+		j.say(-10, "Slices of %.1f mm are %.1f mm apart.", mm, gap)
+		j.warn("Slices of %.1f mm are %.1f mm apart: the space between was not scanned, or slices are missing.", mm, gap)
 	}
 	switch {
 	case gap > 7.5:
 		j.say(-15, "Slices %.1f mm apart are coarse.", gap)
 		j.warn("Slices %.1f mm apart: small bleeds can lie between them.", gap)
 	case gap >= 2.5:
-		j.say(15, "Slices %.1f mm apart, as the networks were trained for.", gap)
+		j.say(15, "Slices %.1f mm apart, as in the training data.", gap)
 	default:
 		j.say(0, "Thin slices, %.1f mm apart.", gap)
 	}
@@ -246,7 +246,7 @@ func (j *judgement) agent(headers []*dcm.DataSet) bool {
 	case c == plain:
 	case c == doubtful:
 		j.say(-30, "Contrast agent may have been given (%s).", why)
-		j.warn("Contrast agent may have been given (%s), and vessels with agent look like bleeds.", why)
+		j.warn("Contrast agent may have been given (%s); vessels with contrast agent look like bleeds.", why)
 	case c == perfusion:
 		return j.refuse(isPlain, finding.Contrast, "The series is a perfusion study (%s), which needs contrast agent; send the series without it.", why)
 	case !j.o.Contrast && c == angiography:
@@ -272,13 +272,13 @@ func (j *judgement) kernel(headers []*dcm.DataSet) bool {
 	case k == softKernel:
 		j.say(25, "Soft-tissue kernel (%s).", name)
 	case k == mediumKernel:
-		j.say(-15, "Rather sharp kernel (%s).", name)
+		j.say(-15, "Medium-sharp kernel (%s).", name)
 	case k == sharpKernel && !j.o.BoneKernel:
-		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%s), whose noise hides bleeds and looks like them. "+
+		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%s), whose noise can hide or imitate bleeds. "+
 			"Send the soft-tissue reconstruction, or set analysis.bone_kernel.", name)
 	case k == sharpKernel:
 		j.say(-40, "Sharp kernel (%s): noise hides bleeds.", name)
-		j.warn("The series was reconstructed with a sharp kernel (%s); a soft-tissue one is better.", name)
+		j.warn("The series was reconstructed with a sharp kernel (%s); prefer a soft-tissue kernel.", name)
 	}
 	return true
 }
@@ -288,9 +288,9 @@ func (j *judgement) age() bool {
 	switch {
 	case j.o.MinAge <= 0:
 	case !ok:
-		j.warn("The age of the patient is not given, or only by dates that cannot be real; the networks were made for %d years and older.", j.o.MinAge)
+		j.warn("The age of the patient is missing or implausible; the networks were made for patients of %d years and older.", j.o.MinAge)
 	case years < float64(j.o.MinAge):
-		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, for whom these networks were not made; read the study without ichor, "+
+		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, and these networks were not made for children; read the study without ichor, "+
 			"or lower analysis.min_age.", j.o.MinAge)
 	}
 	return true
