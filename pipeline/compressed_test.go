@@ -80,7 +80,7 @@ func TestCompressedStudy(t *testing.T) {
 	}
 }
 
-func tellsLoss(warning string) bool { return strings.Contains(warning, "compressed with loss") }
+func tellsLoss(warning string) bool { return strings.Contains(warning, "compressed lossily") }
 
 // TestLossyStudy: a finding on lossy pixels says so, whether they still are compressed or not.
 func TestLossyStudy(t *testing.T) {
@@ -92,7 +92,7 @@ func TestLossyStudy(t *testing.T) {
 			}
 		})
 	}
-	for of, want := range map[int]string{0: "", 5: "5 of 12 slices were compressed with loss", 12: "12 of 12 slices were compressed with loss"} {
+	for of, want := range map[int]string{0: "", 5: "5 of 12 slices were compressed lossily", 12: "12 of 12 slices were compressed lossily"} {
 		_, r, err := read(t, lossy(of, synthetic.Head(small())), nil)
 		if err != nil {
 			t.Fatal(err)

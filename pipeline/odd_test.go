@@ -364,7 +364,7 @@ func TestUnreadableStudy(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := r.Finding
-	for _, want := range []string{"None of the 12 objects", "object 1: ", "(0010,4000)", "4294967294 bytes", "object 4: file meta information", "object 8: ", "not a DICOM Part 10 file", "and so on for 9 more"} {
+	for _, want := range []string{"None of the 12 objects", "object 1: ", "(0010,4000)", "4294967294 bytes", "object 4: file meta information", "object 8: ", "not a DICOM Part 10 file", "and 9 more"} {
 		if f.Code != finding.Undecodable || !strings.Contains(f.Reason, want) {
 			t.Errorf("%s %q, want %q", f.Code, f.Reason, want)
 		}
@@ -421,7 +421,7 @@ func TestOddSeries(t *testing.T) {
 		{name: "two scans between each other", in: both(func(_ int, d, _ *dcm.DataSet) { d.SetStrings(dcm.AcquisitionNumber, "IS", "1") }, func(k int, d, _ *dcm.DataSet) {
 			moved(k, d, nil)
 			d.SetStrings(dcm.AcquisitionNumber, "IS", "2")
-		}), warn: "2 scans of the same part"},
+		}), warn: "2 scans of the same body region"},
 		{name: "UIDs shared with a bone series", in: both(as, func(_ int, d, of *dcm.DataSet) {
 			d.SetStrings(dcm.SOPInstanceUID, "UI", of.String(dcm.SOPInstanceUID))
 			d.SetStrings(dcm.SeriesInstanceUID, "UI", "1.2.4")

@@ -8,8 +8,8 @@ import (
 	"ichor/pipeline/selection"
 )
 
-// parameters names the settings that a finding depends on beside the study: what the bundle asks for, the precision it was
-// computed in, and the limits of the selection. They go into every object, so that a result can be repeated.
+// parameters returns the settings that a finding depends on in addition to the study: those of the bundle, the precision, and
+// the limits of the selection. They are written to every object, so that a result can be reproduced.
 func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	o = o.WithDefaults()

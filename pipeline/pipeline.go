@@ -1,6 +1,6 @@
-// Package pipeline analyses one study: pixels in, finding out. Analyze shows the whole way on one screen; each stage is
-// a package of its own. A study that cannot be analysed gives a finding that says why, not an error; an error means that
-// another try may succeed.
+// Package pipeline analyses one study: pixels in, finding out. Analyze shows all stages on one screen; each stage is its own
+// package. A study that cannot be analysed gives a finding that says why, not an error. An error means that a retry may
+// succeed.
 package pipeline
 
 import (
@@ -28,15 +28,15 @@ import (
 // Net is one network; see window.Net.
 type Net = window.Net
 
-// Decoder decodes the pixels of an object, whatever its transfer syntax, to what dcm.File.PixelData gives. It is called
-// by many goroutines.
+// Decoder decodes the pixels of an object in any supported transfer syntax to the format of dcm.File.PixelData. It is called
+// from many goroutines.
 type Decoder interface {
 	Pixels(context.Context, *dcm.File) ([]byte, error)
 }
 
-// Options are what an Analyzer is made of.
+// Options configure an Analyzer.
 type Options struct {
-	Bundle       *bundle.Bundle // what the networks want and how their answers are used
+	Bundle       *bundle.Bundle // input and output of the networks, thresholds
 	CavityTissue Net
 	CavityBone   Net
 	Bleed        Net
@@ -60,12 +60,12 @@ type Input interface {
 // Named is an Input with a name that a person knows, such as its file name. Reasons and warnings use it.
 type Named interface{ Name() string }
 
-// Study is what there is to analyse.
+// Study is a study to analyse.
 type Study struct {
 	UID      string
 	Objects  []Input
 	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
-	Complete string // how it was decided that no more objects come; kept in the finding
+	Complete string // the rule by which the study was complete; recorded in the finding
 }
 
 // running is the result of an analysis while it is made.
@@ -74,7 +74,7 @@ type running struct{ analysis.Analysis }
 // Analyzer holds the networks. It is safe for concurrent use.
 type Analyzer struct{ o Options }
 
-// New makes an Analyzer. The networks must fit the bundle, which must hold all three roles.
+// New returns an Analyzer. The networks must match the bundle, which must have all three roles.
 func New(o Options) *Analyzer {
 	return &Analyzer{o}
 }
@@ -94,7 +94,7 @@ func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis
 	if err != nil {
 		return nil, err
 	}
-	if r.Header == nil { // not one object can be read
+	if r.Header == nil { // no object can be read
 		r.Header = &dcm.DataSet{}
 		r.Header.SetStrings(dcm.StudyInstanceUID, "UI", study.UID)
 	}
@@ -144,7 +144,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	return err
 }
 
-// measure settles what was found and measures it; the range sees it under a lower and a higher threshold as well.
+// measure decides which hemorrhages to report and measures them; for the range also with a lower and a higher threshold.
 func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.Network) error {
 	g := &r.Volume.Grid
 	settled, err := settle(ctx, marks, spec, g)
@@ -165,7 +165,7 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	v, bounds := measure.Volumes(r.Labels, g), spread.Finding()
 	if !spec.TellsSubtypes() {
 		v.Untold, bounds.Low.Untold, bounds.High.Untold = true, true, true
-		r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind and do not tell its subtype.")
+		r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind but do not determine its subtype.")
 	}
 	r.Finding.Volumes, r.Finding.Range = &v, bounds
 	r.Finding.LeastLesionML = max(measure.MinLesionML, spec.Post.MinComponentML)
@@ -178,7 +178,8 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	return nil
 }
 
-// settle decides what is reported and what it is called: by evidence and anatomy where the bundle has them, else by volume.
+// settle decides which hemorrhages are reported and their subtypes: by evidence and anatomy if the bundle has them, else by
+// volume.
 func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *volume.Grid) (func(bleed.Level) (*volume.Mask, error), error) {
 	if spec.Post.Evidence == nil {
 		return func(level bleed.Level) (*volume.Mask, error) {
@@ -205,7 +206,7 @@ func bundleOf(b *bundle.Bundle) finding.Bundle {
 	return f
 }
 
-// step runs one stage: it checks ctx, names the stage in the error and notes the time taken.
+// step runs one stage: it checks ctx, names the stage in the error and records the time taken.
 func step[T any](ctx context.Context, r *running, stage string, do func() (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -231,8 +232,8 @@ func (r *running) refuse(why *finding.Refusal) {
 	r.Volume, r.Labels, r.Cavity = nil, nil, nil
 }
 
-// checkCavity measures the cavity and refuses a head in which there is none, and what is larger than any. A part of a head is
-// analysed, with a warning: the networks look at slices.
+// checkCavity measures the cavity. It refuses a study without one, or with one larger than any head. Part of a head is analysed,
+// with a warning, because the networks work on single slices.
 func (r *running) checkCavity() error {
 	const none, small, large, huge = 50, 600, 2200, 3500 // mL
 	ml := r.Cavity.VolumeML(&r.Volume.Grid)
@@ -247,7 +248,7 @@ func (r *running) checkCavity() error {
 				"they know it.\nSend the head as a series of its own, or read it without ichor.", ml)
 	case ml < small, ml > large:
 		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("The intracranial cavity measures %.0f mL, which is unusual; "+
-			"look at its contour before trusting the volumes.", ml))
+			"check its contour before you trust the volumes.", ml))
 	}
 	return nil
 }

@@ -15,21 +15,21 @@ import (
 	"ichor/scp/dcm"
 )
 
-// images are those of a study that could be read: one of an object, or each frame of a multi-frame CT.
+// images are the readable images of a study: one per object, or one per frame of a multi-frame CT.
 type images struct {
-	objects []received // image i is one of objects[of[i]]
+	objects []received // image i belongs to objects[of[i]]
 	of      []int
-	headers []*dcm.DataSet // as volume.Frames makes them
+	headers []*dcm.DataSet // one per image, from volume.Frames
 }
 
-// received is one object that could be read.
+// received is one readable object.
 type received struct {
 	Input
 	frames int
 }
 
-// readHeaders reads the header of every object. Objects that cannot be read are left out and named with the reason; the study
-// is refused where nothing else is there.
+// readHeaders reads the header of every object. It skips unreadable objects and adds a warning with the reason. It refuses the
+// study if no object can be read.
 func readHeaders(ctx context.Context, study Study, r *running) (*images, error) {
 	out := &images{}
 	var unread, assumed notes
@@ -53,7 +53,7 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 			assumed.add(nameOf(o, i), f.Assumed)
 		}
 		for _, h := range frames {
-			if f.Lossy() { // even if only the transfer syntax says so: readers of the header, and what is made from it, are told
+			if f.Lossy() { // set the attribute even if only the transfer syntax says so, for all users of the header
 				h.SetStrings(dcm.LossyImageCompression, "CS", "01")
 			}
 			out.of = append(out.of, len(out.objects))
@@ -72,24 +72,24 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 			"None of the %d objects of the study can be read: %s.", unread.n, unread.text())}
 	}
 	if unread.n > 0 {
-		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study cannot be read and were left out: %s.",
+		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study cannot be read and were skipped: %s.",
 			unread.n, len(study.Objects), unread.text()))
 	}
 	if assumed.n > 0 {
-		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study were read though their headers are not as the standard has them: %s.",
+		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study were read although their headers do not conform to the standard: %s.",
 			assumed.n, len(study.Objects), assumed.text()))
 	}
 	return out, nil
 }
 
-// notes collects what is to be said of objects, each kind once with the first object of which it is said.
+// notes collects notes about objects. It keeps each kind of note once, with the first object it applies to.
 type notes struct {
 	n     int
 	first []string // name and note of the first object of each kind
 	count map[string]int
 }
 
-// numbers in a note, as of bytes, make no other kind of it.
+// numbers matches numbers in a note: notes that differ only in numbers are of the same kind.
 var numbers = regexp.MustCompile(`[0-9]+`)
 
 func (c *notes) add(name, note string) {
@@ -107,7 +107,7 @@ func (c *notes) add(name, note string) {
 func (c *notes) text() string {
 	said := strings.Join(c.first, "; ")
 	if c.n > len(c.first) {
-		said += fmt.Sprintf("; and so on for %d more", c.n-len(c.first))
+		said += fmt.Sprintf("; and %d more", c.n-len(c.first))
 	}
 	return said
 }
@@ -142,7 +142,7 @@ func open(o Input, use func(*dcm.File) error) (_ *dcm.File, err error) {
 	return f, use(f)
 }
 
-// unreadable tells what is wrong with an object from a failure to read it.
+// unreadable reports whether err is a defect of the object, and not a failure to read it.
 func unreadable(err error) bool {
 	for _, kind := range []error{dcm.ErrNotDICOM, dcm.ErrTruncated, dcm.ErrLimit, dcm.ErrTransferSyntax, dcm.ErrEncoding, dcm.ErrPixelData} {
 		if errors.Is(err, kind) {
@@ -161,7 +161,8 @@ func choose(in *images, o selection.Options, r *running) (selection.Choice, erro
 	return c, nil
 }
 
-// build reads the best series whose pixels can be decoded and show a head. The refusal is that of the best one.
+// build reads the best series whose pixels can be decoded and show a head. If there is none, the refusal is that of the best
+// series.
 func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *running) (*volume.Volume, error) {
 	var first *finding.Refusal
 	for _, s := range c.Ranked {
@@ -181,11 +182,11 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
 		}
 		if len(warnings) > 0 && len(c.Ranked) > 1 {
-			warnings = append(warnings, fmt.Sprintf("The study has %d more series or stacks of head slices, which may show what is missing; each is analysed only by itself.", len(c.Ranked)-1))
+			warnings = append(warnings, fmt.Sprintf("The study has %d more series or stacks of head slices, which may show the missing part; ichor does not combine series.", len(c.Ranked)-1))
 		}
 		r.Finding.Warnings = append(append(r.Finding.Warnings, s.Warnings...), warnings...)
 		if n := in.countLossy(s); n > 0 {
-			r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d slices were compressed with loss, which alters faint and small "+
+			r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d slices were compressed lossily, which changes the look of faint and small "+
 				"bleeding; send the series uncompressed or losslessly compressed.", n, len(s.Images)))
 		}
 		r.Finding.Candidates[s.Candidate].Chosen = true
@@ -236,7 +237,7 @@ func (in *images) countLossy(s selection.Series) (n int) {
 
 func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*volume.Volume, *volume.Arrangement, error) {
 	slices := make([]volume.Slice, len(s.Images))
-	whole := map[int]func() ([]byte, error){} // the pixels of a multi-frame object, decoded once for all its frames
+	whole := map[int]func() ([]byte, error){} // pixels of multi-frame objects, decoded once for all frames
 	for k, i := range s.Images {
 		o := in.objects[in.of[i]]
 		frame, ok := in.headers[i].Int(dcm.ReferencedFrameNumber)

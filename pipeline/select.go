@@ -10,8 +10,8 @@ import (
 	"ichor/pipeline/selection"
 )
 
-// Select chooses the series as Analyze does, up to the look for a head in its pixels, and needs no networks. The finding has
-// the candidates, and the series with its warnings or why there is none.
+// Select chooses the series as Analyze does, including the check that its pixels show a head. It needs no networks. The finding
+// has the candidates, and the chosen series with its warnings, or why there is none.
 func Select(ctx context.Context, study Study, d Decoder, o selection.Options) (finding.Finding, error) {
 	r := &running{analysis.Analysis{Finding: finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}}}}
 	err := func() error {

@@ -1,21 +1,21 @@
-// Package reporting turns an analysed study into the objects that a PACS keeps: a Segmentation (reporting/seg), a Secondary
-// Capture series (reporting/sc) and a structured report (reporting/sr). New checks the study once, Report.Write makes all
-// of them, deliver sends them.
+// Package reporting turns an analysed study into the objects for the PACS: a Segmentation (reporting/seg), a Secondary Capture
+// series (reporting/sc) and a structured report (reporting/sr). New checks the study, Report.Write builds all objects, and
+// deliver sends them.
 //
 //	analyzed, hemorrhage      SEG  SC  SR  KO  overlay
 //	analyzed, no hemorrhage        SC  SR
 //	refused                        SC  SR, both saying why
 //
-// With Options.CavitySegment whatever is analyzed has a second SEG, of the intracranial cavity.
+// With Options.CavitySegment every analyzed study has a second SEG, of the intracranial cavity.
 //
 // A label map (Options.LabelMap) is a second SEG, with a second SR that refers to it: a destination gets the one pair or
 // the other, as Output.Form says.
 //
-// A result that takes the place of another refers to its report; Rejection writes the note (reporting/ko) that names what
-// destinations have of it.
+// A result that replaces another refers to its report. Rejection builds the note (reporting/ko) that lists the replaced objects
+// that a destination has.
 //
-// Nothing here depends on anything but its input: the clock is an option, UIDs are derived from the source series, its
-// images and the bundle digest. The same report under the same clock gives the same bytes.
+// The output depends only on the input: the clock is an option, and UIDs are derived from the source series, its images and the
+// bundle digest. The same report with the same clock gives the same bytes.
 package reporting
 
 import (
@@ -37,24 +37,24 @@ import (
 	"ichor/scp/dcm"
 )
 
-// ErrReport is returned for a report whose parts do not fit together.
+// ErrReport is returned for a report whose parts do not match.
 var ErrReport = iod.ErrReport
 
-// Options are the choices of a site.
+// Options are the settings of a site.
 type Options struct {
 	Clock   func() time.Time // content date and time; time.Now if nil
-	Began   time.Time        // series date and time: a later result goes into the same series; that of Clock if zero
+	Began   time.Time        // series date and time, the same for later results in the same series; from Clock if zero
 	Version string           // of ichor, for Software Versions
 
-	Looks         iod.Looks       // labels, codes and colours of the segments, where they are not the default
-	Names         iod.SeriesNames // numbers and descriptions of our series, where they are not the default
-	CavitySegment bool            // the intracranial cavity has a segmentation of its own, hemorrhage or not
-	LabelMap      bool            // SEG and SR are written once more, with a label map
-	NoOverlay     bool            // the overlay series is left out
-	NoKeyObjects  bool            // the note of the key slices is left out
+	Looks         iod.Looks       // labels, codes and colours of segments that differ from the default
+	Names         iod.SeriesNames // numbers and descriptions of series that differ from the default
+	CavitySegment bool            // write a separate segmentation of the intracranial cavity, with or without hemorrhage
+	LabelMap      bool            // also write SEG and SR with a label map
+	NoOverlay     bool            // omit the overlay series
+	NoKeyObjects  bool            // omit the key object note
 }
 
-// Kind says what an object is.
+// Kind is the kind of an object.
 type Kind string
 
 const (
@@ -64,7 +64,7 @@ const (
 	KO  Kind = "KO"
 )
 
-// Form says which destinations an object is for.
+// Form is the form of segmentation for which an object is written, see Object.For.
 type Form string
 
 const (
@@ -88,11 +88,11 @@ type Output struct {
 // For reports whether the object is for a destination of form f.
 func (o Output) For(f Form) bool { return o.Form == Any || o.Form == f }
 
-// Report is an analysed study with its identity, ready to be written. Make it with New.
+// Report is an analysed study with its identity, ready to write. Create it with New.
 type Report struct {
 	c      *iod.Report
 	o      Options
-	bundle finding.Bundle // as the finding names it; objects hold what fits an attribute
+	bundle finding.Bundle // as in the finding; in objects texts are shortened to fit attributes
 }
 
 // New checks that the parts of r fit together, ErrReport.
@@ -107,17 +107,17 @@ func New(r analysis.Analysis, o Options) (*Report, error) {
 	return &Report{c, o, r.Finding.Bundle}, nil
 }
 
-// Finding is that of the report, with the warnings added to it.
+// Finding returns the finding of the report, including added warnings.
 func (r *Report) Finding() finding.Finding {
 	f := r.c.Finding
 	f.Bundle = r.bundle
 	return f
 }
 
-// Identity names the objects of the report as a whole: it is the same where their instances are.
+// Identity identifies all objects of the report together: two reports with the same objects have the same identity.
 func (r *Report) Identity() string { return r.c.UID("result") }
 
-// NextGeneration gives all objects new UIDs: those of the present ones were rejected at a destination.
+// NextGeneration gives all objects new UIDs, because the current ones were rejected at a destination.
 func (r *Report) NextGeneration() { r.c.Generation++ }
 
 // Replace states which result this one replaces: a warning for people, and the reports of the former result.
@@ -191,7 +191,7 @@ func (r *Report) Write(ctx context.Context) ([]Output, error) {
 	return w.objects, nil
 }
 
-// writer encodes objects, until the first error.
+// writer encodes objects until the first error.
 type writer struct {
 	ctx     context.Context
 	objects []Output
@@ -225,8 +225,8 @@ func Rejection(header *dcm.DataSet, b finding.Bundle, rejected []iod.SeriesRefer
 	return encode(KO, "rejection.dcm", ko.Rejection(r.c, rejected, number))
 }
 
-// WritePNG draws the summary page of an analysed study, the first image of the SC series, for people; ErrReport for a
-// refused one.
+// WritePNG draws the summary page of an analysed study, which is the first image of the SC series. ErrReport for a refused
+// study.
 func (r *Report) WritePNG(ctx context.Context, w io.Writer) error {
 	if r.c.Finding.Status != finding.Analyzed {
 		return fmt.Errorf("summary page of a study with status %q: %w", r.c.Finding.Status, ErrReport)

@@ -7,21 +7,23 @@ import (
 	"ichor/scp/ul"
 )
 
-// maxWaiting bounds the connections without an association: those that have not asked for one yet, and rejected ones that
-// the peer has not closed yet. One more makes the oldest go, a silent or slow one: a sender asks within milliseconds.
+// maxWaiting bounds the connections without an association: those that have not requested one yet, and rejected ones that
+// the peer has not closed yet. When the limit is exceeded, the oldest is dropped: real senders send their request within
+// milliseconds, so the oldest is silent or very slow.
 const maxWaiting = 512
 
-// seats counts what is open. All associations share Options.MaxAssociations, those of one peer its own limit.
+// seats counts open connections and associations. Options.MaxAssociations limits all associations, and each peer has its
+// own limit.
 type seats struct {
 	total, perPeer int
 
 	mu      sync.Mutex
 	taken   int
-	of      map[string]int // peer to its associations
-	waiting list.List      // of *session, the oldest first
+	of      map[string]int // peer -> number of its associations
+	waiting list.List      // *session, oldest first
 }
 
-// enter notes a connection and returns the one that has to go for it, nil if there is room.
+// enter adds a connection and returns the one that must be dropped for it, nil if there is room.
 func (s *seats) enter(n *session) (oldest *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,7 +37,7 @@ func (s *seats) enter(n *session) (oldest *session) {
 	return oldest
 }
 
-// take makes a waiting connection an association of a peer. The text says which limit is in the way, empty if none.
+// take turns a waiting connection into an association of a peer. full says which limit is reached, empty if none.
 func (s *seats) take(n *session, peer string, limit int) (full string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,11 +46,11 @@ func (s *seats) take(n *session, peer string, limit int) (full string) {
 	}
 	switch {
 	case n.place == nil:
-		return "too many connections wait"
+		return "too many connections are waiting"
 	case s.taken >= s.total:
-		return "all associations of this node are taken"
+		return "all associations of this node are in use"
 	case s.of[peer] >= limit:
-		return "all associations of this peer are taken"
+		return "all associations of this peer are in use"
 	}
 	s.waiting.Remove(n.place)
 	n.place, n.seat = nil, peer
@@ -57,7 +59,7 @@ func (s *seats) take(n *session, peer string, limit int) (full string) {
 	return ""
 }
 
-// leave frees what the connection held.
+// leave removes a connection and its association.
 func (s *seats) leave(n *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,21 +77,21 @@ func (s *seats) leave(n *session) {
 	n.seat = ""
 }
 
-// associations is how many are accepted at this moment.
+// associations returns the number of open associations.
 func (s *seats) associations() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.taken
 }
 
-// rejection of an association: what goes over the wire and why, for the log.
+// rejection is the rejection of an association: what is sent to the peer, and the reason for the log.
 type rejection struct {
 	*ul.RejectError
 	why string
 }
 
-// admit returns the peer that calls, nil where every one may, and why the request is rejected (PS3.8 Table 9-21), nil
-// if it is not. A seat is taken then.
+// admit returns the calling peer (nil if it is not listed but any peer may call), and the rejection (PS3.8 Table 9-21), nil
+// if the request is accepted. An accepted request occupies a seat.
 func (s *session) admit() (*Peer, *rejection) {
 	user := func(reason byte, why string) *rejection {
 		return &rejection{&ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: reason}, why}
@@ -104,21 +106,21 @@ func (s *session) admit() (*Peer, *rejection) {
 	if why != "" {
 		return nil, user(ul.ReasonCallingAE, why)
 	}
-	seat, limit := s.remote.Addr().String(), s.o.MaxAssociations // where every title is taken there are no peers to be fair to
+	seat, limit := s.remote.Addr().String(), s.o.MaxAssociations // unlisted callers are counted by address
 	if peer != nil {
 		if why := peer.identified(s.rq.User.Identity); why != "" {
 			return nil, &rejection{&ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceACSE, Reason: ul.ReasonACSENone}, why}
 		}
 		seat, limit = peer.AETitle, peer.MaxAssociations
 	}
-	if full := s.seats.take(s, seat, limit); full != "" { // comes again, so transient
+	if full := s.seats.take(s, seat, limit); full != "" { // transient, so the peer retries
 		return nil, &rejection{&ul.RejectError{Result: ul.RejectedTransient, Source: ul.RejectSourcePresentation, Reason: ul.ReasonLocalLimit}, full}
 	}
 	return peer, nil
 }
 
-// known finds the peer with the title, address and certificate of the caller. A configured title from elsewhere is not
-// known even where every title is taken.
+// known finds the peer with the caller's title, address and certificate. A listed title that calls from another address or
+// with another certificate is unknown, even if any title is accepted.
 func (s *session) known() (peer *Peer, why string) {
 	cert := s.assoc.PeerCertificate()
 	listed := false
@@ -130,11 +132,11 @@ func (s *session) known() (peer *Peer, why string) {
 		listed = true
 		switch {
 		case !p.at(s.remote.Addr()):
-			why = "the title is among the peers, this address is not one of its addresses"
+			why = "this AE title is in dicom.peers, but the caller's address is not in its addresses"
 		case len(p.Certificates) > 0 && cert == nil:
-			why = "the title is among the peers, its entry asks for a certificate and it shows none"
+			why = "this AE title is in dicom.peers and requires a certificate, but the caller presented none"
 		case len(p.Certificates) > 0 && !p.shows(cert):
-			why = "the title is among the peers, the certificate it shows is not one of its certificates"
+			why = "this AE title is in dicom.peers, but the certificate presented is not one of its certificates"
 		default:
 			return p, ""
 		}
@@ -145,5 +147,5 @@ func (s *session) known() (peer *Peer, why string) {
 	case s.o.AnyPeer:
 		return nil, ""
 	}
-	return nil, "the title is not among the peers"
+	return nil, "this AE title is not in dicom.peers"
 }

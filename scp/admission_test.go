@@ -49,11 +49,11 @@ func TestPeerCertificates(t *testing.T) {
 		"fingerprint":          {[]string{"sha256:" + digest}, &right, ""},
 		"fingerprint, colons":  {[]string{"sha256:" + colons}, &right, ""},
 		"one of two":           {[]string{"CN=nobody", "right"}, &right, ""},
-		"another name":         {[]string{"right"}, &other, "the certificate it shows"},
-		"another subject":      {[]string{"CN=right"}, &other, "the certificate it shows"},
-		"another fingerprint":  {[]string{"sha256:" + digest}, &other, "the certificate it shows"},
-		"part of a name":       {[]string{"righ"}, &right, "the certificate it shows"},
-		"no TLS, so no certif": {[]string{"right"}, nil, "it shows none"},
+		"another name":         {[]string{"right"}, &other, "the certificate presented"},
+		"another subject":      {[]string{"CN=right"}, &other, "the certificate presented"},
+		"another fingerprint":  {[]string{"sha256:" + digest}, &other, "the certificate presented"},
+		"part of a name":       {[]string{"righ"}, &right, "the certificate presented"},
+		"no TLS, so no certif": {[]string{"right"}, nil, "the caller presented none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			secured := server.Server(true)
@@ -108,11 +108,11 @@ func TestUserIdentity(t *testing.T) {
 		"username":                       {"ct", "", user(1, "ct", ""), ""},
 		"username with a passcode":       {"ct", "", user(2, "ct", "any"), ""},
 		"username and passcode":          {"ct", "pass", user(2, "ct", "pass"), ""},
-		"nothing offered":                {"ct", "", nil, "no user identity was offered"},
+		"nothing offered":                {"ct", "", nil, "requires a user identity"},
 		"wrong username":                 {"ct", "", user(1, "mr", ""), "username or passcode is wrong"},
 		"wrong passcode":                 {"ct", "pass", user(2, "ct", "Pass"), "username or passcode is wrong"},
-		"passcode missing":               {"ct", "pass", user(1, "ct", ""), "without the passcode"},
-		"passcode in a username":         {"ct", "pass", user(1, "ct", "pass"), "without the passcode"},
+		"passcode missing":               {"ct", "pass", user(1, "ct", ""), "requires a passcode"},
+		"passcode in a username":         {"ct", "pass", user(1, "ct", "pass"), "requires a passcode"},
 		"Kerberos":                       {"ct", "", user(3, "ct", ""), "Kerberos ticket"},
 		"SAML":                           {"ct", "", user(4, "ct", ""), "SAML assertion"},
 		"JSON web token":                 {"ct", "", user(5, "ct", ""), "JSON web token"},
@@ -191,7 +191,7 @@ func TestPerPeer(t *testing.T) {
 	if n := a.server.Associations(); n != 0 {
 		t.Errorf("%d associations after the end", n)
 	}
-	if text := a.log.String(); strings.Count(text, "all associations of this peer are taken") != 2 {
+	if text := a.log.String(); strings.Count(text, "all associations of this peer are in use") != 2 {
 		t.Errorf("log:\n%s", text)
 	}
 }
@@ -213,7 +213,7 @@ func TestSilentConnections(t *testing.T) {
 	if k := a.kinds(); k[Accepted] != 1 || k[Aborted] < 50 {
 		t.Errorf("events %v", k)
 	}
-	if n := strings.Count(a.log.String(), "connections dropped"); n < 1 || n > 10 {
+	if n := strings.Count(a.log.String(), "dropped idle connections"); n < 1 || n > 10 {
 		t.Errorf("%d lines tell of dropped connections", n)
 	}
 }
@@ -247,9 +247,9 @@ func TestWrongTransport(t *testing.T) {
 		send []byte
 		says string
 	}{
-		{"TLS hello on the plain port", false, scptest.Bytes(`16 03 01 {01 00 00 00}`), "speaks TLS on the plain DICOM port"},
-		{"HTTP on the plain port", false, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "speaks HTTP on the DICOM port"},
-		{"HTTP on the TLS port", true, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "speaks HTTP on the DICOM port"},
+		{"TLS hello on the plain port", false, scptest.Bytes(`16 03 01 {01 00 00 00}`), "uses TLS on the plain DICOM port"},
+		{"HTTP on the plain port", false, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "sent HTTP to the DICOM port"},
+		{"HTTP on the TLS port", true, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "sent HTTP to the DICOM port"},
 		{"plain DICOM on the TLS port", true, scptest.AssociateRQ, "plain DICOM on the TLS port"},
 		{"a port check", false, nil, ""},
 		{"a port check of the TLS port", true, nil, ""},

@@ -15,40 +15,41 @@ import (
 	"ichor/scp/ul"
 )
 
-// Promises keeps the requests of peers, encoded as action information, until the results are told; *state.Store is one.
+// Promises stores the requests of peers, encoded as action information, until their results are reported. *state.Store
+// implements it.
 type Promises interface {
-	// AddPromise returns when the request is durable. The same transaction again replaces it.
+	// AddPromise returns when the request is durable. A repeated transaction replaces it.
 	AddPromise(peer, transactionUID string, request []byte) error
 	RemovePromise(peer, transactionUID string) error
-	// Promises calls each with every request, and with the time that the node has run since.
+	// Promises calls each with every request and the time that the node has run since.
 	Promises(each func(peer, transactionUID string, request []byte, age time.Duration)) error
 }
 
 // promiseSyntax encodes requests in Promises.
 const promiseSyntax = dcm.ExplicitVRLittleEndian
 
-// CallbackOptions say what is to be reported and how. All but the times are required; zero times take the defaults.
+// CallbackOptions configure a Callback. All fields except the times are required; zero times take the defaults.
 type CallbackOptions struct {
 	Spool    *spool.Spool
 	Promises Promises
-	// Address returns how to call a peer, false if it takes results on its own associations only. Run calls it.
+	// Address returns how to connect to a peer, false if it accepts results only on its own associations. Run calls it.
 	Address func(peer string) (dimse.ConnectOptions, bool)
-	// Result takes what a destination says of objects that we sent to it; known: we asked for it.
+	// Result records a destination's answer about objects that we sent to it; known: we had requested it.
 	Result func(commitment.Result) (known bool, err error)
 	Logger *slog.Logger
 
 	Retry  time.Duration // between attempts; 30 s
-	MaxAge time.Duration // a result that could not be told while the node ran for so long is dropped; 7 days
+	MaxAge time.Duration // a result is dropped if it could not be reported while the node ran for this long; 7 days
 }
 
-// Callback is the node's Commitments: it keeps what peers ask, and tells them the results on associations that it opens,
-// as SCP by role selection (PS3.4 §J.3.3, PS3.7 §D.3.3.4).
+// Callback implements Commitments for the node: it stores the requests of peers, and reports the results on associations that
+// it opens, as SCP by role selection (PS3.4 §J.3.3, PS3.7 §D.3.3.4).
 type Callback struct {
 	o    CallbackOptions
 	wake chan struct{}
 }
 
-// NewCallback returns a Callback; Run makes it work.
+// NewCallback returns a Callback; it works while Run runs.
 func NewCallback(o CallbackOptions) *Callback {
 	if o.Retry <= 0 {
 		o.Retry = 30 * time.Second
@@ -79,7 +80,7 @@ func (c *Callback) Answered(peer, transactionUID string) error {
 // Result implements Commitments.
 func (c *Callback) Result(r commitment.Result) (known bool, err error) { return c.o.Result(r) }
 
-// Wake tells that there is something to report.
+// Wake signals that there is something to report.
 func (c *Callback) Wake() {
 	select {
 	case c.wake <- struct{}{}:
@@ -87,12 +88,12 @@ func (c *Callback) Wake() {
 	}
 }
 
-// Run reports until ctx is done. What is left then is for the next Run. Each peer has a goroutine of its own, so that one
-// that does not answer delays no other.
+// Run reports results until ctx is done. The next Run reports the rest. Each peer has its own goroutine, so that one peer
+// that does not answer does not delay the others.
 func (c *Callback) Run(ctx context.Context) error {
 	var peers sync.WaitGroup
 	defer peers.Wait()
-	busy := map[string]bool{} // peers that are being told; true: once more when that has ended
+	busy := map[string]bool{} // peers with a report in progress; true: report again afterwards
 	ended := make(chan string)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -119,7 +120,7 @@ func (c *Callback) Run(ctx context.Context) error {
 			busy[peer] = false
 			peers.Go(func() {
 				if err := c.tell(ctx, o, list); err != nil && ctx.Err() == nil {
-					c.o.Logger.Warn("storage commitment not reported, to be tried again", "peer", peer, "err", err)
+					c.o.Logger.Warn("storage commitment not reported, will be retried", "peer", peer, "err", err)
 				}
 				select {
 				case ended <- peer:
@@ -131,7 +132,7 @@ func (c *Callback) Run(ctx context.Context) error {
 	}
 }
 
-// due lists what each peer that is not busy must be told, and drops what is too old.
+// due lists the results to report to each peer that is not busy, and drops those that are too old.
 func (c *Callback) due(busy map[string]bool) map[string][]commitment.Promise {
 	of := map[string][]commitment.Promise{}
 	var drop []commitment.Promise
@@ -146,7 +147,7 @@ func (c *Callback) due(busy map[string]bool) map[string][]commitment.Promise {
 			c.o.Logger.Error("storage commitment not reported, the stored request cannot be read", "peer", peer, "err", err)
 			drop = append(drop, p)
 		case age > c.o.MaxAge:
-			c.o.Logger.Error("storage commitment not reported, the peer could not be told in time; give its address under dicom.peers", "peer", peer)
+			c.o.Logger.Error("storage commitment result dropped, the peer could not be reached in time; set its address in dicom.peers", "peer", peer)
 			drop = append(drop, p)
 		default:
 			p.Request = r
@@ -154,7 +155,7 @@ func (c *Callback) due(busy map[string]bool) map[string][]commitment.Promise {
 		}
 	})
 	if err != nil {
-		c.o.Logger.Error("storage commitments cannot be read", "err", err)
+		c.o.Logger.Error("cannot read storage commitment requests", "err", err)
 		return nil
 	}
 	for _, p := range drop {
@@ -165,11 +166,11 @@ func (c *Callback) due(busy map[string]bool) map[string][]commitment.Promise {
 
 func (c *Callback) answered(p commitment.Promise) {
 	if err := c.Answered(p.Peer, p.TransactionUID); err != nil {
-		c.o.Logger.Error("storage commitment reported, but that cannot be recorded", "peer", p.Peer, "err", err)
+		c.o.Logger.Error("storage commitment reported, but this cannot be recorded", "peer", p.Peer, "err", err)
 	}
 }
 
-// tell reports to one peer.
+// tell reports results to one peer.
 func (c *Callback) tell(ctx context.Context, o dimse.ConnectOptions, list []commitment.Promise) error {
 	o.Contexts = []ul.ProposedContext{{AbstractSyntax: dcm.StorageCommitmentPushModel, TransferSyntaxes: transferSyntaxes[:2]}}
 	o.Roles = []ul.Role{{SOPClass: dcm.StorageCommitmentPushModel, SCP: true}}
@@ -191,7 +192,7 @@ func (c *Callback) tell(ctx context.Context, o dimse.ConnectOptions, list []comm
 				Type: result.EventType(), TransferSyntaxUID: accepted[0], Data: data,
 			})
 		}
-		if refused := new(dimse.StatusError); errors.As(err, &refused) { // it would refuse every time
+		if refused := new(dimse.StatusError); errors.As(err, &refused) { // retrying would not help
 			c.o.Logger.Warn("storage commitment report refused by the peer", "peer", p.Peer, "err", &dimse.StatusError{Status: refused.Status})
 		} else if err != nil {
 			scu.Abort()

@@ -11,29 +11,29 @@ import (
 	"ichor/scp/spool"
 )
 
-// Commitments remembers, over restarts, what peers asked us to keep and what we asked of destinations. Its methods are
-// called by many goroutines.
+// Commitments stores, across restarts, the Storage Commitment requests from peers and those we sent to destinations. Its
+// methods are called from many goroutines.
 type Commitments interface {
-	// Asked takes the request of a peer; it is durable when the error is nil. Answered ends it: the peer has the result.
+	// Asked stores a peer's request durably. Answered removes it once the peer has the result.
 	Asked(peer string, r commitment.Request) error
 	Answered(peer, transactionUID string) error
-	// Wake tells that what was asked may now be reported on an association of our own.
+	// Wake signals that results may now be reported on an association of our own.
 	Wake()
-	// Result takes the word of a destination on objects that we sent; known reports whether it was asked for.
+	// Result records a destination's answer about objects we sent; known reports whether we had requested it.
 	Result(r commitment.Result) (known bool, err error)
 }
 
-// reports are the results to be told on the association on which they were asked for.
+// reports are the results to send on the association on which they were requested.
 type reports struct {
 	due  []commitment.Request
-	sent map[uint16]string // message ID to transaction
+	sent map[uint16]string // message ID -> transaction
 	id   uint16
 	ctx  byte   // presentation context of the request
 	ts   string // its transfer syntax
 }
 
-// reportGrace is how long a peer must be silent after a request before its result is sent on the same association: one
-// that does not wait for it has released by then.
+// reportGrace is how long a peer must be silent after a request before the result is sent on the same association. A peer
+// that does not wait for the result has released by then.
 const reportGrace = 250 * time.Millisecond
 
 // action serves an N-ACTION: a request for Storage Commitment (PS3.4 §J.3.2).
@@ -41,9 +41,9 @@ func (s *session) action(m *dimse.Message) error {
 	cmd := &m.Command
 	switch {
 	case m.Context.AbstractSyntax != dcm.StorageCommitmentPushModel:
-		return s.refuse(m, dimse.UnrecognizedOperation, "N-ACTION is served for Storage Commitment only")
+		return s.refuse(m, dimse.UnrecognizedOperation, "N-ACTION is supported only for Storage Commitment")
 	case cmd.RequestedSOPClassUID != m.Context.AbstractSyntax:
-		return s.refuse(m, dimse.NoSuchSOPClass, "SOP class is not that of the presentation context")
+		return s.refuse(m, dimse.NoSuchSOPClass, "SOP class differs from that of the presentation context")
 	case cmd.RequestedSOPInstance != dcm.StorageCommitmentPushModelInstance:
 		return s.refuse(m, dimse.NoSuchInstance, "not the well-known SOP instance of Storage Commitment")
 	case cmd.ActionTypeID != commitment.ActionRequest:
@@ -57,9 +57,9 @@ func (s *session) action(m *dimse.Message) error {
 		return s.refuseFor(m, why, time.Now())
 	}
 	if err := s.o.Commitments.Asked(s.rq.CallingAE, r); err != nil {
-		return s.refuseFor(m, &dimse.StatusError{Status: dimse.ResourceLimitation, Comment: "request cannot be kept, ask again later", Err: err}, time.Now())
+		return s.refuseFor(m, &dimse.StatusError{Status: dimse.ResourceLimitation, Comment: "request cannot be stored, send it again later", Err: err}, time.Now())
 	}
-	s.log.Info("storage commitment asked for", "objects", len(r.References))
+	s.log.Info("storage commitment requested", "objects", len(r.References))
 	if err := s.conn.Respond(m, dimse.StatusSuccess, ""); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (s *session) action(m *dimse.Message) error {
 	return nil
 }
 
-// report sends the results that are due on this association, once the peer waits for them.
+// report sends the results due on this association, once the peer is waiting for them.
 func (s *session) report() error {
 	p := &s.promises
 	if len(p.due) == 0 {
@@ -87,7 +87,7 @@ func (s *session) report() error {
 		result := check(s.o.Spool, r)
 		data, err := result.Encode(p.ts)
 		if err != nil {
-			s.log.Error("storage commitment cannot be reported", "err", err)
+			s.log.Error("storage commitment not reported", "err", err)
 			continue
 		}
 		if p.sent == nil {
@@ -107,7 +107,7 @@ func (s *session) report() error {
 	return nil
 }
 
-// reported takes the response to a report.
+// reported handles the response to a report.
 func (s *session) reported(m *dimse.Message) error {
 	uid := s.promises.sent[m.Command.RespondedTo]
 	delete(s.promises.sent, m.Command.RespondedTo)
@@ -115,15 +115,15 @@ func (s *session) reported(m *dimse.Message) error {
 		s.log.Warn("storage commitment report refused by the peer", "err", &dimse.StatusError{Status: st})
 	}
 	if err := s.o.Commitments.Answered(s.rq.CallingAE, uid); err != nil {
-		s.log.Error("storage commitment reported, but that cannot be recorded", "err", err)
+		s.log.Error("storage commitment reported, but this cannot be recorded", "err", err)
 	}
 	return nil
 }
 
-// result serves an N-EVENT-REPORT: what a destination says of objects that we sent to it (PS3.4 §J.3.3).
+// result serves an N-EVENT-REPORT: a destination's commitment result for objects that we sent to it (PS3.4 §J.3.3).
 func (s *session) result(m *dimse.Message) error {
 	if s.o.Commitments == nil || m.Context.AbstractSyntax != dcm.StorageCommitmentPushModel {
-		return s.refuse(m, dimse.UnrecognizedOperation, "N-EVENT-REPORT is served for Storage Commitment only")
+		return s.refuse(m, dimse.UnrecognizedOperation, "N-EVENT-REPORT is supported only for Storage Commitment")
 	}
 	r, why, err := information(m, commitment.DecodeResult)
 	if err != nil {
@@ -137,19 +137,19 @@ func (s *session) result(m *dimse.Message) error {
 	return s.conn.Respond(m, status, "")
 }
 
-// takeResult hands a result on and returns the status that answers it. A transaction that nobody remembers, which may
-// have been asked for again since, is no reason for the peer to repeat itself.
+// takeResult records a result and returns the status for the response. An unknown transaction is a success too: it may have
+// been replaced by a newer request, and the peer should not send the result again.
 func takeResult(c Commitments, eventType uint16, r commitment.Result) dimse.Status {
 	if eventType != commitment.EventComplete && eventType != commitment.EventFailures {
 		return dimse.NoSuchEventType
 	}
 	if _, err := c.Result(r); err != nil {
-		return dimse.ProcessingFailure // comes again
+		return dimse.ProcessingFailure // the peer sends it again
 	}
 	return dimse.StatusSuccess
 }
 
-// information reads the data set of m. why: it cannot be understood; err: the association ended.
+// information decodes the data set of m. why: the data set is invalid; err: the association ended.
 func information[T any](m *dimse.Message, decode func([]byte, string) (T, error)) (v T, why *dimse.StatusError, err error) {
 	data, err := m.Information()
 	if err == nil {
@@ -159,11 +159,11 @@ func information[T any](m *dimse.Message, decode func([]byte, string) (T, error)
 	} else if !errors.Is(err, dimse.ErrCommand) {
 		return v, nil, err
 	}
-	return v, &dimse.StatusError{Status: dimse.InvalidArgument, Comment: "information cannot be read", Err: err}, nil
+	return v, &dimse.StatusError{Status: dimse.InvalidArgument, Comment: "information cannot be decoded", Err: err}, nil
 }
 
-// check says which of the objects of a request are in the spool, durable as they have been since C-STORE was answered
-// (PS3.3 §C.14.1.1). A damaged one is not.
+// check returns which objects of a request are in the spool, where they have been durable since the C-STORE response
+// (PS3.3 §C.14.1.1). Damaged objects count as missing.
 func check(sp *spool.Spool, r commitment.Request) commitment.Result {
 	result := commitment.Result{TransactionUID: r.TransactionUID}
 	for _, ref := range r.References {
@@ -176,7 +176,7 @@ func check(sp *spool.Spool, r commitment.Request) commitment.Result {
 	return result
 }
 
-// kept is why an object is not kept, 0 if it is. An object that cannot be read now, as on a failing disk, is a
+// kept returns why an object is not stored, 0 if it is. An object that cannot be read now, as on a failing disk, is a
 // processing failure: the peer may ask again.
 func kept(sp *spool.Spool, ref commitment.Reference) commitment.Reason {
 	found := sp.Find(ref.SOPInstanceUID)
@@ -191,7 +191,7 @@ func kept(sp *spool.Spool, ref commitment.Reference) commitment.Reason {
 		if err != nil {
 			return commitment.ProcessingFailure
 		}
-		_ = f.Close() // was opened for reading
+		_ = f.Close() // opened only for reading
 		return 0
 	}
 	return commitment.ClassInstanceConflict

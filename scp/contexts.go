@@ -9,22 +9,22 @@ import (
 	"ichor/scp/ul"
 )
 
-// transferSyntaxes are taken where Options names none, the preferred first: explicit needs no dictionary, deflated costs
-// time on both sides.
+// transferSyntaxes are accepted if Options lists none, in order of preference: explicit VR needs no dictionary, deflated
+// costs time on both sides.
 var transferSyntaxes = []string{
 	dcm.ExplicitVRLittleEndian,
 	dcm.ImplicitVRLittleEndian,
 	dcm.DeflatedExplicitVRLittleEndian,
 }
 
-// What a study can hold is stored, whatever is analysed of it: a sender that proposes all of a study in one association gives
-// up where one class is rejected.
+// All classes that a study can contain are stored, even if they are not analysed: some senders propose a whole study in one
+// association and give up if one class is rejected.
 const (
 	standardRoot = "1.2.840.10008."
 	storageRoot  = "1.2.840.10008.5.1.4.1.1." // of nearly all Storage SOP classes (PS3.4 Table B.5-1), those to come too
 )
 
-// otherStorage are the Storage SOP classes outside of storageRoot whose objects belong to a study.
+// otherStorage are the storage SOP classes outside storageRoot whose objects belong to a study.
 var otherStorage = []string{
 	"1.2.840.10008.5.1.1.27",    // Stored Print, retired
 	"1.2.840.10008.5.1.1.29",    // Hardcopy Grayscale Image, retired
@@ -33,7 +33,7 @@ var otherStorage = []string{
 	"1.2.840.10008.5.1.4.34.10", // RT Brachy Application Setup Delivery Instruction
 }
 
-// privateServices are the roots of private SOP classes that are no storage: query and retrieval of dcm4che.
+// privateServices are the roots of private SOP classes other than storage: query and retrieve of dcm4che.
 var privateServices = []string{"1.2.40.0.13.1.5.1.4.1.2."}
 
 // stores reports whether objects of a SOP class are stored.
@@ -44,8 +44,8 @@ func (s *session) stores(sopClass string) bool {
 	return strings.HasPrefix(sopClass, storageRoot) || slices.Contains(otherStorage, sopClass)
 }
 
-// supported returns the transfer syntaxes of an abstract syntax: those of the options for what is stored, what needs no
-// codec for the rest, which has no pixels.
+// supported returns the transfer syntaxes for an abstract syntax: those in the options for storage, and uncompressed ones
+// for the others, which have no pixels.
 func (s *session) supported(abstractSyntax string) []string {
 	switch {
 	case s.stores(abstractSyntax):
@@ -53,13 +53,13 @@ func (s *session) supported(abstractSyntax string) []string {
 	case abstractSyntax == dcm.VerificationSOPClass:
 		return transferSyntaxes
 	case abstractSyntax == dcm.StorageCommitmentPushModel && s.o.Commitments != nil:
-		return transferSyntaxes[:2] // no information is worth deflating
+		return transferSyntaxes[:2] // these data sets are too small to deflate
 	}
 	return nil
 }
 
-// undecodable lists the other transfer syntaxes that a peer proposes for a SOP class where it proposes none that can be decoded:
-// its objects are stored as they are, and the finding says that their pixels cannot be read.
+// undecodable returns the other transfer syntaxes that a peer proposes for a SOP class if it proposes none that can be decoded.
+// Such objects are stored as they are, and the finding says that their pixels cannot be read.
 func (s *session) undecodable(sopClass string) (list []string) {
 	for _, c := range s.rq.Contexts {
 		if c.AbstractSyntax != sopClass {
@@ -77,7 +77,7 @@ func (s *session) undecodable(sopClass string) (list []string) {
 	return list
 }
 
-// tellUnsupported logs what the peer proposed and was not accepted, in one line, and tells it to Events.
+// tellUnsupported logs the proposals that were not accepted, in one line, and passes them to Events.
 func (s *session) tellUnsupported(results []ul.ContextResult) {
 	type proposal struct{ class, reason string }
 	count := map[proposal]int{}
@@ -114,7 +114,8 @@ func (s *session) tellUnsupported(results []ul.ContextResult) {
 	s.log.Warn("presentation contexts not accepted", "contexts", strings.Join(words, ", "))
 }
 
-// mayServe reports whether a caller may be SCP of a SOP class: it then reports on what we delivered to it (PS3.4 §J.3.3).
+// mayServe reports whether a caller may be SCP of a SOP class: only of Storage Commitment, to report on objects that we
+// delivered to it (PS3.4 §J.3.3).
 func (s *session) mayServe(sopClass string) bool {
 	return sopClass == dcm.StorageCommitmentPushModel && s.o.Commitments != nil
 }

@@ -7,14 +7,14 @@ import (
 	"ichor/scp/dimse"
 )
 
-// EventKind says what happened.
+// EventKind is the kind of an Event.
 type EventKind int
 
 const (
 	Accepted    EventKind = iota + 1 // association accepted
 	Rejected                         // association rejected; Err is a *ul.RejectError
 	Released                         // association released by the peer
-	Aborted                          // association ended otherwise; Err says how
+	Aborted                          // association ended in another way; Err says how
 	Echoed                           // C-ECHO answered
 	Stored                           // object durable; Status is success
 	Refused                          // object or command refused; Status and Err say why
@@ -35,7 +35,7 @@ func (k EventKind) String() string {
 	return names[k]
 }
 
-// Event is for audit trail and metrics. It names no patient and no study.
+// Event is for the audit trail and metrics. It contains no patient data and no study UID.
 type Event struct {
 	Kind   EventKind
 	Time   time.Time
@@ -43,18 +43,18 @@ type Event struct {
 	Peer   string // calling AE title as given; empty before the request
 	Remote netip.AddrPort
 
-	// of Stored and Refused
+	// only for Stored and Refused
 	SOPClassUID       string
 	TransferSyntaxUID string
 	Bytes             int64 // of the data set as received
-	Fresh             bool  // false: the same object was there before
-	Conflict          bool  // another object with the same SOP instance UID was there before
+	Fresh             bool  // false: the same object was already stored
+	Conflict          bool  // a different object with the same SOP instance UID was already stored
 	Status            dimse.Status
 
 	// of Unsupported
 	Reason string // UnsupportedClass or UnsupportedTransferSyntax
 	Count  int    // of the contexts
 
-	Took time.Duration // of the message from its command set to the response; of the association
+	Took time.Duration // of a message: from its command set to the response; or of the association
 	Err  error
 }

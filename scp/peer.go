@@ -12,26 +12,27 @@ import (
 	"ichor/scp/ul"
 )
 
-// Peer is a node that may call. All that is set must be met. A title may have several entries; one that fits will do.
+// Peer is a node that may connect. All fields that are set must match. A title may have several entries; one that matches
+// is enough.
 type Peer struct {
 	AETitle  string
-	Prefixes []netip.Prefix // where it calls from; empty: anywhere
-	// Certificates it may show by TLS, each as "sha256:" and the fingerprint, as a whole subject ("CN=pacs,O=Clinic"),
-	// or as a name that must be the common name, a DNS name or an address of the certificate. Empty: none is asked for.
+	Prefixes []netip.Prefix // addresses it may connect from; empty: any
+	// Certificates are the TLS certificates it may present, each as "sha256:" and the fingerprint, as a whole subject
+	// ("CN=pacs,O=Clinic"), or as a name: the common name, a DNS name or an address in the certificate. Empty: none is required.
 	Certificates []string
-	// Username and Passcode that it must give as user identity (PS3.7 §D.3.3.7). Empty: none is asked for. A passcode
+	// Username and Passcode that it must send as user identity (PS3.7 §D.3.3.7). Empty: none is required. A passcode
 	// needs a username.
 	Username, Passcode string
-	MaxAssociations    int // at a time; 0: Options.MaxPerPeer
-	// Listens says that it takes the results of Storage Commitment on associations that we open. Otherwise they go over
-	// the one on which it asked.
+	MaxAssociations    int // simultaneous; 0: Options.MaxPerPeer
+	// Listens: send Storage Commitment results on associations that we open. Otherwise they are sent on the association of
+	// the request.
 	Listens bool
 }
 
 func (p *Peer) check() error {
 	switch {
 	case p.AETitle == "" || len(p.AETitle) > 16:
-		return fmt.Errorf("peer AE title %q: give 1 to 16 characters", p.AETitle)
+		return fmt.Errorf("peer AE title %q: must have 1 to 16 characters", p.AETitle)
 	case p.Passcode != "" && p.Username == "":
 		return fmt.Errorf("peer %s: a passcode needs a username", p.AETitle)
 	}
@@ -45,7 +46,7 @@ func (p *Peer) check() error {
 
 const fingerprintPrefix = "sha256:"
 
-// fingerprint reads hex digits, with or without colons; nil if they are none.
+// fingerprint decodes hex digits, with or without colons; nil if s is not hexadecimal.
 func fingerprint(s string) []byte {
 	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(s), ":", ""))
 	if err != nil {
@@ -54,7 +55,7 @@ func fingerprint(s string) []byte {
 	return b
 }
 
-// shows reports whether cert is one of the certificates of the peer.
+// shows reports whether cert is one of the peer's certificates.
 func (p *Peer) shows(cert *x509.Certificate) bool {
 	for _, want := range p.Certificates {
 		digest, pinned := strings.CutPrefix(want, fingerprintPrefix)
@@ -75,7 +76,7 @@ func (p *Peer) shows(cert *x509.Certificate) bool {
 	return false
 }
 
-// named reports whether a certificate is for a name: exactly, for a wildcard is no identity.
+// named reports whether a certificate contains exactly this name. Wildcards do not match: they do not identify one peer.
 func named(cert *x509.Certificate, name string) bool {
 	if strings.EqualFold(cert.Subject.CommonName, name) {
 		return true
@@ -93,7 +94,7 @@ func named(cert *x509.Certificate, name string) bool {
 	return false
 }
 
-// at reports whether the peer may call from an address.
+// at reports whether the peer may connect from an address.
 func (p *Peer) at(a netip.Addr) bool {
 	for _, x := range p.Prefixes {
 		if x.Contains(a) {
@@ -103,21 +104,21 @@ func (p *Peer) at(a netip.Addr) bool {
 	return len(p.Prefixes) == 0
 }
 
-// identified compares the user identity of a request with what the peer must give; why is empty if it fits. Tickets,
-// assertions and tokens cannot be verified here, so they do not.
+// identified compares the user identity in a request with the one the peer must send; why is empty if they match. Tickets,
+// assertions and tokens cannot be verified here, so they never match.
 func (p *Peer) identified(u *ul.UserIdentity) (why string) {
 	same := func(got []byte, want string) bool { return subtle.ConstantTimeCompare(got, []byte(want)) == 1 }
 	switch {
 	case p.Username == "":
 		return ""
 	case u == nil:
-		return "no user identity was offered, its entry asks for one"
+		return "its entry in dicom.peers requires a user identity, but none was sent"
 	case u.Type != ul.IdentityUsername && u.Type != ul.IdentityPasscode:
-		return "a " + u.Name() + " was offered, only username and passcode can be verified"
+		return "a " + u.Name() + " was sent, but only username and passcode can be verified"
 	case p.Passcode != "" && u.Type != ul.IdentityPasscode:
-		return "a username was offered without the passcode that its entry asks for"
+		return "its entry in dicom.peers requires a passcode, but only a username was sent"
 	}
-	// Both are compared whatever comes of the first: the time taken tells nothing.
+	// Always compare both, so that the time taken reveals nothing.
 	name, pass := same(u.Primary, p.Username), p.Passcode == "" || same(u.Secondary, p.Passcode)
 	if !name || !pass {
 		return "username or passcode is wrong"

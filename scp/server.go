@@ -1,18 +1,18 @@
-// Package scp is DICOM in: it accepts associations from configured peers, answers C-ECHO, and streams
-// what C-STORE brings to the spool. Success is answered only when the object is durable.
+// Package scp receives DICOM: it accepts associations from configured peers, answers C-ECHO, and streams objects from
+// C-STORE to the spool. The response is success only when the object is durable.
 //
 //	server.go      accept, shutdown
-//	peer.go        who may call: title, address, certificate, user identity
-//	admission.go   how many may be there, and who is rejected
+//	peer.go        who may connect: title, address, certificate, user identity
+//	admission.go   limits and rejections
 //	session.go     one association: negotiation, messages
-//	contexts.go    what is accepted, as a table
+//	contexts.go    accepted SOP classes and transfer syntaxes, as a table
 //	echo.go        Verification
 //	store.go       Storage
 //	commitment.go  Storage Commitment: requests of peers, results of destinations
 //	report.go      results of Storage Commitment on associations of our own
 //	event.go       what happened, for audit and metrics
 //	metrics.go     what is counted
-//	conformance.go what the conformance statement says
+//	conformance.go tables for the conformance statement
 package scp
 
 import (
@@ -29,78 +29,78 @@ import (
 	"ichor/scp/spool"
 )
 
-// Sink is told of every object. Its methods are called by the goroutine of the association, in this
-// order, and must not block: the peer waits.
+// Sink is notified of every object. Its methods are called by the association's goroutine, in this order. They must not
+// block, because the peer is waiting.
 type Sink interface {
 	Opened(assoc uint64)
-	// Received is called when o is durable and before success is answered. fresh is false if the same
-	// object was there before.
+	// Received is called when o is durable, before the response. fresh is false if the same
+	// object was already stored.
 	Received(assoc uint64, o spool.Object, fresh bool)
-	// Refused is called when an object was answered A700H, and may come again.
+	// Refused is called when the response is A700H, so that the peer may send the object again.
 	Refused(assoc uint64)
 	Closed(assoc uint64)
 }
 
-// Options of a server. AETitle, Spool and Sink are required; zero values take the defaults named.
+// Options configure a Server. AETitle, Spool and Sink are required; zero values take the defaults given.
 type Options struct {
 	AETitle       string
 	Peers         []Peer
 	AnyPeer       bool // accept every calling AE title
-	CheckCalledAE bool // reject what calls another title than AETitle
-	// TransferSyntaxes in which objects are taken, the preferred first: those that whoever analyses them can decode. None:
+	CheckCalledAE bool // reject associations that call a different AE title
+	// TransferSyntaxes in which objects are accepted, the preferred one first: those that the analysis can decode. Empty:
 	// uncompressed little endian and deflated.
 	TransferSyntaxes []string
 	PrivateClasses   bool // store objects of SOP classes that are not in the standard
 
-	MaxAssociations int    // in all; 32
-	MaxPerPeer      int    // of one peer; MaxAssociations
+	MaxAssociations int    // total; 32
+	MaxPerPeer      int    // per peer; default MaxAssociations
 	MaxPDU          uint32 // announced to peers; 131072
 
-	ARTIM        time.Duration // from connection to association request, with a TLS handshake between; 30 s
+	ARTIM        time.Duration // from connection to association request, including the TLS handshake; 30 s
 	Idle         time.Duration // between messages; 5 min
-	Read         time.Duration // for every 16 KiB of a message; 60 s
-	Write        time.Duration // for a response to leave; 60 s
-	DrainTimeout time.Duration // for messages on their way at shutdown; associations without are aborted at once; 10 s
+	Read         time.Duration // for each 16 KiB of a message; 60 s
+	Write        time.Duration // for sending a response; 60 s
+	DrainTimeout time.Duration // for messages in progress at shutdown; idle associations are aborted immediately; 10 s
 
 	Spool       *spool.Spool
 	Sink        Sink
 	Commitments Commitments  // nil: Storage Commitment is not offered
-	Logger      *slog.Logger // none: silent
-	Events      func(Event)  // called by many goroutines, must not block; may be nil
+	Logger      *slog.Logger // nil: no logging
+	Events      func(Event)  // called from many goroutines, must not block; may be nil
 }
 
-// Server accepts associations.
+// Server accepts associations; see Serve.
 type Server struct {
 	o     Options
 	seats seats
 	wg    sync.WaitGroup
 
 	mu       sync.Mutex
-	last     uint64 // number of the connection
+	last     uint64 // number of the last connection
 	sessions map[*session]bool
-	dropped  time.Time // when the log last told of a connection that had to go
+	dropped  time.Time // when a dropped connection was last logged
 }
 
 const (
-	// idleGrace is how long an association must have been silent at shutdown to be aborted: a sender that was just
-	// answered may still release it.
+	// idleGrace is how long an association must have been silent before it is aborted at shutdown: a sender that has just
+	// received a response may still release it.
 	idleGrace = 500 * time.Millisecond
-	// killGrace is what associations get from A-ABORT at shutdown to the closing of their connections.
+	// killGrace is the time between A-ABORT and the closing of connections at shutdown.
 	killGrace = 3 * time.Second
 )
 
-// New checks the options.
+// New checks the options and returns a Server.
 func New(o Options) (*Server, error) {
 	switch {
 	case o.AETitle == "" || len(o.AETitle) > 16:
-		return nil, fmt.Errorf("AE title %q: give 1 to 16 characters", o.AETitle)
+		return nil, fmt.Errorf("AE title %q: must have 1 to 16 characters", o.AETitle)
 	case o.Spool == nil || o.Sink == nil:
 		return nil, errors.New("scp: Spool and Sink are required")
 	case len(o.Peers) == 0 && !o.AnyPeer:
-		return nil, errors.New("no peers: nobody could send, list the calling AE titles or allow any")
+		return nil, errors.New("no peers, so nobody could send: list the calling AE titles, or allow any")
 	}
 	if o.MaxPDU != 0 && o.MaxPDU < 1024 {
-		return nil, fmt.Errorf("maximum PDU of %d bytes: give at least 1024, or 0 for the default", o.MaxPDU)
+		return nil, fmt.Errorf("maximum PDU of %d bytes: must be at least 1024, or 0 for the default", o.MaxPDU)
 	}
 	for i := range o.Peers {
 		if err := o.Peers[i].check(); err != nil {
@@ -131,12 +131,12 @@ func New(o Options) (*Server, error) {
 	}, nil
 }
 
-// Associations is how many are accepted at this moment.
+// Associations returns the number of open associations.
 func (s *Server) Associations() int { return s.seats.associations() }
 
-// Serve accepts associations until ctx is done; then it takes no new ones, lets messages on their way end for
-// DrainTimeout, aborts the rest, and returns nil when every goroutine has ended. A listener of crypto/tls brings
-// associations over TLS. The listeners are closed on return. A Server serves once.
+// Serve accepts associations until ctx is done. Then it accepts no new ones, gives messages in progress DrainTimeout to
+// finish, aborts the rest, and returns nil when every goroutine has ended. For DICOM over TLS, pass a listener of
+// crypto/tls. The listeners are closed on return. Call Serve only once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	accepting, stop := context.WithCancel(ctx)
 	defer stop()
@@ -146,7 +146,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		context.AfterFunc(accepting, func() { _ = ln.Close() })
 		wg.Go(func() {
 			errs[i] = s.accept(accepting, ln)
-			stop() // one that fails ends them all
+			stop() // one failed listener stops all
 		})
 	}
 	wg.Wait()
@@ -170,7 +170,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
 		case err != nil:
-			// Out of descriptors, or a connection that died in the backlog: both pass.
+			// Out of descriptors, or the connection closed in the backlog: both are temporary.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.o.Logger.Warn("connection not accepted", "err", err)
 			select {
@@ -184,8 +184,8 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// start runs one connection in its own goroutine. It is always heard: a PACS takes a rejection for a reason to come
-// again, and a closed connection for a fault.
+// start serves one connection in its own goroutine. It always reads the request, even at the limit: after a rejection a
+// PACS retries, but it treats a closed connection as a fault.
 func (s *Server) start(conn net.Conn) {
 	s.mu.Lock()
 	s.last++
@@ -208,7 +208,7 @@ func (s *Server) start(conn net.Conn) {
 	})
 }
 
-// drain awaits the associations, with growing firmness.
+// drain waits for the associations to end, then aborts them, then closes their connections.
 func (s *Server) drain() {
 	done := make(chan struct{})
 	go func() { s.wg.Wait(); close(done) }()
@@ -237,7 +237,7 @@ waiting:
 	<-done
 }
 
-var errShutdown = errors.New("node shuts down")
+var errShutdown = errors.New("node is shutting down")
 
 func (s *Server) each(f func(*session)) {
 	s.mu.Lock()
@@ -248,7 +248,7 @@ func (s *Server) each(f func(*session)) {
 	}
 }
 
-// tellDropped reports whether the log is to tell of a connection that had to go: once a second is enough.
+// tellDropped reports whether to log a dropped connection: at most once a second.
 func (s *Server) tellDropped(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

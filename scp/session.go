@@ -20,15 +20,15 @@ import (
 	"ichor/scp/ul"
 )
 
-// errEvicted ends a connection without association when too many others wait.
-var errEvicted = errors.New("dropped: too many connections wait")
+// errEvicted ends a connection without association when too many are waiting.
+var errEvicted = errors.New("dropped: too many connections are waiting")
 
-// session is one connection, from its opening to its end. It belongs to one goroutine but for what is marked.
+// session is one connection, from its opening to its end. One goroutine uses it, except for the fields marked.
 type session struct {
 	*Server
 	id     uint64
 	assoc  *ul.Association
-	raw    net.Conn // under TLS, to end it whatever TLS may want
+	raw    net.Conn // the TCP connection under TLS, to close it without a TLS shutdown
 	remote netip.AddrPort
 	start  time.Time
 	log    *slog.Logger
@@ -36,16 +36,16 @@ type session struct {
 	place *list.Element // in seats.waiting, guarded by seats
 	seat  string        // in seats.of, guarded by seats
 
-	evicted  atomic.Bool  // set by another: the connection had to go
-	silent   atomic.Int64 // read by another: since when no message is on its way, in Unix nanoseconds; 0: one is
-	shutDown sync.Once    // by another: aborted at shutdown
+	evicted  atomic.Bool  // set by another goroutine: the connection was dropped
+	silent   atomic.Int64 // read by another goroutine: when the last message ended, in Unix nanoseconds; 0: one is in progress
+	shutDown sync.Once    // by another goroutine: aborted at shutdown
 
 	rq    *ul.AssociateRQ
 	peer  *Peer // nil: not listed
 	conn  *dimse.Conn
 	spool *spool.Intake
 
-	promises reports // of Storage Commitment, to be made on this association
+	promises reports // of Storage Commitment, to send on this association
 }
 
 func newSession(s *Server, id uint64, conn net.Conn) *session {
@@ -59,12 +59,12 @@ func newSession(s *Server, id uint64, conn net.Conn) *session {
 	if t, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		n.remote = netip.AddrPortFrom(t.AddrPort().Addr().Unmap(), t.AddrPort().Port())
 	}
-	n.silent.Store(1) // whoever has not asked for an association by the time of a shutdown need not
+	n.silent.Store(1) // not 0, so that a shutdown aborts connections without an association
 	n.log = s.o.Logger.With("assoc", id, "peer", n.remote.Addr().String())
 	return n
 }
 
-// resting is how long no message has been on its way, 0 while one is.
+// resting returns how long no message has been in progress, 0 while one is.
 func (s *session) resting(now time.Time) time.Duration {
 	if since := s.silent.Load(); since != 0 {
 		return time.Duration(now.UnixNano() - since)
@@ -78,12 +78,12 @@ func (s *session) abortIf(yes bool) {
 	}
 }
 
-// run serves the association. Errors end here: they are logged and told to Events.
+// run serves the association. It logs errors and passes them to Events.
 func (s *session) run() {
-	// What a peer sends is not to end the process. A panic is a defect of ours and logged as such.
+	// Nothing a peer sends may end the process. A panic is a bug of ours and logged as such.
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("association aborted by a defect of this program, please report it", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.log.Error("association aborted because of a bug in ichor, please report it", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.assoc.Abort(errors.New("internal error"))
 			s.event(Event{Kind: Aborted, Took: time.Since(s.start), Err: fmt.Errorf("panic: %v", p)})
 		}
@@ -97,14 +97,14 @@ func (s *session) run() {
 		return
 	case s.evicted.Load():
 		if s.tellDropped(time.Now()) {
-			s.log.Warn("connections dropped that sent no association request, for too many came after them")
+			s.log.Warn("dropped idle connections: too many pending without an association request")
 		}
 		s.event(Event{Kind: Aborted, Took: time.Since(s.start), Err: errEvicted})
 		return
 	case errors.Is(err, ul.ErrClosed) && s.rq == nil:
 		return // a port check, not a peer
 	case errors.Is(err, errShutdown), errors.Is(err, ul.ErrInterrupted):
-		return // no association was asked for
+		return // no association was requested
 	case err != nil:
 		s.log.Warn("association not established", "err", err)
 		s.event(Event{Kind: Aborted, Took: time.Since(s.start), Err: err})
@@ -127,7 +127,7 @@ func (s *session) run() {
 	s.event(Event{Kind: Released, Took: time.Since(s.start)})
 }
 
-// establish hears the request and accepts or rejects it.
+// establish reads the request and accepts or rejects it.
 func (s *session) establish() error {
 	rq, err := s.assoc.Request()
 	if err != nil {
@@ -146,8 +146,8 @@ func (s *session) establish() error {
 		}
 		return err
 	}
-	// Extended and common extended negotiation have no answer, which says that they are not supported (PS3.7 §D.3.3.5).
-	// Of a user identity a positive response is given only where it was verified (§D.3.3.7).
+	// Extended and common extended negotiation get no answer: not supported (PS3.7 §D.3.3.5). A user identity gets a
+	// positive response only if it was verified (§D.3.3.7).
 	id := rq.User.Identity
 	s.silent.Store(time.Now().UnixNano())
 	results := ul.Negotiate(rq, s.supported)
@@ -161,7 +161,7 @@ func (s *session) establish() error {
 	})
 }
 
-// messages serves the requests of the association until its end.
+// messages serves the requests on the association until it ends.
 func (s *session) messages() error {
 	s.conn = dimse.NewConn(s.assoc)
 	s.spool = s.o.Spool.Intake()
@@ -191,12 +191,12 @@ func (s *session) messages() error {
 			err = s.result(m)
 		case f == dimse.NEventReportRSP && s.promises.sent[m.Command.RespondedTo] != "":
 			err = s.reported(m)
-		case f == dimse.CCancelRQ: // nothing here can be cancelled, and it has no response
+		case f == dimse.CCancelRQ: // nothing here can be cancelled, and C-CANCEL has no response
 		case f.Response():
-			err = fmt.Errorf("%s that nobody asked for: %w", f, dimse.ErrCommand)
+			err = fmt.Errorf("unexpected %s: %w", f, dimse.ErrCommand)
 			s.assoc.Abort(err)
 		default:
-			err = s.refuse(m, dimse.UnrecognizedOperation, f.String()+" is not served here")
+			err = s.refuse(m, dimse.UnrecognizedOperation, f.String()+" is not supported")
 		}
 		if err != nil {
 			return err
@@ -204,7 +204,7 @@ func (s *session) messages() error {
 	}
 }
 
-// refuse answers m with a failure, after what there is of its data set.
+// refuse answers m with a failure, after reading the rest of its data set.
 func (s *session) refuse(m *dimse.Message, status dimse.Status, comment string) error {
 	return s.refuseFor(m, &dimse.StatusError{Status: status, Comment: comment}, time.Now())
 }
@@ -217,7 +217,7 @@ func (s *session) refuseFor(m *dimse.Message, why *dimse.StatusError, start time
 	}
 	shown := *why
 	if why.Status != dimse.ProcessingFailure && why.Status != dimse.OutOfResources {
-		shown.Err = nil // may name UIDs of a patient's study
+		shown.Err = nil // may contain UIDs of a patient's study
 	}
 	s.log.Warn("request refused", "err", &shown)
 	s.event(Event{
@@ -227,7 +227,7 @@ func (s *session) refuseFor(m *dimse.Message, why *dimse.StatusError, start time
 	return s.conn.Respond(m, why.Status, why.Comment)
 }
 
-// event completes e and tells it.
+// event fills in the rest of e and passes it to Options.Events.
 func (s *session) event(e Event) {
 	e.Time, e.Assoc, e.Remote = time.Now(), s.id, s.remote
 	if s.rq != nil {

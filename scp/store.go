@@ -11,14 +11,14 @@ import (
 	"ichor/scp/spool"
 )
 
-// store serves a C-STORE (PS3.7 §9.1.1, PS3.4 §B.2): the data set goes to the spool as it comes, and
-// the response leaves when it is durable. An error is the end of the association.
+// store serves a C-STORE (PS3.7 §9.1.1, PS3.4 §B.2): it streams the data set to the spool and responds when the object is
+// durable. An error means that the association has ended.
 func (s *session) store(m *dimse.Message) error {
 	start := time.Now()
 	cmd := &m.Command
 	switch {
 	case !s.stores(m.Context.AbstractSyntax) || cmd.AffectedSOPClassUID != m.Context.AbstractSyntax:
-		return s.refuse(m, dimse.SOPClassNotSupported, "SOP class is not that of the presentation context")
+		return s.refuse(m, dimse.SOPClassNotSupported, "SOP class differs from that of the presentation context")
 	case !dcm.PlausibleUID(cmd.AffectedSOPInstanceUID):
 		return s.refuse(m, dimse.InvalidInstance, "Affected SOP Instance UID is not a UID")
 	case m.Data == nil:
@@ -49,7 +49,7 @@ func (s *session) store(m *dimse.Message) error {
 	return s.conn.Respond(m, dimse.StatusSuccess, "")
 }
 
-// refuseObject answers an object that the spool did not take.
+// refuseObject responds to an object that the spool did not accept.
 func (s *session) refuseObject(m *dimse.Message, err error, start time.Time) error {
 	why := refusal(err)
 	if why.Status == dimse.OutOfResources {
@@ -58,7 +58,7 @@ func (s *session) refuseObject(m *dimse.Message, err error, start time.Time) err
 	return s.refuseFor(m, why, start)
 }
 
-// source tells an error of the association from one of the spool.
+// source records read errors, to tell an error of the association from one of the spool.
 type source struct {
 	r   io.Reader
 	err error
@@ -72,8 +72,8 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusals are the statuses of objects that the spool does not take (PS3.4 Table B.2-1): A700H while this node cannot
-// store any, upon which peers try again, and another code for an object that will never be taken.
+// refusals maps errors of the spool to statuses (PS3.4 Table B.2-1): A700H while this node cannot store any object, after
+// which peers retry, and other codes for an object that will never be accepted.
 var refusals = []struct {
 	errs    []error
 	status  dimse.Status
@@ -82,14 +82,14 @@ var refusals = []struct {
 	{[]error{spool.ErrNoSpace}, dimse.OutOfResources, "no disk space, send again later"},
 	{[]error{spool.ErrUnwritable}, dimse.OutOfResources, "disk cannot be written, send again later"},
 	{[]error{spool.ErrResources}, dimse.OutOfResources, "out of system resources, send again later"},
-	{[]error{spool.ErrTooLarge}, dimse.ObjectTooLarge, "object is larger than this node takes"},
+	{[]error{spool.ErrTooLarge}, dimse.ObjectTooLarge, "object is larger than this node accepts"},
 	{[]error{spool.ErrIdentity}, dimse.DataSetMismatch, "UIDs of data set and command do not agree or are missing"},
-	{[]error{dcm.ErrTruncated}, dimse.CannotUnderstand, "data set ends inside an element"},
+	{[]error{dcm.ErrTruncated}, dimse.CannotUnderstand, "data set ends within an element"},
 	{[]error{dcm.ErrNotDICOM, dcm.ErrLimit, dcm.ErrEncoding, dcm.ErrTransferSyntax}, dimse.CannotUnderstand, "data set cannot be read"},
 	{nil, dimse.ProcessingFailure, "object could not be stored"}, // all else
 }
 
-// refusal gives an error of the spool its status.
+// refusal returns the status for an error of the spool.
 func refusal(err error) *dimse.StatusError {
 	for _, r := range refusals {
 		if r.errs == nil || slices.ContainsFunc(r.errs, func(e error) bool { return errors.Is(err, e) }) {

@@ -21,12 +21,12 @@ import (
 
 const bundleDir = "models/bundles/ichor-synthetic"
 
-// library is the ONNX Runtime beside the program to measure.
+// library returns the path of the ONNX Runtime library shipped with the measured binary.
 func (b *bench) library() string {
 	return filepath.Join(filepath.Dir(b.ichor), "lib", "libonnxruntime.so.1.24.4")
 }
 
-// inference prints milliseconds a slice of the bleed network, one thread, beside PyTorch eager on the same net.
+// inference prints the time per slice of the bleed network on one thread, next to PyTorch eager mode on the same network.
 func (b *bench) inference(ctx context.Context) error {
 	m, err := bundle.Open(bundleDir)
 	if err != nil {
@@ -60,7 +60,7 @@ func (b *bench) inference(ctx context.Context) error {
 		}
 		eager = append(eager, ms)
 	}
-	fmt.Printf("\nInference: ms a slice of the bleed network (base width %d, %dx%d), one thread, median\n", net.BaseWidth, size, size)
+	fmt.Printf("\nInference: ms per slice of the bleed network (base width %d, %dx%d), one thread, median\n", net.BaseWidth, size, size)
 	t := table()
 	fmt.Fprintf(t, "ichor (ONNX Runtime)\t%.1f\t\n", median(ours))
 	if len(eager) > 0 {
@@ -87,7 +87,7 @@ func timeRuns(ctx context.Context, s *onnx.Network, input []float32) (float64, e
 	return float64(time.Since(start).Microseconds()) / 1000 / runs, nil
 }
 
-// eagerScript prints ms a slice of the same architecture in PyTorch; weights do not change the time.
+// eagerScript prints ms per slice for the same architecture in PyTorch; the weights do not affect the time.
 const eagerScript = `
 import sys, time, torch
 from ich.product.unet import UNet
@@ -115,7 +115,7 @@ func (b *bench) timeEager(ctx context.Context, base, channels, outputs, size int
 	return ms, json.Unmarshal(out, &ms)
 }
 
-// quiet is the quiet period of the end-to-end measurement: part of every figure, stated beside it.
+// quiet is the quiet period of the end-to-end measurement. Every figure includes it and the output says so.
 const quiet = time.Second
 
 // endToEnd prints the time from the last object received to the last result stored at the destination.
@@ -128,7 +128,7 @@ func (b *bench) endToEnd(ctx context.Context) error {
 		}
 		seconds = append(seconds, s)
 	}
-	fmt.Printf("\nEnd to end: 32 slices, last object received to last result stored at the destination: %.1f s, of it %v quiet period\n", median(seconds), quiet)
+	fmt.Printf("\nEnd to end: 32 slices, last object received to last result stored at the destination: %.1f s, including %v quiet period\n", median(seconds), quiet)
 	return nil
 }
 

@@ -25,7 +25,7 @@ const (
 	hugeBytes    = 2047 << 20
 )
 
-// crowd prints the resident memory of the node while 200 associations store at once, and one more an object of 2 GiB.
+// crowd prints the node's resident memory while 200 associations store at once and one more sends an object of 2 GiB.
 func (b *bench) crowd(ctx context.Context) error {
 	objects, err := loadObjects(b.studies[:1])
 	if err != nil {
@@ -53,7 +53,7 @@ func (b *bench) crowd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(proc, "clear_refs"), []byte("5"), 0); err != nil { // the peak is that from now on
+	if err := os.WriteFile(filepath.Join(proc, "clear_refs"), []byte("5"), 0); err != nil { // reset the recorded peak
 		return err
 	}
 	start := time.Now()
@@ -72,12 +72,12 @@ func (b *bench) crowd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nCrowd: %d associations with %d objects of 0.5 MB each, and one with an object of 2 GiB, at once: %.1f s;\n"+
-		"resident memory of the node %d MiB at rest, networks included, %d MiB at its peak\n", crowdSize, crowdObjects, took.Seconds(), before>>10, peak>>10)
+	fmt.Printf("\nCrowd: %d simultaneous associations with %d objects of 0.5 MB each, plus one with an object of 2 GiB: %.1f s;\n"+
+		"resident memory of the node %d MiB at rest (with networks loaded), %d MiB at the peak\n", crowdSize, crowdObjects, took.Seconds(), before>>10, peak>>10)
 	return nil
 }
 
-// memory reads one line of the status of a process, in KiB.
+// memory reads one line of /proc/PID/status, in KiB.
 func memory(proc, line string) (kib int, err error) {
 	status, err := os.ReadFile(filepath.Join(proc, "status"))
 	if err != nil {
@@ -91,7 +91,7 @@ func memory(proc, line string) (kib int, err error) {
 	return kib, err
 }
 
-// own gives objects identifiers of the same length that no other association sends.
+// own copies objects and gives the copies UIDs, of the same length, that no other association sends.
 func own(objects []object, n int) (list []object) {
 	for _, o := range objects {
 		tail := fmt.Sprintf("%06d", n)
@@ -101,7 +101,7 @@ func own(objects []object, n int) (list []object) {
 	return list
 }
 
-// sendHuge sends an object of 2 GiB that is nowhere in memory.
+// sendHuge sends an object of 2 GiB, generated while it is sent.
 func sendHuge(ctx context.Context, port int, like object) error {
 	const uid = "1.2.826.0.1.3680043.10.999.1"
 	d := &dcm.DataSet{}

@@ -1,7 +1,7 @@
-// Command bench measures the built ichor beside other software, in one run: 'make bench'.
+// Command bench compares the built ichor with other software in one run: 'make bench'.
 //
-// The machine's own speed swings, so every table holds what it is to be compared with, and the figures to quote are
-// ratios of one run. Nothing here is a test.
+// The speed of the machine varies between runs, so every table contains its own reference; only quote ratios from within
+// one run. This is not a test.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	flag.StringVar(&b.ichor, "ichor", "bin/ichor", "the program to measure")
 	flag.StringVar(&b.python, "python", os.Getenv("ICHOR_PYTHON"), "interpreter with PyTorch, for the comparison with eager mode")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement; the median is printed")
-	only := flag.String("only", "", "one measurement: reception, crowd, inference or end-to-end")
+	only := flag.String("only", "", "run one measurement only: reception, crowd, inference or end-to-end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -38,11 +38,11 @@ func main() {
 type bench struct {
 	ichor, python string
 	rounds        int
-	work          string // folder for everything, on the disk that is measured
+	work          string // working folder, on the disk to be measured
 	studies       []string
 }
 
-// studies of 32 slices each, so that eight associations have one each.
+// studies is the number of studies of 32 slices: one for each of eight associations.
 const studies = 8
 
 func (b *bench) run(ctx context.Context, only string) (err error) {
@@ -78,7 +78,7 @@ func (b *bench) run(ctx context.Context, only string) (err error) {
 	return err
 }
 
-// median of some figures; they are not empty.
+// median returns the median of v, which is not empty.
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]

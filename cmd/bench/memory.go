@@ -14,13 +14,13 @@ import (
 	"ichor/scp/ul"
 )
 
-// object is a data set that is ready to be sent.
+// object is a data set ready to be sent.
 type object struct {
 	class, instance, transferSyntax string
 	data                            []byte
 }
 
-// loadObjects reads the files of some folders.
+// loadObjects reads all files of the folders.
 func loadObjects(folders []string) (objects []object, err error) {
 	for _, folder := range folders {
 		files, err := filepath.Glob(filepath.Join(folder, "*"))
@@ -46,7 +46,7 @@ func loadObjects(folders []string) (objects []object, err error) {
 	return objects, nil
 }
 
-// time sends objects over one association and notes how long each response takes.
+// time sends objects over one association and records how long each response takes.
 func (r *received) time(ctx context.Context, address string, objects []object) error {
 	scu, err := dimse.Connect(ctx, dimse.ConnectOptions{
 		Address: address, CallingAE: "STORESCU", CalledAE: "ICHOR",
@@ -67,7 +67,7 @@ func (r *received) time(ctx context.Context, address string, objects []object) e
 	return scu.Release(ctx)
 }
 
-// ending notes when its reader was at its end: what was read last is about to be written.
+// ending records when its reader reached the end, just before the last bytes are written to the network.
 type ending struct {
 	r  io.Reader
 	at time.Time
@@ -81,5 +81,5 @@ func (e *ending) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// local is the address of a port of this machine.
+// local returns the loopback address with this port.
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

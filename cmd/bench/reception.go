@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// peer is a receiving program that is started anew for each measurement, on an empty folder.
+// peer is a receiving program. Each measurement starts it again with an empty folder.
 type peer struct {
 	name    string
 	program string
@@ -27,7 +27,7 @@ type peer struct {
 func (b *bench) peers() []peer {
 	all := []peer{
 		{"ichor", b.ichor, func(dir string, port, other int) *exec.Cmd {
-			// The study never counts as complete: reception alone is measured.
+			// The study never counts as complete, so only reception is measured.
 			cmd := exec.Command(b.ichor, "serve", "--state", dir, "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--http", fmt.Sprintf("127.0.0.1:%d", other))
 			cmd.Env = append(os.Environ(), "ICHOR_ASSEMBLY_QUIET_PERIOD=1h", "ICHOR_ASSEMBLY_LIMIT=2h")
 			return cmd
@@ -35,7 +35,7 @@ func (b *bench) peers() []peer {
 		{"dcmtk storescp (not durable)", "/usr/bin/storescp", func(dir string, port, _ int) *exec.Cmd {
 			return exec.Command("/usr/bin/storescp", "--fork", "+B", "-od", dir, strconv.Itoa(port))
 		}},
-		{"the same, which discards", "/usr/bin/storescp", func(dir string, port, _ int) *exec.Cmd { // what the sender can do at best
+		{"the same, which discards", "/usr/bin/storescp", func(dir string, port, _ int) *exec.Cmd { // the upper bound set by the sender
 			return exec.Command("/usr/bin/storescp", "--fork", "--ignore", strconv.Itoa(port))
 		}},
 		{"Orthanc", "/usr/sbin/Orthanc", func(dir string, port, other int) *exec.Cmd {
@@ -44,7 +44,7 @@ func (b *bench) peers() []peer {
 				"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomAlwaysAllowStore": true, "Plugins": []string{},
 			})
 			file := filepath.Join(dir, "orthanc.json")
-			_ = os.WriteFile(file, settings, 0o600) // Orthanc says so itself when the file is missing
+			_ = os.WriteFile(file, settings, 0o600) // if this fails, Orthanc reports the missing file
 			return exec.Command("/usr/sbin/Orthanc", file)
 		}},
 		{"pynetdicom, with fsync", b.python, func(dir string, port, _ int) *exec.Cmd {
@@ -60,7 +60,7 @@ func (b *bench) peers() []peer {
 	return there
 }
 
-// pynetdicomScript stores what it receives as its documentation shows, and syncs file and folder before it answers.
+// pynetdicomScript stores objects as in pynetdicom's documentation, and syncs file and folder before it answers.
 const pynetdicomScript = `
 import os, sys
 from pynetdicom import AE, StoragePresentationContexts, evt
@@ -80,7 +80,7 @@ for c in StoragePresentationContexts:
 ae.start_server(("127.0.0.1", port), evt_handlers=[(evt.EVT_C_STORE, store)])
 `
 
-// reception prints instances a second, from the first byte of the first storescu to the end of the last.
+// reception prints instances per second, from the start of the first storescu to the end of the last.
 func (b *bench) reception(ctx context.Context) error {
 	const sender = "/usr/bin/storescu"
 	if _, err := os.Stat(sender); err != nil {
@@ -126,8 +126,8 @@ func (b *bench) reception(ctx context.Context) error {
 			r.memory = append(r.memory, rate)
 		}
 	}
-	fmt.Printf("\nReception: instances/s of 0.5 MB from dcmtk storescu, median; all but storescp sync each to disk before they answer.\n"+
-		"Each node was left alone for %v after its start.\nFrom memory: 1 association of a sender that has its objects ready; ms from the end of an object to its response\n", rest)
+	fmt.Printf("\nReception: instances/s of 0.5 MB from dcmtk storescu, median; all except storescp sync each object to disk before they answer.\n"+
+		"Each node was left idle for %v after its start.\nFrom memory: one association, objects already in memory; ms from the end of an object to its response\n", rest)
 	t := table()
 	fmt.Fprint(t, "\t")
 	for _, c := range columns {
@@ -147,17 +147,17 @@ func (b *bench) reception(ctx context.Context) error {
 	return t.Flush()
 }
 
-// rest is how long every node is left alone before it is sent to.
+// rest is how long every node is left idle before the measurement.
 const rest = 6 * time.Second
 
-// received is what one node did in all rounds.
+// received collects the figures of one node over all rounds.
 type received struct {
-	rates  [][]float64 // instances a second, by column
-	memory []float64   // the same, from memory
+	rates  [][]float64 // instances per second, by column
+	memory []float64   // instances per second, sent from memory
 	ms     []float64   // from the end of an object to its response
 }
 
-// receive starts a node, lets send send to it, and returns instances a second.
+// receive starts a node, calls send, and returns instances per second.
 func (b *bench) receive(ctx context.Context, n peer, env []string, send func(ctx context.Context, port int) (sent int, err error)) (float64, error) {
 	dir, err := os.MkdirTemp(b.work, "node-")
 	if err != nil {
@@ -178,7 +178,7 @@ func (b *bench) receive(ctx context.Context, n peer, env []string, send func(ctx
 		return 0, err
 	}
 	defer stop()
-	select { // ichor writes segments ahead while nothing comes
+	select { // ichor preallocates segments while idle
 	case <-time.After(rest):
 	case <-ctx.Done():
 		return 0, ctx.Err()
@@ -188,7 +188,7 @@ func (b *bench) receive(ctx context.Context, n peer, env []string, send func(ctx
 	return float64(sent) / time.Since(start).Seconds(), err
 }
 
-// storescu sends over so many associations at once.
+// storescu sends over this many associations at once.
 func (b *bench) storescu(ctx context.Context, port, associations int, env []string) (sent int, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range associations {
@@ -210,7 +210,7 @@ func (b *bench) storescu(ctx context.Context, port, associations int, env []stri
 	return sent, g.Wait()
 }
 
-// startNode runs cmd until stop, and returns when its port answers.
+// startNode starts cmd and returns when its port answers. stop ends it.
 func startNode(ctx context.Context, cmd *exec.Cmd, port int) (stop func(), err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func startNode(ctx context.Context, cmd *exec.Cmd, port int) (stop func(), err e
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	stop = func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // ended already: as wanted
+		_ = cmd.Process.Signal(syscall.SIGTERM) // fails if it has already ended
 		select {
 		case <-ended:
 		case <-time.After(10 * time.Second):
@@ -233,7 +233,7 @@ func startNode(ctx context.Context, cmd *exec.Cmd, port int) (stop func(), err e
 		}
 		select {
 		case err := <-ended:
-			return nil, fmt.Errorf("%s ended at once: %w", cmd.Path, err)
+			return nil, fmt.Errorf("%s ended immediately: %w", cmd.Path, err)
 		case <-ctx.Done():
 			stop()
 			return nil, ctx.Err()
@@ -257,7 +257,7 @@ func freePorts() (a, b int, err error) {
 	return ports[0], ports[1], nil
 }
 
-// appendSync is what the disk can do: objects of the same size appended to one file, each synced.
+// appendSync measures the disk itself: it appends objects of the same size to one file and syncs after each.
 func (b *bench) appendSync() (float64, error) {
 	f, err := os.Create(filepath.Join(b.work, "append"))
 	if err != nil {

@@ -21,7 +21,7 @@ func newAnalyze() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "analyze DIR --out DIR",
-		Short: "Analyse the DICOM files of a folder, without a network",
+		Short: "Analyse the DICOM files in a folder, without a running node",
 		Long: "analyze reads the DICOM files below DIR, chooses the head CT series, and writes seg.dcm, sc/*.dcm, sr.dcm,\n" +
 			"overlay/*.dcm, overlay.png and finding.json: what a node would send to the PACS. A study that cannot be read\n" +
 			"is a result too: sc/1.dcm, sr.dcm and finding.json say why, and the exit code is 0.\n\n" + finding.Disclaimer,
@@ -29,12 +29,12 @@ func newAnalyze() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` for the results (required)")
-	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, where the folder holds several")
+	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, if the folder contains several")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print finding.json instead of a table")
 	s := withSettings(cmd, engineFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if out == "" {
-			return usageError("say where the results go: --out FOLDER")
+			return usageError("give a folder for the results: --out FOLDER")
 		}
 		c, err := s.load()
 		if err != nil {
@@ -88,7 +88,7 @@ func writeResults(ctx context.Context, out string, report *reporting.Report, obj
 		}
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("results folder: %w; choose one that this user may write with --out", err)
+		return fmt.Errorf("results folder: %w; choose a writable folder with --out", err)
 	}
 	for _, object := range objects {
 		path := filepath.Join(out, object.Name)

@@ -29,14 +29,14 @@ func newCheck() *cobra.Command {
 	var asJSON, example, offline bool
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check configuration, disk, library, models and peers, and say the remedy",
+		Short: "Check configuration, disk, library, models and peers, and say how to fix problems",
 		Example: "  ichor check --config /etc/ichor/ichor.yaml\n  ichor check --example >ichor.yaml\n" +
-			"  ichor check --offline   # does not call the destinations",
+			"  ichor check --offline   # do not connect to the destinations",
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.Flags().BoolVar(&example, "example", false, "print a configuration with every key and its default")
-	cmd.Flags().BoolVar(&offline, "offline", false, "do not call the destinations")
+	cmd.Flags().BoolVar(&offline, "offline", false, "do not connect to the destinations")
 	s := withSettings(cmd, serveFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		w := cmd.OutOrStdout()
@@ -78,7 +78,7 @@ func printChecks(w io.Writer, lines []checked) {
 	}
 }
 
-// surroundings tries everything the node will need. Each failing line says what to do.
+// surroundings checks everything the node needs. Each failed check says what to do.
 func surroundings(ctx context.Context, c config.Config, offline bool) []checked {
 	var lines []checked
 	note := func(what string, detail string, err error) {
@@ -87,14 +87,14 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 		}
 		lines = append(lines, checked{what, err == nil, detail})
 	}
-	note("configuration", "valid", nil) // Load has refused any other
+	note("configuration", "valid", nil) // Load has already rejected invalid ones
 	detail, err := checkState(c)
 	note("state folder", detail, err)
 	detail, err = node.CheckMemory(os.DirFS("/"))
 	note("memory", detail, err)
 	for _, e := range node.Entrances(c.DICOM) {
-		if e.Address == config.Systemd { // systemd holds the port already where the unit is enabled
-			note(e.Key, "comes from "+e.Unit+"; 'systemctl status "+e.Unit+"' tells whether it is there", nil)
+		if e.Address == config.Systemd { // if the unit is enabled, systemd already holds the port
+			note(e.Key, "passed by "+e.Unit+"; 'systemctl status "+e.Unit+"' shows whether it is active", nil)
 			continue
 		}
 		note(e.Key, e.Address+" is free", checkPort(ctx, e.Address))
@@ -129,21 +129,21 @@ func surroundings(ctx context.Context, c config.Config, offline bool) []checked 
 		if d.TLS && credentials != nil {
 			p.security = credentials.Client(d.ServerName)
 		} else if d.TLS {
-			continue // what is wrong with the certificates was said
+			continue // the problem with the certificates is already in the report
 		}
 		note("destination", fmt.Sprintf("%s (%s, %s) answers", d.Name, d.AETitle, d.Address), p.echo(ctx, d.Address))
 	}
 	return lines
 }
 
-// checkState tries to write, and compares the free space with the reserve.
+// checkState writes a test file and compares the free space with the reserve.
 func checkState(c config.Config) (string, error) {
 	if err := os.MkdirAll(c.State, 0o750); err != nil {
-		return "", fmt.Errorf("%w; make it writable for this user or choose another under state", err)
+		return "", fmt.Errorf("%w; make it writable for this user, or set state to another folder", err)
 	}
 	f, err := os.CreateTemp(c.State, ".check-*")
 	if err != nil {
-		return "", fmt.Errorf("%w; make it writable for this user or choose another under state", err)
+		return "", fmt.Errorf("%w; make it writable for this user, or set state to another folder", err)
 	}
 	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
 		return "", err
@@ -154,7 +154,7 @@ func checkState(c config.Config) (string, error) {
 	}
 	free := fs.Bavail * uint64(fs.Bsize) >> 20
 	if free < uint64(c.DICOM.ReserveMiB) {
-		return "", fmt.Errorf("%s: %d MiB free, below dicom.reserve_mib %d; free some space", c.State, free, c.DICOM.ReserveMiB)
+		return "", fmt.Errorf("%s: %d MiB free, below dicom.reserve_mib %d; free disk space", c.State, free, c.DICOM.ReserveMiB)
 	}
 	return fmt.Sprintf("%s is writable, %d GiB free", c.State, free>>10), nil
 }
@@ -168,7 +168,8 @@ func checkPort(ctx context.Context, address string) error {
 	return l.Close()
 }
 
-// checkCodecs says what is decoded here. JPEG 2000 may be missing: then it is not offered, and senders convert.
+// checkCodecs says which transfer syntaxes can be decoded. Without the JPEG 2000 library the node does not offer JPEG
+// 2000, and senders convert.
 func checkCodecs(ctx context.Context) string {
 	d, missing := codec.Detect(ctx)
 	detail := fmt.Sprintf("%d are offered", len(d.TransferSyntaxes()))

@@ -13,25 +13,25 @@ import (
 	"ichor/reporting/web"
 )
 
-// nodeFlags say how to reach the running node.
+// nodeFlags are the settings needed to reach the running node.
 var nodeFlags = map[string]string{"http": "http.listen", "token": "http.token"}
 
 // client talks to the running node over HTTP.
 type client struct{ base, token string }
 
-// running is the node that the settings name.
+// running returns a client for the node named in the settings.
 func running(s *settings) (client, error) {
 	c, err := s.load()
 	if err != nil {
 		return client{}, err
 	}
 	if c.HTTP.Listen == "" {
-		return client{}, errors.New("http.listen is empty, so the node cannot be asked; set it and restart the node")
+		return client{}, errors.New("http.listen is empty, so the node cannot be reached; set it and restart the node")
 	}
 	return client{"http://" + c.HTTP.Listen + "/api/v1/", c.HTTP.Token}, nil
 }
 
-// get reads what lies at path of the interface into v.
+// get decodes the node's answer for path into v.
 func (c client) get(path string, v any) error {
 	r, err := http.NewRequest(http.MethodGet, c.base+path, nil)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c client) get(path string, v any) error {
 	return c.exchange(r, v)
 }
 
-// post gives the node an order and reads its answer into v.
+// post sends order to the node and decodes the answer into v.
 func (c client) post(path string, order, v any) error {
 	body, err := json.Marshal(order)
 	if err != nil {
@@ -71,7 +71,7 @@ func (c client) exchange(r *http.Request, v any) error {
 	return json.NewDecoder(answer.Body).Decode(v)
 }
 
-// give loads the settings and gives the running node an order about dead letters or cases.
+// give loads the settings and sends the running node an order about dead letters or cases.
 func give(s *settings, path string, order web.Selection) (done web.Done, err error) {
 	c, err := running(s)
 	if err != nil {

@@ -16,7 +16,7 @@ func newDeadLetters() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "dead-letters",
-		Short:   "List what the running node gave up: analyses and deliveries, with reason and remedy",
+		Short:   "List analyses and deliveries that the running node gave up, with reason and remedy",
 		Example: "  ichor dead-letters\n  ichor dead-letters --json\n  ichor dead-letters discard d42",
 		Args:    cobra.NoArgs,
 	}
@@ -43,7 +43,7 @@ func newDeadLetters() *cobra.Command {
 func newDiscard() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "discard LETTER...",
-		Short:   "Give up dead letters for good, so that retention may remove their studies",
+		Short:   "Discard dead letters permanently, so that retention can delete their studies",
 		Example: "  ichor dead-letters discard d42",
 		Args:    cobra.MinimumNArgs(1),
 	}

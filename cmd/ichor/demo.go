@@ -28,13 +28,13 @@ func newDemo() *cobra.Command {
 	var out, name string
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run the whole way once on this machine, with a sample study",
-		Long: "demo starts the node with embedded queue and CPU inference, a small receiving DICOM node as the PACS, sends a\n" +
-			"sample study by C-STORE, waits for the results, and prints the volumes beside the sample's known truth.",
+		Short: "Try the complete workflow on this machine, with a sample study",
+		Long: "demo starts the node with the embedded queue and CPU inference, and a small DICOM receiver as the PACS. It sends a\n" +
+			"sample study by C-STORE, waits for the results, and prints the volumes next to the known true volumes.",
 		Example: "  ichor demo\n  ichor demo --study multi-series --out results/",
 		Args:    cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&out, "out", "ichor-demo", "`FOLDER` for what the PACS receives")
+	cmd.Flags().StringVar(&out, "out", "ichor-demo", "`FOLDER` for the objects that the PACS receives")
 	cmd.Flags().StringVar(&name, "study", "mixed", "`NAME` of the sample study, see 'ichor sample --list'")
 	s := withSettings(cmd, engineFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -48,14 +48,14 @@ func newDemo() *cobra.Command {
 	return cmd
 }
 
-// demo is one run of the main job.
+// demo is one run of the complete workflow.
 type demo struct {
 	out      string
 	analysis config.Analysis
 	w        io.Writer
 }
 
-// summaryPNG is the summary page among what the PACS received.
+// summaryPNG is the file name of the summary page that the PACS received.
 const summaryPNG = "summary.png"
 
 // demoTimeout bounds the wait for results; on two cores they take seconds.
@@ -83,7 +83,7 @@ func (d demo) run(ctx context.Context, name string) error {
 		return err
 	}
 	received := filepath.Join(d.out, "received")
-	if err := errors.Join(removeFiles(received, "*.dcm"), removeFiles(d.out, summaryPNG)); err != nil { // of a former run
+	if err := errors.Join(removeFiles(received, "*.dcm"), removeFiles(d.out, summaryPNG)); err != nil { // of an earlier run
 		return err
 	}
 	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: received, Logger: slog.New(slog.DiscardHandler)})
@@ -140,9 +140,9 @@ func (d demo) sendAndWait(ctx context.Context, n *node.Node, settings config.Con
 	fmt.Fprintf(d.w, "sent    %d images, acknowledged in %v\n", len(files), received.Sub(start).Round(time.Millisecond))
 	bar := progress(-1, "waiting for the results")
 	c, err := delivered(ctx, n.State(), state.IDOf(files[0].StudyInstanceUID), func() { _ = bar.Add(1) })
-	_ = bar.Finish() // a bar that cannot be drawn is no error
+	_ = bar.Finish() // ignore drawing errors
 	if err == nil {
-		fmt.Fprintf(d.w, "results stored %v after the last image (of it %v quiet period)\n\n",
+		fmt.Fprintf(d.w, "results stored %v after the last image (including %v quiet period)\n\n",
 			time.Since(received).Round(10*time.Millisecond), settings.Assembly.QuietPeriod)
 	}
 	return c, err
@@ -220,7 +220,7 @@ func (d demo) show(objects []receiver.Instance) error {
 	return err
 }
 
-// captureToPNG decodes an RGB secondary capture, as a viewer would.
+// captureToPNG converts an RGB secondary capture to a PNG.
 func captureToPNG(from, to string) error {
 	r, err := openFile(from)
 	if err != nil {

@@ -11,7 +11,7 @@ func newEcho() *cobra.Command {
 	var p peerFlags
 	cmd := &cobra.Command{
 		Use:   "echo HOST:PORT",
-		Short: "Ask a DICOM peer whether it answers (C-ECHO)",
+		Short: "Check whether a DICOM peer answers (C-ECHO)",
 		Example: "  ichor echo 127.0.0.1:11112 --called ICHOR\n" +
 			"  ichor echo pacs.example.org:2762 --called PACS --tls --tls-ca ca.pem --tls-certificate node.pem --tls-key node.key",
 		Args: cobra.ExactArgs(1),

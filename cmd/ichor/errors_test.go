@@ -88,7 +88,7 @@ func TestWrongUse(t *testing.T) {
 		{"state folder not writable", append([]string{"serve", "--state", filepath.Join(notFolder, "x")}, bundle...), 1, "state"},
 		{"unknown sample", []string{"sample", "--out", dir, "--study", "nobody"}, 1, "nobody"},
 		{"no DICOM there", append([]string{"analyze", dir, "--out", dir}, bundle...), 1, "no DICOM file"},
-		{"nobody listens", []string{"echo", "127.0.0.1:1"}, 1, "is a node running there"},
+		{"nobody listens", []string{"echo", "127.0.0.1:1"}, 1, "check that a node is running there"},
 		{"no node to ask", []string{"status", "--http", "127.0.0.1:1"}, 1, "is 'ichor serve' running"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// dicomFile is one Part 10 file of a folder.
+// dicomFile is one Part 10 file in a folder.
 type dicomFile struct {
 	path string
 	dcm.Identifiers
@@ -29,7 +29,7 @@ func (f dicomFile) Open() (pipeline.ObjectReader, error) { return openFile(f.pat
 // Name names the file in reasons and warnings.
 func (f dicomFile) Name() string { return "file " + filepath.Base(f.path) }
 
-// fileReader is an *os.File with its size.
+// fileReader is an *os.File and its size.
 type fileReader struct {
 	*os.File
 	size int64
@@ -49,13 +49,13 @@ func openFile(path string) (fileReader, error) {
 	return fileReader{f, info.Size()}, nil
 }
 
-// findDICOM reads the headers of all DICOM files below root; files that are none, and damaged ones, are counted and passed over.
+// findDICOM reads the headers of all DICOM files below root. It skips and counts damaged files and files of other formats.
 func findDICOM(ctx context.Context, root string) (files []dicomFile, others int, err error) {
 	files, damaged, others, err := walkDICOM(ctx, root)
 	return files, others + len(damaged), err
 }
 
-// walkDICOM is findDICOM with the damaged files by themselves: DICOM files whose header ends too early or cannot be.
+// walkDICOM is findDICOM, but returns the damaged files too: DICOM files whose header is truncated or invalid.
 func walkDICOM(ctx context.Context, root string) (files, damaged []dicomFile, others int, err error) {
 	bar := progress(-1, "reading headers")
 	err = visitFiles(ctx, root, map[string]bool{}, func(path string) error {
@@ -64,7 +64,7 @@ func walkDICOM(ctx context.Context, root string) (files, damaged []dicomFile, ot
 		case errors.Is(err, dcm.ErrNotDICOM), errors.Is(err, errDirectory):
 			others++
 			return nil
-		case errors.As(err, new(*fs.PathError)): // a slice that this user may not read would be missing
+		case errors.As(err, new(*fs.PathError)): // skipping an unreadable file could lose a slice
 			return err
 		case err != nil:
 			damaged = append(damaged, dicomFile{path: path})
@@ -79,8 +79,8 @@ func walkDICOM(ctx context.Context, root string) (files, damaged []dicomFile, ot
 	return files, damaged, others, bar.Finish()
 }
 
-// visitFiles calls visit with each file below path once, in the order of names. It follows symbolic links, as the top of a
-// folder of links is often one; seen are the files and folders that it has been to.
+// visitFiles calls visit once for each file below path, in the order of names. It follows symbolic links; seen are the
+// files and folders already visited.
 func visitFiles(ctx context.Context, path string, seen map[string]bool, visit func(path string) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -105,7 +105,7 @@ func visitFiles(ctx context.Context, path string, seen map[string]bool, visit fu
 	}
 	for _, e := range entries {
 		err := visitFiles(ctx, filepath.Join(path, e.Name()), seen, visit)
-		if e.Type()&fs.ModeSymlink != 0 && errors.Is(err, fs.ErrNotExist) { // a link to nothing
+		if e.Type()&fs.ModeSymlink != 0 && errors.Is(err, fs.ErrNotExist) { // a broken link
 			continue
 		}
 		if err != nil {
@@ -115,7 +115,7 @@ func visitFiles(ctx context.Context, path string, seen map[string]bool, visit fu
 	return nil
 }
 
-// errDirectory: the file is the index of a disc (PS3.10 §8), and no object of a study.
+// errDirectory: the file is the index of a disc (PS3.10 §8), not an object of a study.
 var errDirectory = errors.New("DICOMDIR")
 
 func readHeader(path string) (dicomFile, error) {

@@ -24,7 +24,7 @@ const (
 )
 
 func main() {
-	// The first signal drains; a second one ends the process at once, by the default action.
+	// The first signal drains; a second one ends the process immediately (default action).
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(stderr, "ichor: interrupted")
 		return exitFailed
-	case !started: // cobra's own refusals come before any command runs
+	case !started: // cobra rejected the command line before running a command
 		fmt.Fprintf(stderr, "ichor: %v; see '%s --help'\n", err, cmd.CommandPath())
 		return exitUsage
 	case errors.As(err, new(usageError)):

@@ -25,7 +25,7 @@ func newModels() *cobra.Command {
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usageError("say list or verify")
+			return usageError("use 'ichor models list' or 'ichor models verify'")
 		},
 	}
 	cmd.AddCommand(newModelsList(), newModelsVerify())
@@ -41,11 +41,11 @@ func newModelsList() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the manifest")
-	cmd.Flags().BoolVar(&card, "card", false, "print the model card: data, figures, what the networks must not be used for")
+	cmd.Flags().BoolVar(&card, "card", false, "print the model card: training data, figures, and what the networks must not be used for")
 	s := withSettings(cmd, map[string]string{"bundle": "analysis.bundle"})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if asJSON && card {
-			return usageError("say --json or --card, not both")
+			return usageError("use --json or --card, not both")
 		}
 		c, err := loadFor(s, args)
 		if err != nil {
@@ -71,7 +71,7 @@ func newModelsList() *cobra.Command {
 	return cmd
 }
 
-// loadFor reads the settings; a folder among the arguments is the bundle.
+// loadFor reads the settings. A folder given as an argument overrides the bundle.
 func loadFor(s *settings, args []string) (config.Config, error) {
 	c, err := s.load()
 	if len(args) > 0 {
@@ -80,14 +80,14 @@ func loadFor(s *settings, args []string) (config.Config, error) {
 	return c, err
 }
 
-// printCard prints the model card, and a word on w2 where it was written for another manifest.
+// printCard prints the model card, and a warning on w2 if the card was written for another manifest.
 func printCard(w, w2 io.Writer, b *bundle.Bundle) error {
 	text, err := b.Card()
 	if err != nil {
 		return err
 	}
 	if !strings.Contains(text, b.Digest) {
-		fmt.Fprintf(w2, "%s was written for another manifest than this one (%.12s); 'python -m ich card' writes it anew\n", bundle.CardFile, b.Digest)
+		fmt.Fprintf(w2, "%s was written for a manifest other than this one (%.12s); 'python -m ich card' writes it again\n", bundle.CardFile, b.Digest)
 	}
 	_, err = io.WriteString(w, text)
 	return err
@@ -96,7 +96,7 @@ func printCard(w, w2 io.Writer, b *bundle.Bundle) error {
 func printBundle(w io.Writer, b *bundle.Bundle) error {
 	fmt.Fprintf(w, "%s %s (%s), digest %.12s\n%s\ntrained on: %s\n\n", b.Name, b.Version, b.Licence, b.Digest, b.Description, b.Training.Data)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "network\tbase width\tparameters\tinput\twindow HU\tpixel mm\tthreshold\ttells\tprecision")
+	fmt.Fprintln(t, "network\tbase width\tparameters\tinput\twindow HU\tpixel mm\tthreshold\tsubtypes\tprecision")
 	for _, n := range b.Networks {
 		precision := string(bundle.Float32)
 		if n.Int8 != nil {
@@ -111,14 +111,14 @@ func printBundle(w io.Writer, b *bundle.Bundle) error {
 	for _, n := range b.Networks {
 		if n.Int8 != nil {
 			d := n.Int8.Deviation
-			fmt.Fprintf(w, "int8 of %s against float32: Dice %.4f on %d heads, largest difference of a probability %.3f; %.1f times as fast on %s\n",
+			fmt.Fprintf(w, "%s, int8 compared with float32: Dice %.4f on %d heads, largest difference of a probability %.3f; %.1f times as fast on %s\n",
 				n.Role, d.Dice, d.Heads, d.MaxAbs, d.SpeedRatio, d.CPU)
 		}
 	}
 	if e := b.Network(bundle.Bleed).Post.Evidence; e != nil {
 		for _, name := range bundle.OperatingPoints {
 			p := e.Points[name]
-			fmt.Fprintf(w, "operating point %s: %.0f %% of heads with 1 mL of blood or more found, %.2f mL false in a head without, on %d heads\n",
+			fmt.Fprintf(w, "operating point %s: finds %.0f %% of heads with at least 1 mL of blood; %.2f mL false positive in a head without blood; %d heads\n",
 				name, 100*p.Sensitivity, p.FalseML, p.Heads)
 		}
 	}
@@ -132,7 +132,7 @@ func printBundle(w io.Writer, b *bundle.Bundle) error {
 func newModelsVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "verify [DIR]",
-		Short:   "Check digests, and that this machine reproduces the reference output of each network",
+		Short:   "Check the digests, and that this machine reproduces the reference output of each network",
 		Example: "  ichor models verify\n  ichor models verify my-bundle/ --precision int8",
 		Args:    cobra.MaximumNArgs(1),
 	}

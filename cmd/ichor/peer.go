@@ -16,7 +16,7 @@ import (
 	"ichor/scp/ul"
 )
 
-// peerFlags name a DICOM peer on the command line.
+// peerFlags describe a DICOM peer on the command line.
 type peerFlags struct {
 	called, calling string
 	timeout         time.Duration
@@ -24,7 +24,7 @@ type peerFlags struct {
 	tls        bool
 	files      secure.Files
 	serverName string
-	security   *tls.Config // instead of the above
+	security   *tls.Config // overrides the TLS fields above
 	identity   *ul.UserIdentity
 }
 
@@ -33,13 +33,13 @@ func (p *peerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.calling, "calling", "ICHOR-SCU", "our own AE `TITLE`")
 	cmd.Flags().DurationVar(&p.timeout, "timeout", 30*time.Second, "give up on a silent peer after this `TIME`")
 	cmd.Flags().BoolVar(&p.tls, "tls", false, "speak TLS 1.2 or 1.3")
-	cmd.Flags().StringVar(&p.files.CA, "tls-ca", "", "PEM `FILE` of the authorities to trust (default those of the system)")
+	cmd.Flags().StringVar(&p.files.CA, "tls-ca", "", "PEM `FILE` of the certificate authorities to trust (default: those of the system)")
 	cmd.Flags().StringVar(&p.files.Certificate, "tls-certificate", "", "PEM `FILE` of our certificate")
 	cmd.Flags().StringVar(&p.files.Key, "tls-key", "", "PEM `FILE` of its key")
-	cmd.Flags().StringVar(&p.serverName, "tls-name", "", "`NAME` in the peer's certificate (default its host)")
+	cmd.Flags().StringVar(&p.serverName, "tls-name", "", "host `NAME` expected in the peer's certificate (default: the host in the address)")
 }
 
-// secured is the TLS that the flags ask for, nil for none.
+// secured returns the TLS configuration from the flags, nil for none.
 func (p *peerFlags) secured() (*tls.Config, error) {
 	switch {
 	case p.security != nil:
@@ -77,7 +77,7 @@ func (p *peerFlags) connect(ctx context.Context, address string, contexts []ul.P
 		ConnectTimeout: p.timeout, ResponseTimeout: p.timeout, WriteTimeout: p.timeout,
 	})
 	if _, unreachable := errors.AsType[*net.OpError](err); unreachable {
-		return nil, fmt.Errorf("%w; is a node running there, and no firewall between?", err)
+		return nil, fmt.Errorf("%w; check that a node is running there and that no firewall blocks the connection", err)
 	}
 	return scu, err
 }

@@ -13,8 +13,8 @@ func newRetry() *cobra.Command {
 	var failed bool
 	cmd := &cobra.Command{
 		Use:     "retry CASE | --failed",
-		Short:   "Analyse a case of the running node again, or all that failed",
-		Long:    "retry asks the running node for another analysis of a case that has ended, from the images that it keeps.\nThe same images and networks give the same objects, and what was delivered is not sent again.",
+		Short:   "Analyse a case of the running node again, or all failed cases",
+		Long:    "retry makes the running node analyse a finished case again, from the images it has stored.\nThe same images and networks give the same objects, and objects already delivered are not sent again.",
 		Example: "  ichor retry 3f2a9c0d11e4b7a6\n  ichor retry --failed",
 		Args:    cobra.MaximumNArgs(1),
 	}
@@ -24,7 +24,7 @@ func newRetry() *cobra.Command {
 		path := "retry-failed"
 		switch {
 		case failed == (len(args) == 1):
-			return usageError("name a case, or write --failed")
+			return usageError("name a case, or use --failed")
 		case !failed:
 			path = "cases/" + url.PathEscape(args[0]) + "/retry"
 		}
@@ -33,10 +33,10 @@ func newRetry() *cobra.Command {
 			return err
 		}
 		for _, id := range done.Cases {
-			fmt.Fprintf(cmd.OutOrStdout(), "case %s is analysed again\n", id)
+			fmt.Fprintf(cmd.OutOrStdout(), "case %s will be analysed again\n", id)
 		}
 		if done.Count == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "no failed case whose images are still here")
+			fmt.Fprintln(cmd.OutOrStdout(), "no failed case whose images are still stored")
 		}
 		return nil
 	}

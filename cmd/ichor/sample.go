@@ -18,16 +18,16 @@ func newSample() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sample --out DIR [--study NAME]",
 		Short: "Write a synthetic sample study with known volumes",
-		Long: "sample writes the files of a synthetic study with fresh UIDs, and truth.json with the millilitres that are in it, the series that\n" +
-			"is to be read and how its analysis is to end. The set shows what reaches a node: heads tilted, thin, feet first, with several\n" +
-			"series, and studies that are to be refused.\n\n" +
+		Long: "sample writes the files of a synthetic study with new UIDs, and truth.json: the true volumes in millilitres, the series that\n" +
+			"should be chosen, and the expected outcome. The studies show what a node receives in practice: tilted heads, thin slices, feet\n" +
+			"first, several series, and studies that must be refused.\n\n" +
 			finding.Disclaimer,
 		Example: "  ichor sample --list\n  ichor sample --out study/ --study mixed\n  ichor sample --out studies/ --study all",
 		Args:    cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` for the study")
-	cmd.Flags().StringVar(&name, "study", "mixed", "`NAME` of the study, see --list; all writes each to a folder of its name")
-	cmd.Flags().BoolVar(&list, "list", false, "list the studies, one a line, name first")
+	cmd.Flags().StringVar(&name, "study", "mixed", "`NAME` of the study, see --list; 'all' writes every study, each to its own folder")
+	cmd.Flags().BoolVar(&list, "list", false, "list the studies, one per line, name first")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := phantom.Samples()
@@ -38,7 +38,7 @@ func newSample() *cobra.Command {
 			return listSamples(cmd, all, asJSON)
 		}
 		if out == "" {
-			return usageError("say where the study goes: --out FOLDER; or --list")
+			return usageError("give a folder for the study: --out FOLDER; or use --list")
 		}
 		if name == "all" {
 			return writeSamples(cmd, all, out)

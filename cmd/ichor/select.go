@@ -13,10 +13,10 @@ import (
 	"ichor/scp/dcm/codec"
 )
 
-// selected is what select prints as JSON.
+// selected is the JSON output of select.
 type selected struct {
 	Study      finding.Study       `json:"study"`
-	Series     *finding.Series     `json:"series,omitempty"` // nil where none can be analysed
+	Series     *finding.Series     `json:"series,omitempty"` // nil if none can be analysed
 	Code       string              `json:"code,omitempty"`
 	Reason     string              `json:"reason,omitempty"`
 	Warnings   []string            `json:"warnings,omitempty"`
@@ -29,15 +29,15 @@ func newSelect() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "select DIR",
-		Short: "Show which series of a folder would be analysed, and why not the others",
-		Long: "select reads the DICOM files below DIR and prints a line for each series, or stack of slices in a series: slices,\n" +
-			"distance and score, and below them the reasons. The one with the star would be analysed, after the\n" +
-			"settings of the node (analysis.min_age, analysis.contrast, analysis.bone_kernel, analysis.min_slices). No network\n" +
-			"is run. A study without a series to read is a result too, and the exit code is 0.\n\n" + finding.Disclaimer,
+		Short: "Show which series in a folder would be analysed, and why the others would not",
+		Long: "select reads the DICOM files below DIR and prints one line for each series, or for each stack of slices in a series:\n" +
+			"number of slices, slice distance and score, then the reasons. The one marked with a star would be analysed with the\n" +
+			"node's settings (analysis.min_age, analysis.contrast, analysis.bone_kernel, analysis.min_slices). No network is run.\n" +
+			"If no series can be analysed, the exit code is still 0.\n\n" + finding.Disclaimer,
 		Example: "  ichor select study/\n  ichor select study/ --json",
 		Args:    cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, where the folder holds several")
+	cmd.Flags().StringVar(&uid, "study", "", "`UID` of the study, if the folder contains several")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	s := withSettings(cmd, nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -49,7 +49,7 @@ func newSelect() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		decoder, _ := codec.Detect(cmd.Context()) // a series that cannot be decoded without JPEG 2000 says so
+		decoder, _ := codec.Detect(cmd.Context()) // if JPEG 2000 is missing, the series that needs it is rejected with this reason
 		f, err := pipeline.Select(cmd.Context(), study, decoder, node.SelectionOptions(c.Analysis))
 		if err != nil {
 			return err

@@ -11,7 +11,7 @@ func newSend() *cobra.Command {
 	var p peerFlags
 	cmd := &cobra.Command{
 		Use:     "send HOST:PORT DIR",
-		Short:   "Send the DICOM files of a folder to a peer (C-STORE)",
+		Short:   "Send the DICOM files in a folder to a peer (C-STORE)",
 		Example: "  ichor send 127.0.0.1:11112 study/ --called ICHOR",
 		Args:    cobra.ExactArgs(2),
 	}
@@ -22,7 +22,7 @@ func newSend() *cobra.Command {
 			return err
 		}
 		if len(files) == 0 {
-			return fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", args[1], others)
+			return fmt.Errorf("no DICOM file below %s (%d other files); name the folder that contains the study", args[1], others)
 		}
 		start := time.Now()
 		if err := p.send(cmd.Context(), args[0], files); err != nil {

@@ -15,8 +15,8 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the node: receive, analyse, report, deliver",
 		Long: "serve receives studies over DICOM, analyses them and delivers the results to the configured destinations.\n" +
-			"Without a configuration it listens on loopback, with an embedded queue and CPU inference.\n" +
-			"The first SIGTERM or Ctrl-C lets the work in hand finish; a second one ends at once. Nothing acknowledged is lost.\n\n" +
+			"Without a configuration it listens on loopback and uses the embedded queue and CPU inference.\n" +
+			"The first SIGTERM or Ctrl-C lets running work finish; a second one stops immediately. Nothing acknowledged is lost.\n\n" +
 			finding.Disclaimer,
 		Example: "  ichor serve\n  ichor serve --config /etc/ichor/ichor.yaml",
 		Args:    cobra.NoArgs,

@@ -13,24 +13,24 @@ import (
 	"ichor/config"
 )
 
-// settings are the flags that a command shares with the configuration.
+// settings are the flags that override keys of the configuration.
 type settings struct {
 	cmd  *cobra.Command
 	file string
-	keys map[string]string // name of a flag -> dotted key
+	keys map[string]string // flag name -> dotted key
 }
 
 // withSettings adds --config and one flag for each key to cmd.
 func withSettings(cmd *cobra.Command, keys map[string]string) *settings {
 	s := &settings{cmd: cmd, keys: keys}
-	cmd.Flags().StringVar(&s.file, "config", "", "configuration `FILE` (default "+config.DefaultPath+" where it exists)")
+	cmd.Flags().StringVar(&s.file, "config", "", "configuration `FILE` (default "+config.DefaultPath+" if it exists)")
 	for flag, key := range keys {
 		cmd.Flags().String(flag, "", "same as "+key+" in the configuration")
 	}
 	return s
 }
 
-// load reads the configuration with the flags that were given on top. Whatever is wrong with it is a usageError.
+// load reads the configuration and applies the given flags. Any error is a usageError.
 func (s *settings) load() (config.Config, error) {
 	overrides := map[string]any{}
 	for flag, key := range s.keys {
@@ -45,11 +45,11 @@ func (s *settings) load() (config.Config, error) {
 	return c, nil
 }
 
-// engineFlags are the settings of a command that runs networks.
+// engineFlags are the flags of a command that runs networks.
 var engineFlags = map[string]string{"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider",
 	"precision": "analysis.precision", "operating-point": "analysis.operating_point"}
 
-// serveFlags are the settings of serve; check takes the same, so that what is to be served can be checked.
+// serveFlags are the flags of serve and check, so that check can test exactly what serve would use.
 var serveFlags = map[string]string{
 	"state": "state", "listen": "dicom.listen", "http": "http.listen", "log-level": "log.level",
 	"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider", "precision": "analysis.precision",
@@ -59,7 +59,7 @@ var serveFlags = map[string]string{
 func newLogger(c config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo // Validate has refused what is no level
+		level = slog.LevelInfo // Validate has already rejected invalid levels
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {

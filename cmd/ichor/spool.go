@@ -20,26 +20,26 @@ import (
 func newSpool() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "spool",
-		Short: "Show and export what a node has received",
-		Long: "spool reads the received objects on disk, also while the node runs: it takes no lock and changes nothing.\n" +
-			"An object that is being received is not shown.",
+		Short: "List and export received objects",
+		Long: "spool reads the received objects on disk. It takes no lock and changes nothing, so the node may be running.\n" +
+			"Objects that are still being received are not shown.",
 		Example: "  ichor spool list\n  ichor spool export 1.2.840.113619.2.1 --out study/",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usageError("name list or export")
+			return usageError("use 'ichor spool list' or 'ichor spool export'")
 		},
 	}
 	cmd.AddCommand(newSpoolList(), newSpoolExport())
 	return cmd
 }
 
-// spoolFlags say which node is meant.
+// spoolFlags locate the node's state folder.
 var spoolFlags = map[string]string{"state": "state"}
 
-// openView reads the spool of the node that the settings name.
+// openView opens the spool in the configured state folder for reading.
 func openView(ctx context.Context, s *settings) (*spool.View, error) {
 	c, err := s.load()
 	if err != nil {
@@ -48,14 +48,14 @@ func openView(ctx context.Context, s *settings) (*spool.View, error) {
 	return spool.OpenView(ctx, filepath.Join(c.State, "spool"))
 }
 
-// storedStudy is what list prints of a study as JSON.
+// storedStudy is a study in the JSON output of list.
 type storedStudy struct {
 	StudyInstanceUID string         `json:"study"`
 	Objects          int            `json:"objects"`
 	Bytes            int64          `json:"bytes"`
-	First            time.Time      `json:"first"` // received
+	First            time.Time      `json:"first"` // when its first object was received
 	Last             time.Time      `json:"last"`
-	Instances        []storedObject `json:"instances,omitempty"` // of a study that was named
+	Instances        []storedObject `json:"instances,omitempty"` // only for studies named as arguments
 }
 
 type storedObject struct {
@@ -81,9 +81,9 @@ func newSpoolList() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list [STUDY...]",
-		Short: "List the received studies, or the objects of those named by UID",
-		Long: "list prints a line for each study: objects, size, and when the first and the last were received. Of studies that\n" +
-			"are named by StudyInstanceUID it prints a line for each object. Damaged records are named below.",
+		Short: "List the received studies, or the objects of the named studies",
+		Long: "list prints one line per study: number of objects, size, and when the first and the last object were received. For studies\n" +
+			"named by StudyInstanceUID it prints one line per object. Damaged records are listed at the end.",
 		Example: "  ichor spool list\n  ichor spool list 1.2.840.113619.2.1 --json",
 		Args:    cobra.ArbitraryArgs,
 	}
@@ -113,7 +113,7 @@ func newSpoolList() *cobra.Command {
 	return cmd
 }
 
-// stored describes the studies that are named, with their objects, or all.
+// stored describes the named studies with their objects, or all studies without them.
 func stored(v *spool.View, named []string) ([]storedStudy, error) {
 	list := []storedStudy{}
 	all := v.Studies()
@@ -140,7 +140,7 @@ func stored(v *spool.View, named []string) ([]storedStudy, error) {
 }
 
 func notStored(study string) error {
-	return fmt.Errorf("study %s is not in the spool; 'ichor spool list' shows what is", study)
+	return fmt.Errorf("study %s is not in the spool; 'ichor spool list' shows the stored studies", study)
 }
 
 func printStored(w io.Writer, studies []storedStudy, damaged []damagedRecord) error {
@@ -160,7 +160,7 @@ func printStored(w io.Writer, studies []storedStudy, damaged []damagedRecord) er
 		for _, o := range s.Instances {
 			note := ""
 			if o.Conflict {
-				note = "\tother content was stored under this UID before"
+				note = "\tdifferent content was stored under this UID before"
 			}
 			fmt.Fprintf(t, "%s\t%.1f\t%s\t%s\t%s%s\n", o.Modality, float64(o.Bytes)/1e3, o.Received.Local().Format(clock), o.CallingAE, o.SOPInstanceUID, note)
 		}
@@ -177,19 +177,19 @@ func newSpoolExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export STUDY...",
 		Short: "Write received objects as DICOM files",
-		Long: "export writes the objects of the studies named by StudyInstanceUID as DICOM Part 10 files, OUT/STUDY/INSTANCE.dcm, with\n" +
-			"the data sets as they were received. Each is compared with its digest first. Files that are there are not overwritten.",
+		Long: "export writes the objects of the named studies (StudyInstanceUID) as DICOM Part 10 files, OUT/STUDY/INSTANCE.dcm, with the\n" +
+			"data sets exactly as received. It verifies the digest of each object and never overwrites an existing file.",
 		Example: "  ichor spool export 1.2.840.113619.2.1 --out study/\n  ichor spool export --all --out /mnt/backup/",
 	}
-	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` to write to, made if absent (required)")
+	cmd.Flags().StringVar(&out, "out", "", "`FOLDER` to write to, created if missing (required)")
 	cmd.Flags().BoolVar(&all, "all", false, "export every study")
 	s := withSettings(cmd, spoolFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case out == "":
-			return usageError("--out FOLDER says where to write")
+			return usageError("give a folder to write to: --out FOLDER")
 		case all == (len(args) > 0):
-			return usageError("name the studies to export, or give --all")
+			return usageError("name the studies to export, or use --all")
 		}
 		v, err := openView(cmd.Context(), s)
 		if err != nil {
@@ -208,8 +208,8 @@ func newSpoolExport() *cobra.Command {
 	return cmd
 }
 
-// export writes the objects of studies and returns how many. Those that cannot be read are passed over and told of at
-// the end.
+// export writes the objects of studies and returns how many. It skips objects that cannot be read; the error at the end
+// covers them.
 func export(ctx context.Context, v *spool.View, studies []string, out string) (n int, err error) {
 	var objects []spool.Object
 	for _, uid := range studies {
@@ -229,7 +229,7 @@ func export(ctx context.Context, v *spool.View, studies []string, out string) (n
 		}
 		path := filepath.Join(out, o.StudyInstanceUID, o.SOPInstanceUID) // UIDs were checked on reception: digits and dots
 		if taken[path]++; taken[path] > 1 {
-			path += fmt.Sprintf("-%d", taken[path]) // other content under the same UID
+			path += fmt.Sprintf("-%d", taken[path]) // different content under the same UID
 		}
 		r, err := v.Read(o)
 		if err != nil {
@@ -241,7 +241,7 @@ func export(ctx context.Context, v *spool.View, studies []string, out string) (n
 			return n, err
 		}
 		n++
-		_ = bar.Add(1) // a bar that cannot be drawn stops nothing
+		_ = bar.Add(1) // ignore drawing errors
 	}
 	if len(failed) > 0 {
 		return n, fmt.Errorf("%d of %d objects could not be exported; the first: %w", len(failed), len(objects), failed[0])
@@ -249,10 +249,10 @@ func export(ctx context.Context, v *spool.View, studies []string, out string) (n
 	return n, nil
 }
 
-// writeNew writes a file that is not there yet; it has its name when it is whole.
+// writeNew writes a new file. The file gets its name only when it is complete.
 func writeNew(path string, r io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return fmt.Errorf("folder to export to: %w; choose another with --out", err)
+		return fmt.Errorf("export folder: %w; choose another with --out", err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s exists; choose an empty folder with --out", path)
@@ -260,7 +260,7 @@ func writeNew(path string, r io.Reader) error {
 	part := strings.TrimSuffix(path, ".dcm") + ".part"
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
 	if err != nil {
-		return fmt.Errorf("file to export to: %w; choose another folder with --out", err)
+		return fmt.Errorf("export file: %w; choose another folder with --out", err)
 	}
 	_, err = io.Copy(f, r)
 	if err = errors.Join(err, f.Close()); err == nil {

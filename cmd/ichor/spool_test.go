@@ -72,7 +72,7 @@ func TestSpoolCommands(t *testing.T) {
 	if err != nil || !strings.Contains(text, "1.9") || !strings.Contains(text, "1.8") || strings.Contains(text, "1.3") {
 		t.Errorf("list: %v\n%s", err, text)
 	}
-	if text, err = runSpool("list", "1.9", "--state", state); err != nil || !strings.Contains(text, "CT1") || !strings.Contains(text, "other content") {
+	if text, err = runSpool("list", "1.9", "--state", state); err != nil || !strings.Contains(text, "CT1") || !strings.Contains(text, "different content") {
 		t.Errorf("list of a study: %v\n%s", err, text)
 	}
 	var listed struct {
@@ -116,7 +116,7 @@ func TestSpoolCommands(t *testing.T) {
 		{[]string{"export", "1.9", "--out", out, "--state", state}, false, "exists"},
 		{[]string{"export", "1.7", "--out", out, "--state", state}, false, "not in the spool"},
 		{[]string{"list", "1.7", "--state", state}, false, "not in the spool"},
-		{[]string{"list", "--state", t.TempDir()}, false, "name the state folder"},
+		{[]string{"list", "--state", t.TempDir()}, false, "use the state folder"},
 		{[]string{"export", "1.9", "--state", state}, true, "--out"},
 		{[]string{"export", "--out", out, "--state", state}, true, "--all"},
 		{[]string{"export", "1.9", "--all", "--out", out, "--state", state}, true, "--all"},

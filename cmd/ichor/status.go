@@ -66,7 +66,7 @@ func newStatus() *cobra.Command {
 			return err
 		}
 		if len(letters) > 0 {
-			fmt.Fprintf(w, "\n%d were given up: 'ichor dead-letters' lists them\n", len(letters))
+			fmt.Fprintf(w, "\n%d dead letters: 'ichor dead-letters' lists them\n", len(letters))
 		}
 		return printTurnedAway(w, turned)
 	}

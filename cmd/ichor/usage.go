@@ -2,7 +2,7 @@ package main
 
 import "strings"
 
-// oneLine is the text of err for an operator: joined errors, and those of libraries, may have several lines.
+// oneLine returns the text of err on one line. Joined errors and errors from libraries can have several.
 func oneLine(err error) string {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	for i, l := range lines {
@@ -11,7 +11,7 @@ func oneLine(err error) string {
 	return strings.Join(lines, "; ")
 }
 
-// usageError is a command line or a configuration that cannot be meant; exit code 2, at which systemd does not try again.
+// usageError is an invalid command line or configuration: exit code 2, after which systemd does not restart the service.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }

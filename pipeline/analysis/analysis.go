@@ -1,4 +1,4 @@
-// Package analysis holds an analysed study on its way from pipeline.Analyze to the writers of result objects.
+// Package analysis has the result that pipeline.Analyze passes to the writers of result objects.
 package analysis
 
 import (
@@ -10,10 +10,10 @@ import (
 // Analysis is a finding with the voxels and the header it was made from. It is read-only after Analyze.
 type Analysis struct {
 	Finding finding.Finding
-	Volume  *volume.Volume // nil for a refused study, as the two masks
-	Labels  *volume.Mask   // voxel value is a finding.Subtype
+	Volume  *volume.Volume // nil for a refused study, like the two masks
+	Labels  *volume.Mask   // each voxel value is a finding.Subtype
 	Cavity  *volume.Mask   // may be nil
-	// Header is that of one image of the analysed series, or of any object of a refused study. Where no object can be read
-	// it holds the Study Instance UID only.
+	// Header is the header of one image of the analysed series, or of any object of a refused study. If no object can be
+	// read, it has only the Study Instance UID.
 	Header *dcm.DataSet
 }

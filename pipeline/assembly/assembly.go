@@ -1,19 +1,19 @@
 // Package assembly groups received objects by study and decides when a study is complete.
 //
-// C-STORE carries no end of study, so completeness is an inference, and how it was made is handed on with the study:
+// C-STORE has no end of study, so completeness is inferred. The rule that applied is passed on with the study:
 //
-//	count 35   as many objects are here as a peer, asked twice, has of the study
-//	quiet 5s   nothing came for the quiet period, and no association is open whose last object was of the study
-//	idle 15s   such an association is open, and sends nothing
-//	limit 10m  objects kept coming for too long, or this node could not store objects for so long
+//	count 35   all objects have arrived that a peer, asked twice by C-FIND, has of the study
+//	quiet 5s   nothing arrived for the quiet period, and no open association sent its last object to the study
+//	idle 15s   such an association is open but sent nothing for this long
+//	limit 10m  objects kept arriving, or could not be stored, for this long
 //
-// Where a peer told of more objects than came, it says so as well: quiet 5s, 30 of 35.
+// If a peer reported more objects than arrived, the text says so: quiet 5s, 30 of 35.
 //
-// While this node itself refuses objects, silence says nothing about the sender: quiet and idle count from the end of
-// that.
+// While this node itself refuses objects, silence says nothing about the sender: quiet and idle start when it accepts
+// objects again.
 //
-// A study that receives more objects after it was complete begins anew. An Assembler holds nothing that must survive
-// a restart: spool and state know which studies are unfinished, and Resume takes them up again.
+// If more objects arrive after a study was complete, it starts again. An Assembler has no data that must survive a restart:
+// spool and state know which studies are unfinished, and Resume adds them again.
 package assembly
 
 import (
@@ -25,22 +25,22 @@ import (
 	"time"
 )
 
-// Options are the rules of completeness.
+// Options are the rules for completeness and the callbacks.
 type Options struct {
 	Quiet time.Duration // silence after which a study is complete; default 5 s
 	Limit time.Duration // longest time from the first object; default 10 min
-	Idle  time.Duration // silence after which an open association holds a study no longer; default 3 Quiet, at least that
+	Idle  time.Duration // silence after which an open association no longer holds a study; default and minimum 3 Quiet
 
-	// Begin is called for the first object of a study since it was last complete. May be nil.
+	// Begin is called for the first object of a study, also after it was complete. May be nil.
 	Begin func(study string)
-	// Ask is called for a study whose objects a peer may be able to count: after Begin, and again when as many are here as
-	// were told, for the peer may still be receiving them itself. Whoever knows calls Expect, whenever that is, or not at
-	// all. It must not block. May be nil; with it comes Objects, how many of a study are here.
+	// Ask is called to ask a peer how many objects a study has: after Begin, and again when that many have arrived, because
+	// the peer may still be receiving objects itself. The answer is passed to Expect, at any time or never. Ask must not
+	// block. May be nil. If set, Objects is required and returns how many objects of a study are stored.
 	Ask     func(study string)
 	Objects func(study string) int
-	// Ready says why this node can store no objects at the moment, nil if it can. Nil: it always can.
+	// Ready returns why this node cannot store objects at the moment, nil if it can. A nil Ready means it always can.
 	Ready func() error
-	// Complete is called once for each Begin or Resume. One that could not do its work calls Resume to be asked again.
+	// Complete is called once for each Begin or Resume. If it fails, it calls Resume to be called again.
 	Complete func(study, how string)
 }
 
@@ -53,28 +53,28 @@ const (
 // lock held.
 type Assembler struct {
 	opts Options
-	wake chan struct{} // a deadline came closer, or begun is not empty
+	wake chan struct{} // a deadline moved forward, or begun is not empty
 
 	mu      sync.Mutex
 	studies map[string]*gathering
-	assocs  map[uint64]string // open associations and the study each is sending: that of its last object
-	begun   []string          // studies whose Begin is still to be called
-	refused time.Time         // when an object was last refused for want of space, or could have been
+	assocs  map[uint64]string // open associations and the study of the last object of each
+	begun   []string          // studies for which Begin must still be called
+	refused time.Time         // when this node last refused objects, or would have
 }
 
 // gathering is a study that is not complete yet.
 type gathering struct {
 	first, last time.Time
 	objects     int
-	open        int // associations still open whose last object was of it
+	open        int // open associations whose last object was of this study
 
-	expected int  // as many as a peer has; 0: not known
-	look     int  // objects at which as many may be here
-	reached  bool // as many are here, and the peer is asked again
-	counted  bool // it said the same again
+	expected int  // number of objects that a peer has; 0: unknown
+	look     int  // number of received objects at which expected may be reached
+	reached  bool // expected objects have arrived, and the peer is asked again
+	counted  bool // the peer gave the same number again
 }
 
-// New returns an Assembler; Run makes it work.
+// New returns an Assembler; it works while Run runs.
 func New(opts Options) *Assembler {
 	if opts.Quiet <= 0 {
 		opts.Quiet = defaultQuiet
@@ -106,15 +106,15 @@ func New(opts Options) *Assembler {
 	}
 }
 
-// Opened notes an association that may send objects.
+// Opened records an association that may send objects.
 func (a *Assembler) Opened(assoc uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.assocs[assoc] = ""
 }
 
-// received notes an object of a study. One that was there already (not fresh) is a sign that the sender is not done
-// with a study that is being gathered; it does not begin one.
+// received records an object of a study. An object already stored (not fresh) shows that the sender is still sending an
+// incomplete study, but does not start one.
 func (a *Assembler) received(assoc uint64, study string, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -139,19 +139,19 @@ func (a *Assembler) received(assoc uint64, study string, fresh bool) {
 	}
 }
 
-// Refused notes that an object was refused because this node could not store it (A700H): the sender may come again, on
-// this association or another, with an object of any study.
+// Refused records that an object was refused because this node could not store it (A700H). The sender may retry on this or
+// another association; the study of the object is unknown.
 func (a *Assembler) Refused(uint64) { a.hold(time.Now()) }
 
-// hold has quiet and idle count from now.
+// hold restarts the quiet and idle periods at now.
 func (a *Assembler) hold(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.refused = now
 }
 
-// Expect tells how many objects of a study a peer has. A number that is told again when as many are here makes the study
-// complete; until then, and for a study that was complete before, it changes nothing.
+// Expect reports how many objects of a study a peer has. The study is complete when that many have arrived and the peer then
+// gives the same number again. For a study that is already complete, Expect does nothing.
 func (a *Assembler) Expect(study string, objects int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -165,7 +165,7 @@ func (a *Assembler) Expect(study string, objects int) {
 	a.nudge()
 }
 
-// Closed notes that an association ended, in whatever way.
+// Closed records that an association ended, in any way.
 func (a *Assembler) Closed(assoc uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -174,7 +174,7 @@ func (a *Assembler) Closed(assoc uint64) {
 	a.nudge()
 }
 
-// leave notes that an association sends a study no longer: it ended, or went on to another.
+// leave records that an association no longer sends a study: it ended, or sends another study.
 func (a *Assembler) leave(study string) {
 	if g := a.studies[study]; g != nil {
 		g.open--
@@ -182,9 +182,8 @@ func (a *Assembler) leave(study string) {
 	}
 }
 
-// Resume takes up a study of which objects instances are in the spool and which was not complete when the process
-// ended, or whose Complete could not be carried out. It waits for a whole quiet period from now: a sender whose
-// association broke is given the time to come back.
+// Resume adds a study with this number of objects in the spool that was incomplete when the process ended, or for which
+// Complete failed. It waits for a whole quiet period from now, so that a sender whose association broke can reconnect.
 func (a *Assembler) Resume(study string, objects int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -198,7 +197,7 @@ func (a *Assembler) begin(study string) *gathering {
 	g := &gathering{first: time.Now()}
 	a.studies[study] = g
 	a.begun = append(a.begun, study)
-	// An association that sent objects of the study before it was last complete counts once more when it sends again.
+	// An association that sent objects of the study before it was complete counts again only when it sends another.
 	for assoc, sending := range a.assocs {
 		if sending == study {
 			a.assocs[assoc] = ""
@@ -215,7 +214,7 @@ func (a *Assembler) nudge() {
 	}
 }
 
-// Run calls Begin and Complete until ctx is done. Studies that are unfinished then are for Resume at the next start.
+// Run calls the callbacks until ctx is done. Pass studies that are unfinished then to Resume at the next start.
 func (a *Assembler) Run(ctx context.Context) error {
 	timer := time.NewTimer(a.opts.Quiet)
 	defer timer.Stop()
@@ -240,7 +239,7 @@ func (a *Assembler) Run(ctx context.Context) error {
 			a.opts.Complete(d.study, d.how)
 		}
 		if len(done) > 0 {
-			continue // time has passed in the callbacks
+			continue // the callbacks took time
 		}
 		timer.Reset(wait)
 		select {
@@ -252,11 +251,10 @@ func (a *Assembler) Run(ctx context.Context) error {
 	return nil
 }
 
-// count is how many objects of a study are here, counted when so many had been received since it began.
+// count is the number of stored objects of a study (here), and the number received since Begin when they were counted.
 type count struct{ here, received int }
 
-// look lists the studies whose objects have to be counted, with how many were received since they began, and reports
-// whether any study is due.
+// look returns the studies whose objects must be counted, with the number received since Begin, and whether any study is due.
 func (a *Assembler) look(now time.Time) (uncounted map[string]int, due bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -277,7 +275,7 @@ type completed struct {
 	first      time.Time
 }
 
-// take removes and returns what is to be done now, in order, and says how long nothing else will be.
+// take removes and returns the work that is due, in order, and how long to wait for the next.
 func (a *Assembler) take(now time.Time, counts map[string]count) (begun, reached []string, done []completed, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -302,7 +300,7 @@ func (a *Assembler) take(now time.Time, counts map[string]count) (begun, reached
 			continue
 		}
 		if g.expected > 0 && !g.counted {
-			if !counted { // it was told of meanwhile
+			if !counted { // Expect was called meanwhile
 				wait = 0
 				continue
 			}

@@ -2,7 +2,7 @@ package assembly
 
 import "ichor/scp/spool"
 
-// Received notes an object that is durable. fresh is false for one that was there already.
+// Received records a durable object. fresh is false if it was already stored.
 func (a *Assembler) Received(assoc uint64, o spool.Object, fresh bool) {
 	a.received(assoc, o.StudyInstanceUID, fresh)
 }

@@ -1,5 +1,4 @@
-// Package bleed finds hemorrhage inside the cavity and keeps, for each voxel, the subtype that the network holds most
-// likely there.
+// Package bleed finds hemorrhage inside the cavity and records, for each voxel, the most likely subtype.
 package bleed
 
 import (
@@ -13,20 +12,19 @@ import (
 	"ichor/pipeline/window"
 )
 
-// Net is the bleed network; see window.Net. Outputs: any, IPH, IVH, SAH, SDH, EDH; or any alone.
+// Net is the bleed network; see window.Net. Outputs: any, IPH, IVH, SAH, SDH, EDH; or only any.
 type Net = window.Net
 
-// Level is how sure the network must be of a voxel.
+// Level is how certain the network must be about a voxel.
 type Level uint8
 
 const (
-	Lenient Level = iota + 1 // the threshold of the bundle moved down by DoubtLogit
+	Lenient Level = iota + 1 // the threshold of the bundle, lowered by DoubtLogit
 	Chosen                   // the threshold of the bundle
-	Strict                   // moved up
+	Strict                   // raised by DoubtLogit
 )
 
-// DoubtLogit is how far the log odds of the threshold are moved to see what the volumes owe to it: a threshold of 0.5 to
-// 0.35 and 0.65.
+// DoubtLogit is the change of the threshold's log odds for the lower and upper bound of volumes: it turns 0.5 into 0.35 and 0.65.
 const DoubtLogit = 0.62
 
 func (l Level) threshold(chosen float64) float32 {
@@ -37,18 +35,18 @@ func (l Level) threshold(chosen float64) float32 {
 	return float32(1 / (1 + math.Exp(-odds)))
 }
 
-// Marks are what one run of the network saw: of each voxel the subtype, in the lower bits, above them the strictest level
-// that it reaches, and whether the network is sure of it. A byte a voxel keeps all three label volumes.
+// Marks is the output of one run of the network: for each voxel the subtype (lower bits), the strictest level that it reaches,
+// and whether the network is sure. One byte per voxel stores all three label volumes.
 type Marks struct {
 	voxels *volume.Mask
-	any    *volume.Mask // probability of hemorrhage where voxels are marked, in bytes; nil where the bundle has no evidence
+	any    *volume.Mask // probability of hemorrhage of marked voxels, as a byte; nil if the bundle has no evidence
 	cavity *volume.Mask
 	volume *volume.Volume
 	grid   *volume.Grid
 	spec   *bundle.Network
 }
 
-// levelShift leaves room for every subtype below; sure is above the levels.
+// levelShift leaves room for the subtypes in the lower bits; sure is above the levels.
 const (
 	levelShift = 4
 	levelMask  = 3
@@ -73,10 +71,10 @@ func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, s
 	return m, nil
 }
 
-// Labels returns a new mask whose voxels are a finding.Subtype: "any" reaches the threshold of the level inside the
-// cavity, and the subtype is the largest of the five, or finding.ICH where the network tells none. Then, as far as the
-// bundle asks for it, thin seams along the border of the cavity are opened away and small or doubtful components dropped. What a
-// stricter level has, a more lenient one has too.
+// Labels returns a new mask whose voxels are a finding.Subtype, where "any" reaches the threshold of the level inside the
+// cavity. The subtype is the most probable of the five, or finding.ICH if the network has no subtypes. If the bundle says so, it
+// then removes thin seams along the border of the cavity (opening) and drops small or doubtful components. A more lenient level
+// contains all voxels of a stricter one.
 func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
 	labels := m.at(level)
 	if m.spec.Post.OpeningMM > 0 {
@@ -95,8 +93,8 @@ func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
 	return labels, ctx.Err()
 }
 
-// sureML is how much of each component the network is sure of. Specks on heads without blood are as large as small bleeds,
-// but hardly sure anywhere.
+// sureML returns the volume of each component in which the network is sure. False specks are as large as small bleeds, but the
+// network is hardly sure of any voxel in them.
 func (m *Marks) sureML(c *volume.Components) []float64 {
 	ml := make([]float64, c.Count)
 	for _, r := range c.Runs {
@@ -110,7 +108,7 @@ func (m *Marks) sureML(c *volume.Components) []float64 {
 	return ml
 }
 
-// mark writes one slab to each of its source slices.
+// mark writes the output for one slab to each of its source slices.
 func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 	view := s.View()
 	of := make([]window.Image, len(m.spec.Output.Channels))
@@ -153,7 +151,7 @@ func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 	}
 }
 
-// likeliest is the subtype of a voxel of hemorrhage: the largest of the five, the earlier one of two that are equal.
+// likeliest returns the most probable subtype of a voxel of hemorrhage; of two equal ones the earlier.
 func likeliest(of []window.Image, i, j int) finding.Subtype {
 	if len(of) == 1 {
 		return finding.ICH
@@ -167,9 +165,8 @@ func likeliest(of []window.Image, i, j int) finding.Subtype {
 	return best
 }
 
-// openRim removes from one slice what a disc of the opening radius does not fit into, within the rim of the cavity:
-// beam hardening draws a bright seam inside the skull that is thinner than a bleed. Deeper voxels stay; a rim of 0 is the
-// whole slice.
+// openRim applies an opening with a disc to one slice, within the rim of the cavity: beam hardening causes a bright seam inside the
+// skull that is thinner than a bleed. Deeper voxels stay; a rim of 0 means the whole slice.
 func openRim(labels, cavity []uint8, g *volume.Grid, post bundle.Post) {
 	any := false
 	open := make([]uint8, len(labels))

@@ -6,8 +6,8 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// gather adds up the sums of each part on slice k. own holds the part of each pixel of the crop, counted from 1, 0 where there is
-// none; probability is that of any hemorrhage on the slice, in bytes, as the slice lies.
+// gather adds slice k to the sums of each part. own is the part of each pixel of the crop, from 1; 0 means none. probability is
+// the probability of hemorrhage on the slice, as bytes, in the orientation of the slice.
 func (c *crop) gather(of []sums, own []int32, k int, probability []uint8, m middle) {
 	ml := c.v.VoxelML(k)
 	cavity, hu := c.cavity(k), c.v.Slice(k)
@@ -78,12 +78,12 @@ func (c *crop) gather(of []sums, own []int32, k int, probability []uint8, m midd
 	}
 }
 
-// box is a part of a slice of the crop, ends not included.
+// box is a rectangle in a slice of the crop, ends excluded.
 type box struct{ r0, r1, c0, c1 int }
 
 func (b box) at(row, column int) int { return (row-b.r0)*(b.c1-b.c0) + column - b.c0 }
 
-// around is the box of a slice's blood and its surroundings; empty where there is none.
+// around returns the box of the blood on a slice and its surroundings; empty if there is no blood.
 func (c *crop) around(own []int32) box {
 	b := box{r0: c.rows, c0: c.columns}
 	for i, p := range own {
@@ -96,7 +96,7 @@ func (c *crop) around(own []int32) box {
 	return box{max(b.r0-up, 0), min(b.r1+up, c.rows), max(b.c0-side, 0), min(b.c1+side, c.columns)}
 }
 
-// distances gives, for each pixel of the box, the distance to what is no blood, and to blood.
+// distances returns, for each pixel of the box, the distance to the nearest pixel without blood, and to the nearest with blood.
 func (b box) distances(own []int32, c *crop) (within, away []float64) {
 	if b.r1 <= b.r0 || b.c1 <= b.c0 {
 		return nil, nil

@@ -10,8 +10,8 @@ type middle struct{ a, b, c float64 }
 
 func (m middle) column(row, z float64) float64 { return m.a + m.b*row + m.c*z }
 
-// middleOf lies half way between the left and the right wall of the cavity, over the slices on which it is half as large as on the
-// largest and more: least squares in three rounds, each without the points that the last one left far off.
+// middle fits the sagittal plane half way between the left and the right wall of the cavity, over the slices on which the cavity
+// has at least half of its largest area: least squares in three rounds, each without the outliers of the previous one.
 func (c *crop) middle() middle {
 	const wide, few = 60.0, 20
 	largest, left, right := 0, c.columns, -1
@@ -87,7 +87,7 @@ func (c *crop) middle() middle {
 	return middle{fit[0] - fit[1]*row0 - fit[2]*z0, fit[1], fit[2]}
 }
 
-// solve is Gauss's elimination of three equations whose matrix is symmetric and positive.
+// solve solves three equations with a symmetric positive definite matrix by Gaussian elimination.
 func solve(m [3][4]float64) (x [3]float64) {
 	for p := range 3 {
 		for r := p + 1; r < 3; r++ {

@@ -7,27 +7,27 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// Part is a stretch of one subtype, as the network names its voxels, that touches itself (26 neighbours).
+// Part is a connected region (26 neighbours) of voxels to which the network gives the same subtype.
 type Part struct {
 	Kind  finding.Subtype
-	Clot  int // that it belongs to
+	Clot  int // index of its clot
 	Signs Signs
 }
 
-// Parts is what a network marked, in clots and their parts. A clot is a connected part of what is marked (26 neighbours),
-// whatever its subtypes.
+// Parts are the clots that a network marked and their parts. A clot is a connected region (26 neighbours) of marked voxels of any
+// subtype.
 type Parts struct {
 	Of      []Part
 	Clots   []Signs
-	Kept    []bool             // of each clot: whether there is evidence enough that it is blood
-	Contact map[[2]int]float64 // faces that voxels of two parts share, the lower part first
+	Kept    []bool             // for each clot: whether there is enough evidence that it is blood
+	Contact map[[2]int]float64 // number of voxel faces that two parts share, the lower index first
 
 	marks *Marks
-	runs  []volume.Run // Component is the part
+	runs  []volume.Run // Component is the index of the part
 }
 
-// Parts finds the parts at the threshold of the bundle, gathers their signs and decides about the clots. The network must have
-// evidence (bundle.Evidence).
+// Parts finds the parts at the threshold of the bundle, computes their signs and decides which clots to keep. The network must
+// have evidence (bundle.Evidence).
 func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 	labels := m.at(Chosen)
 	clots := volume.ComponentsOf(labels, volume.Corners, 0)
@@ -55,7 +55,7 @@ func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 	return p, nil
 }
 
-// decide keeps clots by their evidence.
+// decide decides by evidence which clots to keep.
 func (p *Parts) decide() {
 	e, cut := p.marks.spec.Post.Evidence, p.marks.spec.Cut()
 	total := 0.0
@@ -67,7 +67,7 @@ func (p *Parts) decide() {
 	}
 }
 
-// look fills in signs, clots and contacts, slice by slice.
+// look computes signs, clots and contacts, slice by slice.
 func (p *Parts) look(ctx context.Context, clots *volume.Components) error {
 	if len(p.Of) == 0 {
 		return nil
@@ -114,7 +114,7 @@ func (p *Parts) look(ctx context.Context, clots *volume.Components) error {
 	return nil
 }
 
-// touch counts the faces that different parts share on a slice, and with the slice below it.
+// touch counts the faces that different parts share within a slice and with the slice below.
 func (p *Parts) touch(own, below []int32, columns int) {
 	count := func(a, b int32) {
 		if a != b && b != 0 {
@@ -143,7 +143,7 @@ func runsBySlice(runs []volume.Run, slices int) [][]volume.Run {
 	return out
 }
 
-// paint writes the components of the runs of one slice, counted from 1, or takes them away.
+// paint writes the components of the runs of one slice, counted from 1, or clears them.
 func paint(dst []int32, columns int, runs []volume.Run, on bool) {
 	for _, r := range runs {
 		value := int32(0)
@@ -157,7 +157,7 @@ func paint(dst []int32, columns int, runs []volume.Run, on bool) {
 	}
 }
 
-// poolExtraAxial gives each connected collection of SDH and EDH the one of the two that has most volume in it.
+// poolExtraAxial gives each connected collection of SDH and EDH the subtype with more volume in it.
 func poolExtraAxial(labels *volume.Mask, g *volume.Grid) {
 	outer := volume.NewMask(g)
 	for i, l := range labels.Voxels {
@@ -166,7 +166,7 @@ func poolExtraAxial(labels *volume.Mask, g *volume.Grid) {
 		}
 	}
 	c := volume.ComponentsOf(outer, volume.Corners, 0)
-	lead := make([]float64, c.Count) // mL of SDH less mL of EDH
+	lead := make([]float64, c.Count) // mL of SDH minus mL of EDH
 	for _, r := range c.Runs {
 		ml := g.VoxelML(int(r.Slice))
 		for _, l := range outer.Row(r) {
@@ -189,8 +189,8 @@ func poolExtraAxial(labels *volume.Mask, g *volume.Grid) {
 	}
 }
 
-// Labels returns a new mask of the kept clots in which part i is called names[i]. A stricter level holds less of each; a more lenient
-// one more: what it adds to a clot has the name that has most volume there. Its clots hold a kept one; others do not grow from nothing.
+// Labels returns a new mask of the kept clots in which part i has the subtype names[i]. A stricter level has fewer voxels of each
+// clot, a more lenient one more: added voxels get the subtype with most volume in the clot. No new clots appear.
 func (p *Parts) Labels(names []finding.Subtype, level Level) *volume.Mask {
 	labels := volume.NewMask(p.marks.grid)
 	for _, r := range p.runs {
@@ -210,7 +210,7 @@ func (p *Parts) Labels(names []finding.Subtype, level Level) *volume.Mask {
 	return labels
 }
 
-// grow adds to the clots in labels what reaches a more lenient level.
+// grow adds to the clots in labels the connected voxels that reach a more lenient level.
 func (p *Parts) grow(labels *volume.Mask, level Level) {
 	all := p.marks.at(level)
 	c := volume.ComponentsOf(all, volume.Corners, 0)
@@ -237,7 +237,7 @@ func (p *Parts) grow(labels *volume.Mask, level Level) {
 	}
 }
 
-// at is what reaches a level, each voxel with its own subtype.
+// at returns the voxels that reach a level, each with its own subtype.
 func (m *Marks) at(level Level) *volume.Mask {
 	labels := volume.NewMask(m.grid)
 	for i, mark := range m.voxels.Voxels {
@@ -248,5 +248,5 @@ func (m *Marks) at(level Level) *volume.Mask {
 	return labels
 }
 
-// certainty is a probability as the marks keep it.
+// certainty converts a probability to a byte.
 func certainty(p float32) uint8 { return uint8(min(max(p, 0), 1)*255 + 0.5) }

@@ -7,49 +7,48 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// What signs are counted in. models/training/ich/signs.py computes the same.
+// Constants for the signs. models/training/ich/signs.py computes the same.
 const (
-	ringFromMM = 2.0 // surroundings of a part: beyond its blurred edge
+	ringFromMM = 2.0 // the surroundings of a part start beyond its blurred edge
 	ringToMM   = 6.0
-	besideMM   = 3.0   // this near is beside
-	tableMM    = 4.0   // this near to the border of the cavity is at the inner table
-	falxMM     = 5.0   // this near to the middle is at the falx
-	mostMM     = 100.0 // distances end here
+	besideMM   = 3.0   // up to this distance counts as beside
+	tableMM    = 4.0   // up to this distance from the border of the cavity counts as at the inner table
+	falxMM     = 5.0   // up to this distance from the middle counts as at the falx
+	mostMM     = 100.0 // larger distances are clipped
 	liquorHU   = 18    // at most
-	mostHU     = 100   // HU are clipped to 0 .. mostHU: bone and air beside a part say nothing about it
-	noRingHU   = 30    // of surroundings that nothing shows: brain
+	mostHU     = 100   // HU are clipped to 0 .. mostHU, because bone and air beside a part are not informative
+	noRingHU   = 30    // brain, if there are no surroundings
 )
 
-// Signs are what is known about a part of what the network marked, or of several parts together. Distances are within the
-// slice.
+// Signs are the features of a part that the network marked, or of several parts together. Distances are within the slice.
 type Signs struct {
 	ML         float64
 	Mass       float64 // mL times probability
 	Mean, Peak float64 // probability
-	ContrastHU float64 // mean HU less the median of the surroundings
+	ContrastHU float64 // mean HU minus the median of the surroundings
 
 	ThicknessMM float64 // twice the deepest point
 	DepthMM     float64 // mean distance to the inner table
 	Table, Falx float64 // share at the inner table, at the middle
-	AsymmetryHU float64 // mean HU less that of the mirrored place
-	Liquor      float64 // share of what is beside that is liquor
+	AsymmetryHU float64 // mean HU minus that of the mirrored place
+	Liquor      float64 // share of liquor in the pixels beside it
 	Opposite    float64 // share of the mirrored place that is liquor or blood
 }
 
-// evidence are the signs in the order of bundle.Signs; otherMass is the mass of all other clots of the head.
+// evidence returns the signs in the order of bundle.Signs; otherMass is the mass of all other clots of the head.
 func (s Signs) evidence(otherMass float64) [len(bundle.Signs)]float64 {
 	return [...]float64{math.Log10(s.Mass + 0.01), s.Mean, s.Peak, s.ContrastHU / 10, min(s.ThicknessMM, 20) / 10, min(s.DepthMM, 40) / 10,
 		s.Table, s.Falx, s.AsymmetryHU / 10, math.Log10(otherMass + 0.1)}
 }
 
-// sums is what was added up over the voxels of a part, in mL where nothing else is said.
+// sums are sums over the voxels of a part, in mL unless stated otherwise.
 type sums struct {
 	ml, mass, hu, depth, table, falx     float64
 	mirror, mirrorML, opposite           float64
 	beside, liquor                       float64
-	peak, deepest                        float64 // the most
+	peak, deepest                        float64 // maxima
 	ring                                 [mostHU + 1]float64
-	rowMin, rowMax, columnMin, columnMax int // of the part on the slice that is being looked at
+	rowMin, rowMax, columnMin, columnMax int // box of the part on the current slice
 }
 
 func (s *sums) add(o *sums) {
@@ -75,7 +74,7 @@ func (s *sums) signs() Signs {
 		Liquor: s.liquor / max(s.beside, least), Opposite: s.opposite / max(s.mirrorML, least)}
 }
 
-// surroundings is the median HU of the ring.
+// surroundings returns the median HU of the ring.
 func (s *sums) surroundings() float64 {
 	total := 0.0
 	for _, v := range s.ring {
@@ -98,7 +97,7 @@ type crop struct {
 	v             *volume.Volume
 	mask          *volume.Mask
 	view          volume.View
-	row, column   int // of the view at which the crop begins
+	row, column   int // of the view where the crop starts
 	rows, columns int
 	spacing       [2]float64
 	z             []float64 // mm of each slice from the first
@@ -106,7 +105,7 @@ type crop struct {
 	inside []bool // scratch of cavity
 }
 
-// newCrop crops to the box of the cavity and a pixel around it.
+// newCrop crops to the box of the cavity plus a margin of one pixel.
 func newCrop(v *volume.Volume, cavity *volume.Mask) *crop {
 	view := v.Canonical()
 	c := &crop{v: v, mask: cavity, view: view, row: view.Rows, column: view.Columns, spacing: view.SpacingMM}
@@ -130,10 +129,10 @@ func newCrop(v *volume.Volume, cavity *volume.Mask) *crop {
 	return c
 }
 
-// index is the element of a slice that pixel i of the crop shows.
+// index returns the index, in a slice, of pixel i of the crop.
 func (c *crop) index(i int) int { return c.view.Index(c.row+i/c.columns, c.column+i%c.columns) }
 
-// cavity is the cavity of slice k on the crop; valid until the next call.
+// cavity returns the cavity of slice k in the crop; valid until the next call.
 func (c *crop) cavity(k int) []bool {
 	if c.inside == nil {
 		c.inside = make([]bool, c.rows*c.columns)
@@ -143,7 +142,7 @@ func (c *crop) cavity(k int) []bool {
 	return c.inside
 }
 
-// each visits the pixels of the crop in order, with the element of a slice that each shows.
+// each calls visit for the pixels of the crop in order, with the index of each in a slice.
 func (c *crop) each(visit func(i, at int)) {
 	i := 0
 	for r := range c.rows {

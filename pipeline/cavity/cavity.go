@@ -1,5 +1,5 @@
-// Package cavity finds the intracranial cavity: the union of what a tissue-window and a bone-window network see (paper,
-// section 2.3), cleaned up in 3D. Everything outside it is stripped before bleeds are looked for.
+// Package cavity finds the intracranial cavity: the union of the outputs of a tissue-window and a bone-window network (paper,
+// section 2.3), cleaned up in 3D. Bleeds are searched only inside it.
 package cavity
 
 import (
@@ -14,15 +14,15 @@ import (
 // Net is one of the two networks; see window.Net.
 type Net = window.Net
 
-// Network is a network and how the bundle says it is used.
+// Network is a network with its settings from the bundle.
 type Network struct {
 	Net  Net
 	Spec *bundle.Network
 }
 
-// Mask returns the cavity of v: voxels where either network reaches its threshold and the HU lies in the range of the
-// bundle, then the largest component in 3D, then holes filled in each slice, as far as the bundle asks for them. The mask
-// is empty where the networks see none.
+// Mask returns the cavity of v: voxels where either network reaches its threshold and the HU are in the range of the bundle; then,
+// if the bundle says so, only the largest 3D component, with holes filled in each slice. The mask is empty if the networks find
+// no cavity.
 func Mask(ctx context.Context, v *volume.Volume, tissue, bone Network, batch int) (*volume.Mask, error) {
 	m := volume.NewMask(&v.Grid)
 	row, column := window.Centre(v)
@@ -36,7 +36,7 @@ func Mask(ctx context.Context, v *volume.Volume, tissue, bone Network, batch int
 			return nil, fmt.Errorf("%s: %w", n.Spec.Role, err)
 		}
 	}
-	post := tissue.Spec.Post // the bundle makes sure that both say the same
+	post := tissue.Spec.Post // the same for both networks, as package bundle checks
 	if post.LargestComponent {
 		volume.KeepLargest(m, &v.Grid)
 	}
@@ -46,7 +46,7 @@ func Mask(ctx context.Context, v *volume.Volume, tissue, bone Network, batch int
 	return m, ctx.Err()
 }
 
-// mark adds the voxels of one slab.
+// mark adds the voxels of one slab to m.
 func mark(v *volume.Volume, m *volume.Mask, s *window.Stack, slab int, p window.Image, spec *bundle.Network) {
 	view := s.View()
 	threshold := float32(spec.Threshold)

@@ -1,5 +1,5 @@
-// Package finding holds the result of one analysis: all that reporting may read beside the voxels, and the JSON
-// that `ichor analyze` writes and the HTTP interface returns.
+// Package finding defines the result of one analysis: everything that reporting reads besides the voxels, and the JSON that
+// `ichor analyze` writes and the HTTP interface returns.
 package finding
 
 import (
@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// Disclaimer stands on every output.
+// Disclaimer is part of every output.
 const Disclaimer = "Research use only. Not for clinical use."
 
 // Subtype is a hemorrhage subtype; its value is the voxel value in a label volume (0 is no hemorrhage) and the
@@ -21,7 +21,7 @@ const (
 	SAH          // subarachnoid
 	SDH          // subdural
 	EDH          // epidural
-	ICH          // intracranial, of a subtype that the networks do not tell; never beside the others
+	ICH          // intracranial, if the networks do not determine the subtype; never together with the others
 )
 
 // Subtypes lists the five in voxel-value order.
@@ -30,12 +30,12 @@ var Subtypes = [...]Subtype{IPH, IVH, SAH, SDH, EDH}
 // Kinds lists all values that a voxel of hemorrhage may have.
 var Kinds = [...]Subtype{IPH, IVH, SAH, SDH, EDH, ICH}
 
-// String returns the abbreviation, as used for JSON keys and channel names.
+// String returns the abbreviation used for JSON keys and channel names.
 func (s Subtype) String() string {
 	return [...]string{"none", "IPH", "IVH", "SAH", "SDH", "EDH", "ICH"}[s]
 }
 
-// Name returns the words a reader sees.
+// Name returns the full name for readers.
 func (s Subtype) Name() string {
 	return [...]string{"No hemorrhage", "Intraparenchymal hemorrhage", "Intraventricular hemorrhage",
 		"Subarachnoid hemorrhage", "Subdural hemorrhage", "Epidural hemorrhage", "Intracranial hemorrhage"}[s]
@@ -55,7 +55,7 @@ func (s *Subtype) UnmarshalText(text []byte) error {
 	return fmt.Errorf("hemorrhage subtype %q: want none, IPH, IVH, SAH, SDH, EDH or ICH", text)
 }
 
-// Status says how an analysis ended.
+// Status is how an analysis ended.
 type Status string
 
 const (
@@ -91,12 +91,12 @@ type Finding struct {
 	Complete      string           `json:"complete,omitempty"` // how assembly decided that the study was complete
 }
 
-// Study names the analysed study.
+// Study identifies the analysed study.
 type Study struct {
 	StudyInstanceUID string `json:"study_instance_uid"`
 }
 
-// Series names the series that was read and its geometry.
+// Series identifies the analysed series, with its geometry.
 type Series struct {
 	SeriesInstanceUID string     `json:"series_instance_uid"`
 	Number            int        `json:"number,omitempty"` // Series Number; 0 where it has none
@@ -105,16 +105,16 @@ type Series struct {
 	TiltDeg           float64    `json:"tilt_deg"`   // angle between the slice normal and the axis of the positions
 }
 
-// Bundle names the networks that were used.
+// Bundle identifies the networks that were used.
 type Bundle struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	Digest  string `json:"digest"`            // sha256 of manifest.json, which holds the digests of all else
+	Digest  string `json:"digest"`            // sha256 of manifest.json, which contains the digests of all other files
 	Caution string `json:"caution,omitempty"` // the first limit that its makers state: what it was trained on
 }
 
-// Volumes are millilitres in patient space. The subtypes add up to the total; where the networks tell none (Untold), ICH
-// is the total, and the others are left out of the JSON: a zero would say that they were looked for.
+// Volumes are in millilitres in patient space. The subtypes add up to the total. If the networks do not determine subtypes
+// (Untold), ICH is the total and the JSON omits the others: a zero would suggest that they were looked for.
 type Volumes struct {
 	Total float64 `json:"total"`
 	IPH   float64 `json:"IPH"`
@@ -124,10 +124,10 @@ type Volumes struct {
 	EDH   float64 `json:"EDH"`
 	ICH   float64 `json:"ICH,omitempty"`
 
-	Untold bool `json:"-"` // in the JSON: there is an ICH, be it zero
+	Untold bool `json:"-"` // in the JSON: ICH is present, even if zero
 }
 
-// Shown lists what there is a volume of: the five subtypes, or ICH.
+// Shown returns the subtypes that have a volume: the five, or only ICH.
 func (v Volumes) Shown() []Subtype {
 	if v.Untold || v.ICH > 0 {
 		return Kinds[len(Subtypes):]
@@ -135,7 +135,7 @@ func (v Volumes) Shown() []Subtype {
 	return Subtypes[:]
 }
 
-// MarshalJSON writes the total and what is shown.
+// MarshalJSON encodes the total and the subtypes in Shown.
 func (v Volumes) MarshalJSON() ([]byte, error) {
 	if v.Untold || v.ICH > 0 {
 		return json.Marshal(struct {
@@ -147,7 +147,7 @@ func (v Volumes) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(v))
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON decodes the output of MarshalJSON.
 func (v *Volumes) UnmarshalJSON(raw []byte) error {
 	type plain Volumes
 	said := struct {
@@ -173,14 +173,14 @@ func (v *Volumes) Set(s Subtype, ml float64) {
 	*[...]*float64{&v.Total, &v.IPH, &v.IVH, &v.SAH, &v.SDH, &v.EDH, &v.ICH}[s] = ml
 }
 
-// Lesion is one connected part of one subtype.
+// Lesion is one connected region of one subtype.
 type Lesion struct {
 	Subtype       Subtype    `json:"subtype"`
 	VolumeML      float64    `json:"volume_ml"`
 	Slices        [2]int     `json:"slices"`             // first and last, counted from 0 at the feet
 	CentroidMM    [3]float64 `json:"centroid_mm"`        // patient coordinates, LPS
-	MaxDiameterMM float64    `json:"max_diameter_mm"`    // largest distance within one slice, whichever it is
-	WidthMM       float64    `json:"width_mm"`           // longest line at right angles to it in the same slice
+	MaxDiameterMM float64    `json:"max_diameter_mm"`    // largest distance within any slice
+	WidthMM       float64    `json:"width_mm"`           // longest perpendicular line in the same slice
 	ExtentMM      [3]float64 `json:"extent_mm"`          // sides of the box around it: right to left, front to back, feet to head
 	ABC2ML        float64    `json:"abc2_ml"`            // A*B*C/2 as it is estimated by hand, beside the volume; see measure/abc.go
 	Images        [2]int     `json:"images"`             // lowest and highest number of the images of Slices in their series; 0 where they have none
@@ -206,25 +206,25 @@ type Range struct {
 	High Volumes `json:"high"`
 }
 
-// Prior is the newest earlier finding of the same patient that this node has.
+// Prior is the newest earlier finding of the same patient on this node.
 type Prior struct {
 	StudyInstanceUID string  `json:"study_instance_uid"`
 	Hours            float64 `json:"hours"` // from the prior acquisition to this one
 	Volumes          Volumes `json:"volumes_ml"`
 	ChangeML         float64 `json:"change_ml"`                // of the total
-	ChangePercent    float64 `json:"change_percent,omitempty"` // of the prior total; left out where that is zero
-	Caution          string  `json:"caution,omitempty"`        // where the two are hard to compare: other networks, another slice thickness
+	ChangePercent    float64 `json:"change_percent,omitempty"` // of the prior total; omitted if that is zero
+	Caution          string  `json:"caution,omitempty"`        // why the two are hard to compare: other networks, another slice thickness
 }
 
-// Candidate is one series of the study as selection saw it, or one stack of slices of a series that holds several.
+// Candidate is one series of the study as judged by selection, or one stack of slices of a series with several.
 type Candidate struct {
 	SeriesInstanceUID string   `json:"series_instance_uid"`
 	Modality          string   `json:"modality"`
 	Description       string   `json:"description,omitempty"` // of the series
 	Instances         int      `json:"instances"`
-	SpacingMM         float64  `json:"spacing_mm,omitempty"` // median along the normal, where the slices make a stack
+	SpacingMM         float64  `json:"spacing_mm,omitempty"` // median along the normal, if the slices form a stack
 	Score             float64  `json:"score"`
-	Code              string   `json:"code,omitempty"` // why it cannot be analysed; empty where it can
+	Code              string   `json:"code,omitempty"` // why it cannot be analysed; empty if it can
 	Chosen            bool     `json:"chosen"`
 	Reasons           []string `json:"reasons"`
 }

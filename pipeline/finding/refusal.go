@@ -9,28 +9,28 @@ import (
 const (
 	SeveralPatients    = "several-patients"    // the images name more than one patient
 	NoHeadCT           = "no-head-ct"          // nothing in the study is a CT of the head
-	TooFewSlices       = "too-few-slices"      // fewer slices, or a shorter stretch of the head, than can be judged
-	TooLarge           = "too-large"           // more voxels than this node is set up for
+	TooFewSlices       = "too-few-slices"      // too few slices, or too short a part of the head
+	TooLarge           = "too-large"           // more voxels than this node is configured for
 	TooLong            = "too-long"            // far more of the body than a head and neck
 	NotAxial           = "not-axial"           // coronal, sagittal or oblique
 	NotOriginal        = "not-original"        // localizer, reformatted or otherwise derived images only
 	MixedOrientation   = "mixed-orientation"   // the slices of the series are not parallel
-	MixedGeometry      = "mixed-geometry"      // matrix or pixel spacing changes inside the series
-	MissingPosition    = "missing-position"    // a slice does not say where it lies
+	MixedGeometry      = "mixed-geometry"      // matrix or pixel spacing changes within the series
+	MissingPosition    = "missing-position"    // a slice has no position
 	DuplicatePosition  = "duplicate-position"  // two different slices at one position
-	Incomplete         = "incomplete"          // slices are missing inside the stack
-	MissingCalibration = "missing-calibration" // pixel values cannot be turned into Hounsfield units
-	Undecodable        = "undecodable"         // pixel data compressed in a way we do not read, damaged or cut off
-	Contrast           = "contrast"            // contrast agent was given, and no series without it is there
+	Incomplete         = "incomplete"          // slices are missing within the stack
+	MissingCalibration = "missing-calibration" // pixel values cannot be converted to Hounsfield units
+	Undecodable        = "undecodable"         // pixel data in an unsupported compression, damaged or truncated
+	Contrast           = "contrast"            // contrast agent was given, and there is no series without it
 	BoneKernelOnly     = "bone-kernel-only"    // no reconstruction for soft tissue
 	Child              = "child"               // younger than the networks were made for
 	NotHounsfield      = "not-hounsfield"      // a map, an overlay or a rendering, with Modality CT
-	Motion             = "motion"              // moved or streaked beyond use
-	Metal              = "metal"               // metal beyond use
-	EmptyCavity        = "no-cavity"           // the networks found no intracranial cavity, or what can be none
+	Motion             = "motion"              // unusable because of motion
+	Metal              = "metal"               // unusable because of metal
+	EmptyCavity        = "no-cavity"           // the networks found no intracranial cavity, or an impossible one
 )
 
-// Refusal is why a study or a series cannot be analysed. It is a result, not a failure: trying again gives the same.
+// Refusal is why a study or a series cannot be analysed. It is a result, not a failure: a retry gives the same.
 type Refusal struct {
 	Code   string // one of the codes above
 	Reason string // what was seen, in a sentence without patient attributes; it goes into the patient's report

@@ -1,6 +1,5 @@
-// Package phantom holds the sample studies that come with ichor: three stored heads with known bleeds, and the set of
-// samples made from them and from rendered bodies, each with the way its analysis must end. Package synthetic renders,
-// changes and writes them.
+// Package phantom has the sample studies shipped with ichor: three stored heads with known bleeds, and samples made from them and
+// from rendered bodies, each with the expected outcome of its analysis. Package synthetic renders, changes and writes them.
 package phantom
 
 import (
@@ -20,9 +19,9 @@ import (
 )
 
 //go:embed studies
-var studies embed.FS // studies/README.md names the format
+var studies embed.FS // studies/README.md describes the format
 
-// List names the studies that come with ichor, by name.
+// List returns the studies shipped with ichor, sorted by name.
 func List() ([]synthetic.Info, error) {
 	entries, err := studies.ReadDir("studies")
 	if err != nil {
@@ -44,7 +43,7 @@ func List() ([]synthetic.Info, error) {
 	return out, nil
 }
 
-// Load reads one study that comes with ichor.
+// Load reads one study shipped with ichor.
 func Load(name string) (*synthetic.Study, error) {
 	s, z, err := open(name)
 	if err != nil {
@@ -81,7 +80,7 @@ func Load(name string) (*synthetic.Study, error) {
 func open(name string) (*synthetic.Study, *zip.Reader, error) {
 	raw, err := studies.ReadFile("studies/" + name + ".zip")
 	if err != nil {
-		return nil, nil, fmt.Errorf("no sample study is named %q; 'ichor sample --list' names them", name)
+		return nil, nil, fmt.Errorf("there is no sample study %q; 'ichor sample --list' lists them", name)
 	}
 	z, err := zip.NewReader(bytes.NewReader(raw), int64(len(raw)))
 	if err != nil {

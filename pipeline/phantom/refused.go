@@ -9,7 +9,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// refused are the samples that are not to be analysed, small ones where the pixels do not matter.
+// refused returns the samples that must be refused; they are small if the pixels do not matter.
 func refused() []Sample {
 	no := func(name, code, description string, make func(*writing) error) Sample {
 		return Sample{Name: name, Description: description, Expected: Expected{finding.Refused, code}, make: make}
@@ -34,19 +34,19 @@ func refused() []Sample {
 			d.SetStrings(dcm.PatientAge, "AS", "004Y")
 			d.Delete(dcm.PatientBirthDate)
 		})),
-		no("chest", finding.NoHeadCT, "A chest that says so.", body(func(_ int, d *dcm.DataSet) {
+		no("chest", finding.NoHeadCT, "A chest, described as a chest.", body(func(_ int, d *dcm.DataSet) {
 			d.SetStrings(dcm.BodyPartExamined, "CS", "CHEST")
 			d.SetStrings(dcm.SeriesDescription, "LO", "Chest 5.0")
 			d.SetStrings(dcm.ProtocolName, "LO", "Chest routine")
 			d.SetStrings(dcm.StudyDescription, "LO", "CT CHEST (SYNTHETIC)")
 		})),
-		no("chest-unnamed", finding.NoHeadCT, "A chest in a series that says nothing.", body(func(_ int, d *dcm.DataSet) {
+		no("chest-unnamed", finding.NoHeadCT, "A chest in a series without description.", body(func(_ int, d *dcm.DataSet) {
 			for _, t := range []dcm.Tag{dcm.BodyPartExamined, dcm.SeriesDescription, dcm.ProtocolName, dcm.StudyDescription} {
 				d.Delete(t)
 			}
 		})),
-		no("chest-as-head", finding.NoHeadCT, "A chest that was filed as a head by mistake.", body(nil)),
-		no("whole-body", finding.TooLong, "A patient from head to thigh in one series that says head.", func(w *writing) error {
+		no("chest-as-head", finding.NoHeadCT, "A chest described as a head by mistake.", body(nil)),
+		no("whole-body", finding.TooLong, "A patient from head to thigh in one series described as a head.", func(w *writing) error {
 			w.series(synthetic.Figure(700), text(dcm.SeriesDescription, "LO", "Trauma head to pelvis"))
 			return nil
 		}),
@@ -57,7 +57,7 @@ func refused() []Sample {
 			w.files = slices.Delete(w.files, 14, 18)
 			return nil
 		}),
-		no("damaged", finding.Undecodable, "A head, one file of it cut off on the way.", func(w *writing) error {
+		no("damaged", finding.Undecodable, "A head with one truncated file.", func(w *writing) error {
 			if err := small(nil)(w); err != nil {
 				return err
 			}
@@ -79,16 +79,16 @@ func refused() []Sample {
 			w.series(synthetic.Head(synthetic.Shape{}).Coronal().Only(12, 13), text(dcm.ImageType, "CS", "ORIGINAL", "PRIMARY", "LOCALIZER"))
 			return nil
 		}),
-		no("uncalibrated", finding.MissingCalibration, "A head whose pixels do not say what they are in Hounsfield units.", small(func(_ int, d *dcm.DataSet) {
+		no("uncalibrated", finding.MissingCalibration, "A head without conversion of pixels to Hounsfield units.", small(func(_ int, d *dcm.DataSet) {
 			d.Delete(dcm.RescaleSlope)
 			d.Delete(dcm.RescaleIntercept)
 			d.Delete(dcm.RescaleType)
 		})),
-		no("metal", finding.Metal, "A head with a clip whose streaks run through most of its slices; seen only when it is analysed.", func(w *writing) error {
+		no("metal", finding.Metal, "A head with a clip whose streaks affect most of its slices; detected only by analysis.", func(w *writing) error {
 			w.series(synthetic.Head(synthetic.Shape{}).Streaked(volume.Vec{20, 20, 0}), nil)
 			return nil
 		}),
-		no("motion", finding.Motion, "A head that moved from side to side while it was scanned; seen only when it is analysed.", func(w *writing) error {
+		no("motion", finding.Motion, "A head that moved from side to side during the scan; detected only by analysis.", func(w *writing) error {
 			w.series(synthetic.Head(synthetic.Shape{}).Shaken(9), nil)
 			return nil
 		}),

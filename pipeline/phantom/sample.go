@@ -14,7 +14,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Expected is how the analysis of a sample ends.
+// Expected is the expected outcome of the analysis of a sample.
 type Expected struct {
 	Status finding.Status `json:"status"`
 	Code   string         `json:"code,omitempty"` // of the refusal
@@ -27,7 +27,7 @@ func (e Expected) String() string {
 	return string(e.Status)
 }
 
-// Truth is what truth.json of a sample holds.
+// Truth is the contents of truth.json of a sample.
 type Truth struct {
 	synthetic.Truth
 	Expected Expected `json:"expected"`
@@ -105,7 +105,7 @@ func Samples() ([]Sample, error) {
 	return out, nil
 }
 
-// FindSample is the sample of that name.
+// FindSample returns the sample with this name.
 func FindSample(name string) (Sample, error) {
 	all, err := Samples()
 	if err != nil {
@@ -113,7 +113,7 @@ func FindSample(name string) (Sample, error) {
 	}
 	i := slices.IndexFunc(all, func(s Sample) bool { return s.Name == name })
 	if i < 0 {
-		return Sample{}, fmt.Errorf("no sample study is named %q; 'ichor sample --list' names them", name)
+		return Sample{}, fmt.Errorf("there is no sample study %q; 'ichor sample --list' lists them", name)
 	}
 	return all[i], nil
 }

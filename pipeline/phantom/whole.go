@@ -7,14 +7,14 @@ import (
 	"ichor/scp/dcm"
 )
 
-// whole are the samples that are to be analysed, each another way of sending a head.
+// whole returns the samples that must be analysed, each a different way of sending a head.
 func whole() []Sample {
 	same := func(s *synthetic.Study) *synthetic.Study { return s }
 	return []Sample{
 		analyzed("tilted", "The mixed head with the gantry tilted by 18 degrees: a sheared stack.",
 			from("mixed", func(s *synthetic.Study) *synthetic.Study { return s.Tilted(18) }, nil)),
 		analyzed("uneven", "The epidural head, slices of the lower half twice as dense.", from("epidural", (*synthetic.Study).Uneven, nil)),
-		analyzed("feet-first", "The epidural head, patient feet first, sent in reverse order with numbers that say nothing.",
+		analyzed("feet-first", "The epidural head, patient feet first, sent in reverse order with meaningless numbers.",
 			from("epidural", (*synthetic.Study).FeetFirst, func(k int, d *dcm.DataSet) {
 				d.SetStrings(dcm.InstanceNumber, "IS", fmt.Sprint(1+(k*7)%13))
 			})),
@@ -23,20 +23,20 @@ func whole() []Sample {
 		}, nil)),
 		analyzed("odd-matrix", "The mixed head in 511 rows and columns, whose bits do not fill whole bytes.",
 			from("mixed", func(s *synthetic.Study) *synthetic.Study { return s.Matrix(511, 511, s.PixelSpacingMM) }, nil)),
-		analyzed("rolled", "The epidural head, image turned by 20 degrees within its plane.",
+		analyzed("rolled", "The epidural head, image rotated by 20 degrees within its plane.",
 			from("epidural", func(s *synthetic.Study) *synthetic.Study { return s.Rolled(20) }, nil)),
 		analyzed("small-head", "The epidural head at 84 percent of its size, as of a child, of an adult by age.",
 			from("epidural", func(s *synthetic.Study) *synthetic.Study { return s.Scaled(0.84) }, nil)),
 		analyzed("one-missing", "The mixed head without one slice: analyzed with a warning.", without("mixed", 14)),
 		analyzed("copies", "The epidural head, each slice sent twice under another SOP Instance UID.", copies),
-		analyzed("no-tags", "The mixed head with nothing that names the body part; its pixels show a skull.", from("mixed", same, func(_ int, d *dcm.DataSet) {
+		analyzed("no-tags", "The mixed head without attributes that name the body part; its pixels show a skull.", from("mixed", same, func(_ int, d *dcm.DataSet) {
 			for _, t := range []dcm.Tag{dcm.BodyPartExamined, dcm.SeriesDescription, dcm.ProtocolName, dcm.StudyDescription, dcm.ImageType} {
 				d.Delete(t)
 			}
 		})),
 		analyzed("enhanced", "The epidural head as one multi-frame object (Enhanced CT).", enhanced),
 		analyzed("multi-series", "The mixed head: thick and thin slices, bone kernel, coronal reformat, localizer, dose report and a captured page; "+
-			"the thick soft-tissue slices are to be read.", manySeries),
+			"the thick soft-tissue slices must be chosen.", manySeries),
 		analyzed("head-and-neck", "A head with its neck and shoulders in one series.", func(w *writing) error {
 			w.series(synthetic.Figure(320), text(dcm.SeriesDescription, "LO", "Head and neck"))
 			return nil

@@ -1,5 +1,5 @@
-// Package quality looks at the pixels of a head for what makes a result doubtful: streaks of metal, streaks of movement, and
-// a head that was displaced between slices. It warns first, and refuses only where most of the head is spoilt.
+// Package quality checks the pixels of a head for artifacts that make a result doubtful: metal streaks, motion streaks, and a
+// head displaced between slices. It warns, and refuses only if most of the head is unusable.
 package quality
 
 import (
@@ -17,18 +17,18 @@ const (
 	metalMM2    = 10.0 // in one slice
 	darkHU      = -30  // below brain and fluid in it, in the mean of a neighbourhood
 	brightHU    = 110  // above clotted blood
-	streakShare = 0.01 // of the inside of the skull that is too dark, and as much that is too bright, in a slice with metal
+	streakShare = 0.01 // of the area inside the skull: too dark, and as much too bright, in a slice with metal
 	moveShare   = 0.02 // the same in a slice without
 	meanMM      = 3.0  // side of the neighbourhood: noise is gone, streaks stay
-	leastCM2    = 20.0 // of the inside of the skull; smaller slices are not judged
-	wholeCM2    = 60.0 // of slices that tell where the head lies
+	leastCM2    = 20.0 // area inside the skull; smaller slices are not judged
+	wholeCM2    = 60.0 // area of slices that show where the head is
 	tissueHU    = -300 // above air
 	stepMM      = 4.0  // displacement between two slices
-	coarseMM    = 6.0  // slices further apart than this lie too far from one another to tell
-	spoilt      = 0.5  // of the slices that were judged: beyond use
+	coarseMM    = 6.0  // slices further apart than this cannot be compared
+	spoilt      = 0.5  // of the judged slices: unusable
 )
 
-// Check measures v inside cavity, the mask of what the skull encloses. Warnings name slices, counted from 1 at the feet. The
+// Check examines v inside cavity, the mask of the intracranial space. Warnings name slices, counted from 1 at the feet. The
 // error is a *finding.Refusal with code Metal or Motion.
 func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error) {
 	var judged int
@@ -55,17 +55,17 @@ func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error)
 			"Scan again, or read the study without ichor.", len(moved), judged)
 	}
 	if len(metal) > 0 {
-		warnings = append(warnings, fmt.Sprintf("Streaks of metal on %s: bleeds there can be missed or invented.", names(metal)))
+		warnings = append(warnings, fmt.Sprintf("Metal streaks on %s: bleeds there can be missed or falsely reported.", names(metal)))
 	}
 	if len(moved) > 0 {
-		warnings = append(warnings, fmt.Sprintf("Streaks, as of movement, on %s: bleeds there can be missed or invented.", names(moved)))
+		warnings = append(warnings, fmt.Sprintf("Streaks that look like motion on %s: bleeds there can be missed or falsely reported.", names(moved)))
 	}
 	steps, pairs := displaced(v, cavity)
 	if beyond(steps, pairs) {
 		return nil, finding.Refuse(finding.Motion, "The head moved between %d of %d neighbouring slices.\nScan again, or read the study without ichor.", len(steps), pairs)
 	}
 	if len(steps) > 0 {
-		warnings = append(warnings, fmt.Sprintf("The head seems to have moved by %.0f mm or more after %s: bleeds there can be cut in two or counted twice.",
+		warnings = append(warnings, fmt.Sprintf("The head seems to have moved by %.0f mm or more after %s: bleeds there can be split or counted twice.",
 			stepMM, names(steps)))
 	}
 	return warnings, nil
@@ -73,7 +73,7 @@ func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error)
 
 func beyond(bad []int, of int) bool { return len(bad) >= 3 && float64(len(bad)) > spoilt*float64(of) }
 
-// area is that of a slice of the mask in cm2.
+// area returns the area of a slice of the mask in cm2.
 func area(v *volume.Volume, inside []uint8) float64 {
 	n := 0
 	for _, m := range inside {
@@ -94,7 +94,7 @@ func hasMetal(v *volume.Volume, k int) bool {
 	return float64(n)*v.SpacingMM[0]*v.SpacingMM[1] >= metalMM2
 }
 
-// extremes are the shares of neighbourhoods wholly inside that are too dark and too bright on the mean for what is there.
+// extremes returns the shares of neighbourhoods inside the skull whose mean is too dark and too bright for brain or blood.
 func extremes(v *volume.Volume, k int, inside []uint8) (dark, bright float64) {
 	h, w := max(1, int(math.Round(meanMM/v.SpacingMM[0]))), max(1, int(math.Round(meanMM/v.SpacingMM[1])))
 	hu := v.Slice(k)
@@ -126,9 +126,9 @@ func extremes(v *volume.Volume, k int, inside []uint8) (dark, bright float64) {
 	return float64(low) / float64(all), float64(high) / float64(all)
 }
 
-// displaced lists the slices after which the head goes on elsewhere: the middle of what the skull encloses moves on evenly
-// from slice to slice, and a step that its neighbours on either side do not make is a movement, if the outline of the head
-// makes it, too. pairs is how many steps were judged.
+// displaced lists the slices after which the head is displaced. The centre of the intracranial space normally moves evenly
+// from slice to slice; a step that the neighbouring steps do not show is a movement, if the outline of the head shows it too.
+// pairs is the number of steps judged.
 func displaced(v *volume.Volume, cavity *volume.Mask) (after []int, pairs int) {
 	inner, outer := make([]volume.Vec, v.Slices()), make([]volume.Vec, v.Slices())
 	cm2 := make([]float64, v.Slices())
@@ -157,7 +157,7 @@ func displaced(v *volume.Volume, cavity *volume.Mask) (after []int, pairs int) {
 	return after, pairs
 }
 
-// middle is the centre of the pixels of a slice for which of holds.
+// middle returns the centre of the pixels of a slice for which of is true.
 func middle(v *volume.Volume, k int, of func(i int) bool) volume.Vec {
 	rows, columns, n := 0.0, 0.0, 0.0
 	for i := range v.Rows * v.Columns {
@@ -168,9 +168,9 @@ func middle(v *volume.Volume, k int, of func(i int) bool) volume.Vec {
 	return v.Point(k, rows/math.Max(n, 1), columns/math.Max(n, 1))
 }
 
-// uneven is by how many mm the step from slice k to the next differs, within the plane, from the mean of the steps before and
-// after it. ok is false where slices lie too far apart to tell, or so unevenly that the noise of a short step is
-// stretched over a long one; 0 where the step is smaller than one beside it.
+// uneven returns by how many mm the step from slice k to the next differs, within the plane, from the mean of the steps before
+// and after it; 0 if the step is smaller than one of these. ok is false if slices are too far apart to compare, or so uneven
+// that the noise of a short step is scaled up to a long one.
 func uneven(v *volume.Volume, at []volume.Vec, k int) (mm float64, ok bool) {
 	n := v.Normal()
 	var step [3]volume.Vec // before, this, after; per mm along the normal
@@ -191,7 +191,7 @@ func uneven(v *volume.Volume, at []volume.Vec, k int) (mm float64, ok bool) {
 	return step[1].Sub(step[0].Add(step[2]).Scale(0.5)).Length() * gap[1], true
 }
 
-// names lists slices in words, as "slices 5 to 9 and 12".
+// names lists slices in words, such as "slices 5 to 9 and 12".
 func names(k []int) string {
 	var parts []string
 	for i := 0; i < len(k); {

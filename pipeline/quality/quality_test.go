@@ -91,10 +91,10 @@ func TestCheck(t *testing.T) {
 			}
 			return hu
 		}), nil, ""},
-		{"streaks of a clip", of(streaks(13, 15, true)), []string{"Streaks of metal on slices 14 to 16:"}, ""},
-		{"streaks of a clip on one slice", of(streaks(13, 13, true)), []string{"Streaks of metal on slice 14:"}, ""},
+		{"streaks of a clip", of(streaks(13, 15, true)), []string{"Metal streaks on slices 14 to 16:"}, ""},
+		{"streaks of a clip on one slice", of(streaks(13, 13, true)), []string{"Metal streaks on slice 14:"}, ""},
 		{"streaks all over", of(streaks(4, 27, true)), nil, finding.Metal},
-		{"streaks without metal", of(streaks(13, 14, false)), []string{"Streaks, as of movement, on slices 14 to 15:"}, ""},
+		{"streaks without metal", of(streaks(13, 14, false)), []string{"Streaks that look like motion on slices 14 to 15:"}, ""},
 		{"streaks without metal all over", of(streaks(4, 27, false)), nil, finding.Motion},
 		{"moved once", func() (*volume.Volume, *volume.Mask) { return moved(8.5, func(k int) bool { return k > 15 }) },
 			[]string{"moved by 4 mm or more after slice 16:"}, ""},

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	checkEvery  = 5 * time.Second  // how long an answer of Ready holds
-	keepEvery   = 15 * time.Second // how often the embedded server is looked at though nothing failed
-	openRetry   = time.Second      // between attempts to open it again
-	maxReopened = 10               // attempts that fail though the disk is well; then only a new start can help
+	checkEvery  = 5 * time.Second  // how long a result of Ready is reused
+	keepEvery   = 15 * time.Second // how often the embedded server is checked if nothing failed
+	openRetry   = time.Second      // between attempts to reopen it
+	maxReopened = 10               // failed attempts with a working disk, after which only a restart can help
 )
 
-// diskTrouble reports whether an error is of our own disk and may pass: it says nothing of the work that met it.
+// diskTrouble reports whether an error comes from our own disk and may be temporary: the job itself is not at fault.
 func diskTrouble(err error) bool {
 	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
 		if errors.Is(err, e) {
@@ -32,7 +32,7 @@ func diskTrouble(err error) bool {
 	return false
 }
 
-// Ready says why no job could be stored, nil when one could. It asks the server at most every few seconds.
+// Ready returns why no job can be stored, nil if one can. It asks the server at most every few seconds.
 func (q *Queue) Ready() error {
 	if q.opts.URL != "" {
 		return q.examine()
@@ -43,7 +43,7 @@ func (q *Queue) Ready() error {
 		q.mu.Unlock()
 		return err
 	}
-	q.checked = time.Now() // others take what is known meanwhile
+	q.checked = time.Now() // concurrent callers use the previous result
 	q.mu.Unlock()
 	if err = q.examine(); err != nil {
 		q.mu.Lock()
@@ -56,21 +56,21 @@ func (q *Queue) Ready() error {
 
 var errClosed = errors.New("the queue is not open")
 
-// closed says why there is no link.
+// closed returns why there is no link.
 func (q *Queue) closed() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return cmp.Or(q.broken, errClosed)
 }
 
-// examine asks the server and the disk.
+// examine checks the server and the disk.
 func (q *Queue) examine() error {
 	l := q.link.Load()
 	switch {
 	case l == nil:
 		return errClosed
 	case l.srv == nil && !l.conn.IsConnected():
-		return fmt.Errorf("queue: not connected to the NATS server %q; check queue.url, and that it is up", redact(q.opts.URL))
+		return fmt.Errorf("queue: not connected to the NATS server %q; check queue.url, and that the server is running", redact(q.opts.URL))
 	case l.srv == nil:
 		return nil
 	}
@@ -80,7 +80,7 @@ func (q *Queue) examine() error {
 	return health(l.srv)
 }
 
-// probe writes a file beside those of the embedded server.
+// probe writes a file next to those of the embedded server.
 func (q *Queue) probe() error {
 	dir := q.opts.Dir
 	if dir == "" {
@@ -94,7 +94,7 @@ func (q *Queue) probe() error {
 	case err == nil:
 		return nil
 	case diskTrouble(err):
-		return fmt.Errorf("queue folder: %w; free disk space or repair the disk: nothing is lost, studies wait", err)
+		return fmt.Errorf("queue folder: %w; free disk space or repair the disk; nothing is lost, studies wait meanwhile", err)
 	}
 	return fmt.Errorf("queue folder: %w; make it writable for this user", err)
 }
@@ -109,8 +109,8 @@ func write(path string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// health asks the embedded server whether its streams can store: after a write that failed none does any more, however
-// much room there is, until the server is opened again.
+// health asks the embedded server whether its streams can store. After a failed write none can, even with free space, until
+// the server is reopened.
 func health(srv *server.Server) error {
 	var answer recorder
 	r, err := http.NewRequest(http.MethodGet, "/healthz", nil)
@@ -123,10 +123,10 @@ func health(srv *server.Server) error {
 	}
 	var says struct{ Error string }
 	_ = json.Unmarshal(answer.text, &says)
-	return fmt.Errorf("queue: %s; it is opened again as soon as the disk allows", says.Error)
+	return fmt.Errorf("queue: %s; it is reopened as soon as the disk can be written", says.Error)
 }
 
-// recorder keeps the answer of an HTTP handler.
+// recorder stores the response of an HTTP handler.
 type recorder struct {
 	header http.Header
 	code   int
@@ -145,8 +145,8 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// waits decides what Start does when the embedded queue does not open because of cause: with a disk in trouble it goes on
-// without a queue, and nil is returned.
+// waits decides what Start does if the embedded queue cannot be opened because of cause. It returns nil if the disk is the
+// problem: the node then starts without a queue.
 func (q *Queue) waits(cause error) error {
 	err := q.probe()
 	if err == nil {
@@ -160,7 +160,7 @@ func (q *Queue) waits(cause error) error {
 	return nil
 }
 
-// lookAgain has keep look at the embedded server now.
+// lookAgain makes keep check the embedded server now.
 func (q *Queue) lookAgain() {
 	select {
 	case q.look <- struct{}{}:
@@ -168,8 +168,8 @@ func (q *Queue) lookAgain() {
 	}
 }
 
-// keep opens the embedded server again whenever it cannot store any more, until ctx is done. It returns an error when
-// that does not succeed though the disk is well.
+// keep reopens the embedded server whenever it can no longer store, until ctx is done. It returns an error if that fails
+// although the disk works.
 func (q *Queue) keep(ctx context.Context) error {
 	if q.opts.URL != "" {
 		return nil
@@ -194,7 +194,7 @@ func (q *Queue) keep(ctx context.Context) error {
 		}
 		q.mu.Lock()
 		if q.broken != nil && err == nil {
-			q.opts.Logger.Info("queue stores again")
+			q.opts.Logger.Info("queue can store again")
 		}
 		q.broken, q.checked = err, time.Now()
 		if err == nil || diskTrouble(err) {
@@ -205,19 +205,19 @@ func (q *Queue) keep(ctx context.Context) error {
 		failed := q.reopened
 		q.mu.Unlock()
 		if failed >= maxReopened && ctx.Err() == nil {
-			return fmt.Errorf("queue cannot be opened again: %w; restart the node: no study is lost", err)
+			return fmt.Errorf("queue cannot be reopened: %w; restart the node; no study is lost", err)
 		}
 	}
 }
 
-// reopen closes the embedded server, and opens it, with what state calls queued, as soon as the disk can be written. Jobs in
-// hand are worked on; they come again, and are found done.
+// reopen closes the embedded server and opens it again, with the queued jobs from state, as soon as the disk can be written.
+// Running jobs continue; they are delivered again and are then found done.
 func (q *Queue) reopen(ctx context.Context, cause error) error {
 	if err := q.probe(); err != nil {
-		return err // the server is left as it is: it may be able to read
+		return err // keep the server: it may still be able to read
 	}
 	if l := q.link.Swap(nil); l != nil {
-		q.opts.Logger.Error("queue cannot store and is opened again", "err", cause)
+		q.opts.Logger.Error("queue cannot store, reopening it", "err", cause)
 		l.close()
 	}
 	l, err := q.open(ctx)

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// link is one connection to a server, with what was made over it.
+// link is one connection to a server, with stream and consumer.
 type link struct {
 	srv      *server.Server // nil with an external server
 	conn     *nats.Conn
@@ -30,7 +30,7 @@ func (l *link) close() {
 	}
 }
 
-// open starts or reaches the server and makes what is needed there.
+// open starts the embedded server or connects to the external one, and creates stream and consumer.
 func (q *Queue) open(ctx context.Context) (_ *link, err error) {
 	l := &link{}
 	defer func() {
@@ -47,7 +47,7 @@ func (q *Queue) open(ctx context.Context) (_ *link, err error) {
 				q.opts.Logger.Warn("queue disconnected", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { q.opts.Logger.Info("queue connected again") }),
+		nats.ReconnectHandler(func(*nats.Conn) { q.opts.Logger.Info("queue reconnected") }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			q.opts.Logger.Warn("error on the connection to the queue", "err", err)
 		}),
@@ -60,7 +60,7 @@ func (q *Queue) open(ctx context.Context) (_ *link, err error) {
 		options = append(options, nats.InProcessServer(l.srv))
 	}
 	if l.conn, err = nats.Connect(where, options...); err != nil {
-		return nil, fmt.Errorf("NATS server %q: %w; check queue.url, and that the server is up and allows JetStream", redact(where), err)
+		return nil, fmt.Errorf("NATS server %q: %w; check queue.url, and that the server is running with JetStream enabled", redact(where), err)
 	}
 	if l.js, err = jetstream.New(l.conn); err != nil {
 		return nil, fmt.Errorf("JetStream: %w", err)
@@ -76,8 +76,8 @@ func (q *Queue) open(ctx context.Context) (_ *link, err error) {
 
 const formatKey = "ichor.format" // in the metadata of the stream
 
-// makeStream makes the stream, or takes one of this format as it is, without writing. It refuses one of a newer format
-// before it changes anything, and clears one of an earlier format, whose jobs their nodes submit again.
+// makeStream creates the stream, or uses an existing one of this format without writing to it. It rejects a newer format before
+// it changes anything. It clears an older format; the nodes submit those jobs again.
 func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 	l.jobs, err = l.js.Stream(ctx, jobsStream)
 	format := 1
@@ -97,7 +97,7 @@ func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 	case format == formatVersion:
 		return nil
 	case format > formatVersion:
-		return fmt.Errorf("stream %s of format %d, this ichor reads up to %d: %w; install that version", jobsStream, format, formatVersion, ErrVersion)
+		return fmt.Errorf("stream %s has format %d, this ichor reads up to %d: %w; install that version", jobsStream, format, formatVersion, ErrVersion)
 	case format == 1:
 		if err := q.migrate(ctx, l); err != nil {
 			return err
@@ -109,7 +109,7 @@ func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 		Subjects:    []string{jobsSubject + ">"},
 		Retention:   jetstream.WorkQueuePolicy,
 		Storage:     jetstream.FileStorage,
-		Discard:     jetstream.DiscardNew, // a full queue refuses work; it never drops any
+		Discard:     jetstream.DiscardNew, // a full queue rejects new jobs; it never drops old ones
 		MaxMsgSize:  maxJobBytes,
 		Replicas:    1,
 		Metadata:    map[string]string{formatKey: strconv.Itoa(formatVersion)},
@@ -120,7 +120,7 @@ func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 	return nil
 }
 
-// makeConsumer makes the consumer of this node's jobs.
+// makeConsumer creates the consumer for this node's jobs.
 func (q *Queue) makeConsumer(ctx context.Context, l *link) (err error) {
 	l.consumer, err = l.jobs.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable:       "analyze-" + q.opts.Node,
@@ -128,7 +128,7 @@ func (q *Queue) makeConsumer(ctx context.Context, l *link) (err error) {
 		FilterSubject: jobsSubject + "*." + q.opts.Node + ".>",
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       q.opts.AckWait,
-		MaxDeliver:    -1, // counted in state: the server would leave a job it gave up in the stream, undelivered for ever
+		MaxDeliver:    -1, // state counts tries: the server would keep a job it gave up in the stream forever
 	})
 	if err != nil {
 		return fmt.Errorf("consumer of stream %s: %w", jobsStream, err)
@@ -136,7 +136,7 @@ func (q *Queue) makeConsumer(ctx context.Context, l *link) (err error) {
 	return nil
 }
 
-// fill puts the jobs that state calls queued onto an embedded server, which begins empty.
+// fill submits the queued jobs from state to an embedded server, which starts empty.
 func (q *Queue) fill(ctx context.Context, l *link) error {
 	if l.srv == nil {
 		return nil

@@ -16,8 +16,8 @@ const (
 	jobsSubjects1 = jobsSubject + "*.*" // no lane, no node
 )
 
-// migrate clears what a version with format 1 left. Its jobs named no node: each node submits again what its state calls
-// queued. Nodes that share a server are upgraded together.
+// migrate clears the data of format 1. Its jobs did not name a node: each node submits its queued jobs from state again. Nodes
+// that share a server must be upgraded together.
 func (q *Queue) migrate(ctx context.Context, l *link) error {
 	if err := q.readDead(ctx, l); err != nil {
 		return fmt.Errorf("stream %s of an earlier version: %w", deadStream1, err)
@@ -31,8 +31,8 @@ func (q *Queue) migrate(ctx context.Context, l *link) error {
 	return nil
 }
 
-// readDead hands the jobs that an earlier version gave up to Options.GivenUp, and removes their stream when nothing of
-// another node is left in it.
+// readDead passes the jobs that an earlier version gave up to Options.GivenUp, and deletes their stream if no jobs of other
+// nodes are left in it.
 func (q *Queue) readDead(ctx context.Context, l *link) error {
 	dead, err := l.js.Stream(ctx, deadStream1)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -54,7 +54,7 @@ func (q *Queue) readDead(ctx context.Context, l *link) error {
 			Job    Job    `json:"job"`
 			Reason string `json:"reason"`
 		}
-		known := true // what cannot be read has no case
+		known := true // an unreadable job has no case
 		if err := json.Unmarshal(msg.Data, &letter); err == nil {
 			if known, err = q.opts.GivenUp(ctx, letter.Job, letter.Reason); err != nil {
 				return err

@@ -2,13 +2,13 @@
 //
 //	ICHOR_JOBS  ichor.jobs.<lane>.<node>.<case>.<revision>  work queue: a job stays until it is acknowledged
 //
-// The stream is files. The embedded server syncs every write (sync_interval: always) before it answers and opens no
-// port; with Options.URL the stream lives on a NATS cluster that several nodes share, and each takes its own jobs only.
+// The stream is stored in files. The embedded server syncs every write (sync_interval: always) before it answers, and opens no
+// port. With Options.URL the stream is on a NATS cluster that several nodes can share; each takes only its own jobs.
 //
-// A job is delivered at least once. It is acknowledged when its handler returned nil, so handlers repeat without harm
-// (state.Finish does); while a handler runs its deadline is extended, so no second worker gets the job. What became of an
-// analysis, and how often it was tried, is in state only. So an embedded queue is made anew from state whenever it is
-// opened: at the start, whatever its files have become, and after it could not write.
+// A job is delivered at least once. It is acknowledged when its handler has returned nil, so a handler must be repeatable
+// (state.Finish is). While a handler runs, its deadline is extended, so that no second worker gets the job. Only state has the
+// outcome of an analysis and its number of tries. An embedded queue is therefore rebuilt from state whenever it is opened: at
+// the start, even if its files are damaged, and after it could not write.
 package queue
 
 import (
@@ -29,20 +29,20 @@ import (
 	"ichor/pipeline/state"
 )
 
-// ErrVersion is returned by Start when a newer ichor made the stream.
-var ErrVersion = errors.New("made by a newer ichor")
+// ErrVersion is returned by Start if a newer ichor created the stream.
+var ErrVersion = errors.New("created by a newer ichor")
 
 const (
-	formatVersion = 2 // of subjects and jobs; 1 had no lane and no node
+	formatVersion = 2 // format of subjects and jobs; format 1 had no lane and no node
 	jobsStream    = "ICHOR_JOBS"
 	jobsSubject   = "ichor.jobs."
-	laneRoutine   = "routine" // the only lane of this version
+	laneRoutine   = "routine" // the only lane in this version
 
-	maxJobBytes = 64 << 10    // a job is a few hundred bytes; nothing larger is ours
+	maxJobBytes = 64 << 10    // a job has a few hundred bytes
 	reconnect   = time.Second // between attempts to reach an external server
 )
 
-// Job asks for the analysis of one revision of a case. It travels through the queue and is never logged.
+// Job requests the analysis of one revision of a case. It is never logged, because it contains the study UID.
 type Job struct {
 	Version          int          `json:"version"` // set by Submit
 	CaseID           state.CaseID `json:"case"`
@@ -51,15 +51,15 @@ type Job struct {
 	Complete         string       `json:"complete"`
 }
 
-// id names a job in subjects.
+// id returns the ID of a job in subjects.
 func (j Job) id() string { return string(j.CaseID) + "." + strconv.Itoa(j.Revision) }
 
 func (j Job) check() error {
 	if !isToken(string(j.CaseID)) || j.Revision < 1 {
-		return fmt.Errorf("job of case %q revision %d: not a case and revision", j.CaseID, j.Revision)
+		return fmt.Errorf("job of case %q revision %d: invalid case or revision", j.CaseID, j.Revision)
 	}
 	if j.Version > formatVersion {
-		return fmt.Errorf("job of format %d: %w", j.Version, ErrVersion)
+		return fmt.Errorf("job with format %d: %w", j.Version, ErrVersion)
 	}
 	return nil
 }
@@ -67,29 +67,29 @@ func (j Job) check() error {
 // isToken reports whether s can be one part of a subject.
 func isToken(s string) bool { return s != "" && !strings.ContainsAny(s, ".*> \t\r\n") }
 
-// Options say where the queue lives and how patient it is.
+// Options configure a Queue.
 type Options struct {
-	URL      string // of an external NATS server; "" starts the embedded one
-	Node     string // name of this node among those that share the server, as state.Store.Node; required
-	Dir      string // of the embedded server's files
-	MaxBytes int64  // the embedded server may keep on disk; default 1 GiB
+	URL      string // of an external NATS server; empty: start the embedded one
+	Node     string // name of this node among those that share the server, see state.Store.Node; required
+	Dir      string // folder for the files of the embedded server
+	MaxBytes int64  // disk space for the embedded server; default 1 GiB
 
-	AckWait   time.Duration                 // a worker that is silent for so long has lost its job; default 30 s
-	Backoff   func(tries int) time.Duration // before the next try, after so many of them; default 2 s doubling up to 2 min
-	DrainTime time.Duration                 // handlers may go on for so long once Work's context is done; default 10 s
+	AckWait   time.Duration                 // a worker that is silent for this long loses its job; default 30 s
+	Backoff   func(tries int) time.Duration // wait before the next try, given the number of tries; default 2 s, doubling up to 2 min
+	DrainTime time.Duration                 // handlers may continue for this long after Work's context is done; default 10 s
 
-	// Failed is told of each job whose handler returned an error or panicked. It returns how often the job failed by now
-	// and whether it is to be tried again; if not, the job leaves the queue. If it cannot tell, because of err, the job
-	// is tried again. nil: every job is tried again.
+	// Failed is called for each job whose handler returned an error or panicked. It returns how often the job has failed and
+	// whether to retry it; otherwise the job is removed from the queue. If it returns an error, the job is retried. nil: retry
+	// every job.
 	Failed func(ctx context.Context, job Job, reason error) (tries int, again bool, err error)
-	// PutOff is told of each job that was begun and goes back though nothing speaks against it: the process ends, and
-	// reason is nil, or our own disk took no results. May be nil.
+	// PutOff is called for each job that goes back to the queue without having failed: because the process ends (reason is
+	// nil), or because our own disk could not store the results. May be nil.
 	PutOff func(ctx context.Context, job Job, reason error) error
-	// Queued lists the jobs that state calls queued. The embedded server begins with them, whenever it is opened: at the
-	// start, and after it could not write. nil: there are none.
+	// Queued returns the queued jobs from state. The embedded server starts with them whenever it is opened: at the start, and
+	// after it could not write. nil: none.
 	Queued func() ([]Job, error)
-	// GivenUp is told by Start of each job that an earlier version gave up and kept here. known says that its case is
-	// of this node: then the job leaves the queue. May be nil.
+	// GivenUp is called by Start for each job that an earlier version gave up and kept in the queue. known: the case belongs
+	// to this node, and the job is removed. May be nil.
 	GivenUp func(ctx context.Context, job Job, reason string) (known bool, err error)
 
 	Logger *slog.Logger
@@ -125,26 +125,26 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Queue is a connection to the stream, and the embedded server where there is one. While the embedded server cannot
-// write, there is no connection: Work opens it again as soon as the disk allows.
+// Queue is a connection to the stream, and the embedded server if used. While the embedded server cannot write, there is no
+// connection: Work reopens it as soon as the disk can be written.
 type Queue struct {
 	opts Options
 	link atomic.Pointer[link] // nil while the embedded server is closed
-	look chan struct{}        // asks for a look at the health of the embedded server
+	look chan struct{}        // requests a health check of the embedded server
 
 	mu       sync.Mutex
 	running  map[string]bool // jobs whose handler runs in this process
 	broken   error           // why the embedded server cannot store, nil when it can
-	checked  time.Time       // when broken was found out
-	reopened int             // attempts to open it again in a row
+	checked  time.Time       // when broken was last checked
+	reopened int             // consecutive attempts to reopen it
 }
 
-// Start starts the embedded server, with the jobs of Options.Queued, or connects to the one at Options.URL, and makes the
-// stream. With a full or failing disk Start succeeds, and Ready says what is the matter until the queue is there.
+// Start starts the embedded server with the jobs from Options.Queued, or connects to the server at Options.URL, and creates the
+// stream. With a full or failing disk Start succeeds, and Ready returns the problem until the queue is open.
 func Start(ctx context.Context, opts Options) (*Queue, error) {
 	opts.setDefaults()
 	if !isToken(opts.Node) {
-		return nil, fmt.Errorf("queue of node %q: not a name", opts.Node)
+		return nil, fmt.Errorf("queue of node %q: invalid node name", opts.Node)
 	}
 	q := &Queue{opts: opts, look: make(chan struct{}, 1), running: map[string]bool{}}
 	l, err := q.open(ctx)
@@ -177,8 +177,8 @@ func redact(servers string) string {
 	return strings.Join(list, ",")
 }
 
-// Submit puts a job onto the queue; it is durable when Submit returns nil. A job that the queue holds already is left
-// as it is, so submitting again is without harm; one that it does not hold any more is put onto it again.
+// Submit adds a job to the queue; it is durable when Submit returns nil. If the queue already has the job, Submit does nothing,
+// so submitting twice is harmless. A job that has left the queue is added again.
 func (q *Queue) Submit(ctx context.Context, job Job) error {
 	if err := job.check(); err != nil {
 		return err
@@ -201,8 +201,8 @@ func (q *Queue) submit(ctx context.Context, l *link, job Job) error {
 		return err
 	}
 	subject := jobsSubject + laneRoutine + "." + q.opts.Node + "." + job.id()
-	// The subject is the name of the job: the stream refuses a second one while the first waits or is worked on. A
-	// message ID would also refuse, for a time, one that is gone.
+	// The subject identifies the job: the stream rejects a second one while the first is waiting or running. A message ID
+	// would for a time also reject a job that has left the queue.
 	_, err = l.js.Publish(ctx, subject, raw, jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !isWrongSequence(err) {
 		return fmt.Errorf("job of case %s: %w", job.CaseID, err)
@@ -210,20 +210,20 @@ func (q *Queue) submit(ctx context.Context, l *link, job Job) error {
 	return nil
 }
 
-// isWrongSequence tells that a message with the subject is in the stream already.
+// isWrongSequence reports whether err means that the stream already has a message with this subject.
 func isWrongSequence(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// Stats are the numbers of this node's jobs that an operator watches.
+// Stats are the numbers of this node's jobs.
 type Stats struct {
-	Waiting int `json:"waiting"` // to be handed out, now or after a backoff
-	Working int `json:"working"` // handed out and not acknowledged
+	Waiting int `json:"waiting"` // waiting for a worker, also after a backoff
+	Working int `json:"working"` // delivered and not acknowledged
 }
 
-// Stats asks the server for its numbers.
+// Stats asks the server for the numbers of jobs.
 func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 	l := q.link.Load()
 	if l == nil {
@@ -236,13 +236,13 @@ func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 	q.mu.Lock()
 	working := len(q.running)
 	q.mu.Unlock()
-	if l.srv == nil { // workers elsewhere
+	if l.srv == nil { // external server
 		working = consumer.NumAckPending
 	}
 	return Stats{Waiting: max(int(consumer.NumPending)+consumer.NumAckPending-working, 0), Working: working}, nil
 }
 
-// Close ends the connection and the embedded server, after Work has returned.
+// Close closes the connection and stops the embedded server. Call it after Work has returned.
 func (q *Queue) Close() error {
 	if l := q.link.Swap(nil); l != nil {
 		l.close()

@@ -395,7 +395,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"no node", Options{Dir: t.TempDir(), Node: "a.b"}, "not a name"},
+		{"no node", Options{Dir: t.TempDir(), Node: "a.b"}, "invalid node name"},
 		{"no folder", Options{}, "without a folder"},
 		{"a file", Options{Dir: file}, "queue folder"},
 		{"nobody there", Options{URL: "nats://127.0.0.1:1"}, "nats://127.0.0.1:1"},

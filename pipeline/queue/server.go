@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	startTime    = 20 * time.Second // a busy machine
-	maxServerRAM = 64 << 20         // memory streams; we have none
+	startTime    = 20 * time.Second // long, for a busy machine
+	maxServerRAM = 64 << 20         // for memory streams; we have none
 	maxPayload   = 1 << 20
 )
 
-// serve starts the embedded server: no port, every write synced, no signal handler, its log ours.
+// serve starts the embedded server: no port, every write synced, no signal handler, our logger.
 func serve(o Options) (*server.Server, error) {
 	if o.Dir == "" {
 		return nil, fmt.Errorf("embedded queue without a folder")
@@ -25,8 +25,8 @@ func serve(o Options) (*server.Server, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue folder: %w; make it writable for this user", err)
 	}
-	// Files of an earlier run are not read: the server spins for ever over some that rotted (2.15.2, recovering consumers
-	// and messages), and what they hold is in state. Only jobs that an earlier version gave up are taken over.
+	// Do not read files of an earlier run: the server loops forever on some damaged files (2.15.2, recovering consumers
+	// and messages), and state has their contents. Only jobs that an earlier version gave up are taken over.
 	store := filepath.Join(o.Dir, "jetstream")
 	if letters, err := filepath.Glob(filepath.Join(store, "*", "streams", deadStream1)); err != nil || len(letters) == 0 {
 		if err := errors.Join(err, os.RemoveAll(store)); err != nil {
@@ -39,7 +39,7 @@ func serve(o Options) (*server.Server, error) {
 		NoSigs:                 true,
 		JetStream:              true,
 		StoreDir:               o.Dir,
-		SyncAlways:             true, // the default syncs every two minutes and loses acknowledged work on power failure
+		SyncAlways:             true, // the default syncs every two minutes and loses acknowledged jobs on power failure
 		SyncInterval:           time.Minute,
 		JetStreamMaxMemory:     maxServerRAM,
 		JetStreamMaxStore:      o.MaxBytes,
@@ -57,12 +57,12 @@ func serve(o Options) (*server.Server, error) {
 	}
 	if !srv.JetStreamEnabled() {
 		srv.Shutdown()
-		return nil, fmt.Errorf("embedded queue in %s: JetStream not enabled; is the folder writable, and has the disk room?", o.Dir)
+		return nil, fmt.Errorf("embedded queue in %s: JetStream not enabled; check that the folder is writable and the disk has space", o.Dir)
 	}
 	return srv, nil
 }
 
-// serverLog passes the server's own messages on; its notices are of interest only when something is being searched.
+// serverLog passes on the server's log messages; its notices are needed only for debugging.
 type serverLog struct{ *slog.Logger }
 
 func (l serverLog) Noticef(format string, v ...any) { l.say(l.Debug, format, v) }

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	fetchWait  = 5 * time.Second // one request for a job; an idle worker asks again
-	fetchPause = time.Second     // after an error of the server
+	fetchWait  = 5 * time.Second // timeout of one request for a job; an idle worker repeats it
+	fetchPause = time.Second     // wait after an error from the server
 	ackTime    = 10 * time.Second
 )
 
-// later is an error that says when the job is to come again.
+// later is an error that says when to deliver the job again.
 type later struct {
 	error
 	wait time.Duration
@@ -26,16 +26,17 @@ type later struct {
 
 func (l later) Unwrap() error { return l.error }
 
-// Later makes of an error of a handler one that is no failure of the job: it goes back, and comes again after a wait.
+// Later wraps an error of a handler so that it does not count as a failure: the job goes back to the queue and is delivered
+// again after wait.
 func Later(err error, wait time.Duration) error { return later{err, wait} }
 
-// Work hands this node's jobs to handle, up to workers at once, until ctx is done. A handler that returns nil is done with
-// the job. After an error of it Options.Failed says whether the job comes again, after a backoff; an error made by Later, or
-// one of our own disk (no space, read-only, not readable), is no failure, and the job waits.
+// Work passes this node's jobs to handle, up to workers at once, until ctx is done. A job is done when handle returns nil. If
+// handle returns an error, Options.Failed decides whether the job is retried, after a backoff. An error wrapped by Later, or
+// one from our own disk (no space, read-only, unreadable), is not a failure: the job waits and is tried again.
 //
-// When ctx is done no further job is taken; handlers may go on for Options.DrainTime, then their context is cancelled
-// and their jobs go back, to be handed out at once at the next start. Work returns when every handler has returned; before
-// ctx is done it returns only with an error of the embedded queue that a restart of the process resolves.
+// When ctx is done, Work takes no further jobs. Handlers may continue for Options.DrainTime; then their context is cancelled
+// and their jobs go back to the queue, to be delivered immediately at the next start. Work returns when every handler has
+// returned. Before ctx is done it returns only with an error of the embedded queue that needs a restart of the process.
 func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.Context, job Job) error) error {
 	ctx, stopAll := context.WithCancel(ctx)
 	defer stopAll()
@@ -69,7 +70,7 @@ func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, 
 		msg, err := q.fetch(ctx)
 		if err != nil && ctx.Err() == nil {
 			if !told {
-				q.opts.Logger.Warn("no jobs from the queue", "err", err)
+				q.opts.Logger.Warn("cannot fetch jobs from the queue", "err", err)
 			}
 			q.lookAgain()
 			select {
@@ -81,7 +82,7 @@ func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, 
 		if msg == nil {
 			continue
 		}
-		if ctx.Err() != nil { // arrived while we were told to stop
+		if ctx.Err() != nil { // arrived while stopping
 			q.giveBack(msg, 0)
 			return
 		}
@@ -89,7 +90,7 @@ func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, 
 	}
 }
 
-// fetch waits for one job; nil without an error means there was none.
+// fetch waits for one job; it returns nil without an error if there was none.
 func (q *Queue) fetch(ctx context.Context) (jetstream.Msg, error) {
 	l := q.link.Load()
 	if l == nil {
@@ -108,24 +109,24 @@ func (q *Queue) fetch(ctx context.Context) (jetstream.Msg, error) {
 	return msg, nil
 }
 
-// process runs the handler on one message and tells the server how it ended.
+// process runs the handler for one message and reports the result to the server.
 func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(context.Context, Job) error) {
 	var job Job
 	err := json.Unmarshal(msg.Data(), &job)
 	if err == nil {
 		err = job.check()
 	}
-	if errors.Is(err, ErrVersion) { // not ours to drop
-		q.opts.Logger.Error("job is left for a newer ichor", "err", err)
+	if errors.Is(err, ErrVersion) { // must not be dropped
+		q.opts.Logger.Error("job left in the queue for a newer ichor", "err", err)
 		q.giveBack(msg, time.Minute)
 		return
 	}
-	if err != nil { // not written by any ichor; there is no case to fail
-		q.opts.Logger.Error("job cannot be read and is dropped", "err", err)
+	if err != nil { // not written by ichor, so there is no case to fail
+		q.opts.Logger.Error("unreadable job dropped", "err", err)
 		q.logAck(msg.TermWithReason("unreadable"))
 		return
 	}
-	if !q.enter(job) { // handed out again although its handler runs here: a heartbeat came late
+	if !q.enter(job) { // delivered again while its handler runs here, because a heartbeat was late
 		q.logAck(msg.InProgress())
 		return
 	}
@@ -135,7 +136,7 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 	var l later
 	switch {
 	case errors.As(err, &l):
-		log.Warn("analysis put off", "err", err, "after", l.wait)
+		log.Warn("analysis postponed", "err", err, "after", l.wait)
 		q.giveBack(msg, l.wait)
 	case err == nil:
 		q.done(abort, msg)
@@ -145,13 +146,13 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 		q.giveBack(msg, 0)
 	case diskTrouble(err):
 		wait := q.opts.Backoff(deliveries(msg))
-		log.Error("analysis put off: its results cannot be stored; free disk space or repair the disk", "err", err, "after", wait)
+		log.Error("analysis postponed, its results cannot be stored: free disk space or repair the disk", "err", err, "after", wait)
 		q.putOff(abort, job, err)
 		q.giveBack(msg, wait)
 	default:
 		tries, again, failed := q.opts.Failed(abort, job, err)
 		if failed != nil {
-			log.Error("failed analysis not recorded, it is tried again", "err", errors.Join(err, failed))
+			log.Error("failed analysis not recorded, will be retried", "err", errors.Join(err, failed))
 			q.giveBack(msg, q.opts.Backoff(deliveries(msg)))
 			return
 		}
@@ -161,12 +162,12 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 			return
 		}
 		wait := q.opts.Backoff(max(tries, 1))
-		log.Warn("analysis failed, to be tried again", "err", err, "after", wait)
+		log.Warn("analysis failed, will be retried", "err", err, "after", wait)
 		q.giveBack(msg, wait)
 	}
 }
 
-// deliveries counts how often the server handed out a job.
+// deliveries returns how often the server has delivered a job.
 func deliveries(msg jetstream.Msg) int {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -175,7 +176,7 @@ func deliveries(msg jetstream.Msg) int {
 	return int(meta.NumDelivered)
 }
 
-// done takes a job off the queue. One whose acknowledgement is lost comes again and finds its work done.
+// done removes a job from the queue. If the acknowledgement is lost, the job is delivered again and found done.
 func (q *Queue) done(ctx context.Context, msg jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
 	defer cancel()
@@ -184,12 +185,12 @@ func (q *Queue) done(ctx context.Context, msg jetstream.Msg) {
 
 func (q *Queue) putOff(ctx context.Context, job Job, reason error) {
 	if err := q.opts.PutOff(context.WithoutCancel(ctx), job, reason); err != nil {
-		q.opts.Logger.Warn("analysis that was put off counts as begun", "case", job.CaseID, "err", err)
+		q.opts.Logger.Warn("postponed analysis could not be recorded and counts as started", "case", job.CaseID, "err", err)
 	}
 }
 
-// handle runs the handler and extends the deadline of its job while it runs. A panic of the handler is an error of
-// this job and leaves the others alone.
+// handle runs the handler and extends the deadline of its job while it runs. A panic in the handler becomes an error of this
+// job and does not affect others.
 func (q *Queue) handle(abort context.Context, msg jetstream.Msg, job Job, handle func(context.Context, Job) error) (err error) {
 	done := make(chan struct{})
 	var beating sync.WaitGroup
@@ -211,7 +212,7 @@ func (q *Queue) handle(abort context.Context, msg jetstream.Msg, job Job, handle
 			err = fmt.Errorf("panic: %v", r)
 		}
 		close(done)
-		beating.Wait() // no heartbeat after the answer
+		beating.Wait() // no heartbeat after the acknowledgement
 	}()
 	return handle(abort, job)
 }
@@ -223,14 +224,14 @@ func (q *Queue) giveBack(msg jetstream.Msg, wait time.Duration) {
 		q.logAck(msg.Nak())
 	}
 	if l := q.link.Load(); l != nil {
-		l.conn.FlushTimeout(ackTime) // the connection may be closed next
+		l.conn.FlushTimeout(ackTime) // because the connection may be closed next
 	}
 }
 
-// logAck reports an answer that did not reach the server; the job comes again after AckWait.
+// logAck logs an acknowledgement that did not reach the server; the job is delivered again after AckWait.
 func (q *Queue) logAck(err error) {
 	if err != nil {
-		q.opts.Logger.Warn("queue did not take an answer; the job comes again", "err", err)
+		q.opts.Logger.Warn("job not acknowledged to the queue, it will be delivered again", "err", err)
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package retention removes studies that are finished: received objects, result files and what identifies the patient.
 //
-// Age decides first: a study is removed after its retention time. While the disk is short, finished studies are removed
-// before their time, the oldest first. Unfinished work is never touched. The case itself stays in the state for longer; after
-// that a digest of its result stays, so that the same study sent again is not delivered twice.
+// A study is removed after its retention time. While disk space is low, finished studies are removed earlier, the oldest first.
+// Unfinished work is never touched. The case itself stays in the state for longer; after that a digest of its result stays, so
+// that the same study sent again is not delivered twice.
 package retention
 
 import (
@@ -21,9 +21,9 @@ import (
 const (
 	// sweepInterval is the time between two sweeps; retention times are days.
 	sweepInterval = 15 * time.Minute
-	// lookInterval is the time between two looks at the disk, so that the log reports a full disk although no peer sends.
+	// lookInterval is the time between two checks of the disk, so that a full disk is logged even if no peer sends.
 	lookInterval = 15 * time.Second
-	// freshFor is how long a finished study stays even when the disk is short: late objects may still arrive.
+	// freshFor is how long a finished study stays even when disk space is low: late objects may still arrive.
 	freshFor = time.Hour
 )
 
@@ -35,19 +35,19 @@ type Options struct {
 
 	Keep         time.Duration // a finished study
 	KeepFailed   time.Duration // a study whose analysis or delivery was given up
-	KeepCases    time.Duration // what the state knows of a study, after it was removed
-	MaxBytes     int64         // received studies may occupy this much; 0 is no limit
+	KeepCases    time.Duration // the case in the state, after its study was removed
+	MaxBytes     int64         // received studies may use this much; 0: no limit
 	ReserveBytes uint64        // C-STORE is refused below this much free space; studies are removed below twice as much
-	Destinations []string      // the configured ones: a delivery to any other can never succeed
+	Destinations []string      // the configured ones; deliveries to others can never succeed
 
-	Logger *slog.Logger     // nil: none
+	Logger *slog.Logger     // nil: no logging
 	Now    func() time.Time // time.Now if nil
 }
 
 // Sweeper removes finished studies.
 type Sweeper struct{ o Options }
 
-// New returns a Sweeper; Run makes it work.
+// New returns a Sweeper; it works while Run runs.
 func New(o Options) *Sweeper {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -78,15 +78,15 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	}
 }
 
-// kept is a study that still occupies space, as it was judged.
+// kept is a study that still uses disk space, with its standing when it was listed.
 type kept struct {
 	c        state.Case
 	standing state.Standing
-	since    time.Time // of its standing
+	since    time.Time // when it reached this standing
 }
 
-// Sweep removes what is older than its retention time at the time at. While the disk is short it then removes finished
-// studies before their time, the oldest first.
+// Sweep removes studies whose retention time has passed at the time at. While disk space is low it then removes finished
+// studies earlier, the oldest first.
 func (s *Sweeper) Sweep(at time.Time) {
 	var left []kept
 	for _, k := range s.studies() {
@@ -115,7 +115,7 @@ func (s *Sweeper) Sweep(at time.Time) {
 	}
 }
 
-// forget deletes what the state knows of studies that were removed long ago.
+// forget deletes cases of studies that were removed long ago from the state.
 func (s *Sweeper) forget() {
 	n, err := s.o.State.Forget(s.o.KeepCases)
 	if err != nil {
@@ -125,8 +125,8 @@ func (s *Sweeper) forget() {
 	}
 }
 
-// short reports whether studies occupy more than they may, or less than twice the reserve is free, so that studies are
-// removed before objects are refused.
+// short reports whether studies use more than MaxBytes, or less than twice the reserve is free, so that studies are removed
+// before objects are refused.
 func (s *Sweeper) short() bool {
 	if s.o.MaxBytes > 0 && s.o.Spool.Bytes() > s.o.MaxBytes {
 		return true
@@ -135,7 +135,7 @@ func (s *Sweeper) short() bool {
 	return err == nil && free < 2*s.o.ReserveBytes
 }
 
-// studies lists the studies in the spool, and those with only results left, as an interrupted sweep leaves them.
+// studies lists the studies in the spool, and those with only results left after an interrupted sweep.
 func (s *Sweeper) studies() (all []kept) {
 	seen := map[state.CaseID]bool{}
 	add := func(id state.CaseID) {
@@ -147,7 +147,7 @@ func (s *Sweeper) studies() (all []kept) {
 		var err error
 		k.c, k.standing, k.since, err = s.o.State.Judge(id, s.o.Destinations)
 		switch {
-		case errors.Is(err, state.ErrNotFound): // not a case yet, or not our folder
+		case errors.Is(err, state.ErrNotFound): // no case yet, or a foreign folder
 		case err != nil:
 			s.o.Logger.Error("old study not removed", "case", id, "err", err)
 		default:
@@ -167,12 +167,12 @@ func (s *Sweeper) studies() (all []kept) {
 	return all
 }
 
-// drop removes a study if it still stands as it was judged, and unless an object of it arrived after before: that object is
-// acknowledged, although the case may not show it yet. After an error the claim stays, and the next sweep goes on.
+// drop removes a study if its standing is unchanged and no object of it arrived after before: such an object is acknowledged,
+// although the case may not show it yet. After an error the claim stays, and the next sweep continues.
 func (s *Sweeper) drop(k kept, before time.Time, why string) {
 	log := s.o.Logger.With("case", k.c.ID)
 	err := s.o.State.Claim(k.c.ID, s.o.Destinations, k.standing, k.since)
-	if errors.Is(err, state.ErrStale) { // an operator or a sender was faster
+	if errors.Is(err, state.ErrStale) { // an operator or a sender changed it meanwhile
 		return
 	}
 	gone := false

@@ -7,9 +7,9 @@ import (
 	"ichor/scp/dcm"
 )
 
-// ageYears is the age of the patient at the study: Patient's Age (0010,1010), else birth date and date of the study. ok is
-// false where neither says it, or says what cannot be. Tools that remove identities write dates that are none: one and the same
-// for birth and study, or the first of a calendar.
+// ageYears returns the age of the patient at the study, from Patient's Age (0010,1010), or from birth date and study date. ok
+// is false if neither gives a plausible age. De-identification tools write invalid dates: the same one for birth and study, or
+// the first day of a calendar.
 func ageYears(h *dcm.DataSet) (years float64, ok bool) {
 	years, ok = ageString(h.String(dcm.PatientAge))
 	if ok && years > 0 {
@@ -30,7 +30,7 @@ func ageYears(h *dcm.DataSet) (years float64, ok bool) {
 	return years, ok
 }
 
-// date reads a date of the standard, or of its forerunner with dots.
+// date parses a DICOM date, or the old ACR-NEMA form with dots.
 func date(s string) (time.Time, bool) {
 	for _, form := range []string{"20060102", "2006.01.02"} {
 		if on, err := time.Parse(form, s); err == nil {
@@ -40,7 +40,7 @@ func date(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// ageString reads the value representation AS: three digits and D, W, M or Y (PS3.5 §6.2).
+// ageString parses a value of VR AS: three digits and D, W, M or Y (PS3.5 §6.2).
 func ageString(s string) (years float64, ok bool) {
 	if len(s) != 4 {
 		return 0, false

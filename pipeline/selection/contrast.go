@@ -9,24 +9,24 @@ import (
 	"ichor/scp/dcm"
 )
 
-// contrast is what the headers say of an agent.
+// contrast is what the headers say about a contrast agent.
 type contrast int
 
 const (
 	plain       contrast = iota
-	doubtful             // named in one place, denied or not named in another
+	doubtful             // one attribute names an agent, another denies it or does not name one
 	enhanced             // an agent is named, or the description says so
-	angiography          // after the description
-	perfusion            // after the description
+	angiography          // by the description
+	perfusion            // by the description
 )
 
-// contrastOf reads the agent, its volume and route ((0018,0010), (0018,0012), (0018,1041), (0018,1040)), what the series, the
-// protocol and the study are called; why names the attribute that tells and its word, "" for plain. A protocol or a study is
-// often one for all its series, the plain one too, so what it is called does not say by itself that agent was given.
+// contrastOf reads the agent, its volume and route ((0018,0010), (0018,0012), (0018,1041), (0018,1040)), and the descriptions
+// of series, protocol and study. why gives the deciding attribute and word, "" for plain. Protocol and study descriptions often
+// cover all series, including the plain one, so they alone do not mean that a contrast agent was given.
 func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 	series, protocol := words(h, dcm.SeriesDescription), words(h, dcm.ProtocolName)
 	study := words(h, dcm.StudyDescription, dcm.RequestedProcedureDescription)
-	if h.String(dcm.SOPClassUID) != dcm.CTImageStorage { // a multi-frame object is called Enhanced without any agent
+	if h.String(dcm.SOPClassUID) != dcm.CTImageStorage { // multi-frame objects are called Enhanced even without contrast agent
 		series = slices.DeleteFunc(series, func(w string) bool { return w == "ENHANCED" })
 	}
 	agent, agentDenied := agentOf(h)
@@ -42,7 +42,7 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 	seriesDenies := word(inSeries, which(series, plainWords))
 	protocolDenies := word(inProtocol, which(protocol, plainWords))
 	studyDenies := ""
-	if which(study, contrastWords) == "" || which(study, []string{"AND", "W", "WWO", "WITH", "MIT", "AVEC", "CON"}) == "" { // else both kinds were ordered
+	if which(study, contrastWords) == "" || which(study, []string{"AND", "W", "WWO", "WITH", "MIT", "AVEC", "CON"}) == "" { // otherwise plain and enhanced series were ordered
 		studyDenies = word(inStudy, which(study, plainWords))
 	}
 	volumeDenies, volumeGives := "", ""
@@ -96,8 +96,8 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 	return plain, ""
 }
 
-// after is the word in a description that means after contrast agent, most likely: POST at its end, not in "post fossa" or
-// "post op"; DELAYED.
+// after returns the word in a description that most likely means after contrast agent: DELAYED, or POST at its end, but not in
+// "post fossa" or "post op".
 func after(series []string) string {
 	for i, w := range series {
 		switch {
@@ -108,13 +108,13 @@ func after(series []string) string {
 	return ""
 }
 
-// swallowed reports whether the agent did not go into a vessel: it does not reach the brain then.
+// swallowed reports whether the agent was not given into a vessel, so that it does not reach the brain.
 func swallowed(h *dcm.DataSet) bool {
 	route := strings.ToUpper(h.String(dcm.ContrastBolusRoute))
 	return strings.Contains(route, "ORAL") || strings.Contains(route, "RECTAL")
 }
 
-// agentOf reads the agent: its name, or the words that say that there was none. Both where it holds both.
+// agentOf reads the agent attribute: the name of the agent, the words that say that there was none, or both.
 func agentOf(h *dcm.DataSet) (name, denied string) {
 	if swallowed(h) {
 		return "", ""

@@ -10,7 +10,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// stage is how near a stack came to being read: where a study has no series to read, the nearest gives the reason.
+// stage is how far a stack got in the checks. If no series can be analysed, the one that got furthest gives the reason.
 type stage int
 
 const (
@@ -25,7 +25,7 @@ const (
 	isAdult
 )
 
-// judgement is what becomes of one stack.
+// judgement is the result of judging one stack.
 type judgement struct {
 	finding.Candidate
 	series  Series
@@ -45,7 +45,7 @@ func (j *judgement) warn(format string, args ...any) {
 	j.series.Warnings = append(j.series.Warnings, fmt.Sprintf(format, args...))
 }
 
-// refuse ends the judgement; it returns false: do not go on.
+// refuse ends the judgement and returns false.
 func (j *judgement) refuse(s stage, code, format string, args ...any) bool {
 	j.refusal, j.stage = finding.Refuse(code, format, args...), s
 	j.Reasons, j.Score, j.Code = append(j.Reasons, j.refusal.Text()), 0, code
@@ -65,7 +65,7 @@ func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
 	return j
 }
 
-// identity tells stacks apart that are otherwise alike.
+// identity returns values that distinguish otherwise equal stacks.
 func identity(headers []*dcm.DataSet) (acquired, first string) {
 	for i, h := range headers {
 		uid := h.String(dcm.SOPInstanceUID)
@@ -101,7 +101,7 @@ func (j *judgement) slices(part stack) bool {
 			"number, so that results cannot refer to them.\nGive each image a UID of its own and send the series again.", part.clashes, part.clashes+part.all, dcm.SOPInstanceUID)
 	}
 	if part.left > 0 {
-		j.say(0, "%d other images of the series are left out: %s.", part.left, part.why)
+		j.say(0, "%d other images of the series are not used: %s.", part.left, part.why)
 	}
 	if what := mapOf(j.h); what != "" {
 		return j.refuse(isSlices, finding.NotHounsfield, "The pixels are no density as the networks know it: %s.\nSend the original series.", what)
@@ -120,19 +120,19 @@ func (j *judgement) slices(part stack) bool {
 		return j.refuse(isSlices, finding.NotOriginal, "The series holds %s.\nSend the original axial slices.", why)
 	case k == derivedSlice:
 		j.say(-30, "Derived axial slices.")
-		j.warn("The slices are derived (Image Type %.60s), most likely averaged or reformatted from thinner ones; the original series is better.",
+		j.warn("The slices are derived (Image Type %.60s), most likely averaged or reformatted from thinner ones; prefer the original series.",
 			strings.Join(j.h.Strings(dcm.ImageType), "\\"))
 	case which(words(j.h, dcm.SeriesDescription), reformatWords) != "":
 		j.say(-30, "Described as reformatted.")
-		j.warn("The slices are described as reformatted; the series as it was acquired is better.")
+		j.warn("The slices are described as reformatted; prefer the series as acquired.")
 	case len(j.h.Strings(dcm.ImageType)) == 0:
-		j.say(-5, "Image Type is not given; taken for original slices.")
+		j.say(-5, "Image Type is missing; assumed to be original slices.")
 	}
 	if kv, ok := j.h.Float(dcm.KVP); ok && kv > 0 && kv < 100 {
-		j.say(-10, "%.0f kV: brighter than the networks know it.", kv)
+		j.say(-10, "%.0f kV: brighter than the training data.", kv)
 	}
 	if lossy(j.h) {
-		j.say(-20, "Compressed with loss.")
+		j.say(-20, "Lossy compression.")
 	}
 	return true
 }
@@ -153,7 +153,7 @@ func (j *judgement) head() bool {
 		head = which(study, headWords)
 		j.say(15, "The study is described as head (%s).", head)
 	default:
-		j.say(0, "No description says which part of the body this is; the pixels have to show a skull.")
+		j.say(0, "No description names the body part; the pixels must show a skull.")
 	}
 	j.series.HeadNamed = head != ""
 	return true
@@ -161,8 +161,8 @@ func (j *judgement) head() bool {
 
 func (j *judgement) enough(part stack) bool {
 	if n, ok := j.h.Int(dcm.NumberOfSeriesRelatedInstances); ok && n > part.all {
-		j.say(-10, "%d of %d images of the series came.", part.all, n)
-		j.warn("The series has %d images where it comes from, and %d came; send it again if bleeding may lie on the others.", n, part.all)
+		j.say(-10, "%d of %d images of the series arrived.", part.all, n)
+		j.warn("The series has %d images at its source, but only %d arrived; send it again if the others may show bleeding.", n, part.all)
 	}
 	if j.Instances < j.o.MinSlices {
 		return j.refuse(isEnough, finding.TooFewSlices, "The series has too few slices: %d, and at least %d are needed.\nSend the whole head.",
@@ -210,19 +210,19 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones are taken for a skull "+
 			"there.\nSend the head as a series of its own.", coverage, j.o.MaxCoverageMM)
 	}
-	j.say(coverage/100, "%d axial slices over %.0f mm.", a.Grid.Slices(), coverage) // the longer of two that are otherwise alike
+	j.say(coverage/100, "%d axial slices over %.0f mm.", a.Grid.Slices(), coverage) // of two equal stacks the longer one wins
 	thickness := func(h *dcm.DataSet) float64 { mm, _ := h.Float(dcm.SliceThickness); return mm }
 	thickest := maxBy(headers, func(h *dcm.DataSet) int { return int(1000 * math.Min(thickness(h), 1e3)) })
 	if mm := thickness(thickest); mm >= 0.5 && gap > 1.8*mm && gap > 2 {
-		j.say(-10, "Slices of %.1f mm lie %.1f mm apart.", mm, gap)
-		j.warn("Slices of %.1f mm lie %.1f mm apart: what lies between was not scanned, or slices are missing.", mm, gap)
+		j.say(-10, "Slices of %.1f mm are %.1f mm apart.", mm, gap)
+		j.warn("Slices of %.1f mm are %.1f mm apart: the space between was not scanned, or slices are missing.", mm, gap)
 	}
 	switch {
 	case gap > 7.5:
 		j.say(-15, "Slices %.1f mm apart are coarse.", gap)
 		j.warn("Slices %.1f mm apart: small bleeds can lie between them.", gap)
 	case gap >= 2.5:
-		j.say(15, "Slices %.1f mm apart, as the networks were trained for.", gap)
+		j.say(15, "Slices %.1f mm apart, as in the training data.", gap)
 	default:
 		j.say(0, "Thin slices, %.1f mm apart.", gap)
 	}
@@ -246,7 +246,7 @@ func (j *judgement) agent(headers []*dcm.DataSet) bool {
 	case c == plain:
 	case c == doubtful:
 		j.say(-30, "Contrast agent may have been given (%s).", why)
-		j.warn("Contrast agent may have been given (%s), and vessels with agent look like bleeds.", why)
+		j.warn("Contrast agent may have been given (%s); vessels with contrast agent look like bleeds.", why)
 	case c == perfusion:
 		return j.refuse(isPlain, finding.Contrast, "The series is a perfusion study (%s), which needs contrast agent.\nSend the series without it.", why)
 	case !j.o.Contrast && c == angiography:
@@ -272,13 +272,13 @@ func (j *judgement) kernel(headers []*dcm.DataSet) bool {
 	case k == softKernel:
 		j.say(25, "Soft-tissue kernel (%s).", name)
 	case k == mediumKernel:
-		j.say(-15, "Rather sharp kernel (%s).", name)
+		j.say(-15, "Medium-sharp kernel (%s).", name)
 	case k == sharpKernel && !j.o.BoneKernel:
 		return j.refuse(isSoft, finding.BoneKernelOnly, "The series was reconstructed with a sharp kernel (%s), whose noise hides bleeds and looks like them.\n"+
 			"Send the soft-tissue reconstruction, or set analysis.bone_kernel.", name)
 	case k == sharpKernel:
 		j.say(-40, "Sharp kernel (%s): noise hides bleeds.", name)
-		j.warn("The series was reconstructed with a sharp kernel (%s); a soft-tissue one is better.", name)
+		j.warn("The series was reconstructed with a sharp kernel (%s); prefer a soft-tissue kernel.", name)
 	}
 	return true
 }
@@ -288,7 +288,7 @@ func (j *judgement) age() bool {
 	switch {
 	case j.o.MinAge <= 0:
 	case !ok:
-		j.warn("The age of the patient is not given, or only by dates that cannot be real; the networks were made for %d years and older.", j.o.MinAge)
+		j.warn("The age of the patient is missing or implausible; the networks were made for patients of %d years and older.", j.o.MinAge)
 	case years < float64(j.o.MinAge):
 		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, for whom these networks were not made.\nRead the study without ichor, "+
 			"or lower analysis.min_age.", j.o.MinAge)

@@ -149,11 +149,11 @@ func TestStacksApart(t *testing.T) {
 		headers []*dcm.DataSet
 		want    string
 	}{
-		"two orientations": {append(series("x", 30, head, one), series("xx", 12, head, one, tilt)...), "12 other slices of the series are turned otherwise"},
+		"two orientations": {append(series("x", 30, head, one), series("xx", 12, head, one, tilt)...), "12 other slices of the series have another orientation"},
 		"two frames of reference": {append(series("x", 30, head, one, text(dcm.FrameOfReferenceUID, "1.1")),
 			series("xx", 30, head, one, text(dcm.FrameOfReferenceUID, "1.2"), between)...), "2 frames of reference"},
 		"two scans": {append(series("x", 30, head, one, text(dcm.AcquisitionNumber, "1")),
-			series("xx", 30, head, one, text(dcm.AcquisitionNumber, "2"), between)...), "2 scans of the same part"},
+			series("xx", 30, head, one, text(dcm.AcquisitionNumber, "2"), between)...), "2 scans of the same body region"},
 		"coronal beside": {append(series("x", 30, head, one), series("xx", 30, head, one, numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1),
 			func(k int, d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 0, 5*float64(k), 0) })...), ""},
 	} {

@@ -1,7 +1,7 @@
-// Package selection picks the series of a study that is read, or says why there is none: an axial CT of the head without
-// contrast, original before derived, soft-tissue kernel before bone, slices of about 5 mm before thin ones. A series that
-// holds several stacks of slices is taken apart first. Every stack gets a score and reasons that an operator understands;
-// the refusals are listed in package finding. Headers decide; whether a head is there, the pixels have the last word.
+// Package selection chooses the series of a study to analyse, or says why there is none. It looks for an axial CT of the head
+// without contrast, and prefers original to derived images, a soft-tissue kernel to a bone kernel, and slices of about 5 mm to
+// thin ones. It first splits a series with several stacks of slices. Every stack gets a score and reasons that an operator
+// understands; package finding lists the codes of refusals. Headers decide, except that the pixels decide whether a head is shown.
 package selection
 
 import (
@@ -13,7 +13,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Options are the choices of a site; a zero field stands for its default.
+// Options are the settings of a site; a zero field takes its default.
 type Options struct {
 	MinSlices     int     // 10
 	MinCoverageMM float64 // 80, along the slice normal
@@ -21,11 +21,11 @@ type Options struct {
 	MaxAngleDeg   float64 // 35, between the slice normal and the patient's axis
 	MaxVoxels     int     // 200 million: about 760 slices of 512 x 512
 	MinAge        int     // years; 0 is any age
-	Contrast      bool    // analyse a contrast-enhanced series, with a warning, where there is no other
+	Contrast      bool    // analyse a contrast-enhanced series, with a warning, if there is no other
 	BoneKernel    bool    // the same for one with a sharp kernel
 }
 
-// WithDefaults fills in what is left zero.
+// WithDefaults returns o with defaults in place of zero fields.
 func (o Options) WithDefaults() Options {
 	o.MinSlices, o.MinCoverageMM = cmp.Or(o.MinSlices, 10), cmp.Or(o.MinCoverageMM, 80)
 	o.MaxCoverageMM = cmp.Or(o.MaxCoverageMM, 400)
@@ -33,25 +33,24 @@ func (o Options) WithDefaults() Options {
 	return o
 }
 
-// Series is one that can be read.
+// Series is a series that can be analysed.
 type Series struct {
-	Candidate int   // its place in Choice.Candidates
-	Images    []int // places in what was given to Choose
-	HeadNamed bool  // the series or the study says that this is a head
+	Candidate int   // index in Choice.Candidates
+	Images    []int // indices of the headers passed to Choose
+	HeadNamed bool  // the headers of series or study name a head
 	Warnings  []string
 
-	acquired, first string // when its last image was acquired, as DICOM writes it; the least of its identifiers
+	acquired, first string // DICOM time at which its last image was acquired; its smallest UID
 }
 
-// Choice is the outcome: the series that can be read, best first, and all candidates as the operator sees them.
+// Choice is the outcome: the series that can be analysed, best first, and all candidates for the operator.
 type Choice struct {
 	Ranked     []Series
 	Candidates []finding.Candidate
-	Refusal    *finding.Refusal // set where Ranked is empty
+	Refusal    *finding.Refusal // set if Ranked is empty
 }
 
-// Choose looks at the headers of all objects of a study. An object without SeriesInstanceUID belongs to a series of its
-// own name, the empty one.
+// Choose chooses by the headers of all objects of a study. Objects without SeriesInstanceUID form a series with an empty UID.
 func Choose(headers []*dcm.DataSet, o Options) Choice {
 	o = o.WithDefaults()
 	var out Choice
@@ -73,7 +72,7 @@ func Choose(headers []*dcm.DataSet, o Options) Choice {
 		if c := cmp.Compare(out.Candidates[b.Candidate].Score, out.Candidates[a.Candidate].Score); c != 0 {
 			return c
 		}
-		// Of two that are as good as each other the later one, a repetition; and in whatever order they came, the same one.
+		// Of two equally good ones take the later, a repetition; the choice must not depend on the order of arrival.
 		return cmp.Or(cmp.Compare(b.acquired, a.acquired), cmp.Compare(a.first, b.first))
 	})
 	if len(out.Ranked) == 0 {
@@ -82,7 +81,7 @@ func Choose(headers []*dcm.DataSet, o Options) Choice {
 	return out
 }
 
-// summarise tells the study's refusal from those of its series: of the series that came furthest, the largest.
+// summarise returns the refusal of a study: of the series that got furthest, that of the largest.
 func summarise(refusals []staged) *finding.Refusal {
 	if len(refusals) == 0 {
 		return finding.Refuse(finding.NoHeadCT, "The study holds no image.\nSend the CT series of the head.")
@@ -95,22 +94,22 @@ func summarise(refusals []staged) *finding.Refusal {
 	}
 	reason := best.Reason
 	if len(refusals) > 1 {
-		reason = fmt.Sprintf("None of the %d series can be analysed. The nearest: %s", len(refusals), reason)
+		reason = fmt.Sprintf("None of the %d series can be analysed. The most suitable one: %s", len(refusals), reason)
 	}
 	return &finding.Refusal{Code: best.Code, Reason: reason, Remedy: best.Remedy}
 }
 
-// staged is the refusal of one series; a later stage means that it came nearer to being read.
+// staged is the refusal of one series and the stage it reached.
 type staged struct {
 	finding.Refusal
 	stage
 	images int
 }
 
-// group is the images of one series, by their places in the headers.
+// group is the images of one series, as indices of headers.
 type group struct {
 	images  []int
-	clashes int // images left out that have the SOP Instance UID of another one and are not the same
+	clashes int // images not used because a different image has the same SOP Instance UID
 }
 
 // bySeries groups images by SeriesInstanceUID, in the order of first appearance. An instance given twice counts once: the same
@@ -128,7 +127,7 @@ func bySeries(headers []*dcm.DataSet) []group {
 			out = append(out, group{})
 		}
 		if uid := h.String(dcm.SOPInstanceUID); uid != "" {
-			image := series + " " + uid + " " + h.String(dcm.ReferencedFrameNumber) // of one instance, see volume.Frames
+			image := series + " " + uid + " " + h.String(dcm.ReferencedFrameNumber) // identifies a frame of an instance, see volume.Frames
 			if first := seen[image]; first != nil {
 				if h.String(dcm.InstanceNumber) != first.String(dcm.InstanceNumber) ||
 					!slices.Equal(h.Strings(dcm.ImagePositionPatient), first.Strings(dcm.ImagePositionPatient)) {

@@ -8,7 +8,7 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// What a skull encloses, in one slice.
+// Criteria for the space that a skull encloses, in one slice.
 const (
 	skullHU      = 200
 	edgeHU       = -200 // above air and padding
@@ -28,10 +28,10 @@ const (
 	reachMM      = 115  // half the length of a head, and bone
 )
 
-// CheckHead looks at the pixels for a head: rings of bone around an area of the size of a brain, filled with tissue of its
-// density, over some centimetres. Ribs, pelvis and vertebrae do not close around such an area; neither does a face. A
-// quarter of the ring may be missing, as after a craniectomy. named says that the headers name a head. The error is a
-// *finding.Refusal; a head that is not all there is a warning.
+// CheckHead checks whether the pixels show a head: rings of bone around an area of the size of a brain, filled with tissue of
+// its density, over some centimetres. Ribs, pelvis, vertebrae and the face do not enclose such an area. A quarter of the ring
+// may be missing, as after a craniectomy. named: the headers name a head. The error is a *finding.Refusal; an incomplete head
+// gives a warning.
 func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 	span, cut, largest, waiting, since := 0.0, 0.0, 0.0, 0.0, math.Inf(1)
 	last := v.Slices() - 1
@@ -66,20 +66,20 @@ func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 		return nil, finding.Refuse(finding.NoHeadCT, "%s", reason)
 	}
 	if cut >= minCut {
-		warnings = append(warnings, fmt.Sprintf("The skull reaches the edge of the image over %.0f mm: a part of the head lies outside the field of view and is not in the result.", cut))
+		warnings = append(warnings, fmt.Sprintf("The skull reaches the edge of the image over %.0f mm: part of the head is outside the field of view and not in the result.", cut))
 	}
 	if highest > cutAbove {
-		warnings = append(warnings, fmt.Sprintf("The top of the head is not in the slices that were analysed: the uppermost one still shows %.0f cm2 of the inside of the skull. "+
-			"What lies above it is not in the result.", highest))
+		warnings = append(warnings, fmt.Sprintf("The analysed slices do not include the top of the head: the uppermost one still shows %.0f cm2 inside the skull. "+
+			"The part above it is not in the result.", highest))
 	}
 	if lowest > cutBelow {
-		warnings = append(warnings, fmt.Sprintf("The base of the head is not in the slices that were analysed: the lowest one still shows %.0f cm2 of the inside of the skull. "+
-			"What lies below it is not in the result.", lowest))
+		warnings = append(warnings, fmt.Sprintf("The analysed slices do not include the base of the head: the lowest one still shows %.0f cm2 inside the skull. "+
+			"The part below it is not in the result.", lowest))
 	}
 	return warnings, nil
 }
 
-// picture is one slice in coarse pixels.
+// picture is one slice with coarse pixels.
 type picture struct {
 	ring  volume.Mask // 1 is bone
 	hu    []int16     // of the pixel in the middle
@@ -110,8 +110,8 @@ func coarse(v *volume.Volume, k int) *picture {
 	return p
 }
 
-// reachesEdge reports whether the head goes on beyond the edge of the image: a run of tissue along the edge with bone in it. A
-// holder of the head is thin, the nose and the ears are soft.
+// reachesEdge reports whether the head extends beyond the edge of the image: a run of tissue with bone along the edge. A head
+// holder is thin, and nose and ears have no bone.
 func (p *picture) reachesEdge() bool {
 	rows, columns := p.ring.Rows, p.ring.Columns
 	along := func(n, first, step int, mm float64) bool {
@@ -133,7 +133,7 @@ func (p *picture) reachesEdge() bool {
 		along(rows, 0, columns, p.mm[0]) || along(rows, columns-1, columns, p.mm[0])
 }
 
-// enclosed is the area in cm2 that a skull encloses; 0 where there is none.
+// enclosed returns the area in cm2 that a skull encloses; 0 if there is none.
 func (p *picture) enclosed() float64 {
 	if p.bones == 0 {
 		return 0
@@ -151,7 +151,7 @@ func (p *picture) enclosed() float64 {
 	return p.tissue(func(i int) bool { return bone[i] == 0 && within(i) }, -10, openShare)
 }
 
-// tissue is the area in cm2 where inside holds, if it has the size of a brain and enough of it is tissue.
+// tissue returns the area in cm2 where inside is true, if it has the size of a brain and enough of it is tissue.
 func (p *picture) tissue(inside func(int) bool, lo int16, share float64) float64 {
 	n, soft := 0, 0
 	for i, x := range p.hu {
@@ -169,8 +169,8 @@ func (p *picture) tissue(inside func(int) bool, lo int16, share float64) float64
 	return area
 }
 
-// open draws the outline of a skull that does not close: the farthest bone in each direction from the middle of all bone, and
-// straight on over gaps. nil where bone is seen in too few directions.
+// open returns the outline of a skull with a gap: the farthest bone in each direction from the centre of all bone, with straight
+// lines across gaps. It returns nil if there is bone in too few directions.
 func (p *picture) open(bone []uint8) (within func(i int) bool) {
 	const directions = 72
 	polar := func(i int, row, column float64) (sector int, mm float64) {

@@ -10,29 +10,28 @@ import (
 	"ichor/scp/dcm"
 )
 
-// stack is a part of a series that may be one reading of the head.
+// stack is a part of a series that may be one scan of the head.
 type stack struct {
-	images  []int  // places in the headers
+	images  []int  // indices of headers
 	all     int    // images of the series
-	left    int    // images of the series that are no slices, left out of all its stacks
-	why     string // what those are
+	left    int    // images of the series that are not slices, in none of its stacks
+	why     string // what these are
 	parts   int    // stacks of the series
-	repeats int    // the same places over and over, as for perfusion; 0 is not so
-	apart   string // what else the series holds that may be of the head and is in another stack, a sentence; "" is nothing
-	clashes int    // images of the series left out for their SOP Instance UID, see group
+	repeats int    // how often the same positions were scanned, as for perfusion; 0: once
+	apart   string // sentence about other images of the head in another stack of the series; "" for none
+	clashes int    // images of the series not used because of their SOP Instance UID, see group
 }
 
 const (
 	maxParts     = 16 // stacks of one series
-	dynamicParts = 5  // readings of one place that only a study of time makes
+	dynamicParts = 5  // scans of one position that occur only in dynamic studies
 	parallelCos  = 0.9999
 	samePlaceMM  = 0.01
 	spacingShare = 1e-3
 )
 
-// stacks splits a series into what can be read as one stack of slices: slices apart from localizers, pages and reformats,
-// originals apart from derived ones, then by orientation, matrix and pixel size, then by whatever tells several readings of
-// the same places apart.
+// stacks splits a series into stacks of slices: it separates slices from localizers, pages and reformats, original from derived
+// ones, then by orientation, matrix and pixel size, then by any attribute that distinguishes several scans of the same positions.
 func stacks(headers []*dcm.DataSet, images []int) []stack {
 	var kinds [3][]int
 	left, why := 0, ""
@@ -41,9 +40,9 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 		k, said := kindOf(headers[i])
 		switch {
 		case isPage(headers[i], rows, columns):
-			k, said = noSlice, "pages in colour, or of another size and without a place"
+			k, said = noSlice, "pages in colour, or of another size and without a position"
 		case !isCT(headers[i].String(dcm.SOPClassUID)):
-			k, said = noSlice, "objects that are no CT images"
+			k, said = noSlice, "objects other than CT images"
 		case k != noSlice && mapOf(headers[i]) != "":
 			k, said = noSlice, "maps or renderings"
 		}
@@ -65,10 +64,10 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 				for i := range parts {
 					switch other := tilted(headers, planes, p); {
 					case len(frames) > 1:
-						parts[i].apart = fmt.Sprintf("The series holds images of %d frames of reference (Frame of Reference UID %s), whose positions cannot be put together; "+
+						parts[i].apart = fmt.Sprintf("The series contains images of %d frames of reference (Frame of Reference UID %s), whose positions cannot be combined; "+
 							"one was analysed, with %d of %d images.", len(frames), dcm.FrameOfReferenceUID, len(frame), len(kinds[k]))
 					case other > 0:
-						parts[i].apart = fmt.Sprintf("%d other slices of the series are turned otherwise (Image Orientation (Patient) %s); they may show another part of the head, "+
+						parts[i].apart = fmt.Sprintf("%d other slices of the series have another orientation (Image Orientation (Patient) %s); they may show another part of the head, "+
 							"and are not in the result.", other, dcm.ImageOrientationPatient)
 					}
 				}
@@ -85,8 +84,8 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 	return out
 }
 
-// byFrameOfReference keeps images apart whose positions are told in different coordinates (PS3.3 §C.7.4.1.1.1). An image that names
-// none belongs to the first; where nearly each has one of its own, a tool has made them up, and they say nothing.
+// byFrameOfReference separates images whose positions are in different coordinate systems (PS3.3 §C.7.4.1.1.1). An image without
+// frame of reference belongs to the first one. If almost every image has its own, a tool invented them, and they are ignored.
 func byFrameOfReference(headers []*dcm.DataSet, images []int) [][]int {
 	var named, unnamed []int
 	for _, i := range images {
@@ -104,7 +103,7 @@ func byFrameOfReference(headers []*dcm.DataSet, images []int) [][]int {
 	return groups
 }
 
-// tilted counts the images of other planes than the one with number p that lie across the body, too.
+// tilted counts the axial images in planes other than planes[p].
 func tilted(headers []*dcm.DataSet, planes [][]int, p int) (n int) {
 	this, ok := placeOf(headers[planes[p][0]])
 	for k, plane := range planes {
@@ -115,8 +114,8 @@ func tilted(headers []*dcm.DataSet, planes [][]int, p int) (n int) {
 	return n
 }
 
-// isPage reports whether a CT image can be no slice of a series whose slices have so many rows and columns: it is in colour, or
-// does not say where it lies and has another matrix. Some scanners file dose and protocol pages so.
+// isPage reports whether a CT image cannot be a slice of a series with this matrix: it is in colour, or has no position and
+// another matrix. Some scanners store dose and protocol pages in this way.
 func isPage(h *dcm.DataSet, rows, columns int) bool {
 	if n, ok := h.Int(dcm.SamplesPerPixel); ok && n > 1 {
 		return true
@@ -125,7 +124,7 @@ func isPage(h *dcm.DataSet, rows, columns int) bool {
 	return !placed && rows > 0 && (dimension(h, dcm.Rows) != rows || dimension(h, dcm.Columns) != columns)
 }
 
-// matrixOf is the matrix of the first image that says where it lies; 0 where none does.
+// matrixOf returns the matrix of the first image with a position; 0 if none has one.
 func matrixOf(headers []*dcm.DataSet, images []int) (rows, columns int) {
 	for _, i := range images {
 		if _, ok := headers[i].Floats(dcm.ImagePositionPatient); ok {
@@ -135,7 +134,7 @@ func matrixOf(headers []*dcm.DataSet, images []int) (rows, columns int) {
 	return 0, 0
 }
 
-// place is where an image lies.
+// place is the geometry of an image.
 type place struct {
 	along, down, origin volume.Vec
 	size                [4]float64 // rows, columns, spacing
@@ -143,7 +142,7 @@ type place struct {
 
 func (p place) normal() volume.Vec { return p.along.Cross(p.down) }
 
-// placeOf reads the geometry of one image; volume.Arrange judges it.
+// placeOf reads the geometry of one image; volume.Arrange validates it.
 func placeOf(h *dcm.DataSet) (p place, ok bool) {
 	pos, okPos := h.Floats(dcm.ImagePositionPatient)
 	dir, okDir := h.Floats(dcm.ImageOrientationPatient)
@@ -168,8 +167,8 @@ func (p place) sameSize(q place) bool {
 	return true
 }
 
-// byPlane groups images of one orientation, matrix and pixel size. It leaves them together where a place is missing, and
-// where an orientation cannot be that of its images: a stack runs along its normal, not within its plane.
+// byPlane groups images by orientation, matrix and pixel size. It does not split them if a position is missing, or if the
+// orientation is wrong: the positions of a stack must run along its normal, not within its plane.
 func byPlane(headers []*dcm.DataSet, images []int) [][]int {
 	var groups [][]int
 	var first, last []place
@@ -197,7 +196,7 @@ func byPlane(headers []*dcm.DataSet, images []int) [][]int {
 	return groups
 }
 
-// separate tells apart what lies at the same places: reconstructions first, then points in time.
+// separate separates images at the same positions: first by reconstruction, then by time.
 func separate(headers []*dcm.DataSet, images []int) []stack {
 	at := positions(headers, images)
 	if at == nil {
@@ -216,10 +215,10 @@ func separate(headers []*dcm.DataSet, images []int) []stack {
 	}
 	if n == 1 {
 		for _, t := range []dcm.Tag{dcm.AcquisitionNumber, dcm.IrradiationEventUID, dcm.AcquisitionTime} {
-			if groups := byTag(headers, images, t); sideBySide(groups, at) { // two scans of the head, whose slices lie between each other
+			if groups := byTag(headers, images, t); sideBySide(groups, at) { // two scans of the head with interleaved slices
 				out := each(headers, groups)
 				for i := range out {
-					out[i].apart = fmt.Sprintf("The series holds %d scans of the same part of the body, whose slices lie between each other; one was analysed.", len(groups))
+					out[i].apart = fmt.Sprintf("The series contains %d scans of the same body region with interleaved slices; one was analysed.", len(groups))
 				}
 				return out
 			}
@@ -240,10 +239,10 @@ func separate(headers []*dcm.DataSet, images []int) []stack {
 	return []stack{{images: images}}
 }
 
-const seam = "slices at a place where one block of the scan ends and another begins"
+const seam = "slices at a position where one block of the scan ends and the next starts"
 
-// withoutSeam drops one of two slices where a block of the scan (an acquisition) ends at the place where the next begins; nil where
-// it is otherwise. Blocks are parts of one reading: each alone would be half a head.
+// withoutSeam drops one of two slices where a block of the scan (an acquisition) ends at the position where the next one starts.
+// Blocks are parts of one scan: each by itself would be half a head. It returns nil if the acquisitions are not such blocks.
 func withoutSeam(headers []*dcm.DataSet, images []int, at map[int]float64) (whole []int) {
 	blocks := byTag(headers, images, dcm.AcquisitionNumber)
 	if len(blocks) < 2 || len(blocks) > maxParts {
@@ -253,7 +252,7 @@ func withoutSeam(headers []*dcm.DataSet, images []int, at map[int]float64) (whol
 		lo, hi := span(group, at)
 		for _, other := range blocks[:b] {
 			if from, to := span(other, at); math.Min(hi, to)-math.Max(lo, from) >= samePlaceMM || repeats(group, at) > 1 {
-				return nil // they run beside each other
+				return nil // they overlap
 			}
 		}
 	}
@@ -279,7 +278,7 @@ func each(headers []*dcm.DataSet, groups [][]int) (out []stack) {
 	return out
 }
 
-// positions are the distances of images along their normal, by place in headers; nil where one has none.
+// positions returns the positions of images along their normal, by index of header; nil if an image has none.
 func positions(headers []*dcm.DataSet, images []int) map[int]float64 {
 	at := make(map[int]float64, len(images))
 	var normal volume.Vec
@@ -296,7 +295,7 @@ func positions(headers []*dcm.DataSet, images []int) map[int]float64 {
 	return at
 }
 
-// repeats is the most images that lie at one place.
+// repeats returns the largest number of images at one position.
 func repeats(images []int, at map[int]float64) int {
 	sorted := slices.SortedFunc(slices.Values(images), func(a, b int) int { return cmp.Compare(at[a], at[b]) })
 	most, n := 1, 1
@@ -328,8 +327,8 @@ func byTag(headers []*dcm.DataSet, images []int, t dcm.Tag) [][]int {
 	return out
 }
 
-// tells reports whether groups are readings of the same places: each has fewer images at one place than the n that all have
-// together. A scanner that counts every turn as an acquisition makes many groups that are no readings.
+// tells reports whether groups are separate scans of the same positions: each has fewer images at one position than n, the number
+// of all together. Scanners that number every rotation as an acquisition give many groups that are not separate scans.
 func tells(groups [][]int, n int, at map[int]float64) bool {
 	if len(groups) < 2 || len(groups) > maxParts {
 		return false
@@ -344,8 +343,8 @@ func tells(groups [][]int, n int, at map[int]float64) bool {
 	return largest >= all/n/2
 }
 
-// sideBySide reports whether two groups cover the same part of the body with no place in common, as thin slices between
-// thick ones. One that goes on where another ends (thin slices through the base of the skull) belongs to it.
+// sideBySide reports whether two groups cover the same body region without a common position, such as thin slices between thick
+// ones. A group that starts where another ends (thin slices through the skull base) belongs to the same scan.
 func sideBySide(groups [][]int, at map[int]float64) bool {
 	if len(groups) > maxParts {
 		return false
@@ -371,12 +370,12 @@ func span(images []int, at map[int]float64) (lo, hi float64) {
 	return lo, hi
 }
 
-// when an image was acquired, as DICOM writes it.
+// when returns the DICOM time at which an image was acquired.
 func when(h *dcm.DataSet) string {
 	return cmp.Or(h.String(dcm.AcquisitionDateTime), h.String(dcm.AcquisitionDate)+h.String(dcm.AcquisitionTime), h.String(dcm.ContentTime))
 }
 
-// inTime follows images in the order in which they were acquired; coming back to a place begins the next reading.
+// inTime splits images by time of acquisition: returning to an earlier position starts the next scan.
 func inTime(headers []*dcm.DataSet, images []int, at map[int]float64) [][]int {
 	clock := func(i int) string { return when(headers[i]) }
 	sorted := slices.SortedStableFunc(slices.Values(images), func(a, b int) int { return cmp.Compare(clock(a), clock(b)) })

@@ -141,7 +141,7 @@ func TestStacksExplain(t *testing.T) {
 	one := text(dcm.SeriesInstanceUID, "a")
 	got := Choose(slices.Concat(series("x", 2, one, text(dcm.ImageType, "ORIGINAL", "PRIMARY", "LOCALIZER")),
 		series("xx", 30, one), series("xxx", 30, one, text(dcm.ConvolutionKernel, "BONE"))), Options{})
-	for _, want := range []string{"One of 2 stacks of slices in the series.", "2 other images of the series are left out: localizer images."} {
+	for _, want := range []string{"One of 2 stacks of slices in the series.", "2 other images of the series are not used: localizer images."} {
 		if len(got.Candidates) != 2 || !slices.Contains(got.Candidates[0].Reasons, want) {
 			t.Errorf("no %q in %+v", want, got.Candidates)
 		}

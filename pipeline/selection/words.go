@@ -8,8 +8,8 @@ import (
 	"ichor/scp/dcm"
 )
 
-// headWords say that a description is about the head; otherWords that it is about something else; the rest what kind of
-// images it is about. Upper case, whole words. Protocol names are free text in the language of the site.
+// headWords mean that a description is about the head, otherWords that it is about something else; the others say what kind of
+// images it describes. Upper case, whole words. Protocol names are free text in the language of the site.
 var (
 	headWords = []string{"HEAD", "BRAIN", "SKULL", "CRANIUM", "CRANIAL", "CRANE", "CRÂNE", "CRANIO", "CRANEO", "CRÁNEO", "CEREBRUM", "CEREBRAL",
 		"CEREBRALE", "CEREBRO", "ENCEPHALE", "ENCEFALO", "NEURO", "NEUROCRANIUM", "KOPF", "SCHAEDEL", "SCHÄDEL", "SCHADEL", "CCT", "CRAN",
@@ -25,20 +25,20 @@ var (
 		"CAROTID", "CAROTIDS", "COW", "WILLIS", "ARTERY", "ARTERIES", "ARTERIEN", "VESSEL", "VESSELS", "GEFAESSE", "GEFÄSSE"}
 	perfusionWords = []string{"PERFUSION", "PERF", "CTP", "VPCT", "DYNAMIC"}
 	contrastWords  = []string{"CONTRAST", "CONTRASTE", "CONTRASTO", "KONTRAST", "KONTRASTMITTEL", "POSTCONTRAST", "ENHANCED", "CE", "CECT", "KM", "MDC", "造影", "增强", "OMNIPAQUE", "ISOVUE"}
-	// plainWords beside them turn them round: without contrast, ohne KM, NCCT.
+	// plainWords next to them negate them: without contrast, ohne KM, NCCT.
 	plainWords = []string{"WITHOUT", "WO", "NON", "NONCON", "NONCONTRAST", "NC", "NCCT", "NECT", "UNENHANCED", "NONENHANCED", "NATIVE", "NATIV", "NATIF", "NATIVO", "PLAIN",
 		"PRE", "PRECONTRAST", "NO", "NOT", "OHNE", "SANS", "SIN", "SENZA", "ZONDER", "SEM", "UTAN", "UDEN", "UTEN", "ILMAN", "BEZ", "BLANCO", "BASALE", "DIRETTA", "SPC",
 		"NEPOST", "NATYWNE", "БЕЗ", "НАТИВ", "НАТИВНО", "平扫", "单纯", "単純"}
-	// noneWords are what a form says where no agent was given; in a description they may mean anything.
+	// noneWords mean in the agent attribute that none was given; in a description they can mean anything.
 	noneWords = []string{"NONE", "N", "NA", "NIL", "NULL", "NEGATIVE", "NEVER", "UNUSED", "KEIN", "KEINE", "KEINES", "AUCUN", "AUCUNE", "NESSUNO", "NINGUNO", "NENHUM", "GEEN",
 		"INGEN", "INGET", "BRAK", "НЕТ", "无", "なし"}
-	// agentNames beside them make it doubtful again.
+	// agentNames next to them make it doubtful again.
 	agentNames = []string{"OMNIPAQUE", "IOHEXOL", "ISOVUE", "IOPAMIDOL", "IOPAMIRON", "VISIPAQUE", "IODIXANOL", "ULTRAVIST", "IOPROMIDE", "IOMERON", "IOMEPROL", "OPTIRAY",
 		"IOVERSOL", "XENETIX", "IOBITRIDOL", "IMERON", "SOLUTRAST", "OXILAN", "HEXABRIX", "ACCUPAQUE"}
 	softWords = []string{"SOFT", "BRAIN", "STANDARD", "HIRN", "WEICHTEIL", "WEICHTEILE", "PARENCHYMA", "CEREBRUM", "CERVEAU", "ENCEPHALE", "CEREBRO", "CERVELLO"}
 )
 
-// words are the upper-case words of the given elements. C-SPINE counts as CSPINE too, C+ as POSTCONTRAST.
+// words returns the upper-case words of the given elements. C-SPINE also counts as CSPINE, C+ as POSTCONTRAST.
 func words(d *dcm.DataSet, tags ...dcm.Tag) []string {
 	var out []string
 	for _, t := range tags {
@@ -72,7 +72,7 @@ func words(d *dcm.DataSet, tags ...dcm.Tag) []string {
 	return out
 }
 
-// which is the first of known that is among said.
+// which returns the first of known that occurs in said.
 func which(said, known []string) string {
 	i := slices.IndexFunc(said, func(w string) bool { return slices.Contains(known, w) })
 	if i < 0 {
@@ -81,8 +81,8 @@ func which(said, known []string) string {
 	return said[i]
 }
 
-// boneWord is the word in a description that means a reconstruction for bone; "" where it is denied or one for soft tissue is
-// named beside it.
+// boneWord returns the word in a description that means a reconstruction for bone; "" if it is negated or a soft-tissue one is
+// named too.
 func boneWord(said []string) string {
 	if which(said, softWords) != "" {
 		return ""
@@ -95,7 +95,7 @@ func boneWord(said []string) string {
 	return ""
 }
 
-// kernel is what a reconstruction kernel is for.
+// kernel is the purpose of a reconstruction kernel.
 type kernel int
 
 const (
@@ -105,8 +105,7 @@ const (
 	sharpKernel  // for bone, the inner ear or the lungs
 )
 
-// kernelOf reads Convolution Kernel (0018,1210). Each manufacturer has its own names; a name that is not known says
-// nothing.
+// kernelOf reads Convolution Kernel (0018,1210). Each manufacturer has its own names; an unknown name gives no kernel.
 func kernelOf(d *dcm.DataSet) kernel {
 	for _, v := range d.Strings(dcm.ConvolutionKernel) {
 		v = strings.ToUpper(strings.TrimSpace(v))
@@ -129,7 +128,7 @@ func kernelOf(d *dcm.DataSet) kernel {
 				return [...]kernel{softKernel, mediumKernel, sharpKernel}[max(0, min(n/5-9, 2))] // up to 49, to 54, from 55
 			}
 		}
-		// Others name the purpose somewhere in it, as in "Brain Standard", "H_SHARP_C".
+		// Others contain the purpose, as in "Brain Standard", "H_SHARP_C".
 		said := func(words ...string) bool {
 			return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(v, w) })
 		}
@@ -143,7 +142,7 @@ func kernelOf(d *dcm.DataSet) kernel {
 	return unknownKernel
 }
 
-// number is the decimal number after prefix; letters may follow it.
+// number returns the decimal number after prefix; letters may follow it.
 func number(s, prefix string) (int, bool) {
 	rest, ok := strings.CutPrefix(s, prefix)
 	if !ok || rest == "" || rest[0] < '0' || rest[0] > '9' {

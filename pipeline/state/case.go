@@ -15,7 +15,7 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// CaseID names a case: 16 hexadecimal digits of the SHA-256 of its Study Instance UID. Unlike the UID it may appear in
+// CaseID identifies a case: 16 hexadecimal digits of the SHA-256 of its Study Instance UID. Unlike the UID it may appear in
 // logs and metrics.
 type CaseID string
 
@@ -25,15 +25,15 @@ func IDOf(studyInstanceUID string) CaseID {
 	return CaseID(hex.EncodeToString(sum[:8]))
 }
 
-// Phase says how far a case has come. Whether a queued case is being worked on at this moment is the queue's to know.
+// Phase is the progress of a case. Only the queue knows whether a queued case is being analysed at the moment.
 type Phase string
 
 const (
-	Receiving Phase = "receiving" // objects arrive
-	Queued    Phase = "queued"    // complete; its job is with the queue
+	Receiving Phase = "receiving" // objects are arriving
+	Queued    Phase = "queued"    // complete; its job is in the queue
 	Analyzed  Phase = "analyzed"  // has a finding with volumes
-	Refused   Phase = "refused"   // has a finding that says why the study was not read
-	Failed    Phase = "failed"    // given up; Error says why, Requeue starts it again
+	Refused   Phase = "refused"   // has a finding that says why the study was not analysed
+	Failed    Phase = "failed"    // given up; Error says why, Requeue retries it
 )
 
 // Phases lists all phases in the order of a case's life.
@@ -64,22 +64,22 @@ type Case struct {
 	ID               CaseID           `json:"id"`
 	StudyInstanceUID string           `json:"study_instance_uid"`
 	Phase            Phase            `json:"phase"`
-	Removing         bool             `json:"removing,omitempty"` // retention removes its study, see Claim
-	Revision         int              `json:"revision"`           // counts from 1 the analyses asked for; objects that arrive later ask for another
+	Removing         bool             `json:"removing,omitempty"` // retention is removing its study, see Claim
+	Revision         int              `json:"revision"`           // number of analyses requested, from 1; objects that arrive later request another
 	Objects          int              `json:"objects"`            // in the spool when the case was last queued
 	Complete         string           `json:"complete,omitempty"`
-	Begun            int              `json:"begun,omitempty"` // analyses of this revision, those cut off by a crash counted too
-	Tries            int              `json:"tries"`           // analyses of this revision that failed
+	Begun            int              `json:"begun,omitempty"` // started analyses of this revision, including those that ended in a crash
+	Tries            int              `json:"tries"`           // failed analyses of this revision
 	Finding          *finding.Finding `json:"finding,omitempty"`
-	Error            string           `json:"error,omitempty"`      // of the last try, or why it was given up
-	Dismissed        bool             `json:"dismissed,omitempty"`  // failed, and an operator wants no more of it
+	Error            string           `json:"error,omitempty"`      // error of the last try, or why the case was given up
+	Dismissed        bool             `json:"dismissed,omitempty"`  // failed, and discarded by an operator
 	QueuedAt         time.Duration    `json:"queued_at,omitempty"`  // in running time: when it was last queued; 0: by a version that did not record it
-	RemovedAt        time.Duration    `json:"removed_at,omitempty"` // in running time: its images and results are gone; 0: they are here
+	RemovedAt        time.Duration    `json:"removed_at,omitempty"` // in running time, when its images and results were removed; 0: not removed
 	Created          time.Time        `json:"created"`
 	Updated          time.Time        `json:"updated"`
 }
 
-// Event is one step in the life of a case.
+// Event is one transition of a case.
 type Event struct {
 	Version  int       `json:"version"`
 	At       time.Time `json:"at"`
@@ -89,8 +89,8 @@ type Event struct {
 	Why      string    `json:"why,omitempty"`
 }
 
-// Receive notes at time now that an object arrived for a study: a new study becomes a case, an analysed one is
-// received again as its next revision, and one that is being received is left as it is.
+// Receive records at time now that an object arrived for a study. A new study becomes a case. A case that has ended is
+// received again as its next revision. A case in phase Receiving does not change.
 func (s *Store) Receive(studyInstanceUID string, now time.Time) (Case, error) {
 	var c Case
 	err := s.update(func(tx *bolt.Tx) error {
@@ -111,10 +111,10 @@ func (s *Store) Receive(studyInstanceUID string, now time.Time) (Case, error) {
 	return c, err
 }
 
-// Queue notes at time now that a study is complete, for the reason complete, with objects instances in the spool. Where
-// it had more before, some were damaged or removed, and Objects stays the larger number. The returned case names the
-// revision to submit. A study that is queued already, or was analysed with the same number of
-// objects, is left as it is; one that has grown since becomes its next revision.
+// Queue records at time now that a study is complete, for the reason complete, with this number of objects in the spool. If
+// it had more before, some were damaged or removed, and Objects stays the larger number. The returned case has the revision
+// to submit. A case that is already queued, or was analysed with the same number of objects, does not change. If it has more
+// objects now, it is queued as its next revision.
 func (s *Store) Queue(studyInstanceUID string, objects int, complete string, now time.Time) (Case, error) {
 	var c Case
 	err := s.update(func(tx *bolt.Tx) error {
@@ -130,14 +130,14 @@ func (s *Store) Queue(studyInstanceUID string, objects int, complete string, now
 		case c.Phase != Receiving:
 			c.nextRevision()
 		}
-		c.Objects, c.Complete = max(c.Objects, objects), complete // what was acknowledged does not become fewer
+		c.Objects, c.Complete = max(c.Objects, objects), complete // the number of acknowledged objects never decreases
 		return advance(tx, &c, Queued, now, "complete by "+complete)
 	})
 	return c, err
 }
 
-// Requeue asks at time now for another analysis of a case that has ended, as its next revision: after a failure, or
-// with another bundle. It returns ErrTransition while the case is received or queued.
+// Requeue requests at time now another analysis of a case that has ended, as its next revision: after a failure, or with
+// another bundle. It returns ErrTransition while the case is being received or queued.
 func (s *Store) Requeue(id CaseID, now time.Time) (Case, error) {
 	var c Case
 	err := s.update(func(tx *bolt.Tx) error {
@@ -152,17 +152,17 @@ func (s *Store) Requeue(id CaseID, now time.Time) (Case, error) {
 			return fmt.Errorf("case %s from %s to %s by request: %w", id, c.Phase, Queued, ErrTransition)
 		}
 		c.nextRevision()
-		return advance(tx, &c, Queued, now, "asked for again")
+		return advance(tx, &c, Queued, now, "requested again")
 	})
 	return c, err
 }
 
-// maxBegun is how often an analysis may be begun without coming to an end: a study that kills the process is given up,
-// one that met some power cuts is not.
+// maxBegun is how often an analysis may be started without ending. A study that kills the process is given up; one that
+// was interrupted by a few power cuts is not.
 const maxBegun = 30
 
-// Begin says that an analysis of this revision is about to start. It returns ErrStale when the work is not wanted any
-// more: a newer revision exists, this one has ended, or it was begun too often and is given up now.
+// Begin records that an analysis of this revision is about to start. It returns ErrStale if the analysis is no longer
+// needed: a newer revision exists, this one has ended, or it was started too often and is now given up.
 func (s *Store) Begin(id CaseID, revision int, now time.Time) (Case, error) {
 	var c Case
 	err := s.update(func(tx *bolt.Tx) error {
@@ -171,20 +171,20 @@ func (s *Store) Begin(id CaseID, revision int, now time.Time) (Case, error) {
 			return err
 		}
 		if c.Begun >= maxBegun {
-			c.Error = fmt.Sprintf("begun %d times, and cut off each time: it may have ended the process; see the service's log for its memory", c.Begun)
+			c.Error = fmt.Sprintf("started %d times and interrupted each time: the analysis may crash the process; check the service's log for lack of memory", c.Begun)
 			return advance(tx, &c, Failed, now, c.Error)
 		}
 		c.Begun++
 		return putCase(tx, &c, now)
 	})
 	if err == nil && c.Phase == Failed {
-		err = fmt.Errorf("case %s is given up: %s: %w", id, c.Error, ErrStale)
+		err = fmt.Errorf("case %s was given up: %s: %w", id, c.Error, ErrStale)
 	}
 	return c, err
 }
 
-// TryFailed records the error of an analysis. The most'th one ends the revision: the case that is returned is failed
-// then, otherwise the analysis is to be tried again. It returns ErrStale when the revision is not wanted any more.
+// TryFailed records the error of an analysis. After most failures the revision ends and the returned case is failed;
+// otherwise retry the analysis. It returns ErrStale if the revision is no longer needed.
 func (s *Store) TryFailed(id CaseID, revision int, why string, most int, now time.Time) (Case, error) {
 	var c Case
 	err := s.update(func(tx *bolt.Tx) (err error) {
@@ -201,8 +201,8 @@ func (s *Store) TryFailed(id CaseID, revision int, why string, most int, now tim
 	return c, err
 }
 
-// TryPutOff takes back a Begin: the analysis was interrupted, or the disk of the node took no results, which says nothing
-// of the study. why may be empty. It returns ErrStale as TryFailed does.
+// TryPutOff undoes a Begin: the analysis was interrupted, or the node's disk could not store results, so the study is not
+// at fault. why may be empty. It returns ErrStale like TryFailed.
 func (s *Store) TryPutOff(id CaseID, revision int, why string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := current(tx, id, revision)
@@ -215,8 +215,8 @@ func (s *Store) TryPutOff(id CaseID, revision int, why string, now time.Time) er
 	})
 }
 
-// Dismiss takes a failed case off the list of what was given up. It returns ErrTransition when the case is not failed, or
-// at another revision.
+// Dismiss removes a failed case from the dead letters. It returns ErrTransition if the case is not failed, or is at another
+// revision.
 func (s *Store) Dismiss(id CaseID, revision int, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
@@ -231,7 +231,7 @@ func (s *Store) Dismiss(id CaseID, revision int, now time.Time) error {
 	})
 }
 
-// Fail ends a revision that no further try can help. Repeating it changes nothing; ErrStale as for Begin.
+// Fail ends a revision for which retrying cannot help. Repeating it changes nothing. ErrStale as for Begin.
 func (s *Store) Fail(id CaseID, revision int, why string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
@@ -252,10 +252,10 @@ func (s *Store) Fail(id CaseID, revision int, why string, now time.Time) error {
 // Conclusion is what an analysed revision stores.
 type Conclusion struct {
 	Finding    finding.Finding
-	Identity   string     // of its objects as a whole, see Outcome
+	Identity   string     // of all its objects together, see Outcome
 	Deliveries []Delivery // each object for each destination
-	Exam       Exam       // who was scanned and when: later studies of the same patient are compared with this one
-	Notes      *Notes     // nil: no destination is told which of its objects were replaced
+	Exam       Exam       // who was scanned and when, for comparison with later studies of the same patient
+	Notes      *Notes     // nil: send no rejection notes
 }
 
 // Finish stores a result: the finding and, in the same transaction, what is to be delivered because of it. The case
@@ -316,7 +316,7 @@ func (c *Case) nextRevision() {
 	c.Begun, c.Tries, c.Error, c.Dismissed = 0, 0, "", false
 }
 
-// current returns the case if this revision of it is still wanted.
+// current returns the case if this revision is still the one to analyse.
 func current(tx *bolt.Tx, id CaseID, revision int) (Case, error) {
 	c, err := getCase(tx, id)
 	if err != nil {
@@ -328,9 +328,9 @@ func current(tx *bolt.Tx, id CaseID, revision int) (Case, error) {
 	return c, nil
 }
 
-// advance moves a case to another phase and records why.
+// advance changes the phase of a case and records why.
 func advance(tx *bolt.Tx, c *Case, to Phase, now time.Time, why string) error {
-	c.Removing = false // it was received again
+	c.Removing = false // a new transition ends the removal
 	from := c.Phase
 	if !from.mayBecome(to) {
 		return fmt.Errorf("case %s from %q to %q: %w", c.ID, from, to, ErrTransition)

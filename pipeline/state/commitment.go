@@ -11,7 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Transaction is a request for Storage Commitment that we made of a destination (PS3.4 §J.3).
+// Transaction is a Storage Commitment request that we sent to a destination (PS3.4 §J.3).
 type Transaction struct {
 	Version     int           `json:"version"`
 	UID         string        `json:"uid"`
@@ -21,11 +21,11 @@ type Transaction struct {
 	From        time.Duration `json:"from"` // in running time
 }
 
-// answerAge is how long, in running time, an answer to a request for Storage Commitment is awaited: of a destination, whose
-// objects have been asked about again by then, and by a peer.
+// answerAge is how long, in running time, a Storage Commitment request is kept without an answer: one to a destination
+// (commitment was requested again by then), and one from a peer.
 const answerAge = 30 * 24 * time.Hour
 
-// Uncommitted returns up to n stored deliveries to a destination that commitment is to be asked for now.
+// Uncommitted returns up to n stored deliveries to a destination for which to request commitment now.
 func (s *Store) Uncommitted(destination string, n int) ([]Delivery, error) {
 	var list []Delivery
 	now := s.running()
@@ -47,8 +47,8 @@ func (s *Store) Uncommitted(destination string, n int) ([]Delivery, error) {
 	return list, err
 }
 
-// AskCommitment records a request that is about to be made; its objects are to be asked about again after a wait, unless
-// they are answered before. Requests whose answer is not awaited any more are forgotten.
+// AskCommitment records a request that is about to be sent. Commitment of its objects is requested again after wait, unless an
+// answer comes first. It also deletes requests that are too old to be answered.
 func (s *Store) AskCommitment(t Transaction, wait time.Duration, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		if err := postpone(tx, t, wait, now); err != nil {
@@ -62,13 +62,13 @@ func (s *Store) AskCommitment(t Transaction, wait time.Duration, now time.Time) 
 	})
 }
 
-// await enters a request of a bucket into the index of those that wait for an answer. The index may hold what was
-// answered or replaced: expire passes over it.
+// await adds a request in bucket to the index of requests waiting for an answer. The index can contain requests that were
+// answered or replaced; expire skips them.
 func await(tx *bolt.Tx, bucket, key []byte) error {
 	return tx.Bucket(bucketAwaited).Put(append(binary.BigEndian.AppendUint64(nil, uint64(ran(tx))), key...), bucket)
 }
 
-// expire forgets the requests that are too old. It reads no others.
+// expire deletes the requests that are too old. It reads no others.
 func expire(tx *bolt.Tx) error {
 	var old [][]byte
 	cur := tx.Bucket(bucketAwaited).Cursor()
@@ -87,7 +87,7 @@ func expire(tx *bolt.Tx) error {
 	return err
 }
 
-// postpone has the objects of a transaction asked about again after a wait.
+// postpone requests commitment of the objects of a transaction again after wait.
 func postpone(tx *bolt.Tx, t Transaction, wait time.Duration, now time.Time) error {
 	for _, uid := range t.Instances {
 		d, err := getDelivery(tx, DeliveryKey{uid, t.Destination})
@@ -108,16 +108,16 @@ func postpone(tx *bolt.Tx, t Transaction, wait time.Duration, now time.Time) err
 	return nil
 }
 
-// Postpone has the objects of a request that could not be made asked about again after a wait. Their number of
-// tries does not change: they are stored.
+// Postpone requests commitment again after wait, because a request could not be sent. The number of tries of its objects does
+// not change: they are stored.
 func (s *Store) Postpone(t Transaction, wait time.Duration, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		return errors.Join(postpone(tx, t, wait, now), tx.Bucket(bucketTransactions).Delete([]byte(t.UID)))
 	})
 }
 
-// Resend says what becomes of an object that a destination has not committed to: it is sent again after Wait, and
-// after Most times it is dead.
+// Resend says how to treat an object that a destination did not commit to: send it again after Wait, and give it up after
+// Most times.
 type Resend struct {
 	Wait time.Duration
 	Most int
@@ -144,7 +144,7 @@ func (s *Store) AnswerCommitment(uid string, committed []string, failed map[stri
 		each := func(instance string, f func(*Delivery)) error {
 			d, err := getDelivery(tx, DeliveryKey{instance, t.Destination})
 			if errors.Is(err, ErrNotFound) || err == nil && (d.State != Stored || !asked[instance]) {
-				return nil // sent again, or committed by another answer, meanwhile
+				return nil // meanwhile sent again, or committed by another answer
 			}
 			if err == nil {
 				err = unlist(tx, d)
@@ -177,8 +177,8 @@ func (s *Store) AnswerCommitment(uid string, committed []string, failed map[stri
 	return destination, known, err
 }
 
-// WaiveCommitment settles what is stored at a destination that is not to be asked for commitment any more. Where there is
-// nothing, nothing is written.
+// WaiveCommitment ends stored deliveries to a destination for which commitment is no longer configured. If there are none, it
+// writes nothing.
 func (s *Store) WaiveCommitment(destination string, now time.Time) error {
 	if _, waits, err := s.NextUncommitted(destination); err != nil || !waits {
 		return err
@@ -206,7 +206,7 @@ func (s *Store) WaiveCommitment(destination string, now time.Time) error {
 	})
 }
 
-// promise is a request for Storage Commitment that a peer made of us and whose result it has not been told.
+// promise is a Storage Commitment request from a peer whose result has not been reported yet.
 type promise struct {
 	Version        int           `json:"version"`
 	Peer           string        `json:"peer"` // AE title
@@ -229,14 +229,14 @@ func (s *Store) AddPromise(peer, transactionUID string, request []byte) error {
 	})
 }
 
-// RemovePromise ends a request: the peer has its result, or will never take it.
+// RemovePromise deletes a request: the peer has its result or will never accept it.
 func (s *Store) RemovePromise(peer, transactionUID string) error {
 	return s.update(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketPromises).Delete(promiseKey(peer, transactionUID))
 	})
 }
 
-// Promises calls each with every request whose result has not been told, and with its age in running time.
+// Promises calls each with every request whose result has not been reported, and with its age in running time.
 func (s *Store) Promises(each func(peer, transactionUID string, request []byte, age time.Duration)) error {
 	var all []promise
 	now := s.running()

@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	wastefulBytes = 32 << 20 // a smaller file is not worth the work
-	compactBatch  = 4 << 20  // bytes a transaction
+	wastefulBytes = 32 << 20 // smaller files are not compacted
+	compactBatch  = 4 << 20  // bytes per transaction
 )
 
-// wasteful reports whether most of the file is free pages, which bbolt keeps and never gives back to the disk.
+// wasteful reports whether most of the file is free pages, which bbolt never returns to the file system.
 func (s *Store) wasteful() bool {
 	info, err := os.Stat(s.db.Path())
 	if err != nil || info.Size() < wastefulBytes {
@@ -22,13 +22,13 @@ func (s *Store) wasteful() bool {
 	return free > info.Size()/2
 }
 
-// compact writes what the file at path holds into a new one and puts that in its place. It reports whether it did: on any
-// error the old file stays, whole, and is used as it is. The lock on the old one is held all the while; who waits for it
-// sees that another file has come into its place, see openVerified.
+// compact copies the contents of the file at path to a new file and replaces the old one with it. It reports whether it
+// succeeded: on any error the old file stays and is used. The lock on the old file is held throughout; a process that waits
+// for it notices that the file was replaced, see openVerified.
 func compact(s *Store, path string) bool {
 	next := path + ".compact"
-	defer os.Remove(next) // gone already when all went well
-	os.Remove(next)       // of a run that was cut off
+	defer os.Remove(next) // already renamed on success
+	os.Remove(next)       // left by an interrupted run
 	to, err := bolt.Open(next, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return false
@@ -43,6 +43,6 @@ func compact(s *Store, path string) bool {
 	if closed := to.Close(); err != nil || closed != nil || os.Rename(next, path) != nil {
 		return false
 	}
-	_ = syncFolder(filepath.Dir(path)) // whichever of the two a power cut leaves, it is whole
+	_ = syncFolder(filepath.Dir(path)) // after a power cut either file is complete
 	return true
 }

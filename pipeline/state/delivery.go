@@ -11,29 +11,29 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// DeliveryState says how far one delivery has come.
+// DeliveryState is the progress of one delivery.
 type DeliveryState string
 
 const (
-	Pending    DeliveryState = "pending"    // to be sent at Next
-	Stored     DeliveryState = "stored"     // the destination answered that it has the object
-	Committed  DeliveryState = "committed"  // and that it will keep it (Storage Commitment)
-	Dead       DeliveryState = "dead"       // given up; LastError says why, Replay starts it again
-	Superseded DeliveryState = "superseded" // not sent: a newer revision of its case gave other objects
-	Replaced   DeliveryState = "replaced"   // the destination has it, and since then a newer revision gave other objects
-	Discarded  DeliveryState = "discarded"  // dead, and an operator wants no more of it
+	Pending    DeliveryState = "pending"    // to be sent when due
+	Stored     DeliveryState = "stored"     // the destination confirmed that it has the object
+	Committed  DeliveryState = "committed"  // and committed to keep it (Storage Commitment)
+	Dead       DeliveryState = "dead"       // given up; LastError says why, Replay retries it
+	Superseded DeliveryState = "superseded" // not sent: a newer revision of its case has other objects
+	Replaced   DeliveryState = "replaced"   // the destination has it, but a newer revision has other objects
+	Discarded  DeliveryState = "discarded"  // dead, and discarded by an operator
 )
 
 // Priority orders the deliveries to one destination.
 type Priority int
 
 const (
-	Low     Priority = -1 // nothing that anybody waits for
+	Low     Priority = -1 // nobody is waiting for it
 	Routine Priority = 0
-	Urgent  Priority = 1 // a reader should see it first
+	Urgent  Priority = 1 // readers should see it first
 )
 
-// DeliveryKey names a delivery: one object for one destination.
+// DeliveryKey identifies a delivery: one object for one destination.
 type DeliveryKey struct {
 	SOPInstanceUID string `json:"sop_instance_uid"`
 	Destination    string `json:"destination"`
@@ -41,7 +41,7 @@ type DeliveryKey struct {
 
 func (k DeliveryKey) bytes() []byte { return []byte(k.SOPInstanceUID + "\x00" + k.Destination) }
 
-// Delivery is one object on its way to one destination.
+// Delivery is the delivery of one object to one destination.
 type Delivery struct {
 	Version int `json:"version"`
 	DeliveryKey
@@ -53,54 +53,54 @@ type Delivery struct {
 	TransferSyntaxUID string        `json:"transfer_syntax_uid"` // of the file
 	Path              string        `json:"path"`                // of the Part 10 file
 	Size              int64         `json:"size"`                // bytes of the file
-	SHA256            []byte        `json:"sha256,omitempty"`    // of the file; empty: written by an ichor that kept none
+	SHA256            []byte        `json:"sha256,omitempty"`    // of the file; empty: written by a version without digests
 	Priority          Priority      `json:"priority,omitempty"`
-	Rejects           []string      `json:"rejects,omitempty"`    // SOP Instance UIDs that this rejection note names
-	Note              string        `json:"note,omitempty"`       // SOP Instance UID of the rejection note that names this
-	Commitment        bool          `json:"commitment,omitempty"` // Storage Commitment is to be asked for
+	Rejects           []string      `json:"rejects,omitempty"`    // if this is a rejection note: SOP Instance UIDs that it rejects
+	Note              string        `json:"note,omitempty"`       // SOP Instance UID of the rejection note that rejects this object
+	Commitment        bool          `json:"commitment,omitempty"` // request Storage Commitment
 	State             DeliveryState `json:"state"`
 	Tries             int           `json:"tries"`              // attempts
 	Refused           int           `json:"refused"`            // attempts in which the destination refused the object
-	Rejected          int           `json:"rejected,omitempty"` // attempts in which it rejected us altogether
-	Resent            int           `json:"resent,omitempty"`   // sent again because the destination did not commit to it
+	Rejected          int           `json:"rejected,omitempty"` // attempts in which it rejected the association or our credentials
+	Resent            int           `json:"resent,omitempty"`   // how often it was sent again for lack of commitment
 	LastError         string        `json:"last_error,omitempty"`
 	Cause             Cause         `json:"cause,omitempty"` // of LastError
-	Number            uint64        `json:"number"`          // order of sending among deliveries due at the same time
-	Due               time.Duration `json:"due"`             // in running time, not before: of sending, or when stored of asking for commitment
-	From              time.Duration `json:"from"`            // in running time, when its age began: created, replayed, or stored
+	Number            uint64        `json:"number"`          // sending order of deliveries due at the same time
+	Due               time.Duration `json:"due"`             // in running time: when to send it, or once stored, when to request commitment
+	From              time.Duration `json:"from"`            // in running time: when its age started (created, replayed, or stored)
 	Updated           time.Time     `json:"updated"`
 	StoredAt          time.Time     `json:"stored_at,omitzero"`
 	CommittedAt       time.Time     `json:"committed_at,omitzero"`
 }
 
-// Cause says what kept an object from being stored. What helps is told by it, never by words of the destination.
+// Cause is why an object was not stored. Remedies depend on it, never on text from the destination.
 type Cause string
 
 const (
-	Unreachable   Cause = "unreachable"    // no connection, or no answer
-	Busy          Cause = "busy"           // out of resources for the moment
-	Rejected      Cause = "rejected"       // it rejects the association for good
-	Denied        Cause = "denied"         // it does not take the credentials, or the URL is none of its own
-	NotAuthorized Cause = "not authorized" // we may not store there
-	NotSupported  Cause = "not supported"  // it is not set up for this SOP class
-	BadObject     Cause = "bad object"     // it finds something wrong with the object
-	FileLost      Cause = "file lost"      // our own file is gone, or not what was written
-	Uncommitted   Cause = "uncommitted"    // stored, and it does not say that it keeps it
+	Unreachable   Cause = "unreachable"    // no connection or no answer
+	Busy          Cause = "busy"           // temporarily out of resources
+	Rejected      Cause = "rejected"       // it rejects the association permanently
+	Denied        Cause = "denied"         // it does not accept the credentials or the URL
+	NotAuthorized Cause = "not authorized" // we are not authorized to store there
+	NotSupported  Cause = "not supported"  // it is not configured for this SOP class
+	BadObject     Cause = "bad object"     // it considers the object invalid
+	FileLost      Cause = "file lost"      // our own file is missing or has changed
+	Uncommitted   Cause = "uncommitted"    // stored, but not committed
 	Unconfigured  Cause = "unconfigured"   // the destination is no longer in the configuration
 )
 
-// Failure is the outcome of an attempt that did not store the object.
+// Failure is an attempt that did not store the object.
 type Failure struct {
 	Key      DeliveryKey
-	Wait     time.Duration // before this object is due again; 0: it stays due, and its destination waits
+	Wait     time.Duration // before this object is due again; 0: it stays due, and the whole destination waits
 	Refused  bool
 	Rejected bool
 	Dead     bool // give up now
 	Cause    Cause
-	Err      string // in the words of the destination
+	Err      string // text from the destination
 }
 
-// Settled reports whether nothing is left to be done about a delivery.
+// Settled reports whether nothing remains to be done for a delivery.
 func (d Delivery) Settled() bool {
 	switch d.State {
 	case Committed, Superseded, Replaced, Discarded:
@@ -111,8 +111,8 @@ func (d Delivery) Settled() bool {
 	return false
 }
 
-// addDelivery creates a pending delivery, or leaves the one that exists. One that was superseded is wanted again; one that
-// was replaced is ErrTransition, for its destination may have been told to forget it.
+// addDelivery creates a pending delivery, or keeps an existing one. A superseded one becomes pending again. A replaced one
+// gives ErrTransition, because a rejection note may already have rejected it at the destination.
 func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 	if d.SOPInstanceUID == "" || d.Destination == "" {
 		return fmt.Errorf("delivery of case %s to %q: no SOP Instance UID or destination", d.Case, d.Destination)
@@ -128,7 +128,7 @@ func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 		case old.State == Replaced:
 			return fmt.Errorf("delivery to %s of an object that was replaced there: %w", d.Destination, ErrTransition)
 		}
-		old.Path, old.Size, old.SHA256, old.TransferSyntaxUID = d.Path, d.Size, d.SHA256, d.TransferSyntaxUID // the file may have been written anew
+		old.Path, old.Size, old.SHA256, old.TransferSyntaxUID = d.Path, d.Size, d.SHA256, d.TransferSyntaxUID // the file may have been written again
 		return putDelivery(tx, &old, old.Updated)
 	}
 	n, err := b.NextSequence()
@@ -143,7 +143,7 @@ func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 		putDelivery(tx, &d, now))
 }
 
-// revive makes a delivery pending, due at once, with all its tries.
+// revive makes a delivery pending and due now, with its tries reset.
 func revive(tx *bolt.Tx, d Delivery, now time.Time) error {
 	if err := unlist(tx, d); err != nil {
 		return err
@@ -152,7 +152,7 @@ func revive(tx *bolt.Tx, d Delivery, now time.Time) error {
 	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 }
 
-// end takes a delivery that is pending, stored or dead to its last state.
+// end moves a pending, stored or dead delivery to a final state.
 func end(tx *bolt.Tx, d Delivery, to DeliveryState, now time.Time) error {
 	if err := unlist(tx, d); err != nil {
 		return err
@@ -161,8 +161,8 @@ func end(tx *bolt.Tx, d Delivery, to DeliveryState, now time.Time) error {
 	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 }
 
-// MarkStored ends a delivery: its destination has the object. note is kept as the last error when it is not empty
-// (a warning status). Repeating it changes nothing. One that was superseded meanwhile is replaced, see Late.
+// MarkStored records that the destination has the object. A note that is not empty (a warning status) is kept as the last
+// error. Repeating it changes nothing. A delivery superseded meanwhile becomes replaced, see Late.
 func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		d, err := getDelivery(tx, key)
@@ -185,8 +185,7 @@ func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 	})
 }
 
-// MarkFailed records attempts that did not store their objects, all in one transaction. Deliveries that are not
-// pending are left as they are.
+// MarkFailed records failed attempts, all in one transaction. Deliveries that are not pending do not change.
 func (s *Store) MarkFailed(failures []Failure, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		for _, f := range failures {
@@ -221,13 +220,13 @@ func (s *Store) MarkFailed(failures []Failure, now time.Time) error {
 	})
 }
 
-// GiveUp makes dead letters of all pending deliveries to a destination that are at least so old, in running time, tried
-// or not, and returns them as they were. why goes before their last error; an empty cause leaves the one they have.
+// GiveUp turns all pending deliveries to a destination that are at least this old, in running time, into dead letters, tried
+// or not. It returns them as they were before. why is put before their last error; an empty cause keeps their cause.
 func (s *Store) GiveUp(destination string, age time.Duration, cause Cause, why string, now time.Time) ([]Delivery, error) {
 	return s.giveUp(bucketDue, destination, age, cause, why, now)
 }
 
-// GiveUpCommitment does the same to stored deliveries whose destination does not say that it keeps them.
+// GiveUpCommitment does the same for stored deliveries to which the destination did not commit.
 func (s *Store) GiveUpCommitment(destination string, age time.Duration, why string, now time.Time) ([]Delivery, error) {
 	return s.giveUp(bucketUncommitted, destination, age, Uncommitted, why, now)
 }
@@ -243,7 +242,7 @@ func (s *Store) giveUp(index []byte, destination string, age time.Duration, caus
 			return err
 		})
 	}
-	if err := s.view(find); err != nil || len(old) == 0 { // as a rule there are none, and nothing is written
+	if err := s.view(find); err != nil || len(old) == 0 { // usually there are none, and nothing is written
 		return nil, err
 	}
 	return old, s.update(func(tx *bolt.Tx) error {
@@ -265,7 +264,7 @@ func (s *Store) giveUp(index []byte, destination string, age time.Duration, caus
 	})
 }
 
-// Replay makes a dead delivery pending again, due at once. It returns ErrTransition when the delivery is not dead.
+// Replay makes a dead delivery pending again and due now. It returns ErrTransition if the delivery is not dead.
 func (s *Store) Replay(key DeliveryKey, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		d, err := getDelivery(tx, key)
@@ -282,7 +281,7 @@ func (s *Store) Replay(key DeliveryKey, now time.Time) error {
 	})
 }
 
-// Discard ends a dead delivery for good. It returns ErrTransition when the delivery is not dead.
+// Discard ends a dead delivery permanently. It returns ErrTransition if the delivery is not dead.
 func (s *Store) Discard(key DeliveryKey, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		d, err := getDelivery(tx, key)

@@ -9,10 +9,10 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Deliveries wait in classes. What was never held back for itself comes first, by priority and then the newest first:
-// after a night without the archive, the patients of this morning are looked at, those of last evening were. What waits
-// for another try comes behind, the longest due first, so that an object that breaks every association gets no turn
-// before others had theirs; a part of each batch is kept for that class, so that it has turns at all.
+// Deliveries wait in classes. Those that have not failed themselves come first, by priority and then newest first: after a
+// night without the archive, this morning's patients are more urgent than last evening's. Deliveries waiting for a retry come
+// last, the longest due first, so that an object that breaks every association does not delay others. Part of each batch is
+// reserved for them, so that they are sent at all.
 const (
 	classUrgent = iota
 	classRoutine
@@ -21,7 +21,7 @@ const (
 	classes
 )
 
-// againShare is the part of a batch that is kept for what waits for another try.
+// againShare: one in this many objects of a batch is reserved for retries.
 const againShare = 4
 
 func (d Delivery) class() byte {
@@ -36,8 +36,8 @@ func (d Delivery) class() byte {
 	return classRoutine
 }
 
-// Due returns up to n pending deliveries to a destination whose time has come, in the order in which to send them: by
-// class, objects of one finding in the order they were created.
+// Due returns up to n due deliveries to a destination in sending order: by class, and the objects of one finding in the
+// order they were created.
 func (s *Store) Due(destination string, n int) ([]Delivery, error) {
 	var due []Delivery
 	now := s.running()
@@ -60,13 +60,13 @@ func (s *Store) Due(destination string, n int) ([]Delivery, error) {
 	return due, err
 }
 
-// inClass returns up to n deliveries of a class whose time has come.
+// inClass returns up to n due deliveries of a class.
 func inClass(tx *bolt.Tx, destination string, class byte, now time.Duration, n int) ([]Delivery, error) {
 	var due []Delivery
 	prefix := append(duePrefix(destination), class)
 	cur := tx.Bucket(bucketDue).Cursor()
 	for k, v := cur.Seek(prefix); len(due) < n && bytes.HasPrefix(k, prefix); k, v = cur.Next() {
-		if dueTime(class, k[len(prefix):]) > now { // of the last class: the others were due when they were entered
+		if dueTime(class, k[len(prefix):]) > now { // only in the last class: the others were due when added
 			break
 		}
 		d, err := readDelivery(tx, v)
@@ -78,7 +78,7 @@ func inClass(tx *bolt.Tx, destination string, class byte, now time.Duration, n i
 	return due, nil
 }
 
-// NextDue returns how long it is until the next pending delivery to a destination is due; ok is false when there is none.
+// NextDue returns the time until the next pending delivery to a destination is due; ok is false if there is none.
 func (s *Store) NextDue(destination string) (wait time.Duration, ok bool, err error) {
 	now := s.running()
 	err = s.view(func(tx *bolt.Tx) error {
@@ -95,8 +95,8 @@ func (s *Store) NextDue(destination string) (wait time.Duration, ok bool, err er
 	return wait, ok, err
 }
 
-// NextUncommitted returns how long it is until commitment is next to be asked for at a destination; ok is false when it
-// is not.
+// NextUncommitted returns the time until commitment must next be requested from a destination; ok is false if there is
+// nothing to request.
 func (s *Store) NextUncommitted(destination string) (wait time.Duration, ok bool, err error) {
 	now := s.running()
 	err = s.view(func(tx *bolt.Tx) error {
@@ -132,7 +132,7 @@ func (s *Store) Oldest(destination string) (age time.Duration, err error) {
 	return age, err
 }
 
-// list enters a delivery into the index and the count of its state.
+// list adds a delivery to the index and the count of its state.
 func list(tx *bolt.Tx, d Delivery) error {
 	var err error
 	if index, key := indexOf(d); index != nil {
@@ -141,7 +141,7 @@ func list(tx *bolt.Tx, d Delivery) error {
 	return errors.Join(err, count(tx, countDeliveries(d.Destination, d.State), 1))
 }
 
-// unlist takes a delivery out of the index and the count of its state.
+// unlist removes a delivery from the index and the count of its state.
 func unlist(tx *bolt.Tx, d Delivery) error {
 	var err error
 	if index, key := indexOf(d); index != nil {
@@ -150,7 +150,7 @@ func unlist(tx *bolt.Tx, d Delivery) error {
 	return errors.Join(err, count(tx, countDeliveries(d.Destination, d.State), -1))
 }
 
-// indexOf is the bucket that lists what is in the state of a delivery, and its key there; nil: none does.
+// indexOf returns the index bucket for the state of a delivery, and its key there; nil if the state has no index.
 func indexOf(d Delivery) (bucket, key []byte) {
 	switch {
 	case d.State == Pending:
@@ -165,7 +165,7 @@ func indexOf(d Delivery) (bucket, key []byte) {
 
 func duePrefix(destination string) []byte { return append([]byte(destination), 0) }
 
-// dueKey sorts by class, then time, newest first but in the last class, then number.
+// dueKey sorts by class, then time (newest first, except in the last class), then number.
 func dueKey(d Delivery) []byte {
 	class, t := d.class(), uint64(d.Due)
 	if class != classAgain {
@@ -175,7 +175,7 @@ func dueKey(d Delivery) []byte {
 	return binary.BigEndian.AppendUint64(k, d.Number)
 }
 
-// dueTime reads the running time of a key behind its class.
+// dueTime decodes the running time in a key, after its class.
 func dueTime(class byte, k []byte) time.Duration {
 	t := binary.BigEndian.Uint64(k)
 	if class != classAgain {

@@ -8,15 +8,15 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Exam says who was scanned and when, as far as an image tells. It is never stored as it stands, see prior.go.
+// Exam is who was scanned and when, as far as the header of an image says. It is stored only as keyed digests, see prior.go.
 type Exam struct {
 	PatientID, Issuer string
 	BirthDate, Sex    string
-	At                time.Time // by the clock on the wall of the scanner, zones left aside; zero where unknown
+	At                time.Time // local time of the scanner, without time zone; zero if unknown
 	DayOnly           bool      // the time of day is not known
 }
 
-// ExamOf reads the header of an image: its acquisition, or where it does not say when that was, its study.
+// ExamOf reads the header of an image. The time is that of the acquisition, or of the study if the acquisition has none.
 func ExamOf(h *dcm.DataSet) Exam {
 	e := Exam{PatientID: clean(h.String(dcm.PatientID)), Issuer: clean(h.String(dcm.IssuerOfPatientID)),
 		BirthDate: clean(h.String(dcm.PatientBirthDate)), Sex: clean(h.String(dcm.PatientSex))}
@@ -41,7 +41,7 @@ func ExamOf(h *dcm.DataSet) Exam {
 	return e
 }
 
-// timeOfDay reads a TM, or what follows the day of a DT: HHMM, seconds and their fraction where they are given
+// timeOfDay parses a TM, or the part of a DT after the day: HHMM, optionally with seconds and their fraction
 // (PS3.5 Table 6.2-1).
 func timeOfDay(s string) (time.Duration, bool) {
 	s, _, _ = strings.Cut(s, "+")
@@ -57,8 +57,8 @@ func timeOfDay(s string) (time.Duration, bool) {
 
 func clean(s string) string { return strings.TrimSpace(strings.Trim(s, "\x00")) }
 
-// named reports whether the patient ID can be that of one person: it is not one of those that many people share after
-// anonymisation, in emergencies or in tests.
+// named reports whether the patient ID can identify one person: it is not one that many people share after anonymisation, in
+// emergencies or in tests.
 func (e Exam) named() bool {
 	letters := strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {

@@ -13,22 +13,22 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// forgotten is what is left of a case: which result which destination has, so that the study sent again is not
-// delivered again. It names no patient, study, object or destination.
+// forgotten is what remains of a case: which destination has which result, so that the same study sent again is not
+// delivered again. It does not identify patient, study, object or destination.
 type forgotten struct {
 	Version int      `json:"version"`
 	Has     [][]byte `json:"has,omitempty"` // see hasDigest
 }
 
-// hasDigest stands for: this destination has all objects of the result of this identity.
+// hasDigest is the digest that records: this destination has all objects of the result with this identity.
 func hasDigest(identity, destination string) []byte {
 	sum := sha256.Sum256([]byte(identity + "\x00" + destination))
 	return sum[:12]
 }
 
-// removed notes that the study and the results of a case are gone from the disk: it is no earlier finding of its patient
-// any more, and its time in this file begins to run out, see Forget. The caller stores the case. One that is received again
-// is taken off the list.
+// removed records that the study and the results of a case were deleted from disk: it no longer counts as an earlier finding
+// of its patient, and Forget deletes it after a time. The caller stores the case. A case that is received again is taken off
+// the list.
 func removed(tx *bolt.Tx, c *Case) error {
 	if c.RemovedAt > 0 {
 		return nil
@@ -37,12 +37,12 @@ func removed(tx *bolt.Tx, c *Case) error {
 	return errors.Join(dropExam(tx, c.ID), tx.Bucket(bucketRemoved).Put(removedKey(*c), nil))
 }
 
-// removedKey orders cases by when they were removed.
+// removedKey sorts cases by the time of their removal.
 func removedKey(c Case) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, uint64(c.RemovedAt)), c.ID...)
 }
 
-// returned takes a case off the list of those to be forgotten.
+// returned takes a case off the list of cases to forget.
 func returned(tx *bolt.Tx, c *Case) error {
 	if c.RemovedAt == 0 {
 		return nil
@@ -52,12 +52,12 @@ func returned(tx *bolt.Tx, c *Case) error {
 	return tx.Bucket(bucketRemoved).Delete(key)
 }
 
-// maxForget bounds what one transaction forgets.
+// maxForget is the maximum number of cases deleted in one transaction.
 const maxForget = 100
 
-// Forget deletes cases whose studies were removed for this long, in running time, with their deliveries, history and results; it
-// returns how many. What stays of each is its ID and a digest for each destination that has its result. A case of which
-// something is not settled stays.
+// Forget deletes cases whose studies were removed at least this long ago, in running time, with their deliveries, history and
+// results. It returns how many. Of each it keeps the ID and a digest for each destination that has its result. A case with an
+// unsettled delivery stays.
 func (s *Store) Forget(after time.Duration) (n int, err error) {
 	for {
 		did := 0
@@ -106,7 +106,7 @@ func forget(tx *bolt.Tx, id CaseID) error {
 		return err
 	}
 	for _, d := range all {
-		if !d.Settled() { // it waits for somebody; retention does not remove such a case
+		if !d.Settled() { // an operator must act; retention does not remove such a case
 			return errors.Join(removed(tx, &c), putCase(tx, &c, c.Updated))
 		}
 	}
@@ -133,11 +133,11 @@ func forget(tx *bolt.Tx, id CaseID) error {
 		putJSON(tx.Bucket(bucketForgotten), []byte(id), left))
 }
 
-// known returns what was kept of a case that was forgotten before, and what its destinations have by its present result.
+// known returns what was kept of a case forgotten earlier, and the digests of what its destinations have of its current result.
 func known(tx *bolt.Tx, id CaseID) (left forgotten, has [][]byte, err error) {
 	if raw := tx.Bucket(bucketForgotten).Get([]byte(id)); raw != nil {
 		if err := json.Unmarshal(raw, &left); err != nil {
-			return left, nil, fmt.Errorf("what was kept of case %s: %w: %w", id, ErrDamaged, err)
+			return left, nil, fmt.Errorf("digests of forgotten case %s: %w: %w", id, ErrDamaged, err)
 		}
 	}
 	results, err := outcomes(tx, id)
@@ -145,7 +145,7 @@ func known(tx *bolt.Tx, id CaseID) (left forgotten, has [][]byte, err error) {
 		return left, nil, err
 	}
 	for _, o := range results {
-		lacks := map[string]bool{} // by destination that was sent any
+		lacks := map[string]bool{} // by destination: some objects are not stored there
 		for _, i := range o.Instances {
 			prefix := []byte(i.SOPInstanceUID + "\x00")
 			err := scan(tx.Bucket(bucketDeliveries), prefix, func(v []byte) error {
@@ -167,7 +167,7 @@ func known(tx *bolt.Tx, id CaseID) (left forgotten, has [][]byte, err error) {
 	return left, has, nil
 }
 
-// unknown leaves out the deliveries to destinations that have the result of this identity since before the case was
+// unknown filters out the deliveries to destinations that already had the result with this identity before the case was
 // forgotten.
 func unknown(tx *bolt.Tx, id CaseID, identity string, all []Delivery) ([]Delivery, error) {
 	left, _, err := known(tx, id)

@@ -11,10 +11,10 @@ import (
 	"ichor/scp/dcm"
 )
 
-// migrated is the running time that a file of an earlier version begins with, so that what is in it may be old.
+// migrated is the initial running time of a file of an earlier version, so that its deliveries can have an age.
 const migrated = 60 * 24 * time.Hour
 
-// migrate brings a file of an earlier version, whose deliveries waited and grew old by the wall clock, to this one.
+// migrate converts a file of an earlier version, which used the wall clock for waits and ages of deliveries.
 func migrate(tx *bolt.Tx, now time.Time) error {
 	if err := putJSON(tx.Bucket(bucketMeta), keyRunning, migrated); err != nil {
 		return err

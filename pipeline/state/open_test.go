@@ -27,7 +27,7 @@ func TestOnlyDamageIsCalledDamage(t *testing.T) {
 	for cause, want := range map[error]string{
 		syscall.EMFILE: "LimitNOFILE", syscall.ENFILE: "LimitNOFILE", syscall.ENOMEM: "memory", syscall.ENOSPC: "free disk space",
 		syscall.EDQUOT: "free disk space", syscall.EROFS: "read-only", syscall.EIO: "check the disk", syscall.EACCES: "writable for this user",
-		syscall.EPERM: "writable for this user", syscall.ENOENT: "make its folder", ErrUnreadable: "check the disk", syscall.EINVAL: "keep the file",
+		syscall.EPERM: "writable for this user", syscall.ENOENT: "create its folder", ErrUnreadable: "check the disk", syscall.EINVAL: "keep the file",
 	} {
 		err := cannotOpen("state.db", fmt.Errorf("page 7: %w", &os.PathError{Op: "open", Path: "state.db", Err: cause}))
 		if errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), "move it away") || !strings.Contains(err.Error(), want) || !errors.Is(err, cause) {

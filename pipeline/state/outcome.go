@@ -10,22 +10,22 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// Outcome is how one revision of a case ended: its result, and what became of it.
+// Outcome is how one revision of a case ended: its result, and whether it was replaced.
 type Outcome struct {
 	Version    int            `json:"version"`
 	Revision   int            `json:"revision"`
 	At         time.Time      `json:"at"`
-	Objects    int            `json:"objects"` // that were there to analyse
+	Objects    int            `json:"objects"` // number of objects analysed
 	Complete   string         `json:"complete,omitempty"`
 	Status     finding.Status `json:"status"`
 	Code       string         `json:"code,omitempty"`
 	Reason     string         `json:"reason,omitempty"`
 	TotalML    *float64       `json:"total_ml,omitempty"`          // nil for a refused study
 	Corrected  bool           `json:"patient_corrected,omitempty"` // see finding.Finding
-	Identity   string         `json:"identity,omitempty"`          // of its objects as a whole: the same when they are the same
+	Identity   string         `json:"identity,omitempty"`          // of all its objects together: equal if the objects are equal
 	Instances  []Instance     `json:"instances,omitempty"`
-	ReplacedBy int            `json:"replaced_by,omitempty"` // revision; 0: it is the present one
-	Why        string         `json:"why,omitempty"`         // it was replaced
+	ReplacedBy int            `json:"replaced_by,omitempty"` // revision; 0: not replaced
+	Why        string         `json:"why,omitempty"`         // why it was replaced
 }
 
 // Instance is one object of a result.
@@ -36,7 +36,7 @@ type Instance struct {
 	SeriesInstanceUID string `json:"series_instance_uid,omitempty"`
 }
 
-// Outcomes returns how the revisions of a case ended that did, the oldest first.
+// Outcomes returns the outcomes of the revisions of a case that have ended, the oldest first.
 func (s *Store) Outcomes(id CaseID) ([]Outcome, error) {
 	var all []Outcome
 	err := s.view(func(tx *bolt.Tx) (err error) {
@@ -59,7 +59,7 @@ func outcomes(tx *bolt.Tx, id CaseID) ([]Outcome, error) {
 	return all, err
 }
 
-// putOutcome records the result of a case and that it takes the place of the one before.
+// putOutcome records the result of a case and that it replaces the previous one.
 func putOutcome(tx *bolt.Tx, c Case, f finding.Finding, identity string, deliveries []Delivery, now time.Time) error {
 	before, err := outcomes(tx, c.ID)
 	if err != nil {
@@ -88,21 +88,21 @@ func putOutcome(tx *bolt.Tx, c Case, f finding.Finding, identity string, deliver
 	return putJSON(b, numberKey([]byte(c.ID), uint64(c.Revision)), o)
 }
 
-// why says what made a result take the place of another.
+// why returns why a result replaces another.
 func why(old, o Outcome) string {
 	switch {
 	case o.Identity != old.Identity && o.Corrected:
 		return "the sender corrected the patient identification"
 	case o.Identity != "" && o.Identity == old.Identity:
-		return "analysed again, with the same objects"
+		return "analysed again, same objects"
 	case o.Objects != old.Objects:
-		return fmt.Sprintf("made of %d objects; there are %d now", old.Objects, o.Objects)
+		return fmt.Sprintf("was based on %d objects; there are %d now", old.Objects, o.Objects)
 	}
-	return "analysed again, with another result"
+	return "analysed again, different result"
 }
 
-// Stand ends a revision that cannot be analysed, because objects of the study were lost: the result of a former revision
-// stands, and a case without any is failed. It returns the case, or ErrStale as Begin does.
+// Stand ends a revision that cannot be analysed because objects of the study were lost. The result of an earlier revision
+// remains valid; a case without one is failed. It returns the case, or ErrStale like Begin.
 func (s *Store) Stand(id CaseID, revision int, why string, now time.Time) (Case, error) {
 	var c Case
 	err := s.update(func(tx *bolt.Tx) (err error) {
@@ -119,7 +119,7 @@ func (s *Store) Stand(id CaseID, revision int, why string, now time.Time) (Case,
 	return c, err
 }
 
-// endOf is the phase of a case with a finding.
+// endOf returns the phase of a case with this finding.
 func endOf(f finding.Finding) Phase {
 	if f.Status == finding.Refused {
 		return Refused
@@ -127,8 +127,8 @@ func endOf(f finding.Finding) Phase {
 	return Analyzed
 }
 
-// Current is the finding that stands, nil where there is none. A case that is received or analysed again, or whose new
-// analysis failed, still holds that of its former revision.
+// Current returns the finding of the current revision, nil if there is none. A case that is being received or analysed again,
+// or whose new analysis failed, still has the finding of an earlier revision.
 func (c Case) Current() *finding.Finding {
 	if c.Phase == Analyzed || c.Phase == Refused {
 		return c.Finding
@@ -136,8 +136,8 @@ func (c Case) Current() *finding.Finding {
 	return nil
 }
 
-// HasFailed reports whether a case exists and has failed. It is asked for each repeated object, and reads no case while
-// none has failed.
+// HasFailed reports whether a case exists and has failed. It is called for each repeated object, so it reads no case while no
+// case has failed.
 func (s *Store) HasFailed(id CaseID) bool {
 	failed := false
 	_ = s.view(func(tx *bolt.Tx) error {

@@ -16,21 +16,21 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// scanned is one entry of the index that finds earlier findings. Its key is a keyed digest of patient ID and
-// issuer, then the case; nothing in it names the patient, and the secret of the digests never leaves the file.
+// scanned is one entry of the index of earlier findings. Its key is a keyed digest of patient ID and issuer, then the case.
+// Nothing in it identifies the patient, and the key of the digests never leaves the file.
 type scanned struct {
 	Version int       `json:"version"`
 	At      time.Time `json:"at"`
 	DayOnly bool      `json:"day_only,omitempty"`
-	Birth   []byte    `json:"birth,omitempty"` // digests; empty where unknown
+	Birth   []byte    `json:"birth,omitempty"` // digests; empty if unknown
 	Sex     []byte    `json:"sex,omitempty"`
 }
 
 var keySecret = []byte("patients secret")
 
-// Prior returns the newest earlier finding of the same patient in another study, compared with f, the finding of case id;
-// nil where there is none. The patient is the same who has the same ID from the same issuer and no other date of birth
-// or sex. An ID that many patients share, or a scan that does not say on which day it was made, has no prior.
+// Prior returns the newest earlier finding of the same patient in another study, compared with f, the finding of case id; nil
+// if there is none. The patient is the same if ID and issuer are equal and date of birth and sex do not differ. There is no
+// prior for an ID that many patients share, or for a scan without a date.
 func (s *Store) Prior(id CaseID, e Exam, f finding.Finding) (*finding.Prior, error) {
 	if !e.named() || e.At.IsZero() || f.Status != finding.Analyzed || f.Volumes == nil {
 		return nil, nil
@@ -73,7 +73,7 @@ func (s *Store) Prior(id CaseID, e Exam, f finding.Finding) (*finding.Prior, err
 	return out, err
 }
 
-// compare says what changed since the finding of c.
+// compare returns what changed since the finding of c.
 func compare(c Case, then scanned, f finding.Finding, now scanned) *finding.Prior {
 	p := &finding.Prior{StudyInstanceUID: c.StudyInstanceUID, Hours: math.Round(now.At.Sub(then.At).Hours()*100) / 100,
 		Volumes: *c.Finding.Volumes, ChangeML: f.Volumes.Total - c.Finding.Volumes.Total}
@@ -87,20 +87,20 @@ func compare(c Case, then scanned, f finding.Finding, now scanned) *finding.Prio
 		p.Caution += fmt.Sprintf(format, args...)
 	}
 	if b := c.Finding.Bundle; b.Digest != f.Bundle.Digest {
-		caution("The earlier study was read by other networks (%s %s).", b.Name, b.Version)
+		caution("The earlier study was analyzed by other networks (%s %s).", b.Name, b.Version)
 	}
 	if c.Finding.Series != nil && f.Series != nil {
 		if a, b := c.Finding.Series.SpacingMM[2], f.Series.SpacingMM[2]; math.Abs(a-b) > 0.2*math.Max(a, b) {
-			caution("Its slices are %.1f mm apart, these %.1f mm.", a, b)
+			caution("Its slices are %.1f mm apart, those of this study %.1f mm.", a, b)
 		}
 	}
 	if then.DayOnly || now.DayOnly {
-		caution("The time of day is not known of both.")
+		caution("The time of day is not known for both scans.")
 	}
 	return p
 }
 
-// before reports whether a scan was surely made before another: where a time of day is missing, on an earlier day.
+// before reports whether a scan was certainly made before another. If a time of day is missing, it must be on an earlier day.
 func (a scanned) before(b scanned) bool {
 	if a.DayOnly || b.DayOnly {
 		return a.At.Truncate(24 * time.Hour).Before(b.At.Truncate(24 * time.Hour))
@@ -108,10 +108,10 @@ func (a scanned) before(b scanned) bool {
 	return a.At.Before(b.At)
 }
 
-// agree: what is unknown of one of them says nothing.
+// agree reports whether two digests do not contradict each other: unknown matches everything.
 func agree(a, b []byte) bool { return len(a) == 0 || len(b) == 0 || bytes.Equal(a, b) }
 
-// putExam notes who was scanned in a case, in place of what was noted before.
+// putExam records who was scanned in a case and replaces an earlier record.
 func putExam(tx *bolt.Tx, id CaseID, e Exam, status finding.Status) error {
 	if err := dropExam(tx, id); err != nil {
 		return err

@@ -86,7 +86,7 @@ func TestPrior(t *testing.T) {
 		t.Errorf("a refused study has a prior: %+v", p)
 	}
 	p := ask(at(12.5), found(26, 0.6, "b"))
-	if p == nil || !strings.Contains(p.Caution, "nets 1") || !strings.Contains(p.Caution, "5.0 mm apart, these 0.6 mm") {
+	if p == nil || !strings.Contains(p.Caution, "nets 1") || !strings.Contains(p.Caution, "5.0 mm apart, those of this study 0.6 mm") {
 		t.Errorf("%+v", p)
 	}
 	if p := ask(changed(func(e *Exam) { e.DayOnly, e.At = true, day.Add(48*time.Hour) }), now); p == nil || p.StudyInstanceUID != "1.2.3" || !strings.Contains(p.Caution, "time of day") {

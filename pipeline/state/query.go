@@ -11,18 +11,18 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Next says what a restart has to do with a study that is in the spool.
+// Next says what to do after a restart with a study in the spool.
 type Next string
 
 const (
-	Nothing  Next = "nothing"  // its last analysis saw every object
+	Nothing  Next = "nothing"  // its last analysis included every object
 	Assemble Next = "assemble" // objects may still arrive, or arrived after the last analysis: Receive, then assembly.Resume
-	Submit   Next = "submit"   // complete: submit its job; the queue drops it if it still has it
-	Damaged  Next = "damaged"  // has a result, and fewer objects than it was made from: nothing can be done without the sender
+	Submit   Next = "submit"   // complete: submit its job; the queue ignores it if it already has it
+	Damaged  Next = "damaged"  // has a result, but some of its objects were lost since: only the sender can help
 )
 
-// Resume says what a restart has to do with a study of which objects instances are in the spool. The case is the zero
-// Case when the study is not known.
+// Resume returns what to do after a restart with a study that has this number of objects in the spool. The case is the zero
+// Case if the study is unknown.
 func (s *Store) Resume(studyInstanceUID string, objects int) (Next, Case, error) {
 	c, err := s.Case(IDOf(studyInstanceUID))
 	switch {
@@ -148,7 +148,7 @@ func scan(b *bolt.Bucket, prefix []byte, each func(value []byte) error) error {
 	return nil
 }
 
-// Counts are the numbers an operator watches. Reading them costs the same however many cases there are.
+// Counts are numbers for operators. Reading them takes the same time for any number of cases.
 type Counts struct {
 	Cases      map[Phase]int                    `json:"cases"`
 	Deliveries map[string]map[DeliveryState]int `json:"deliveries"` // by destination

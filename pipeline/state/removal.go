@@ -19,8 +19,8 @@ const (
 	GivenUp                    // its analysis failed, a result is a dead letter, or its destination was removed
 )
 
-// Judge returns how a case stands, and since when. destinations are the configured ones: a delivery to any other can never
-// succeed.
+// Judge returns the standing of a case, and since when it has it. destinations are the configured ones: a delivery to any
+// other can never succeed.
 func (s *Store) Judge(id CaseID, destinations []string) (c Case, standing Standing, since time.Time, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		c, standing, since, err = judge(tx, id, destinations)
@@ -42,7 +42,7 @@ func judge(tx *bolt.Tx, id CaseID, destinations []string) (Case, Standing, time.
 	default:
 		return c, Unfinished, since, nil
 	}
-	late := map[string]bool{} // keys of objects that a rejection note is still to be made for
+	late := map[string]bool{} // keys of objects that still need a rejection note
 	err = scan(tx.Bucket(bucketLate), nil, func(key []byte) error {
 		late[string(key)] = true
 		return nil
@@ -76,9 +76,9 @@ func judge(tx *bolt.Tx, id CaseID, destinations []string) (Case, Standing, time.
 	return c, standing, since, err
 }
 
-// Claim marks a case whose study is about to be removed, if it still stands as it was judged; otherwise it returns ErrStale.
-// Requeue and Replay refuse a claimed case. A claim ends with Release, or when the study is received again; one that a
-// crash left can be claimed again.
+// Claim marks a case whose study is about to be removed. If its standing has changed since it was judged, it returns ErrStale.
+// Requeue and Replay refuse a claimed case. A claim ends with Release, or when the study is received again. After a crash, a
+// claimed case can be claimed again.
 func (s *Store) Claim(id CaseID, destinations []string, judged Standing, since time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, standing, at, err := judge(tx, id, destinations)
@@ -93,8 +93,8 @@ func (s *Store) Claim(id CaseID, destinations []string, judged Standing, since t
 	})
 }
 
-// Release ends a claim. gone says that the study and its results were removed: its patient is forgotten, deliveries of it
-// that are still open are discarded, and after a time the case is forgotten, see Forget.
+// Release ends a claim. gone: the study and its results were removed. Release then deletes the record of the patient and
+// discards open deliveries; later Forget deletes the case.
 func (s *Store) Release(id CaseID, gone bool, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)
@@ -106,7 +106,7 @@ func (s *Store) Release(id CaseID, gone bool, now time.Time) error {
 			var open []Delivery
 			err = scan(tx.Bucket(bucketResults), []byte(id), func(key []byte) error {
 				d, err := readDelivery(tx, key)
-				if err == nil && !d.Settled() && d.State != Stored { // a stored one waits for a commitment
+				if err == nil && !d.Settled() && d.State != Stored { // a stored one is waiting for commitment
 					open = append(open, d)
 				}
 				return err

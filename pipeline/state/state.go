@@ -6,25 +6,25 @@
 //	history     case, number -> Event
 //	deliveries  SOP Instance UID, destination -> Delivery
 //	results     case, number -> key of a delivery (an index: deliveries of a case in order of sending)
-//	due         destination, class, time, number -> key of a delivery (an index: pending deliveries as they are sent)
-//	uncommitted destination, time, number -> key of a delivery (an index: stored ones that commitment is to be asked for)
-//	transactions  Transaction UID -> Transaction (Storage Commitment that we asked destinations for)
-//	promises    AE title, Transaction UID -> Promise (Storage Commitment that peers asked us for)
+//	due         destination, class, time, number -> key of a delivery (an index: pending deliveries in sending order)
+//	uncommitted destination, time, number -> key of a delivery (an index: stored ones that need commitment)
+//	transactions  Transaction UID -> Transaction (Storage Commitment requests from us to destinations)
+//	promises    AE title, Transaction UID -> Promise (Storage Commitment requests from peers to us)
 //	outcomes    case, revision -> Outcome
-//	late        number -> key of a delivery (an index: stored though superseded, rejection note not made yet)
-//	patients    keyed digest of the patient, case -> when scanned (an index: findings of one patient; names nobody)
+//	late        number -> key of a delivery (an index: stored although superseded, rejection note not made yet)
+//	patients    keyed digest of the patient, case -> when scanned (an index: findings of one patient; identifies nobody)
 //	exams       case -> its key in patients
 //	awaited     running time, key -> bucket of the key (an index: transactions and promises, the oldest first)
-//	removed     running time, case -> nothing (an index: cases whose images and results are gone, the oldest first)
+//	removed     running time, case -> nothing (an index: cases whose images and results were removed, the oldest first)
 //	forgotten   case -> digests of what its destinations have (see Forget)
 //	dead        number -> key of a delivery (an index: dead letters in order)
 //	counts      phase, or destination and delivery state -> number; refusal code, destination -> what Counts says of them
 //
-// Values are JSON with a version, times are UTC. What waits or grows old is counted in running time, the total for which
-// this file was open, never by the wall clock, which may jump by years. Every transition is one transaction that also holds its history and
-// its indexes, so a process that is killed leaves either the step before or the step after, never half of one.
-// The spool is the truth for objects, this package for decisions, the queue for work in flight: Store.Resume says
-// what a restart has to do with a study, and everything it asks for may be repeated without harm.
+// Values are JSON with a version, times are UTC. Waits and ages use running time, the total time for which this file was open,
+// never the wall clock, which may jump by years. Every transition is one transaction that also writes its history and its
+// indexes, so after a crash a transition is either complete or did not happen. The spool is the truth for objects, this package
+// for decisions, the queue for running work. Store.Resume says what to do with a study after a restart, and everything it asks
+// for can be repeated without harm.
 package state
 
 import (
@@ -46,23 +46,23 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// Errors that callers branch on.
+// Errors that callers distinguish.
 var (
 	ErrNotFound   = errors.New("not found")
 	ErrTransition = errors.New("transition not allowed")
-	ErrStale      = errors.New("overtaken by a newer revision") // the work was for a revision that is not the present one
+	ErrStale      = errors.New("superseded by a newer revision") // the work was for a revision that is not the current one
 	ErrLocked     = errors.New("state file is in use")
-	ErrDamaged    = errors.New("state file is damaged")         // its structure is wrong; a disk that fails is no damage
-	ErrUnreadable = errors.New("state file cannot be read now") // a page of it could not be read: the disk failed, or the file was cut off
+	ErrDamaged    = errors.New("state file is damaged")         // its structure is wrong; a failing disk is not damage
+	ErrUnreadable = errors.New("state file cannot be read now") // a page could not be read: the disk failed, or the file was truncated
 	ErrVersion    = errors.New("written by a newer ichor")
 )
 
-// formatVersion is the version of the file and of every value in it. 2 sorted pending deliveries by class; 3 counts
-// their waits and ages in running time and keeps a digest of their files.
+// formatVersion is the version of the file and of every value in it. Since 2 pending deliveries are sorted by class; since 3
+// their waits and ages are in running time, and there are digests of their files.
 const formatVersion = 3
 
-// lockTimeout is how long Open waits for another process to let go of the file: a service that is being restarted
-// may overlap with its successor for a moment.
+// lockTimeout is how long Open waits for another process to release the file: during a restart two processes may overlap
+// briefly.
 const lockTimeout = 2 * time.Second
 
 var (
@@ -95,18 +95,18 @@ var (
 	keyNode    = []byte("node")
 )
 
-// Store is the open state file. It is safe for concurrent use; one process at a time may hold the file.
+// Store is the open state file. It is safe for concurrent use. Only one process at a time can open the file.
 type Store struct {
 	db      *bolt.DB
 	base    time.Duration        // running time when the file was opened
-	elapsed func() time.Duration // since then, by a clock that nobody sets
+	elapsed func() time.Duration // time since then, by the monotonic clock
 	node    string
 }
 
-// Open opens or creates the state file at path; its folder must exist. It returns ErrLocked when another process
-// holds the file, ErrDamaged when its structure is wrong, ErrVersion when a newer ichor wrote it, which leaves the file
-// untouched, and errors of the disk as they are. An old file that has grown beyond need is compacted. A file of this
-// version is opened without writing, so a full disk is no obstacle.
+// Open opens or creates the state file at path; its folder must exist. It returns ErrLocked if another process has the file
+// open, ErrDamaged if its structure is wrong, ErrVersion if a newer ichor wrote it (the file is not changed), and errors of the
+// disk as they are. It compacts a file that is mostly empty. It opens a file of this version without writing, so that it works
+// on a full disk.
 func Open(path string) (s *Store, err error) {
 	_, statErr := os.Stat(path)
 	created := errors.Is(statErr, os.ErrNotExist)
@@ -122,11 +122,11 @@ func Open(path string) (s *Store, err error) {
 	case err == nil:
 		return s, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s is held by another process (another ichor with the same state folder?); stop it or use another --state folder: %w", path, ErrLocked)
+		return nil, fmt.Errorf("%s is in use by another process (another ichor with the same state folder?); stop it or use another --state folder: %w", path, ErrLocked)
 	case errors.Is(err, ErrVersion):
 		return nil, fmt.Errorf("state file %s: %w; install that version or use another --state folder", path, err)
 	}
-	if created { // half of a new file helps nobody
+	if created { // remove an incomplete new file
 		os.Remove(path)
 	}
 	return nil, cannotOpen(path, err)
@@ -135,7 +135,7 @@ func Open(path string) (s *Store, err error) {
 func openFile(path string) (s *Store, err error) {
 	var db *bolt.DB
 	defer func() {
-		if err != nil && db != nil && !errors.Is(err, ErrUnreadable) && !errors.Is(err, ErrDamaged) { // Close would meet the fault again
+		if err != nil && db != nil && !errors.Is(err, ErrUnreadable) && !errors.Is(err, ErrDamaged) { // Close would hit the fault again
 			db.Close()
 		}
 	}()
@@ -167,8 +167,8 @@ func openFile(path string) (s *Store, err error) {
 	return s, err
 }
 
-// cannotOpen says what to do about a file that cannot be opened. Only damage is a reason to move it away: nothing in it
-// is needed to keep received objects, but deliveries and dead letters would be lost.
+// cannotOpen returns an error that says what to do about a file that cannot be opened. Only damage is a reason to move the
+// file away: received objects do not depend on it, but deliveries and dead letters would be lost.
 func cannotOpen(path string, err error) error {
 	what := func(s string) error { return fmt.Errorf("state file %s: %w; %s", path, err, s) }
 	is := func(list ...syscall.Errno) bool {
@@ -178,22 +178,22 @@ func cannotOpen(path string, err error) error {
 	case is(syscall.EMFILE, syscall.ENFILE):
 		return what("raise the limit of open files (LimitNOFILE of the service) and start again")
 	case is(syscall.ENOMEM):
-		return what("the machine has no memory left for it: free some or raise the limit (MemoryMax of the service) and start again")
+		return what("the machine is out of memory: free memory or raise the limit (MemoryMax of the service) and start again")
 	case is(syscall.ENOSPC, syscall.EDQUOT):
 		return what("free disk space and start again; keep the file")
 	case is(syscall.EROFS):
-		return what("the disk is mounted read-only: find out why in the kernel's log, mount it writable and start again; keep the file")
+		return what("the disk is mounted read-only: look for the reason in the kernel's log, mount it writable and start again; keep the file")
 	case is(syscall.EIO), errors.Is(err, ErrUnreadable):
-		return what("the disk could not read or write it: check the disk and its cables in the kernel's log and start again; keep the file")
+		return what("the disk could not read or write it: check the disk, its cables and the kernel's log, and start again; keep the file")
 	case errors.Is(err, os.ErrPermission):
 		return what("make it and its folder readable and writable for this user and start again")
 	case errors.Is(err, os.ErrNotExist):
-		return what("make its folder, writable for this user, or use another --state folder")
+		return what("create its folder, writable for this user, or use another --state folder")
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch),
 		errors.Is(err, errStructure), errors.Is(err, ErrDamaged):
-		return fmt.Errorf("%s: %w (%v); move it away and start again: received objects are kept in the spool and are analysed anew", path, ErrDamaged, err)
+		return fmt.Errorf("%s: %w (%v); move it away and start again: received objects are still in the spool and will be analysed again", path, ErrDamaged, err)
 	}
-	return what("start again when that is resolved; keep the file")
+	return what("fix this and start again; keep the file")
 }
 
 // prepared reports whether a file has all buckets of this version.
@@ -211,7 +211,7 @@ func prepared(tx *bolt.Tx) (bool, error) {
 	return version == formatVersion, err
 }
 
-// versionOf returns the format version that a file says it has, 0 when it does not say.
+// versionOf returns the format version in a file, 0 if it has none.
 func versionOf(meta *bolt.Bucket) (version int, err error) {
 	raw := meta.Get(keyVersion)
 	if raw == nil {
@@ -226,7 +226,7 @@ func versionOf(meta *bolt.Bucket) (version int, err error) {
 	return version, nil
 }
 
-// prepare makes the buckets of a new file and brings an old one to this version.
+// prepare creates the buckets of a new file and converts an old one to this version.
 func prepare(tx *bolt.Tx) error {
 	for _, name := range buckets {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
@@ -251,10 +251,10 @@ func prepare(tx *bolt.Tx) error {
 	return errors.Join(err, putJSON(meta, keyVersion, formatVersion))
 }
 
-// Node is the name of this node among those that share a queue: random, made with the file.
+// Node returns the name of this node among those that share a queue: random, created with the file.
 func (s *Store) Node() string { return s.node }
 
-// running is the total time for which the file was open. A crash loses what passed since the last transaction.
+// running returns the total time for which the file was open. A crash loses the time since the last transaction.
 func (s *Store) running() time.Duration { return s.base + s.elapsed() }
 
 // ran returns the running time at which a transition takes place.
@@ -275,7 +275,7 @@ func syncFolder(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Close ends all use of the file.
+// Close closes the file.
 func (s *Store) Close() error { return s.db.Close() }
 
 // update runs one transition.
@@ -295,9 +295,9 @@ func (s *Store) view(fn func(*bolt.Tx) error) (err error) {
 	return s.db.View(fn)
 }
 
-// guard makes an error of what a bad file or disk does to this goroutine. bbolt maps the file into memory, so a page that
-// cannot be read is a memory fault and would end the process: that is ErrUnreadable. bbolt panics on some kinds of
-// damage: that is ErrDamaged. A panic of any other code is a defect of ours, and goes on with its stack.
+// guard turns faults and panics caused by a bad file or disk into errors. bbolt maps the file into memory, so an unreadable
+// page is a memory fault and would end the process: that gives ErrUnreadable. bbolt panics on some kinds of damage: that gives
+// ErrDamaged. A panic from any other code is our bug and continues with its stack.
 func guard(err *error) func() {
 	old := debug.SetPanicOnFault(true)
 	return func() {
@@ -319,11 +319,10 @@ func guard(err *error) func() {
 	}
 }
 
-// panickedIn reports whether the function that panicked is of a package or one below it. It is called by a deferred
-// function.
+// panickedIn reports whether the function that panicked is in this package or one below it. Call it in a deferred function.
 func panickedIn(pkg string) bool {
 	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // behind Callers, panickedIn and the deferred function
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // skip Callers, panickedIn and the deferred function
 	for {
 		f, more := frames.Next()
 		if !strings.HasPrefix(f.Function, "runtime.") {

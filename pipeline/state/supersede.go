@@ -9,18 +9,18 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Notes are rejection notes: they tell destinations which of their objects were replaced. What a note names is in its
-// Rejects; a destination that wants none gets none.
+// Notes are rejection notes: they tell destinations which of their objects were replaced. Rejects of a note lists them. There is
+// none for a destination without rejection notes in its configuration.
 type Notes struct {
-	Former     []Delivery // what they were made from, see Former
+	Former     []Delivery // the deliveries they are based on, see Former
 	Deliveries []Delivery
 }
 
-// ErrChanged is returned when destinations stored more of a former result while notes about it were made; make them again.
+// ErrChanged is returned when destinations stored more of an earlier result while notes about it were made; make them again.
 var ErrChanged = errors.New("deliveries changed meanwhile")
 
-// Former lists what destinations have of earlier revisions of a case and a result with the deliveries wanted replaces, in
-// the order it was created. Rejection notes are made from it before Finish.
+// Former returns the deliveries of earlier revisions of a case that destinations have stored and that are not among wanted, in
+// the order they were created. Make rejection notes from them before Finish.
 func (s *Store) Former(id CaseID, revision int, wanted []Delivery) (former []Delivery, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		_, former, err = superseded(tx, id, revision, wanted)
@@ -29,11 +29,11 @@ func (s *Store) Former(id CaseID, revision int, wanted []Delivery) (former []Del
 	return former, err
 }
 
-// has reports whether the destination ever answered that it has the object.
+// has reports whether the destination ever confirmed that it has the object.
 func (d Delivery) has() bool { return !d.StoredAt.IsZero() }
 
-// superseded lists the deliveries of earlier revisions of a case that are not among the wanted ones: unsent are still to be
-// sent, former are at their destinations. A rejection note is neither: what it says stays true.
+// superseded returns the deliveries of earlier revisions of a case that are not among wanted: unsent ones, and former ones that
+// their destinations have. It leaves out rejection notes, because they remain valid.
 func superseded(tx *bolt.Tx, id CaseID, revision int, wanted []Delivery) (unsent, former []Delivery, err error) {
 	keep := map[DeliveryKey]bool{}
 	for _, d := range wanted {
@@ -54,8 +54,8 @@ func superseded(tx *bolt.Tx, id CaseID, revision int, wanted []Delivery) (unsent
 	return unsent, former, err
 }
 
-// supersede ends what earlier revisions of a case still had to deliver and the present one does not want, and queues the
-// notes about what their destinations have of them; no destination is told where notes is nil.
+// supersede ends the pending deliveries of earlier revisions that are not among wanted, and queues the rejection notes about
+// those that destinations have. If notes is nil, no destination is notified.
 func supersede(tx *bolt.Tx, id CaseID, revision int, wanted []Delivery, notes *Notes, now time.Time) error {
 	unsent, former, err := superseded(tx, id, revision, wanted)
 	if err != nil {
@@ -76,7 +76,7 @@ func supersede(tx *bolt.Tx, id CaseID, revision int, wanted []Delivery, notes *N
 	return addNotes(tx, id, revision, notes.Deliveries, now)
 }
 
-// addNotes queues rejection notes and records in what they name that they do.
+// addNotes queues rejection notes and records them in the deliveries that they reject.
 func addNotes(tx *bolt.Tx, id CaseID, revision int, notes []Delivery, now time.Time) error {
 	for _, note := range notes {
 		note.Case, note.Revision = id, revision
@@ -100,8 +100,8 @@ func addNotes(tx *bolt.Tx, id CaseID, revision int, notes []Delivery, now time.T
 	return nil
 }
 
-// storedLate records that a destination has an object that was superseded while it was on its way. It is Late until
-// RejectLate.
+// storedLate records that a destination has an object that was superseded while it was being sent. Late returns it until
+// RejectLate is called.
 func storedLate(tx *bolt.Tx, d Delivery, now time.Time) error {
 	d.Tries++
 	d.StoredAt = now.UTC()
@@ -110,11 +110,11 @@ func storedLate(tx *bolt.Tx, d Delivery, now time.Time) error {
 		tx.Bucket(bucketLate).Put(numberKey(nil, d.Number), d.bytes()))
 }
 
-// Late returns what destinations stored though it was superseded meanwhile, and what Finish could not have known.
+// Late returns the deliveries that destinations stored after they were superseded, so that Finish did not know about them.
 func (s *Store) Late() ([]Delivery, error) { return s.deliveries(bucketLate, nil) }
 
-// RejectLate takes objects of one case off the list of late ones, and queues the notes that were made about them. Repeating
-// it changes nothing; where only some of them are still late, it returns ErrChanged.
+// RejectLate removes objects of one case from the list of late ones, and queues the notes about them. Repeating it changes
+// nothing. If only some of them are still late, it returns ErrChanged.
 func (s *Store) RejectLate(late, notes []Delivery, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketLate)

@@ -236,8 +236,8 @@ func TestOutcomes(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d: %s, %d objects, %d made, then %d: %s", o.Revision, o.Status, o.Objects, len(o.Instances), o.ReplacedBy, o.Why))
 	}
 	want := []string{
-		"1: analyzed, 20 objects, 1 made, then 2: made of 20 objects; there are 28 now",
-		"2: refused, 28 objects, 0 made, then 3: analysed again, with the same objects",
+		"1: analyzed, 20 objects, 1 made, then 2: was based on 20 objects; there are 28 now",
+		"2: refused, 28 objects, 0 made, then 3: analysed again, same objects",
 		"3: refused, 28 objects, 0 made, then 0: ",
 	}
 	if !slices.Equal(got, want) {

@@ -14,16 +14,16 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// bbolt maps the file into memory and follows the lengths and page numbers it finds there without checking them: a
-// damaged page can end the process. So the file's structure is read once, with every bound checked, before bbolt sees
-// it: each page of the newest transaction lies in the file, is what its parent says, is used once, and its elements lie
-// inside it in order. What the elements say is for the reader of each value.
+// bbolt maps the file into memory and trusts the lengths and page numbers in it, so a damaged page can end the process. The
+// structure of the file is therefore verified before bbolt opens it: each page of the newest transaction is within the file,
+// has the type that its parent says, is used once, and its elements are within it and in order. The contents of values are
+// checked where they are read.
 //
-// bbolt's own Check does the same, but in a goroutine of its own, where a fault ends the process; it would take a child
-// process, and one that runs at each start: a disk rots after a clean stop too. The layout is that of file format 2,
-// which every bbolt has written; another one is refused here before it is misread. It takes 2 ms for each MiB.
+// bbolt's own Check does the same, but in its own goroutine, where a fault ends the process. It would need a child process at
+// each start, because a disk can also corrupt the file after a clean stop. The layout is file format 2, which every bbolt has
+// written; other formats are rejected. Verification takes 2 ms per MiB.
 //
-// Layout (little endian): pages 0 and 1 are meta pages; a page begins with id u64, flags u16, count u16, overflow u32.
+// Layout (little endian): pages 0 and 1 are meta pages; a page starts with id u64, flags u16, count u16, overflow u32.
 
 const (
 	pageHeader  = 16
@@ -32,8 +32,8 @@ const (
 	freeFlag    = 0x10
 	element     = 16 // of a branch page (pos, ksize u32, page u64) or a leaf page (flags, pos, ksize, vsize u32)
 	bucketFlag  = 0x01
-	bucketBytes = 16 // root page u64, sequence u64, then the page itself where the root is 0
-	maxTree     = 64 // depth; a tree of two keys a page is lower for any number of keys
+	bucketBytes = 16 // root page u64, sequence u64, then the page itself if the root is 0
+	maxTree     = 64 // maximum depth; even with two keys per page no tree is deeper
 	boltMagic   = 0xED0CDAED
 	boltVersion = 2
 	metaSum     = 56 // bytes of a meta page that its checksum covers
@@ -42,15 +42,15 @@ const (
 
 var errStructure = errors.New("structure")
 
-// openVerified opens the file for bbolt: it waits for the lock, so that no other process is writing, and checks the
-// structure of what is there.
+// openVerified opens the file for bbolt: it waits for the lock, so that no other process is writing, and verifies the
+// structure.
 func openVerified(path string, flag int, mode os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag, mode)
 	if err != nil {
 		return nil, err
 	}
 	for begin := time.Now(); ; time.Sleep(lockPoll) {
-		// The lock belongs to the open file: that bbolt takes it again is no conflict.
+		// The lock belongs to the open file, so bbolt can take it again.
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			break
@@ -62,7 +62,7 @@ func openVerified(path string, flag int, mode os.FileMode) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil {
-		if at, err := os.Stat(path); err != nil || !os.SameFile(info, at) { // it was compacted while we waited
+		if at, err := os.Stat(path); err != nil || !os.SameFile(info, at) { // it was replaced by a compacted file while we waited
 			f.Close()
 			return openVerified(path, flag, mode)
 		}
@@ -88,13 +88,13 @@ type verifier struct {
 func verify(r io.ReaderAt, size int64) error {
 	var best []byte
 	var v verifier
-	for _, pageSize := range []int64{int64(os.Getpagesize()), 4096, 8192, 16384, 65536} { // the second meta page is one page in
+	for _, pageSize := range []int64{int64(os.Getpagesize()), 4096, 8192, 16384, 65536} { // the second meta page is at offset pageSize
 		for _, at := range []int64{0, pageSize} {
 			meta := make([]byte, metaSum+8)
 			switch _, err := r.ReadAt(meta, at+pageHeader); {
 			case errors.Is(err, io.EOF):
 				continue
-			case err != nil: // of the disk: what the file says is not known
+			case err != nil: // disk error: the contents are unknown
 				return err
 			}
 			if binary.LittleEndian.Uint32(meta) != boltMagic || !bytes.Equal(meta[metaSum:], sum64(meta[:metaSum])) {
@@ -125,7 +125,7 @@ func verify(r io.ReaderAt, size int64) error {
 	return v.freelist(freelist)
 }
 
-// sum64 is the checksum of a meta page as it is written.
+// sum64 returns the checksum of a meta page as stored.
 func sum64(meta []byte) []byte {
 	sum := fnv.New64a()
 	sum.Write(meta)
@@ -155,19 +155,19 @@ func (v *verifier) page(id uint64) ([]byte, error) {
 	return p, v.read(p, id)
 }
 
-// read fills p from page id on. An error of the disk is no error of the structure.
+// read fills p from page id on. A disk error is not reported as a structure error.
 func (v *verifier) read(p []byte, id uint64) error {
 	_, err := v.r.ReadAt(p, int64(id)*v.pageSize)
 	switch {
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("page %d ends behind the file: %w", id, errStructure)
+		return fmt.Errorf("page %d extends beyond the file: %w", id, errStructure)
 	case err != nil:
 		return fmt.Errorf("page %d: %w", id, err)
 	}
 	return nil
 }
 
-// tree checks a page and all below it.
+// tree checks a page and all pages below it.
 func (v *verifier) tree(id uint64, depth int) error {
 	p, err := v.page(id)
 	if err != nil {
@@ -179,7 +179,7 @@ func (v *verifier) tree(id uint64, depth int) error {
 	return nil
 }
 
-// elements checks the elements of a branch or leaf page, which may be one within a value (an inline bucket).
+// elements checks the elements of a branch or leaf page, which can be within a value (an inline bucket).
 func (v *verifier) elements(p []byte, depth int) error {
 	if len(p) < pageHeader || depth > maxTree {
 		return fmt.Errorf("%d bytes at depth %d: %w", len(p), depth, errStructure)
@@ -231,14 +231,14 @@ func (v *verifier) bucket(value []byte, depth int) error {
 	return v.elements(value[bucketBytes:], depth)
 }
 
-// freelist checks that free pages are in order and used by nothing.
+// freelist checks that free pages are in order and not in use.
 func (v *verifier) freelist(id uint64) error {
 	p, err := v.page(id)
 	if err != nil {
 		return fmt.Errorf("free list: %w", err)
 	}
 	count, at := uint64(binary.LittleEndian.Uint16(p[10:])), uint64(pageHeader)
-	if count == 0xFFFF { // too many for the header: the number comes first
+	if count == 0xFFFF { // too many for the header: the count is the first element
 		count, at = binary.LittleEndian.Uint64(p[at:]), at+8
 	}
 	if binary.LittleEndian.Uint16(p[8:]) != freeFlag || count > (uint64(len(p))-at)/8 {

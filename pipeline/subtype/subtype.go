@@ -1,4 +1,4 @@
-// Package subtype settles which subtype each bleed is.
+// Package subtype decides the subtype of each bleed.
 package subtype
 
 import (
@@ -6,15 +6,15 @@ import (
 	"ichor/pipeline/volume"
 )
 
-// Per says within what a bleed has one subtype; a bundle's manifest chooses (post.subtype_per).
+// Values of post.subtype_per in a bundle's manifest: the unit that has a single subtype.
 const (
 	Voxel      = "voxel"       // each voxel has its own
 	Component  = "component"   // a connected bleed has one
-	ExtraAxial = "extra-axial" // a connected collection of SDH and EDH is one or the other; what lies in the brain is left alone
+	ExtraAxial = "extra-axial" // a connected collection of SDH and EDH becomes one of the two; blood within the brain does not change
 )
 
-// Settle changes labels in place so that each connected part (26 neighbours) of what per names has the subtype that has
-// most volume in it; the earlier one of finding.Subtypes where two have the same.
+// Settle changes labels in place so that each connected region (26 neighbours), as selected by per, gets the subtype with most
+// volume in it; of two equal ones the earlier in finding.Subtypes.
 func Settle(labels *volume.Mask, g *volume.Grid, per string) {
 	switch per {
 	case Component:
@@ -30,7 +30,7 @@ func Settle(labels *volume.Mask, g *volume.Grid, per string) {
 	}
 }
 
-// settle names the voxels of labels after the parts of bleeds.
+// settle gives each connected region of bleeds a single subtype in labels.
 func settle(labels, bleeds *volume.Mask, g *volume.Grid) {
 	c := volume.ComponentsOf(bleeds, volume.Corners, 0)
 	ml := make([][len(finding.Kinds) + 1]float64, c.Count)

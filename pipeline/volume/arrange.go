@@ -16,27 +16,27 @@ import (
 const (
 	parallelCos   = 0.9999 // between the orientations of two slices: 0.8 degrees
 	unitTolerance = 0.01   // of the length and the angle of the direction cosines
-	samePlaceMM   = 0.01   // two slices nearer than this along the normal lie at one position
-	gapMissing    = 1.8    // times the median distance: a slice is missing there
+	samePlaceMM   = 0.01   // slices closer than this along the normal have the same position
+	gapMissing    = 1.8    // times the median distance: a slice is missing
 	gapSeveral    = 2.5    // times the median distance: more than one is missing
-	gapMissingMM  = 7.0    // where several are missing, the most between the slices around: the networks see slabs of about this
+	gapMissingMM  = 7.0    // largest gap if several are missing: about the thickness of the networks' slabs
 	gapRefuseMM   = 20.0   // between any two slices
 )
 
-// Arrangement is how the slices of a series lie in space: the grid, the order, and what is odd about it.
+// Arrangement is the geometry of a series: the grid, the order of slices, and warnings.
 type Arrangement struct {
 	Grid     Grid
-	Order    []int    // Order[k] is the index of slice k in what was arranged
-	Doubles  [][2]int // k and the index of another image that claims to be slice k; Build compares their pixels
+	Order    []int    // Order[k] is the index of the header of slice k
+	Doubles  [][2]int // k and the index of another image at the position of slice k; Build compares their pixels
 	TiltDeg  float64  // angle between the normal and the axis of the positions: gantry tilt shears the stack by this
 	Warnings []string // sentences
 }
 
 // Arrange sorts slices by ImagePositionPatient along the slice normal, feet to head; InstanceNumber, SliceThickness and
-// GantryDetectorTilt are not looked at (PS3.3 §C.7.6.2.1.1). The error is a *finding.Refusal.
+// GantryDetectorTilt are ignored (PS3.3 §C.7.6.2.1.1). The error is a *finding.Refusal.
 func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	if len(headers) == 0 {
-		return nil, refuse(finding.TooFewSlices, "The series holds no slices.")
+		return nil, refuse(finding.TooFewSlices, "The series contains no slices.")
 	}
 	a := &Arrangement{Order: make([]int, len(headers))}
 	origins := make([]Vec, len(headers))
@@ -65,14 +65,14 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 		a.Order, a.Grid.Origins = append(a.Order, i), append(a.Grid.Origins, origins[i])
 	}
 	if n := len(a.Doubles); n > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("%d of %d images are copies of others: the same pixels at the same position under other identifiers. One of each was read.", n, len(headers)))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("%d of %d images are copies: the same pixels at the same position with other UIDs. One of each was used.", n, len(headers)))
 	}
 	gaps := a.Grid.Gaps()
 	if err := a.checkGaps(gaps, headers); err != nil {
 		return nil, err
 	}
 	if n := slices.IndexFunc(headers, hasComma); n >= 0 {
-		a.Warnings = append(a.Warnings, Name(headers[n], n)+" writes numbers with a decimal comma, against the standard; they were read as if it were a point.")
+		a.Warnings = append(a.Warnings, Name(headers[n], n)+" has numbers with a decimal comma, which the standard does not allow; it was read as a decimal point.")
 	}
 	thickness, _ := headers[0].Float(dcm.SliceThickness)
 	a.Grid.SupportMM = Support(gaps, thickness)
@@ -83,7 +83,7 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	return a, nil
 }
 
-// Name names image i of a series in a sentence, by its Instance Number where it has one. It names no patient.
+// Name returns a name for image i of a series in a sentence: its Instance Number if it has one. It contains no patient data.
 func Name(h *dcm.DataSet, i int) string {
 	if n, ok := h.Int(dcm.InstanceNumber); ok {
 		return fmt.Sprintf("The image with Instance Number %d", n)
@@ -91,7 +91,7 @@ func Name(h *dcm.DataSet, i int) string {
 	return fmt.Sprintf("Image %d of the series (without Instance Number)", i+1)
 }
 
-// said shows the value of an attribute, for a reason; "" where it is missing or empty.
+// said formats the value of an attribute for a reason; "" if it is missing or empty.
 func said(h *dcm.DataSet, t dcm.Tag) string {
 	text := strings.Join(h.Strings(t), `\`)
 	if e, ok := h.Get(t); ok && text == "" {
@@ -183,7 +183,7 @@ func samePlane(a, b *Grid, first, h *dcm.DataSet, i int) error {
 	return nil
 }
 
-// Gaps are the distances along the normal between neighbouring slices.
+// Gaps returns the distances along the normal between neighbouring slices.
 func (g *Grid) Gaps() []float64 {
 	n := g.Normal()
 	gaps := make([]float64, 0, len(g.Origins))
@@ -193,8 +193,8 @@ func (g *Grid) Gaps() []float64 {
 	return gaps
 }
 
-// MedianGap is the median distance between neighbouring slices; 0 for a single slice. The mean of the two middle ones
-// where their number is even.
+// MedianGap returns the median distance between neighbouring slices; 0 for a single slice. For an even number of gaps it is the
+// mean of the two middle ones.
 func (g *Grid) MedianGap() float64 { return median(g.Gaps()) }
 
 func median(v []float64) float64 {
@@ -205,16 +205,16 @@ func median(v []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// checkGaps refuses two slices at one place and holes in the stack. A protocol that changes its distance once (thin
-// slices through the skull base, thick ones above) has large gaps side by side; missing slices leave a single one, and how
-// wide it is decides: the volume of what lies in it is taken from the slices around it.
+// checkGaps refuses two slices at one position, and large gaps in the stack. A protocol that changes the distance once (thin
+// slices through the skull base, thick ones above) has adjacent large gaps; missing slices leave a single one. Its width decides,
+// because the slices around a gap stand for the volume in it.
 func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 	m := median(gaps)
 	uneven := false
 	missing, widest := 0, 0
 	for k, g := range gaps {
 		if g < samePlaceMM {
-			return duplicate(headers[a.Order[k]], a.Order[k], headers[a.Order[k+1]], a.Order[k+1], "but beside each other")
+			return duplicate(headers[a.Order[k]], a.Order[k], headers[a.Order[k+1]], a.Order[k+1], "but side by side")
 		}
 		alone := (k == 0 || gaps[k-1] < g/1.5) && (k == len(gaps)-1 || gaps[k+1] < g/1.5)
 		switch {
@@ -230,17 +230,17 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		}
 	}
 	if missing > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %d places: %.1f mm lie between slices %d and %d, %.1f mm between most others; "+
-			"each slice stands for half of the gap beside it.", missing, gaps[widest], widest+1, widest+2, m))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %d places: %.1f mm between slices %d and %d, %.1f mm between most others; "+
+			"volumes assume that each slice extends to half of the gap.", missing, gaps[widest], widest+1, widest+2, m))
 	}
 	if uneven {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("The distance between slices varies from %.2f to %.2f mm; volumes use each slice's own.",
+		a.Warnings = append(a.Warnings, fmt.Sprintf("The distance between slices varies from %.2f to %.2f mm; volumes use the actual distances.",
 			slices.Min(gaps), slices.Max(gaps)))
 	}
 	return nil
 }
 
-// duplicate refuses two images at one position that are no copies of each other.
+// duplicate refuses two different images at one position.
 func duplicate(a *dcm.DataSet, i int, b *dcm.DataSet, k int, how string) error {
 	other := []rune(Name(b, k))
 	other[0] = unicode.ToLower(other[0])
@@ -248,8 +248,8 @@ func duplicate(a *dcm.DataSet, i int, b *dcm.DataSet, k int, how string) error {
 		"is in the series.\nSend them as separate series.", Name(a, i), string(other), dcm.ImagePositionPatient, how)
 }
 
-// Support gives each slice half the distance to either neighbour; an end slice reaches as far out as in. gaps are those of
-// Grid.Gaps. A single slice stands for its thickness.
+// Support returns the extent of each slice along the normal: half the distance to each neighbour; the outer half of an end slice
+// equals its inner half. gaps are from Grid.Gaps. A single slice gets its thickness.
 func Support(gaps []float64, thicknessMM float64) []float64 {
 	if len(gaps) == 0 {
 		return []float64{math.Max(thicknessMM, 0)}

@@ -91,7 +91,7 @@ func TestReasons(t *testing.T) {
 		{"oblique", func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 1, 0, 0) }, []string{`"1\\0\\0\\1\\0\\0"`, "perpendicular"}},
 		{"turned", func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, 0, 1, 0, 1, 0, 0) }, []string{"Instance Number 17", `"0\\1\\0\\1\\0\\0"`}},
 		{"colours", func(d *dcm.DataSet) { d.SetStrings(dcm.PhotometricInterpretation, "CS", "PALETTE COLOR") }, []string{"Instance Number 17", "PALETTE COLOR"}},
-		{"three samples", func(d *dcm.DataSet) { d.SetInts(dcm.SamplesPerPixel, "US", 3) }, []string{"3 samples a pixel"}},
+		{"three samples", func(d *dcm.DataSet) { d.SetInts(dcm.SamplesPerPixel, "US", 3) }, []string{"3 samples per pixel"}},
 		{"bits", func(d *dcm.DataSet) { d.SetInts(dcm.HighBit, "US", 5) }, []string{"Instance Number 17", "12 in Bits Stored", "5 in High Bit"}},
 		{"no intercept", func(d *dcm.DataSet) { d.Delete(dcm.RescaleIntercept) }, []string{"Instance Number 17", `"1" in Rescale Slope`, `"" in Rescale Intercept`}},
 	} {
@@ -176,7 +176,7 @@ func TestArrangeRefuses(t *testing.T) {
 		{"mirrored slice", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.ImageOrientationPatient, -1, 0, 0, 0, 1, 0) }), finding.MixedOrientation},
 		{"other matrix", with(func(d *dcm.DataSet) { d.SetInts(dcm.Rows, "US", 5) }), finding.MixedGeometry},
 		{"other zoom", with(func(d *dcm.DataSet) { d.SetDecimals(dcm.PixelSpacing, 0.6, 0.4) }), finding.MixedGeometry},
-		{"beside each other", beside(0, 5, 5, 10), finding.DuplicatePosition},
+		{"side by side", beside(0, 5, 5, 10), finding.DuplicatePosition},
 		{"two slices of 5 mm missing", at(0, 5, 10, 25, 30), finding.Incomplete},
 		{"a gap of 8 mm in thin slices", at(thin(0, 20, 0.625, 28)...), finding.Incomplete},
 		{"three slices missing", at(0, 5, 10, 15, 35, 40, 45), finding.Incomplete},

@@ -8,11 +8,11 @@ import (
 	"ichor/scp/dcm"
 )
 
-// tissueHU: padding up to here cannot be taken for anything that is looked for; above, a voxel of the head may have the
-// very value that stands for padding.
+// tissueHU: padding up to this value cannot be confused with tissue; above it, a voxel of the head can have the value of the
+// padding.
 const tissueHU = -200
 
-// Stored says how stored pixel values become Hounsfield units: Image Pixel module (PS3.3 §C.7.6.3), rescaling as in CT
+// Stored describes how to convert stored pixel values to Hounsfield units: Image Pixel module (PS3.3 §C.7.6.3), rescaling as in CT
 // Image (§C.8.2.1) or a Modality LUT in its place (§C.11.1), padding of General Equipment (§C.7.5.1.1.2).
 type Stored struct {
 	bytes              int // per pixel: 1, 2 or 4
@@ -20,11 +20,11 @@ type Stored struct {
 	shift, bits        uint // of the stored value inside its cell
 	signed             bool
 	slope, intercept   float64
-	lut                []int16 // HU in place of slope and intercept, where there are any
-	lutFirst           int     // stored value of the first one
+	lut                []int16 // HU table in place of slope and intercept; may be nil
+	lutFirst           int     // stored value of the first entry
 	padded             bool
-	atBorder           bool // padding has the value of tissue, and is padding only where it reaches the border of the image
-	paddingLo, padding int  // stored values from the one to the other are padding
+	atBorder           bool // padding has the value of tissue, so it is padding only if connected to the border of the image
+	paddingLo, padding int  // stored values in this range are padding
 }
 
 // StoredOf reads the header of image i of a series. MONOCHROME1 says how to show an image, not what its values are (PS3.3
@@ -71,7 +71,7 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 	}
 	if p, ok := h.Int(dcm.PixelPaddingValue); ok {
 		s.padded = true
-		// The value may have been read as unsigned where pixels are signed, and the other way round.
+		// The value may have been read as unsigned although pixels are signed, or the reverse.
 		s.padding = s.value(uint32(p) << s.shift)
 		s.paddingLo = s.padding
 		if lim, ok := h.Int(dcm.PixelPaddingRangeLimit); ok {
@@ -83,7 +83,7 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 	return s, nil
 }
 
-// value takes the stored value out of its cell: bits above High Bit are not part of it (PS3.5 §8.1.1).
+// value extracts the stored value from its cell: bits above High Bit are not part of it (PS3.5 §8.1.1).
 func (s *Stored) value(cell uint32) int {
 	v := int(cell>>s.shift) & (1<<s.bits - 1)
 	if s.signed && v >= 1<<(s.bits-1) {
@@ -92,8 +92,8 @@ func (s *Stored) value(cell uint32) int {
 	return v
 }
 
-// modalityLUT reads the look-up table from stored values to Hounsfield units, nil where there is none (PS3.3 §C.11.1.1).
-// Its entries of 16 bits are taken as signed: what lies below water has no other place.
+// modalityLUT returns the look-up table from stored values to Hounsfield units, nil if there is none (PS3.3 §C.11.1.1). Its
+// 16-bit entries are read as signed: there is no other way to express values below water.
 func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
 	items := h.Sequence(dcm.ModalityLUTSequence)
 	if len(items) == 0 {
@@ -123,16 +123,16 @@ func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
 	return lut, int(descriptor[1]), nil
 }
 
-// hu is the density of a stored value.
+// hu returns the Hounsfield units of a stored value.
 func (s *Stored) hu(v int) int16 {
-	if s.lut != nil { // below the first and above the last entry these two go on
+	if s.lut != nil { // values outside the table take its first or last entry
 		return max(s.lut[min(max(v-s.lutFirst, 0), len(s.lut)-1)], AirHU)
 	}
 	return int16(min(max(math.RoundToEven(float64(v)*s.slope+s.intercept), AirHU), math.MaxInt16))
 }
 
-// Decode fills dst with Hounsfield units. The error is a *finding.Refusal: raw is not as long as dst needs. name is that of
-// the image, see Name.
+// Decode fills dst with Hounsfield units. The error is a *finding.Refusal: raw has the wrong length. name is the name of the
+// image, see Name.
 func (s *Stored) Decode(raw []byte, dst []int16, name string) error {
 	if want := len(dst) * s.bytes; len(raw) < want || len(raw) > want+1 { // one byte of padding: PS3.5 §8.1.1
 		return refuse(finding.Undecodable, "%s holds %d bytes of pixels and needs %d.\nSend the series again.", name, len(raw), want)
@@ -142,7 +142,7 @@ func (s *Stored) Decode(raw []byte, dst []int16, name string) error {
 		border = s.paddingAtBorder(raw, len(dst))
 	}
 	plain, offset := s.lut == nil && s.slope == 1 && s.intercept == math.Trunc(s.intercept) && math.Abs(s.intercept) < 1e6, 0
-	if plain { // of nearly all scanners
+	if plain { // nearly all scanners
 		offset = int(s.intercept)
 	}
 	for i := range dst {
@@ -160,7 +160,7 @@ func (s *Stored) Decode(raw []byte, dst []int16, name string) error {
 	return nil
 }
 
-// at is stored value i.
+// at returns stored value i.
 func (s *Stored) at(raw []byte, i int) int {
 	switch s.bytes {
 	case 1:
@@ -171,7 +171,7 @@ func (s *Stored) at(raw []byte, i int) int {
 	return s.value(binary.LittleEndian.Uint32(raw[4*i:]))
 }
 
-// paddingAtBorder marks the n pixels of padding that a path of padding joins to the border of the image.
+// paddingAtBorder marks, of n pixels, the padding that is connected to the border of the image through padding.
 func (s *Stored) paddingAtBorder(raw []byte, n int) []bool {
 	out := make([]bool, n)
 	columns := min(max(s.columns, 1), n)

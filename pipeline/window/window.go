@@ -1,12 +1,12 @@
-// Package window turns Hounsfield units into the channels that a network sees, and takes its answer back to the source
-// grid. The order is fixed and shared with the training code (models/training/ich/product/window.py):
+// Package window converts Hounsfield units to the input channels of a network, and resamples its output to the source grid. The
+// order is fixed and the same as in the training code (models/training/ich/product/window.py):
 //
 //	slab      thin slices are averaged to about the thickness that the network was trained on
 //	window    v = clip((HU - low) / (high - low), 0, 1) on the source pixels
 //	resample  to N x N pixels of a fixed size in mm, around the centre of the bone; antialiased
 //	channels  the neighbouring slabs on either side
 //
-// Networks see canonical orientation (volume.View); the volume itself is never turned.
+// The input of networks is in canonical orientation (volume.View); the volume itself is never rotated.
 package window
 
 import (
@@ -26,8 +26,8 @@ type Net interface {
 	Run(ctx context.Context, input []float32, batch int) ([]float32, error)
 }
 
-// Centre is the mean row and column, in canonical coordinates, of the bone in the whole stack; the middle of the image
-// where there is none.
+// Centre returns the mean row and column, in canonical coordinates, of the bone in the whole stack; the middle of the image if
+// there is no bone.
 func Centre(v *volume.Volume) (row, column float64) {
 	view := v.Canonical()
 	counts := make([]int64, v.Rows) // bone voxels of each row of the source
@@ -67,7 +67,7 @@ func Centre(v *volume.Volume) (row, column float64) {
 	return row, column
 }
 
-// Stack is one volume as one network sees it: slabs, each a plane of N x N values.
+// Stack is one volume prepared for one network: slabs, each a plane of N x N values.
 type Stack struct {
 	v      *volume.Volume
 	in     bundle.Input
@@ -81,7 +81,7 @@ type Stack struct {
 	sums   []int32           // scratch: sum of the slices of a slab
 }
 
-// NewStack prepares v for a network with input in; centre is that of Centre.
+// NewStack prepares v for a network with input in; row and column are from Centre.
 func NewStack(v *volume.Volume, in bundle.Input, row, column float64) *Stack {
 	view := v.Canonical()
 	return &Stack{v: v, in: in, view: view, starts: slabs(volume.Support(v.Gaps(), 0), in.SlabMM),
@@ -93,12 +93,12 @@ func NewStack(v *volume.Volume, in bundle.Input, row, column float64) *Stack {
 	}
 }
 
-// slabs groups slices, which stand for supportMM each, into slabs of about slabMM, from the first on: a slab takes one more
-// where that brings it nearer to slabMM than without. A slice of about that thickness or more is a slab of its own, as are all
-// where slabMM is 0. A stack that is dense below and wide above has slabs of one thickness all the same. The result is the first
-// slice of each, and the number of slices.
+// slabs groups slices, with extents supportMM, into slabs of about slabMM, starting with the first: a slab takes another slice if
+// that brings it closer to slabMM. A slice of about that thickness or more is its own slab, as is every slice if slabMM is 0. A
+// stack with thin slices below and thick ones above thus gets slabs of equal thickness. The result is the first slice of each
+// slab, and the number of slices.
 func slabs(supportMM []float64, slabMM float64) []int {
-	const thick, near = 0.594, 1.01 // of slabMM; 3 mm of 5 mm are thick, whatever positions are rounded to
+	const thick, near = 0.594, 1.01 // of slabMM; 3 mm of 5 mm is thick, however positions are rounded
 	starts, held, alone := []int{0}, 0.0, true
 	for k, mm := range supportMM {
 		own := mm >= thick*slabMM
@@ -110,7 +110,7 @@ func slabs(supportMM []float64, slabMM float64) []int {
 	return append(starts, len(supportMM))
 }
 
-// Slabs is the number of slabs.
+// Slabs returns the number of slabs.
 func (s *Stack) Slabs() int { return len(s.starts) - 1 }
 
 // Source returns the first slice of slab z and the one after its last.
@@ -123,7 +123,7 @@ func (s *Stack) Fill(dst []float32, z int) {
 	for c := range 1 + 2*s.in.Neighbours {
 		copy(dst[c*n:(c+1)*n], s.plane(min(max(z+c-s.in.Neighbours, 0), last)))
 	}
-	for k := range s.planes { // slabs are asked for in order
+	for k := range s.planes { // slabs are requested in order
 		if k < z-s.in.Neighbours {
 			delete(s.planes, k)
 		}
@@ -205,17 +205,17 @@ func (s *Stack) down() []float32 {
 	return p
 }
 
-// Image is one output channel of the network, N x N, to be read on the source grid.
+// Image is one output channel of the network, N x N, that can be read on the source grid.
 type Image struct {
 	s *Stack
 	p []float32
 }
 
-// Image takes N x N probabilities.
+// Image returns an Image of N x N probabilities.
 func (s *Stack) Image(p []float32) Image { return Image{s, p} }
 
 // Row writes the value at each source pixel of row i of the canonical view to dst, which has view.Columns elements, and
-// returns false, dst untouched, where the whole row lies off the network grid.
+// returns false, without changing dst, if the whole row is outside the network grid.
 func (m Image) Row(dst []float32, i int) bool {
 	a, b := m.s.rows.share[i][0], m.s.rows.share[i][1]
 	if a == 0 && b == 0 {
@@ -227,7 +227,7 @@ func (m Image) Row(dst []float32, i int) bool {
 	return true
 }
 
-// At is the value at canonical source pixel (i, j).
+// At returns the value at canonical source pixel (i, j).
 func (m Image) At(i, j int) float32 {
 	return m.at(i, j, m.s.rows.share[i][0], m.s.rows.share[i][1])
 }
@@ -256,7 +256,7 @@ func (m Image) at(i, j int, a, b float32) float32 {
 	return sum
 }
 
-// View is the canonical view that At and Row count in.
+// View returns the canonical view whose indices At and Row use.
 func (s *Stack) View() volume.View { return s.view }
 
 // Each runs net over all slabs of s in batches and calls visit for each slab in order with its outputs x N x N

@@ -284,13 +284,13 @@ func TestRemedy(t *testing.T) {
 	}{
 		{said(dimse.SOPClassNotSupported, "x"), "SOP class"},
 		{fmt.Errorf("Segmentation Storage: %w", errNoContext), "SOP class"},
-		{said(dimse.CannotUnderstand, "cannot commit: association rejected, HTTP 401, presentation context"), "own log"},
+		{said(dimse.CannotUnderstand, "cannot commit: association rejected, HTTP 401, presentation context"), "destination's log"},
 		{said(dimse.OutOfResources, "database commit failed"), "overloaded"},
-		{said(dimse.NotAuthorized, ""), "allow us"},
+		{said(dimse.NotAuthorized, ""), "authorize ichor"},
 		{fmt.Errorf("association with PACS: %w", errCalling), "AE title"},
 		{fmt.Errorf("association with PACS: %w", errBusy), "ichor check"},
 		{&stow.Error{Code: 401}, "credentials"},
-		{&stow.Error{Code: 400, Words: "HTTP 401 in result object"}, "own log"},
+		{&stow.Error{Code: 400, Words: "HTTP 401 in result object"}, "destination's log"},
 		{fmt.Errorf("%w: in x: no such file", errFile), "ichor retry"},
 		{fmt.Errorf("in x: %w", errRotten), "ichor retry"},
 		{errors.New("dial tcp: status C000H refused"), "ichor check"},
@@ -299,7 +299,7 @@ func TestRemedy(t *testing.T) {
 			t.Errorf("%v: %q, want %q in it", tt.err, got, tt.want)
 		}
 	}
-	for cause, want := range map[state.Cause]string{state.Uncommitted: "keeps", state.Unconfigured: "back into the configuration", "": "ichor check"} {
+	for cause, want := range map[state.Cause]string{state.Uncommitted: "keeps", state.Unconfigured: "to the configuration again", "": "ichor check"} {
 		if got := Remedy(cause); !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q in it", cause, got, want)
 		}

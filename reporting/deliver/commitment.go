@@ -13,16 +13,16 @@ import (
 	"ichor/scp/ul"
 )
 
-// informationSyntaxes are those of action and event information.
+// informationSyntaxes are the transfer syntaxes of action and event information.
 var informationSyntaxes = []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}
 
-// maxAsked bounds one transaction.
+// maxAsked is the maximum number of objects in one transaction.
 const maxAsked = 500
 
-// ask asks for Storage Commitment of what the destination has stored (PS3.4 §J.3.2), and hears its report if that comes
-// soon. heard becomes true with the first report. It reports whether the association goes on.
+// ask requests Storage Commitment of objects that the destination has stored (PS3.4 §J.3.2), and waits briefly for its report.
+// heard becomes true with the first report. It returns whether the association continues.
 func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
-	if !l.asking.TryLock() { // another attempt asks
+	if !l.asking.TryLock() { // another attempt is asking
 		return true
 	}
 	defer l.asking.Unlock()
@@ -40,36 +40,36 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 		t.Instances = append(t.Instances, d.SOPInstanceUID)
 		r.References = append(r.References, commitment.Reference{SOPClassUID: d.SOPClassUID, SOPInstanceUID: d.SOPInstanceUID})
 	}
-	// Recorded before it is asked: the report may come at once, and to another association.
+	// Record the request before sending it: the report may come immediately, on another association.
 	if err := l.opts.State.AskCommitment(t, l.dest.CommitWait, l.opts.Now()); err != nil {
 		l.stateFailed(err)
 		return true
 	}
 	c, err := l.action(inFlight, peer, r)
 	if err == nil {
-		l.log.Info("storage commitment asked for", "objects", len(list))
+		l.log.Info("storage commitment requested", "objects", len(list))
 		return l.await(ctx, inFlight, c, heard)
 	}
 	wait := l.opts.Backoff(1)
 	said := errors.Is(err, ul.ErrNoContext) || errors.As(err, new(*dimse.StatusError))
-	if said { // it will say so again for a while
+	if said { // the answer will be the same for a while
 		wait = l.dest.CommitWait
 	}
-	l.log.Warn("storage commitment not asked for, to be tried again", "err", loggable(err), "after", wait)
+	l.log.Warn("storage commitment not requested, will be retried", "err", loggable(err), "after", wait)
 	if err := l.opts.State.Postpone(t, wait, l.opts.Now()); err != nil {
-		l.log.Error("storage commitment not postponed", "err", err) // then it is asked for after CommitWait
+		l.log.Error("storage commitment not postponed", "err", err) // then it is requested after CommitWait
 	}
 	return said
 }
 
-var errUncommitted = errors.New("stored, but the destination did not report storage commitment in time; does it know where to report to?")
+var errUncommitted = errors.New("stored, but the destination did not report storage commitment in time; check that it knows our AE title, host and port")
 
 // action sends the request.
 func (l *line) action(ctx context.Context, peer Peer, r commitment.Request) (committer, error) {
 	c, ok := peer.(committer)
 	accepted := peer.Accepted(dcm.StorageCommitmentPushModel)
 	if !ok || len(accepted) == 0 {
-		return nil, fmt.Errorf("storage commitment: %w; set the destination up for it, or set commitment: false", ul.ErrNoContext)
+		return nil, fmt.Errorf("storage commitment: %w; enable it at the destination, or set commitment: false", ul.ErrNoContext)
 	}
 	data, err := r.Encode(accepted[0])
 	if err != nil {
@@ -82,7 +82,7 @@ func (l *line) action(ctx context.Context, peer Peer, r commitment.Request) (com
 	return c, err
 }
 
-// await gives the destination ReportWait to report on this association. It reports whether the association goes on.
+// await gives the destination ReportWait to report on this association. It returns whether the association continues.
 func (l *line) await(ctx, inFlight context.Context, c committer, heard *bool) bool {
 	for end := time.Now().Add(l.dest.ReportWait); !*heard && ctx.Err() == nil; {
 		left := time.Until(end)
@@ -96,7 +96,7 @@ func (l *line) await(ctx, inFlight context.Context, c committer, heard *bool) bo
 	return true
 }
 
-// event takes a report on an association of ours.
+// event handles a report on one of our associations.
 func (l *line) event(e dimse.Event) dimse.Status {
 	if e.SOPClassUID != dcm.StorageCommitmentPushModel || e.Type != commitment.EventComplete && e.Type != commitment.EventFailures {
 		return dimse.NoSuchEventType
@@ -112,8 +112,8 @@ func (l *line) event(e dimse.Event) dimse.Status {
 	return dimse.StatusSuccess
 }
 
-// Result records what a destination says about objects that it was sent, on any association: those it committed to are
-// done, the others are sent again. known is false for a transaction that nobody asked for.
+// Result records a destination's commitment result, from any association: committed objects are done, failed ones are sent
+// again. known is false for a transaction that was not requested.
 func (d *Deliverer) Result(r commitment.Result) (known bool, err error) {
 	if len(d.lines) == 0 {
 		return false, nil

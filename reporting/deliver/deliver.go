@@ -1,28 +1,27 @@
-// Package deliver sends result objects to their destinations, by C-STORE (PS3.4 §B) or STOW-RS (PS3.18 §10.5), and keeps
-// at it until the destination has them, and where asked for has committed to them (PS3.4 §J), or there is no hope.
+// Package deliver sends result objects to their destinations, by C-STORE (PS3.4 §B) or STOW-RS (PS3.18 §10.5). It retries until
+// the destination has stored them and, if configured, committed to them (PS3.4 §J), or until it gives up.
 //
-// What is to be sent, and how far it came, is in state; deliver keeps nothing that must survive a restart. Every
-// destination has a line of its own, so one that is dead or slow never holds up another. A line sends what is due in
-// the order of state.Due, several objects on one association and up to Destination.Associations at a time. What can go
-// wrong is of four kinds:
+// The deliveries and their progress are in state; deliver has nothing that must survive a restart. Every destination has its own
+// line, so a dead or slow one never delays another. A line sends due objects in the order of state.Due, several on one
+// association, over up to Destination.Associations at a time. There are four kinds of failure:
 //
-//	destination  it cannot be reached, breaks the association or is out of resources: the line pauses, with growing
-//	             waits, and makes one attempt at a time. After openAfter failures in a row its circuit is open: each
-//	             attempt is a probe with the one object that is next, until one succeeds
-//	rejected     it rejects the association for good, or the credentials: the same, and it counts against the objects
-//	             at hand; after Options.RejectedTries they are dead letters
-//	refused      it answers that it will not take this object, or no presentation context fits: that object waits,
-//	             with growing waits and in another transfer syntax where there is one, while others go on; after
-//	             Options.RefusedTries refusals, or one that says that it can never be, it is a dead letter
-//	age          whatever the reason, and whether it was tried or not, an object that could not be sent for
-//	             Options.MaxAge is a dead letter; so is one that its destination does not commit to
+//	destination  unreachable, breaks the association, or is out of resources: the line pauses, with growing waits, and
+//	             makes one attempt at a time. After openAfter consecutive failures the circuit is open: each attempt is
+//	             a probe with a single object, until one succeeds
+//	rejected     the destination permanently rejects the association, or the credentials: the same, and it counts against
+//	             the objects of the attempt; after Options.RejectedTries they become dead letters
+//	refused      the destination refuses this object, or no presentation context matches: the object waits, with growing
+//	             waits and in another transfer syntax if possible, while others continue; after Options.RefusedTries
+//	             refusals, or a permanent one, it becomes a dead letter
+//	age          an object that could not be delivered within Options.MaxAge becomes a dead letter, whatever the reason
+//	             and even if it was never tried; so does one to which its destination does not commit
 //
-// Waits and ages are counted in the running time of the state, never by the wall clock. An object is compared with the
-// digest of what was written while it is sent: one that changed on disk never arrives.
+// Waits and ages use the running time of the state, never the wall clock. The digest of an object is verified while it is sent:
+// one that changed on disk never arrives.
 //
-// A dead letter keeps its cause and the words of the destination, and waits for state.Replay; Remedy says what helps. An object is sent
-// again only when no answer came, when the answer could not be recorded, or when the destination does not commit to it;
-// its SOP Instance UID is always the same, so a destination that has it already can tell.
+// A dead letter keeps its cause and the text from the destination, and waits for state.Replay; Remedy says what to do. An object
+// is sent again only if no answer came, the answer could not be recorded, or the destination did not commit to it. Its SOP
+// Instance UID never changes, so a destination can recognise a duplicate.
 package deliver
 
 import (
@@ -37,29 +36,29 @@ import (
 	"ichor/scp/dimse"
 )
 
-// Destination is a node that gets results.
+// Destination is a node that receives results.
 type Destination struct {
 	Name      string // in state, logs and status; unique
 	Address   string // host:port
 	CalledAE  string
 	CallingAE string
-	URL       string // of a STOW-RS service, as studies are posted to; then there is no Address and no AE title
+	URL       string // of a STOW-RS service; then Address and AE title are not used
 
-	Associations int // at a time, default 1
-	// Commitment asks for Storage Commitment of what was stored. The result may come on the same association within
-	// ReportWait, default 2 s, or later through Deliverer.Result; without one it is asked for again after CommitWait,
+	Associations int // simultaneous, default 1
+	// Commitment requests Storage Commitment for stored objects. The result may come on the same association within
+	// ReportWait, default 2 s, or later through Deliverer.Result. Without a result it is requested again after CommitWait,
 	// default 1 h.
 	Commitment bool
 	ReportWait time.Duration
 	CommitWait time.Duration
 
-	Deflate bool // segmentations are offered in Deflated Explicit VR Little Endian as well, which is preferred then
+	Deflate bool // also offer segmentations in Deflated Explicit VR Little Endian, and prefer it
 
 	ConnectTimeout  time.Duration // 0: the default of dimse
 	ResponseTimeout time.Duration // 0: the default of dimse
 }
 
-// Store is what deliver needs of *state.Store.
+// Store has the methods of *state.Store that deliver needs.
 type Store interface {
 	Due(destination string, n int) ([]state.Delivery, error)
 	NextDue(destination string) (wait time.Duration, ok bool, err error)
@@ -76,7 +75,7 @@ type Store interface {
 	GiveUpCommitment(destination string, age time.Duration, why string, now time.Time) ([]state.Delivery, error)
 }
 
-// Peer is what deliver needs of *dimse.SCU, and *stow.Client has too.
+// Peer has the methods that deliver needs. *dimse.SCU and *stow.Client implement it.
 type Peer interface {
 	Accepted(sopClass string) []string
 	Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status, error)
@@ -84,31 +83,31 @@ type Peer interface {
 	Abort()
 }
 
-// committer is a Peer that may be asked for Storage Commitment.
+// committer is a Peer that supports Storage Commitment.
 type committer interface {
 	Action(ctx context.Context, n dimse.Notice) (dimse.Status, error)
 	Await(ctx context.Context, d time.Duration) (bool, error)
 }
 
-// Options say where to, and how patiently.
+// Options configure a Deliverer.
 type Options struct {
 	Destinations []Destination
 	State        Store
 
-	FirstRetry   time.Duration // after the first failure, doubling from there; default 5 s
+	FirstRetry   time.Duration // wait after the first failure, doubled after each further one; default 5 s
 	MaxRetry     time.Duration // longest wait; default 10 min
 	MaxAge       time.Duration // default 7 days
 	RefusedTries int           // default 3
-	// RejectedTries is how often a destination may reject us for good before the objects at hand are dead letters; with
-	// the waits above the default, 10, is about 40 minutes, in which somebody may set the destination up.
+	// RejectedTries is how often a destination may reject us permanently before the objects of the attempt become dead letters.
+	// With the default waits, the default of 10 gives an operator about 40 minutes to configure the destination.
 	RejectedTries int
-	Batch         int           // objects for one association, at most 32, the default
-	DrainTime     time.Duration // an object in flight may go on for so long once Run's context is done; default 30 s
+	Batch         int           // objects per association; default and maximum 32
+	DrainTime     time.Duration // time for the current object to finish after Run's context is done; default 30 s
 
-	Backoff func(failures int) time.Duration // default: the above, with jitter
-	Now     func() time.Time                 // the wall clock of records, default time.Now; nothing is decided by it
-	// Dial opens an association with a destination, default dimse.Connect with o. What o does not say, as TLS and how to
-	// reach a URL, is for the caller to add.
+	Backoff func(failures int) time.Duration // default: from FirstRetry and MaxRetry, with jitter
+	Now     func() time.Time                 // time for records, default time.Now; no decision depends on it
+	// Dial opens an association with a destination, default dimse.Connect with o. It must add what o does not have, such as
+	// TLS, and connect to a URL.
 	Dial   func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
 	Open   func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default: the file, compared with its digest
 	Events func(Event)                                                          // told of every attempt, by many goroutines; may be nil; must not block
@@ -129,31 +128,31 @@ const (
 
 // Event is one attempt to send one object, or what a destination says of Storage Commitment of one object.
 type Event struct {
-	Delivery state.Delivery // as it was before the attempt; of a commitment the key only
+	Delivery state.Delivery // before the attempt; of a commitment the key only
 	Outcome  Outcome
-	Err      error         // nil when stored
-	Took     time.Duration // of the C-STORE; 0 when none was sent
+	Err      error         // nil if stored
+	Took     time.Duration // of the C-STORE; 0 if none was sent
 }
 
-// Status is how a destination does at this moment.
+// Status is the current status of a destination.
 type Status struct {
 	Name      string    `json:"name"`
 	Address   string    `json:"address"`
 	Down      bool      `json:"down"`
-	Failures  int       `json:"failures"` // attempts in a row that did not get through
+	Failures  int       `json:"failures"` // consecutive failed attempts
 	LastError string    `json:"last_error,omitempty"`
 	NextTry   time.Time `json:"next_try,omitzero"` // while down
 	Sending   int       `json:"sending"`           // objects of the attempt in progress
 }
 
-// openAfter is how many failures in a row open the circuit.
+// openAfter is the number of consecutive failures that opens the circuit.
 const openAfter = 3
 
 // maxBatch keeps the presentation contexts of a batch, up to three for each SOP class, below the 128 of an association
 // (PS3.8 §9.3.2.2).
 const maxBatch = 32
 
-// Deliverer sends; Run makes it work.
+// Deliverer sends result objects while Run runs.
 type Deliverer struct {
 	opts  Options
 	lines []*line
@@ -215,8 +214,7 @@ func setDefault[T int | time.Duration](v *T, to T) {
 	}
 }
 
-// backoff doubles from first to most and adds or takes up to a fifth, so that lines that failed together do not try
-// together.
+// backoff doubles from first to most, plus or minus up to a fifth, so that lines that failed together do not retry together.
 func backoff(first, most time.Duration, failures int) time.Duration {
 	d := most
 	if n := max(failures-1, 0); n < 30 && first<<n>>n == first {
@@ -225,8 +223,8 @@ func backoff(first, most time.Duration, failures int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
-// Run sends until ctx is done. Then no further object is begun; those in flight may be answered within
-// Options.DrainTime. Run returns when every line has ended.
+// Run sends until ctx is done. Then it starts no further object, and waits up to Options.DrainTime for answers. It returns when
+// every line has ended.
 func (d *Deliverer) Run(ctx context.Context) error {
 	var lines sync.WaitGroup
 	for _, l := range d.lines {
@@ -236,7 +234,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	return nil
 }
 
-// Wake tells that there may be new deliveries, or replayed ones. It does not hurry a destination that is down.
+// Wake signals that there may be new or replayed deliveries. It does not shorten the wait for a destination that is down.
 func (d *Deliverer) Wake() {
 	for _, l := range d.lines {
 		select {
@@ -246,7 +244,7 @@ func (d *Deliverer) Wake() {
 	}
 }
 
-// Status returns how each destination does, in the order of the options.
+// Status returns the status of each destination, in the order of the options.
 func (d *Deliverer) Status() []Status {
 	list := make([]Status, 0, len(d.lines))
 	for _, l := range d.lines {

@@ -12,7 +12,7 @@ import (
 	"ichor/scp/dimse"
 )
 
-// pollTime is how long an idle line waits before it looks again, woken or not.
+// pollTime is the longest time between two checks of an idle line.
 const pollTime = 30 * time.Second
 
 // line serves one destination.
@@ -22,16 +22,16 @@ type line struct {
 	log  *slog.Logger
 	wake chan struct{}
 
-	asking sync.Mutex // held while commitment is asked for
+	asking sync.Mutex // held while commitment is requested
 
-	mu        sync.Mutex // guards what follows
-	failures  int        // attempts in a row that did not get through; the line pauses while there are any
+	mu        sync.Mutex // guards the fields below
+	failures  int        // consecutive failed attempts; the line pauses while not 0
 	nextTry   time.Time
 	lastError string
 	attempts  int                        // in progress
-	flights   map[state.DeliveryKey]bool // what they have at hand
+	flights   map[state.DeliveryKey]bool // deliveries of the attempts in progress
 
-	checked time.Time // for what is too old; of run alone
+	checked time.Time // when giveUpOld last ran; used only by run
 }
 
 func (l *line) status() Status {
@@ -45,7 +45,7 @@ func (l *line) status() Status {
 	return s
 }
 
-// run is the life of a line: wait until something is due and the destination may be tried, and try.
+// run repeats: wait until a delivery is due and the destination may be tried, then try.
 func (l *line) run(ctx context.Context) {
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
@@ -77,10 +77,10 @@ func (l *line) run(ctx context.Context) {
 	}
 }
 
-// ageCheck is how often a line looks for what is too old: it reads all that waits for its destination.
+// ageCheck is how often a line looks for deliveries that are too old. That reads all deliveries that wait for its destination.
 const ageCheck = 10 * time.Minute
 
-// giveUpOld makes dead letters of what is too old, whatever the destination does and whether it was tried or not.
+// giveUpOld turns deliveries that are too old into dead letters, whatever the state of the destination, tried or not.
 func (l *line) giveUpOld() error {
 	if !l.checked.IsZero() && time.Since(l.checked) < min(ageCheck, l.opts.MaxAge/8) {
 		return nil
@@ -103,14 +103,14 @@ func (l *line) giveUpOld() error {
 	return nil
 }
 
-// gaveUp tells of a delivery that is a dead letter now.
+// gaveUp logs and reports a delivery that has become a dead letter.
 func (l *line) gaveUp(d state.Delivery, cause error, took time.Duration) {
 	l.log.Error("delivery given up", "case", d.Case, "kind", d.Kind, "err", loggable(cause))
 	l.opts.Events(Event{Delivery: d, Outcome: Dead, Err: cause, Took: took})
 }
 
-// seats is how many objects another attempt may take at hand, 0 if there may be none now. A destination that failed is
-// tried by one attempt at a time, one with an open circuit with one object.
+// seats returns how many objects another attempt may take, 0 if none may start now. After a failure only one attempt runs at a
+// time, and with an open circuit it takes one object.
 func (l *line) seats() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,7 +123,7 @@ func (l *line) seats() int {
 	return l.opts.Batch
 }
 
-// next returns up to most objects that are due and not at hand already, and whether commitment is to be asked for.
+// next returns up to most due objects that no attempt is sending, and whether to request commitment.
 func (l *line) next(most int) (batch []state.Delivery, ask bool, err error) {
 	l.mu.Lock()
 	at := len(l.flights)
@@ -140,7 +140,7 @@ func (l *line) next(most int) (batch []state.Delivery, ask bool, err error) {
 		}
 	}
 	l.mu.Unlock()
-	if l.dest.Commitment && !busy { // attempts ask before they end
+	if l.dest.Commitment && !busy { // attempts request it before they end
 		list, err := l.opts.State.Uncommitted(l.dest.Name, 1)
 		return batch, len(list) > 0, err
 	}
@@ -165,7 +165,7 @@ func (l *line) end(batch []state.Delivery) {
 	}
 }
 
-// nudge makes the line look again.
+// nudge makes the line check again.
 func (l *line) nudge() {
 	select {
 	case l.wake <- struct{}{}:
@@ -173,7 +173,7 @@ func (l *line) nudge() {
 	}
 }
 
-// pause waits out the time after a failure. It reports whether to go on.
+// pause waits after a failure. It returns whether to continue.
 func (l *line) pause(ctx context.Context) bool {
 	l.mu.Lock()
 	wait := time.Until(l.nextTry)
@@ -192,8 +192,8 @@ func (l *line) pause(ctx context.Context) bool {
 	}
 }
 
-// busyPoll is how long a line with attempts in progress waits before it looks again: what they have at hand is due all
-// the time, and is no reason to look.
+// busyPoll is how long a line with attempts in progress waits before it checks again, because the objects of these attempts
+// are always due.
 const busyPoll = time.Second
 
 // idle waits until something may be due.
@@ -233,7 +233,7 @@ func (l *line) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// down notes an attempt that did not get through to the destination.
+// down records a failed attempt to reach the destination.
 func (l *line) down(err error) {
 	level := slog.LevelDebug
 	failures, wait := l.hold(err)
@@ -243,14 +243,14 @@ func (l *line) down(err error) {
 	l.log.Log(context.Background(), level, "destination is down", "err", loggable(err), "after", wait)
 }
 
-// stateFailed notes that our own state file could not be read or written: the line pauses, for it would do the same again
-// at once.
+// stateFailed records that our state file could not be read or written. The line pauses, because an immediate retry would fail
+// too.
 func (l *line) stateFailed(err error) {
 	_, wait := l.hold(err)
 	l.log.Error("deliveries paused: the state file cannot be used", "err", err, "after", wait)
 }
 
-// hold pauses the line after an error, for longer the more there were in a row.
+// hold pauses the line after an error, longer with each consecutive one.
 func (l *line) hold(err error) (failures int, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,8 +261,8 @@ func (l *line) hold(err error) (failures int, wait time.Duration) {
 	return l.failures, wait
 }
 
-// loggable is err without the words of the destination, which may name the patient or the study. They are kept with the
-// delivery.
+// loggable returns err without text from the destination, which may identify the patient or the study. The delivery keeps that
+// text.
 func loggable(err error) error {
 	if answer := new(dimse.StatusError); errors.As(err, &answer) && answer.Comment != "" {
 		return &dimse.StatusError{Status: answer.Status}
@@ -270,7 +270,7 @@ func loggable(err error) error {
 	return err
 }
 
-// up notes that the destination took an object, or refused one in words, and that this is recorded.
+// up records that the destination works: it stored an object, or refused one in a response.
 func (l *line) up() {
 	l.mu.Lock()
 	failures := l.failures
@@ -281,15 +281,15 @@ func (l *line) up() {
 	}
 }
 
-// stored records that the destination has an object. The disk may be full or the file locked for a moment: it goes on
-// until it is recorded, for what is not recorded would be sent again.
+// stored records that the destination has an object. It retries until this succeeds, because the disk may be full for a
+// moment, and an unrecorded object would be sent again.
 func (l *line) stored(ctx context.Context, d state.Delivery, note string, took time.Duration) {
 	for failures := 1; ; failures++ {
 		err := l.opts.State.MarkStored(d.DeliveryKey, note, l.opts.Now())
 		if err == nil {
 			break
 		}
-		l.log.Error("delivered, but that cannot be recorded", "case", d.Case, "err", err)
+		l.log.Error("delivered, but this cannot be recorded", "case", d.Case, "err", err)
 		select {
 		case <-ctx.Done():
 			return
@@ -300,25 +300,25 @@ func (l *line) stored(ctx context.Context, d state.Delivery, note string, took t
 	l.opts.Events(Event{Delivery: d, Outcome: Stored, Took: took})
 }
 
-// blame says what an attempt that did not store an object is put down to.
+// blame is the reason why an attempt did not store an object.
 type blame int
 
 const (
-	destination blame = iota // was not reached, or did not answer
-	rejected                 // the destination wants nothing of us
-	refused                  // it does not want this object, or our own file cannot be read
-	hopeless                 // and never will
+	destination blame = iota // the destination was not reached or did not answer
+	rejected                 // the destination rejects us
+	refused                  // the destination refuses this object, or our file cannot be read
+	hopeless                 // refused permanently
 )
 
-// refused records that the destination, which is up, will not take an object.
+// refused records that the destination works but refuses an object.
 func (l *line) refused(d state.Delivery, cause error, why blame, took time.Duration) {
 	if l.failed([]state.Delivery{d}, cause, why, true, took) {
 		l.up()
 	}
 }
 
-// failed records attempts that did not store their objects. wait says that each of the objects waits for itself, and not
-// only for its destination. It reports whether they are recorded.
+// failed records attempts that did not store their objects. wait: each object waits itself, not only its destination. It
+// returns whether they were recorded.
 func (l *line) failed(batch []state.Delivery, cause error, why blame, wait bool, took time.Duration) bool {
 	failures := make([]state.Failure, 0, len(batch))
 	for _, d := range batch {
@@ -346,7 +346,7 @@ func (l *line) failed(batch []state.Delivery, cause error, why blame, wait bool,
 			continue
 		}
 		if wait {
-			l.log.Warn("delivery failed, to be tried again", "case", d.Case, "kind", d.Kind, "err", loggable(cause))
+			l.log.Warn("delivery failed, will be retried", "case", d.Case, "kind", d.Kind, "err", loggable(cause))
 		}
 		l.opts.Events(Event{Delivery: d, Outcome: Retry, Err: cause, Took: took})
 	}

@@ -76,23 +76,23 @@ func encoded(f *os.File, d state.Delivery, transferSyntax string) (io.Reader, er
 	return &buf, nil
 }
 
-// check reads all of r and compares its digest.
+// check reads all of r and compares its digest with want.
 func check(r io.Reader, want []byte) error {
 	_, err := io.Copy(io.Discard, &verified{r: r, sum: sha256.New(), want: want})
 	return err
 }
 
-// heldBack is how many bytes a verified reader keeps until the digest is known to be right.
+// heldBack is how many bytes a verified reader holds back until the digest is verified.
 const heldBack = 32 << 10
 
-// verified reads r, one part behind: the last part comes only if the digest of all that was read is right.
+// verified reads from r, one part behind. It returns the last part only if the digest of everything matches.
 type verified struct {
 	r    io.Reader
-	sum  hash.Hash // of what was read of r, and of what goes before it
+	sum  hash.Hash // of the bytes before r and those read from r
 	want []byte
-	part []byte // read and not given out
+	part []byte // read but not returned yet
 	next []byte // read ahead
-	err  error  // of r, behind next
+	err  error  // error from r after next
 }
 
 func (v *verified) Read(p []byte) (int, error) {
@@ -121,8 +121,8 @@ func (v *verified) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// transcode writes the data set of a file in another transfer syntax. Our objects are not compressed and hold nothing
-// behind their pixel data.
+// transcode writes the data set of a file in another transfer syntax. Our objects are not compressed and have no elements after
+// the pixel data.
 func transcode(w io.Writer, f *dcm.File, transferSyntax string) error {
 	if f.Pixels != nil {
 		pixels, err := f.PixelData()

@@ -11,17 +11,17 @@ import (
 	"ichor/scp/ul"
 )
 
-// Unknown is the reason of a delivery that was given up because its destination is gone.
+// Unknown is the reason of a delivery that was given up because its destination is no longer configured.
 const Unknown = "the destination is no longer in the configuration"
 
-// errFile is in the errors of our own file of an object, errRotten in those of one that holds other bytes than were
-// written: no other try will help.
+// errFile is wrapped by errors about our own file of an object, errRotten by those about a file whose bytes have changed:
+// retrying cannot help.
 var (
 	errFile   = errors.New("the file of the result")
 	errRotten = fmt.Errorf("%w changed on disk", errFile)
 )
 
-// causeOf says what kept an object from being stored, by what the error is, never by what a destination wrote.
+// causeOf returns why an object was not stored. It depends on the type of the error, never on text from the destination.
 func causeOf(err error) state.Cause {
 	var answer *dimse.StatusError
 	var web *stow.Error
@@ -45,7 +45,7 @@ func causeOf(err error) state.Cause {
 	return state.Unreachable
 }
 
-// causeOfStatus reads a status of C-STORE (PS3.4 Table B.2-1, PS3.7 §C.5).
+// causeOfStatus returns the cause for a C-STORE status (PS3.4 Table B.2-1, PS3.7 §C.5).
 func causeOfStatus(s dimse.Status) state.Cause {
 	switch {
 	case s == dimse.SOPClassNotSupported, s == dimse.NoSuchSOPClass:
@@ -58,28 +58,28 @@ func causeOfStatus(s dimse.Status) state.Cause {
 	return state.BadObject
 }
 
-// Remedy says what helps a delivery that was given up, by its cause.
+// Remedy returns what an operator can do about a delivery that was given up for this cause.
 func Remedy(cause state.Cause) string {
 	const then = ", then run 'ichor replay'"
 	switch cause {
 	case state.Unconfigured:
-		return "put the destination back into the configuration" + then + ", or give it up with 'ichor dead-letters discard'"
+		return "add the destination to the configuration again" + then + ", or discard the delivery with 'ichor dead-letters discard'"
 	case state.NotSupported:
-		return "set the destination up to store this SOP class" + then
+		return "configure the destination to store this SOP class" + then
 	case state.NotAuthorized:
-		return "allow us to store at the destination" + then
+		return "authorize ichor to store at the destination" + then
 	case state.BadObject:
-		return "the destination's own log says what it found wrong with the object; correct that" + then
+		return "look in the destination's log for what is wrong with the object, and fix that" + then
 	case state.Busy:
-		return "the destination has no room or is overloaded: see to it" + then
+		return "the destination is full or overloaded: fix that" + then
 	case state.Rejected:
-		return "make our AE title and address known to the destination and check its own title" + then
+		return "add our AE title and address to the destination's configuration, and check its own AE title" + then
 	case state.Denied:
 		return "check url and credentials of the destination" + then
 	case state.FileLost:
-		return "'ichor retry CASE' writes the file anew" + then
+		return "run 'ichor retry CASE' to write the file again" + then
 	case state.Uncommitted:
-		return "see that the destination keeps what it stored and can report to us" + then
+		return "check that the destination keeps stored objects and can report to us" + then
 	}
-	return "see that the destination answers ('ichor check')" + then
+	return "make sure that the destination answers ('ichor check')" + then
 }

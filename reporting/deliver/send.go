@@ -16,10 +16,10 @@ import (
 	"ichor/scp/ul"
 )
 
-// errNoContext is a refusal in the negotiation (PS3.8 §9.3.3.2).
-var errNoContext = errors.New("presentation context not accepted; set the destination up to store this SOP class")
+// errNoContext: the destination refused all presentation contexts for an object (PS3.8 §9.3.3.2).
+var errNoContext = errors.New("presentation context not accepted; configure the destination to store this SOP class")
 
-// attempt opens one association, sends a batch over it, and asks for commitment.
+// attempt opens one association, sends a batch over it, and requests commitment.
 func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
 	offer, heard := l.contexts(batch), false
 	if l.dest.Commitment {
@@ -52,7 +52,7 @@ func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
 		return
 	}
 
-	// The object in flight outlives ctx by DrainTime.
+	// The current object has DrainTime to finish after ctx is done.
 	inFlight, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	watched := context.AfterFunc(ctx, func() {
@@ -80,24 +80,24 @@ func (l *line) attempt(ctx context.Context, batch []state.Delivery) {
 		peer.Abort()
 		return
 	}
-	if err := peer.Release(inFlight); err != nil { // what was answered stands
+	if err := peer.Release(inFlight); err != nil { // earlier answers remain valid
 		l.log.Debug("association not released", "err", err)
 	}
 }
 
-// verdict says what to do with an association after an object.
+// verdict is what to do with an association after an object.
 type verdict int
 
 const (
 	proceed verdict = iota
-	stop            // the destination is out of resources and need not hear of the others
+	stop            // the destination is out of resources: do not send the others
 	abort           // the association is broken
 )
 
 // send sends one object and records the outcome.
 func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) verdict {
 	if now, err := l.opts.State.Delivery(d.DeliveryKey); err == nil && now.State != state.Pending {
-		return proceed // superseded while the others were sent
+		return proceed // superseded while others were sent
 	}
 	transferSyntax, err := l.choose(peer, d)
 	if err != nil {
@@ -105,7 +105,7 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 		return proceed
 	}
 	data, err := l.opts.Open(d, transferSyntax)
-	if err != nil { // our own file: the destination is not to blame, but another try will hardly help
+	if err != nil { // our own file: not the destination's fault, but retrying hardly helps
 		l.failed([]state.Delivery{d}, fmt.Errorf("%w: %w", errFile, err), blameOfFile(err), true, 0)
 		return proceed
 	}
@@ -124,14 +124,14 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 	var answer *dimse.StatusError
 	var web *stow.Error
 	switch {
-	case err == nil && status.Warning(): // stored, with a remark (PS3.4 Table B.2-1)
+	case err == nil && status.Warning(): // stored, with a warning (PS3.4 Table B.2-1)
 		l.up()
 		l.stored(ctx, d, status.String(), took)
 	case err == nil:
 		l.up()
 		l.stored(ctx, d, "", took)
 	case errors.As(err, &answer) && answer.Status == dimse.DuplicateInstance:
-		// It has this SOP Instance UID (PS3.7 §C.5.9), from an earlier C-STORE whose answer did not arrive.
+		// It already has this SOP Instance UID (PS3.7 §C.5.9), from an earlier C-STORE whose answer did not arrive.
 		l.up()
 		l.stored(ctx, d, answer.Error(), took)
 	case errors.As(err, &answer) && answer.Status.Transient():
@@ -148,10 +148,10 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 		return stop
 	case errors.As(err, &web) && web.Refused():
 		l.refused(d, err, refused, took)
-	case source.err != nil: // our own file broke off, and the association with it
+	case source.err != nil: // reading our own file failed, which aborted the association
 		l.failed(one, fmt.Errorf("%w: %w", errFile, source.err), blameOfFile(source.err), true, took)
 		return abort
-	default: // no answer: the destination may or may not have it
+	default: // no answer: the destination may or may not have the object
 		l.down(err)
 		l.failed(one, err, destination, true, took)
 		return abort
@@ -159,22 +159,21 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 	return proceed
 }
 
-// blameOfFile: a file that changed on disk will not change back; a machine that is short of something, or a disk that
-// fails, says nothing of the file.
+// blameOfFile: a file that changed on disk stays wrong, but a lack of resources or a failing disk says nothing about the file.
 func blameOfFile(err error) blame {
 	if errors.Is(err, errRotten) {
 		return hopeless
 	}
 	for _, passes := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
 		if errors.Is(err, passes) {
-			return destination // waits, and no try is counted
+			return destination // wait without counting a try
 		}
 	}
 	return refused
 }
 
-// never reports whether a status says that the same object can never be stored there, as it is set up (PS3.7 §C.5). Of
-// others, as C000H, archives make use for faults that pass.
+// never reports whether a status means that the destination, as configured, can never store this object (PS3.7 §C.5). Archives
+// also use other codes, such as C000H, for temporary faults.
 func never(s dimse.Status) bool {
 	switch s {
 	case dimse.SOPClassNotSupported, dimse.NoSuchSOPClass, dimse.InvalidInstance, dimse.ClassInstanceConflict:
@@ -183,7 +182,7 @@ func never(s dimse.Status) bool {
 	return false
 }
 
-// priority is that of the C-STORE (PS3.7 §9.1.1.1.3).
+// priority returns the priority of the C-STORE (PS3.7 §9.1.1.1.3).
 func priority(d state.Delivery) uint16 {
 	switch {
 	case d.Priority > state.Routine:
@@ -194,7 +193,7 @@ func priority(d state.Delivery) uint16 {
 	return 0
 }
 
-// sourceReader remembers an error of our own file, to tell it from one of the network.
+// sourceReader records an error of our own file, to distinguish it from a network error.
 type sourceReader struct {
 	r   io.Reader
 	err error
@@ -208,8 +207,8 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// syntaxes lists the transfer syntaxes an object may be sent in, the best first: a segmentation deflated, where that is
-// asked for; as its file is; then those that a destination must know one of (PS3.5 §10.1).
+// syntaxes returns the transfer syntaxes for an object, the best first: deflated for a segmentation, if configured; that of the
+// file; then those of which every destination must support one (PS3.5 §10.1).
 func (l *line) syntaxes(d state.Delivery) []string {
 	list := []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}
 	if ts := d.TransferSyntaxUID; ts != "" && ts != list[0] {
@@ -221,8 +220,8 @@ func (l *line) syntaxes(d state.Delivery) []string {
 	return list
 }
 
-// contexts proposes each SOP class of a batch once for each transfer syntax: of several in one context the acceptor
-// would choose, and many choose Implicit VR.
+// contexts proposes a separate context for each SOP class and transfer syntax of a batch: with several transfer syntaxes in one
+// context the acceptor chooses, and many choose Implicit VR.
 func (l *line) contexts(batch []state.Delivery) []ul.ProposedContext {
 	var list []ul.ProposedContext
 	for _, d := range batch {
@@ -238,8 +237,8 @@ func (l *line) contexts(batch []state.Delivery) []ul.ProposedContext {
 	return list
 }
 
-// choose returns the best transfer syntax that the peer accepted for an object; for one that it refused, the next best:
-// it may have accepted what it cannot read.
+// choose returns the best transfer syntax that the peer accepted for an object. After a refusal it returns the next best, because
+// the peer may have accepted a syntax that it cannot decode.
 func (l *line) choose(peer Peer, d state.Delivery) (string, error) {
 	accepted := peer.Accepted(d.SOPClassUID)
 	usable := slices.DeleteFunc(l.syntaxes(d), func(ts string) bool { return !slices.Contains(accepted, ts) })

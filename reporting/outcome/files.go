@@ -14,10 +14,10 @@ import (
 	"ichor/scp/dcm"
 )
 
-// prepare makes the folder of the results and removes half-written files from it.
+// prepare creates the folder of the results and removes incomplete files from it.
 func prepare(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("state folder: %w; make it writable for this user or choose another under state", err)
+		return fmt.Errorf("state folder: %w; make it writable for this user, or set state to another folder", err)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*", ".part-*"))
 	if err != nil {
@@ -47,7 +47,7 @@ func (r *Recorder) save(id state.CaseID, objects []reporting.Output, p state.Pri
 	}
 	var deliveries []state.Delivery
 	for _, o := range objects {
-		path := filepath.Join(dir, o.SOPInstanceUID+".dcm") // a UID that we derived: digits and dots
+		path := filepath.Join(dir, o.SOPInstanceUID+".dcm") // our own UID: digits and dots
 		size, sum, err := keep(path, o.Bytes, recorded[o.SOPInstanceUID])
 		if err != nil {
 			return nil, fmt.Errorf("result: %w", err)
@@ -66,10 +66,9 @@ func (r *Recorder) save(id state.CaseID, objects []reporting.Output, p state.Pri
 	return deliveries, errors.Join(syncFolder(dir), syncFolder(r.o.Dir))
 }
 
-// keep makes a result durable and returns size and SHA-256 of its file. A file that is what was recorded of it stays: its
-// object was sent or waits to be sent, and the object that a SOP Instance UID names does not change, although a later
-// revision has other bytes, such as the time of its analysis. A file that is missing, damaged or was never recorded is
-// written anew.
+// keep writes a result durably and returns size and SHA-256 of its file. A file that matches its record stays: its object was
+// sent or waits to be sent, and an object must not change under its SOP Instance UID, although a later revision has different
+// bytes, such as the time of its analysis. A file that is missing, damaged or unrecorded is written again.
 func keep(path string, data []byte, recorded state.Delivery) (size int64, sum []byte, err error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,13 +82,13 @@ func keep(path string, data []byte, recorded state.Delivery) (size int64, sum []
 	return int64(len(data)), is[:], writeDurable(path, data)
 }
 
-// writeDurable replaces path by a complete, synced file; the caller syncs the folder.
+// writeDurable replaces path with a complete, synced file; the caller syncs the folder.
 func writeDurable(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".part-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // already renamed when all went well
+	defer os.Remove(f.Name()) // already renamed on success
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -105,7 +104,7 @@ func syncFolder(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// headerOf reads the header of one of our own objects. The error does not name the file, whose name is a UID.
+// headerOf reads the header of one of our own objects. The error does not contain the file name, which is a UID.
 func headerOf(path string) (*dcm.DataSet, error) {
 	f, err := os.Open(path)
 	if failed := new(fs.PathError); errors.As(err, &failed) {

@@ -16,8 +16,8 @@ import (
 	"ichor/scp/dcm"
 )
 
-// notes makes the notes that tell destinations which of their objects, former, were replaced. header is that of any object
-// of the study, began the time when the case began.
+// notes builds the rejection notes that tell destinations which of their objects, former, were replaced. header is the header of
+// any object of the study, began the start time of the case.
 func (r *Recorder) notes(id state.CaseID, revision int, header *dcm.DataSet, b finding.Bundle, began time.Time, former []state.Delivery) ([]state.Delivery, error) {
 	var notes []state.Delivery
 	for _, d := range r.o.Destinations {
@@ -43,7 +43,7 @@ func (r *Recorder) notes(id state.CaseID, revision int, header *dcm.DataSet, b f
 	return notes, nil
 }
 
-// rejected lists the objects of former results that a destination has, by series.
+// rejected returns the objects of earlier results that a destination has, by series.
 func rejected(former []state.Delivery, destination string) (list []iod.SeriesReferences, uids []string) {
 	for _, d := range former {
 		if d.Destination != destination || d.SeriesInstanceUID == "" { // sent by a version that did not record the series
@@ -60,10 +60,10 @@ func rejected(former []state.Delivery, destination string) (list []iod.SeriesRef
 	return list, uids
 }
 
-// lateWait is the time after which notes that could not be made are tried again.
+// lateWait is the time before a retry if notes could not be built.
 const lateWait = time.Minute
 
-// Stored tells that a destination stored an object: one that was superseded while it was being sent is rejected now.
+// Stored signals that a destination stored an object. If it was superseded while it was being sent, Run now rejects it.
 func (r *Recorder) Stored() {
 	select {
 	case r.late <- struct{}{}:
@@ -71,7 +71,7 @@ func (r *Recorder) Stored() {
 	}
 }
 
-// Run makes the notes for objects that destinations stored although they were superseded meanwhile, until ctx is done.
+// Run queues rejection notes for objects that destinations stored after they were superseded, until ctx is done.
 func (r *Recorder) Run(ctx context.Context) error {
 	tick := time.NewTicker(lateWait)
 	defer tick.Stop()
@@ -88,7 +88,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
-// rejectLate makes the notes of all cases; one that fails holds up no other.
+// rejectLate queues the notes of all cases. A failed one does not delay the others.
 func (r *Recorder) rejectLate() error {
 	late, err := r.o.State.Late()
 	if err != nil || len(late) == 0 {
@@ -116,8 +116,8 @@ func (r *Recorder) rejectLateOf(id state.CaseID, late []state.Delivery) error {
 			return err
 		}
 		header, err := r.anyHeader(id)
-		if errors.Is(err, fs.ErrNotExist) { // no later try can help
-			r.o.Logger.Error("no rejection note can be made, the result files are gone; remove the former result at the destination", "case", id, "dest", late[0].Destination)
+		if errors.Is(err, fs.ErrNotExist) { // retrying cannot help
+			r.o.Logger.Error("rejection note not possible, the result files are missing; remove the earlier result at the destination", "case", id, "dest", late[0].Destination)
 			return r.o.State.RejectLate(late, nil, r.o.Now())
 		}
 		if err != nil {
@@ -134,7 +134,7 @@ func (r *Recorder) rejectLateOf(id state.CaseID, late []state.Delivery) error {
 	return r.o.State.RejectLate(late, notes, r.o.Now())
 }
 
-// anyHeader reads the header of any object of a case whose file can be read, fs.ErrNotExist where all are gone.
+// anyHeader returns the header of any readable result object of a case; fs.ErrNotExist if all files are missing.
 func (r *Recorder) anyHeader(id state.CaseID) (*dcm.DataSet, error) {
 	all, err := r.o.State.Deliveries(id)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package outcome decides what becomes of a finding: the identity of its result, the former result it replaces, the
-// files, the deliveries, and the notes that tell destinations which objects were replaced.
+// Package outcome turns a finding into a stored result: its identity, the earlier result it replaces, the files, the deliveries,
+// and the notes that tell destinations which objects were replaced.
 package outcome
 
 import (
@@ -17,34 +17,34 @@ import (
 	"ichor/reporting/iod"
 )
 
-// Destination says which objects a destination gets.
+// Destination says which objects a destination receives.
 type Destination struct {
 	Name          string
 	Form          reporting.Form // of segmentations
-	Commitment    bool           // Storage Commitment is asked for
-	RejectionNote bool           // it is told which of its objects were replaced
+	Commitment    bool           // request Storage Commitment
+	RejectionNote bool           // send rejection notes about replaced objects
 }
 
-// Options are what a Recorder works with.
+// Options configure a Recorder.
 type Options struct {
 	State        *state.Store
 	Dir          string // one folder of result files for each case
 	Destinations []Destination
 	Reporting    reporting.Options
-	Reported     func(finding.Finding) bool // whether the site wants objects of a finding; nil: of every one
-	Wake         func()                     // called when there is something new to deliver; may be nil
+	Reported     func(finding.Finding) bool // whether the site wants objects for a finding; nil: for every one
+	Wake         func()                     // called when there are new deliveries; may be nil
 
-	Logger *slog.Logger     // nil: none
+	Logger *slog.Logger     // nil: no logging
 	Now    func() time.Time // time.Now if nil
 }
 
 // Recorder stores results.
 type Recorder struct {
 	o    Options
-	late chan struct{} // a destination stored an object that may have been superseded meanwhile
+	late chan struct{} // a destination stored an object that may be superseded
 }
 
-// New makes the folder of the results and removes what an interrupted run left half-written in it.
+// New creates the folder of the results and removes incomplete files of an interrupted run from it.
 func New(o Options) (*Recorder, error) {
 	if o.Reported == nil {
 		o.Reported = func(finding.Finding) bool { return true }
@@ -110,7 +110,7 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 	}
 	result := state.Conclusion{Finding: f, Exam: exam, Identity: report.Identity(), Deliveries: deliveries}
 	for {
-		// The notes are made before the transaction that queues them, so that it does no file I/O; it refuses them when a
+		// Build the notes before the transaction that queues them, so that it does no file I/O. The transaction fails if a
 		// destination stored something meanwhile.
 		former, err := r.o.State.Former(id, revision, deliveries)
 		if err != nil {
@@ -127,7 +127,7 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 	}
 }
 
-// priority sends hemorrhage first and refusals last.
+// priority: hemorrhage is sent first, refusals last.
 func priority(f finding.Finding) state.Priority {
 	switch {
 	case f.Status == finding.Refused:
@@ -138,8 +138,8 @@ func priority(f finding.Finding) state.Priority {
 	return state.Routine
 }
 
-// identify gives the result its identity. A result that was replaced meanwhile does not come back under the same UIDs, for
-// its destinations may have been told to forget it.
+// identify gives the result its identity. A result that was replaced before gets new UIDs, because its destinations may have
+// been told to reject the old ones.
 func identify(report *reporting.Report, present *state.Outcome, all []state.Outcome) {
 	for present != nil && report.Identity() != present.Identity &&
 		slices.ContainsFunc(all, func(old state.Outcome) bool { return old.Identity == report.Identity() }) {
@@ -149,12 +149,12 @@ func identify(report *reporting.Report, present *state.Outcome, all []state.Outc
 
 // supersedes states in a report which result it replaces.
 func (r *Recorder) supersedes(report *reporting.Report, id state.CaseID, objects int, old *state.Outcome) error {
-	text := fmt.Sprintf("This result takes the place of that of %s", old.At.Format("2006-01-02 15:04 MST"))
+	text := fmt.Sprintf("This result replaces the result of %s", old.At.Format("2006-01-02 15:04 MST"))
 	switch {
 	case report.Finding().Corrected:
 		text += ": the sender corrected the patient identification"
 	case old.Objects != objects:
-		text += fmt.Sprintf(", when %d of these %d objects of the study were here", old.Objects, objects)
+		text += fmt.Sprintf(", for which %d of these %d objects of the study had been received", old.Objects, objects)
 	}
 	var predecessors []iod.SeriesReferences
 	deliveries, err := r.o.State.Deliveries(id)

@@ -159,7 +159,7 @@ func TestLateWithoutFiles(t *testing.T) {
 			if d, err := r.o.State.Delivery(second.DeliveryKey); err != nil || d.Note == "" {
 				t.Errorf("no note about the second: %+v, %v", d, err)
 			}
-			switch told := strings.Count(log.String(), "no rejection note can be made"); name {
+			switch told := strings.Count(log.String(), "rejection note not possible"); name {
 			case "gone":
 				if len(late) != 0 || told != 1 {
 					t.Errorf("%d late, told %d times", len(late), told)

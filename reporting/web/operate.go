@@ -14,8 +14,8 @@ import (
 	"ichor/pipeline/state"
 )
 
-// Operator does what an operator asks for. Its errors say what and what to do; ErrNotFound and ErrTransition of state
-// are told apart.
+// Operator carries out orders of an operator. Its errors say what is wrong and what to do. state.ErrNotFound and
+// state.ErrTransition give different HTTP statuses.
 type Operator interface {
 	Retry(ctx context.Context, id state.CaseID) error
 	RetryFailed(ctx context.Context) (retried []state.CaseID, err error)
@@ -29,7 +29,7 @@ type DeadLetter struct {
 	ID          string       `json:"id"`
 	Kind        string       `json:"kind"` // analysis, delivery
 	Case        state.CaseID `json:"case"`
-	Object      string       `json:"object,omitempty"` // of a delivery: SEG, SC, SR
+	Object      string       `json:"object,omitempty"` // only for a delivery: SEG, SC, SR
 	Destination string       `json:"destination,omitempty"`
 	Tries       int          `json:"tries"`
 	Reason      string       `json:"reason"`
@@ -37,13 +37,13 @@ type DeadLetter struct {
 	At          time.Time    `json:"at"`
 }
 
-// Selection names dead letters: by ID, or all deliveries to a destination; of neither, all deliveries.
+// Selection selects dead letters: by ID, or all deliveries to a destination. If both are empty, it selects all deliveries.
 type Selection struct {
 	IDs         []string `json:"ids,omitempty"`
 	Destination string   `json:"destination,omitempty"`
 }
 
-// Done answers what was asked for.
+// Done is the answer to an order.
 type Done struct {
 	Count int            `json:"count"`
 	Cases []state.CaseID `json:"cases,omitempty"`
@@ -52,7 +52,7 @@ type Done struct {
 // maxOrder bounds the body of a request.
 const maxOrder = 1 << 20
 
-// operate adds what changes something.
+// operate adds the handlers that change something.
 func (o Options) operate(mux *http.ServeMux) {
 	mux.Handle("GET /api/v1/dead-letters", o.guard(func(r *http.Request) (any, error) {
 		list, err := o.Operator.DeadLetters(r.Context())
@@ -79,16 +79,16 @@ func (o Options) operate(mux *http.ServeMux) {
 	}))
 }
 
-// order guards what changes something: by the token, or where none is set by coming from this machine and from no web
-// page. Without a token a page in a browser here could send requests; it cannot send JSON without being asked about it
-// first, and its name for this machine gives it away (DNS rebinding).
+// order protects handlers that change something. With a token, the request must have it. Without one, the request must come from
+// this machine and not from a web page: a page in a browser here could send requests, but it cannot send JSON without a CORS
+// preflight, and under DNS rebinding the Host header shows another name.
 func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !o.authorized(w, r) {
 			return
 		}
 		if o.Token == "" && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-			http.Error(w, "only the ichor commands on this machine may do that; elsewhere set http.token", http.StatusForbidden)
+			http.Error(w, "only the ichor commands on this machine may do this; set http.token to allow it from elsewhere", http.StatusForbidden)
 			return
 		}
 		var s Selection
@@ -108,12 +108,13 @@ func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Hand
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		default:
 			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(done) // the client went away
+			_ = json.NewEncoder(w).Encode(done) // fails if the client has disconnected
 		}
 	})
 }
 
-// local reports whether a request comes from this machine, to a name of this machine, and from no page of another.
+// local reports whether a request comes from this machine, is addressed to a name of this machine, and is not from a page of
+// another site.
 func local(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); r.Header.Get("Origin") != "" || site != "" && site != "none" && site != "same-origin" {
 		return false
@@ -125,7 +126,7 @@ func local(r *http.Request) bool {
 	return ofThisMachine(r.Host)
 }
 
-// ofThisMachine reports whether host, with or without a port, can be nothing but this machine.
+// ofThisMachine reports whether host, with or without a port, can only be this machine.
 func ofThisMachine(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -17,14 +17,14 @@ import (
 	"ichor/reporting/words"
 )
 
-// The pages are for people: what came, what was found or why nothing was, and what became of it. They change nothing, run
-// no script and load nothing from elsewhere; all they show is escaped by html/template, since descriptions and the words
-// of peers come from anywhere.
+// The pages show people which studies arrived, what was found or why nothing was, and the state of deliveries. They change
+// nothing, run no script and load nothing from other servers. html/template escapes everything, because descriptions and texts
+// from peers are untrusted.
 
 //go:embed pages.html style.css
 var files embed.FS
 
-// mostLetters bounds the list of what was given up.
+// mostLetters bounds the list of dead letters.
 const mostLetters = 50
 
 // mostTurnedAway bounds the list of what was not accepted.
@@ -32,7 +32,7 @@ const mostTurnedAway = 20
 
 // pages adds the dashboard.
 func (o Options) pages(mux *http.ServeMux) {
-	css, _ := files.ReadFile("style.css") // it is embedded
+	css, _ := files.ReadFile("style.css") // embedded, cannot fail
 	sum := sha256.Sum256(css)
 	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 	t := template.Must(template.New("").Funcs(template.FuncMap{
@@ -71,19 +71,19 @@ func (o Options) pages(mux *http.ServeMux) {
 	mux.Handle("GET /cases/{id}", page("case", o.one))
 }
 
-// admitted lets in who may read the pages. A browser asks its user for a password: it is the token, under any name. Only
-// reading is allowed that way; orders take the bearer token alone, which no browser sends by itself.
+// admitted reports whether a request may read the pages. A browser asks its user for a password, which is the token, with any user
+// name. A password allows only reading; orders require the bearer token, which no browser sends by itself.
 func (o Options) admitted(w http.ResponseWriter, r *http.Request) bool {
 	_, password, _ := r.BasicAuth()
-	if o.bears(r) || same(password, o.Token) {
+	if o.hasToken(r) || same(password, o.Token) {
 		return o.here(w, r)
 	}
 	w.Header().Set("WWW-Authenticate", `Basic realm="ichor", charset="UTF-8"`)
-	http.Error(w, "a password is needed: the value of http.token, under any user name", http.StatusUnauthorized)
+	http.Error(w, "a password is required: the value of http.token, with any user name", http.StatusUnauthorized)
 	return false
 }
 
-// overview is the first page.
+// overview is the data of the first page.
 type overview struct {
 	NotReady   string
 	Disclaimer string
@@ -137,15 +137,15 @@ func (o Options) overview(r *http.Request) (any, error) {
 	return v, nil
 }
 
-// said is one sentence on a case.
+// said returns one sentence about a case.
 func said(c state.Case) string {
 	f := c.Current()
 	switch {
 	case f == nil && c.Error == "" && c.Finding != nil:
-		return "It has a former result."
+		return "It has an earlier result."
 	case f == nil:
 		return c.Error
-	case c.Error != "": // its result stands, though a newer revision could not be analysed
+	case c.Error != "": // its result remains valid, although a newer revision could not be analysed
 		return c.Error
 	case f.Status == finding.Refused:
 		return f.Reason
@@ -155,7 +155,7 @@ func said(c state.Case) string {
 	return ""
 }
 
-// kinds are the volumes of a finding, the total last; found leaves out those of zero.
+// kinds returns the volumes of a finding, the total last. If found is set, it omits volumes of zero.
 func kinds(f *finding.Finding, found bool) []kind {
 	if f == nil || f.Volumes == nil {
 		return nil
@@ -181,21 +181,21 @@ func kinds(f *finding.Finding, found bool) []kind {
 	return out
 }
 
-// detail is the page of one case.
+// detail is the data of the page of one case.
 type detail struct {
 	Detail
 	Disclaimer string
 	Said       string
-	Code       string // of a refusal
-	Former     bool   // the finding is that of a former revision
+	Code       string // of a refused study
+	Former     bool   // the finding is from an earlier revision
 	Kinds      []kind
-	Sentences  []string // the measures in words, as SC and SR say them
+	Sentences  []string // the measures in words, as in SC and SR
 	Sent       []sent
 }
 
-// sent are the deliveries of one kind to one destination that are equally far: an overlay has dozens of objects.
+// sent groups the deliveries of one kind to one destination with the same state, because an overlay has dozens of objects.
 type sent struct {
-	state.Delivery // the one that changed last
+	state.Delivery // the last one that changed
 	Count          int
 }
 
@@ -242,7 +242,7 @@ func (o Options) one(r *http.Request) (any, error) {
 	return v, nil
 }
 
-// Spacing says how far the slices of a candidate lie apart.
+// Spacing formats the slice distance of a candidate.
 func (d detail) Spacing(mm float64) string {
 	if mm <= 0 {
 		return ""

@@ -129,7 +129,7 @@ func TestPages(t *testing.T) {
 	if r := row("f6"); !strings.Contains(r, "It has a former result.") || strings.Contains(r, ">25<") || strings.Contains(r, "A slice") {
 		t.Errorf("a former result is told as if it stood: %s", r)
 	}
-	if _, again, _ := page(t, h, ask("/cases/f6")); !strings.Contains(again, "What follows is the result of a former revision.") {
+	if _, again, _ := page(t, h, ask("/cases/f6")); !strings.Contains(again, "The result below is from an earlier revision.") {
 		t.Errorf("the page of a case that is analysed again does not say what its volumes are:\n%s", again)
 	}
 	code, one, _ := page(t, h, ask("/cases/a1"))

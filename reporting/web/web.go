@@ -1,21 +1,21 @@
 // Package web serves health and cases over HTTP.
 //
-//	/                     the dashboard, for people (see pages.go)
-//	/cases/{id}           one case, for people
+//	/                     the dashboard (see pages.go)
+//	/cases/{id}           the page of one case
 //	/healthz              200 while the process works
-//	/readyz               200 when it can receive and analyse, 503 with one line saying why not
+//	/readyz               200 if it can receive and analyse, otherwise 503 with the reason in one line
 //	/metrics              for Prometheus
 //	/api/v1/cases         the newest cases, JSON
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
-//	/api/v1/dead-letters  what was given up, JSON
+//	/api/v1/dead-letters  failed analyses and deliveries that were given up, JSON
 //	/api/v1/turned-away   what peers proposed and was not accepted, JSON
 //
-// and takes orders by POST, from this machine where no token is set (see operate.go):
+// and accepts orders by POST, only from this machine if no token is set (see operate.go):
 //
 //	/api/v1/cases/{id}/retry, /api/v1/retry-failed, /api/v1/dead-letters/replay, /api/v1/dead-letters/discard
 //
-// Everything but health needs the bearer token where one is set; browsers may give it as a password to read the pages.
-// Where none is set, a request must be for a name of this machine.
+// If a token is set, everything except the health checks requires it as bearer token; browsers can send it as a password to read
+// the pages. If none is set, a request must be addressed to a name of this machine.
 package web
 
 import (
@@ -31,7 +31,7 @@ import (
 	"ichor/pipeline/state"
 )
 
-// Cases is what the pages are made of.
+// Cases provides the data for the pages.
 type Cases interface {
 	Case(id state.CaseID) (state.Case, error)
 	Cases(limit int) ([]state.Case, error)
@@ -43,9 +43,9 @@ type Cases interface {
 // Options configure the handler.
 type Options struct {
 	Cases    Cases
-	Operator Operator     // nil: no orders are taken
-	Token    string       // empty: none needed
-	Ready    func() error // why the node cannot receive or analyse; nil when it can
+	Operator Operator     // nil: no orders
+	Token    string       // empty: not required
+	Ready    func() error // returns why the node cannot receive or analyse, nil if it can
 	Metrics  http.Handler // nil: none
 
 	TurnedAway func() []TurnedAway // the newest first; nil: not known
@@ -61,12 +61,12 @@ type TurnedAway struct {
 	Last        time.Time `json:"last"`
 }
 
-// Detail is one case with all that belongs to it.
+// Detail is one case with its history, deliveries and results.
 type Detail struct {
 	state.Case
 	Deliveries []state.Delivery `json:"deliveries"`
 	History    []state.Event    `json:"history"`
-	Results    []state.Outcome  `json:"results"` // of its revisions, the last is the present one
+	Results    []state.Outcome  `json:"results"` // of its revisions, the current one last
 }
 
 // New returns the handler.
@@ -100,36 +100,36 @@ func New(o Options) http.Handler {
 	return mux
 }
 
-// bears reports whether a request has the token, or none is needed.
-func (o Options) bears(r *http.Request) bool {
+// hasToken reports whether a request has the token, or none is required.
+func (o Options) hasToken(r *http.Request) bool {
 	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return o.Token == "" || same(given, o.Token)
 }
 
-// same compares in constant time.
+// same compares two strings in constant time.
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// authorized asks for the token and answers where it is wrong.
+// authorized checks the token and sends the error response if it is wrong.
 func (o Options) authorized(w http.ResponseWriter, r *http.Request) bool {
-	if o.bears(r) {
+	if o.hasToken(r) {
 		return true
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="ichor"`)
-	http.Error(w, "a bearer token is needed: the value of http.token", http.StatusUnauthorized)
+	http.Error(w, "a bearer token is required: the value of http.token", http.StatusUnauthorized)
 	return false
 }
 
-// here refuses a request by another name than one of this machine, where no token is set: a page elsewhere can give its own
-// name the address of this machine, and would read what its visitor may read (DNS rebinding).
+// here rejects a request to a name other than those of this machine, if no token is set. Otherwise a foreign site could point its
+// own name to the address of this machine and read what its visitor may read (DNS rebinding).
 func (o Options) here(w http.ResponseWriter, r *http.Request) bool {
 	if o.Token != "" || ofThisMachine(r.Host) {
 		return true
 	}
-	http.Error(w, "only by the names localhost, 127.0.0.1 or [::1]; to be reached by another set http.token", http.StatusForbidden)
+	http.Error(w, "use localhost, 127.0.0.1 or [::1]; to use another name, set http.token", http.StatusForbidden)
 	return false
 }
 
-// guard serves what can be read to who is authorized.
+// guard serves JSON to authorized requests.
 func (o Options) guard(h func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !o.authorized(w, r) || !o.here(w, r) {
@@ -144,7 +144,7 @@ func (o Options) guard(h func(*http.Request) (any, error)) http.Handler {
 		default:
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
-			_ = json.NewEncoder(w).Encode(v) // the client went away
+			_ = json.NewEncoder(w).Encode(v) // fails if the client has disconnected
 		}
 	})
 }
@@ -152,7 +152,7 @@ func (o Options) guard(h func(*http.Request) (any, error)) http.Handler {
 // maxCases bounds one listing.
 const maxCases = 1000
 
-// limitOf is how many cases are asked for.
+// limitOf returns the requested number of cases.
 func limitOf(r *http.Request) int {
 	if n, err := strconv.Atoi(r.URL.Query().Get("limit")); err == nil && n > 0 {
 		return min(n, maxCases)
@@ -166,7 +166,7 @@ func (o Options) detail(r *http.Request) (any, error) {
 	return o.read(state.CaseID(r.PathValue("id")))
 }
 
-// read is a case with all that belongs to it.
+// read returns a case with everything that belongs to it.
 func (o Options) read(id state.CaseID) (d Detail, err error) {
 	if d.Case, err = o.Cases.Case(id); err != nil {
 		return d, err

@@ -1,6 +1,5 @@
-// Package commitment is what the two sides of the Storage Commitment Push Model say to each other (PS3.4 §J.3): a
-// request that objects be kept, as the action information of an N-ACTION, and its result, as the event information of
-// an N-EVENT-REPORT.
+// Package commitment encodes and decodes the messages of the Storage Commitment Push Model (PS3.4 §J.3): the request, as
+// action information of an N-ACTION, and its result, as event information of an N-EVENT-REPORT.
 package commitment
 
 import (
@@ -25,7 +24,7 @@ type Reference struct {
 	SOPInstanceUID string `json:"instance"`
 }
 
-// Request asks that objects be kept.
+// Request asks the receiver to take responsibility for storing objects.
 type Request struct {
 	TransactionUID string
 	References     []Reference
@@ -50,7 +49,7 @@ const (
 	ResourceLimitation    Reason = 0x0213
 )
 
-// String gives the code and its words, as "0112H no such object instance".
+// String returns the code and its meaning, such as "0112H no such object instance".
 func (r Reason) String() string { return fmt.Sprintf("%04XH %s", uint16(r), r.words()) }
 
 func (r Reason) words() string {
@@ -86,7 +85,7 @@ type Result struct {
 	Failed         []Failure
 }
 
-// EventType is the type of the N-EVENT-REPORT that carries r.
+// EventType returns the event type of the N-EVENT-REPORT for r.
 func (r Result) EventType() uint16 {
 	if len(r.Failed) > 0 {
 		return EventFailures
@@ -94,10 +93,10 @@ func (r Result) EventType() uint16 {
 	return EventComplete
 }
 
-// ErrInvalid is returned for information that cannot be read, or lacks what it must hold.
+// ErrInvalid is returned for information that cannot be decoded or is incomplete.
 var ErrInvalid = errors.New("invalid storage commitment information")
 
-// maxReferences bounds one transaction. A study has some thousand objects.
+// maxReferences bounds one transaction. A study has a few thousand objects.
 const maxReferences = 20_000
 
 var limits = dcm.Limits{HeaderBytes: 4 << 20, Elements: 5 * maxReferences, Depth: 4, Values: 5 * maxReferences}
@@ -110,7 +109,7 @@ func (r Request) Encode(transferSyntax string) ([]byte, error) {
 	return dcm.EncodeInformation(d, transferSyntax)
 }
 
-// DecodeRequest reads action information. ErrInvalid.
+// DecodeRequest decodes action information. Errors: ErrInvalid.
 func DecodeRequest(data []byte, transferSyntax string) (Request, error) {
 	d, uid, err := decode(data, transferSyntax)
 	if err != nil {
@@ -125,7 +124,7 @@ func DecodeRequest(data []byte, transferSyntax string) (Request, error) {
 		r.References = append(r.References, ref)
 	}
 	if n := len(r.References); n == 0 || n > maxReferences {
-		return Request{}, fmt.Errorf("%d references, 1 to %d are taken: %w", n, maxReferences, ErrInvalid)
+		return Request{}, fmt.Errorf("%d references, must be 1 to %d: %w", n, maxReferences, ErrInvalid)
 	}
 	return r, nil
 }
@@ -149,7 +148,7 @@ func (r Result) Encode(transferSyntax string) ([]byte, error) {
 	return dcm.EncodeInformation(d, transferSyntax)
 }
 
-// DecodeResult reads event information. What is both committed and failed has failed. ErrInvalid.
+// DecodeResult decodes event information. An object that is both committed and failed counts as failed. Errors: ErrInvalid.
 func DecodeResult(data []byte, transferSyntax string) (Result, error) {
 	d, uid, err := decode(data, transferSyntax)
 	if err != nil {

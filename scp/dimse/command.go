@@ -31,7 +31,7 @@ const (
 // Response reports whether the command answers another.
 func (f Field) Response() bool { return f&0x8000 != 0 }
 
-// Response of a request.
+// response returns the field of the response to a request.
 func (f Field) response() Field { return f | 0x8000 }
 
 func (f Field) String() string {
@@ -54,14 +54,14 @@ func (f Field) String() string {
 // announces one (PS3.7 §E.1).
 const noDataSet = 0x0101
 
-// maxCommand bounds a command set. The longest of the standard are below 1 KiB.
+// maxCommand bounds a command set. The longest in the standard is below 1 KiB.
 const maxCommand = 64 << 10
 
-// ErrCommand is returned for a command set that cannot be read.
+// ErrCommand is returned for an invalid command set.
 var ErrCommand = errors.New("invalid command set")
 
-// Command is a command set (PS3.7 §6.3.1, Annex E). Fields that a command does not have are zero and
-// not sent; elements that are not listed here are skipped on receipt.
+// Command is a command set (PS3.7 §6.3.1, Annex E). Fields that a command does not have are zero and not sent. Received
+// elements that are not listed here are skipped.
 type Command struct {
 	AffectedSOPClassUID    string // (0000,0002)
 	RequestedSOPClassUID   string // (0000,0003)
@@ -80,8 +80,8 @@ type Command struct {
 	MoveOriginatorID       uint16 // (0000,1031), message ID
 }
 
-// Encode returns the command set in Implicit VR Little Endian with its group length, as PS3.7 §6.3.1
-// wants it whatever the transfer syntax of the context.
+// Encode returns the command set with its group length. It is always in Implicit VR Little Endian, whatever the transfer
+// syntax of the context (PS3.7 §6.3.1).
 func (c *Command) Encode() []byte {
 	b := make([]byte, 12, 256)
 	str := func(element uint16, v string, pad byte) {
@@ -144,7 +144,7 @@ func appendElement(b []byte, element uint16, length int) []byte {
 	return binary.LittleEndian.AppendUint32(b, uint32(length))
 }
 
-// comment makes an LO of s: printable ASCII without backslash, at most 64 characters (PS3.5 §6.2).
+// comment turns s into a valid LO: printable ASCII without backslash, at most 64 characters (PS3.5 §6.2).
 func comment(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '\\' {
@@ -155,9 +155,8 @@ func comment(s string) string {
 	return s[:min(len(s), 64)]
 }
 
-// DecodeCommand reads a command set. The group length is not believed, order not asked for; unknown
-// elements are skipped. ErrCommand: lengths that do not fit, elements of another group, no Command
-// Field or no Command Data Set Type.
+// DecodeCommand decodes a command set. It ignores the group length and accepts elements in any order; unknown elements are
+// skipped. ErrCommand: invalid lengths, elements of another group, no Command Field or no Command Data Set Type.
 func DecodeCommand(b []byte) (Command, error) {
 	var c Command
 	var field, dataSet bool
@@ -226,7 +225,7 @@ func DecodeCommand(b []byte) (Command, error) {
 
 func text(v []byte) string { return strings.Trim(string(v), " \x00") }
 
-// number reads a US value. Some peers leave elements empty; that reads as 0.
+// number decodes a US value. Some peers leave elements empty; that counts as 0.
 func number(element uint16, v []byte) (uint16, error) {
 	switch len(v) {
 	case 0:

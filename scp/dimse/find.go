@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Find does a C-FIND (PS3.7 §9.1.2) with an identifier in transferSyntax. match is given the identifier of each pending
-// response, as it came; an error of it ends the association. Other errors as Store.
+// Find sends a C-FIND (PS3.7 §9.1.2) with an identifier in transferSyntax. match is called with the identifier of each
+// pending response, as received; if it returns an error, the association ends. Other errors as for Store.
 func (s *SCU) Find(ctx context.Context, sopClass, transferSyntax string, identifier []byte, match func([]byte) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,7 +35,7 @@ func (s *SCU) Find(ctx context.Context, sopClass, transferSyntax string, identif
 	return nil
 }
 
-// more awaits the next response to cmd.
+// more waits for the next response to cmd.
 func (s *SCU) more(ctx context.Context, cmd *Command) (Command, error) {
 	stop := context.AfterFunc(ctx, s.assoc.Interrupt)
 	defer stop()

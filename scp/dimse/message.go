@@ -7,29 +7,27 @@ import (
 	"ichor/scp/ul"
 )
 
-// Conn exchanges messages over an association. Like the association it belongs to one goroutine at a
-// time.
+// Conn exchanges messages over an association. Like the association, only one goroutine may use it at a time.
 type Conn struct {
 	assoc *ul.Association
-	data  *dataSet // of the message received last
+	data  *dataSet // of the last message received
 	buf   []byte   // for command sets
 }
 
-// NewConn makes a Conn of an association in data transfer. The association stays the caller's.
+// NewConn returns a Conn for an established association. The caller still owns the association.
 func NewConn(a *ul.Association) *Conn { return &Conn{assoc: a} }
 
 // Message is one received message.
 type Message struct {
 	Context ul.Context
 	Command Command
-	// Data is the data set as a stream, nil if there is none. It is good until the next Receive, which
-	// skips what was not read. An error other than io.EOF is the end of the association.
+	// Data is the data set as a stream, nil if there is none. It is valid until the next Receive, which
+	// skips the unread rest. An error other than io.EOF means that the association has ended.
 	Data io.Reader
 }
 
-// Receive awaits the next message and reads its command set. ul.ErrReleased: the peer wants release.
-// Any other error is the end of the association; an invalid message has then been answered with
-// A-ABORT.
+// Receive waits for the next message and reads its command set. ul.ErrReleased: the peer requests release. Any other error
+// means that the association has ended; for an invalid message, Receive has sent A-ABORT.
 func (c *Conn) Receive() (*Message, error) {
 	if c.data != nil {
 		_, err := io.Copy(io.Discard, c.data)
@@ -48,7 +46,7 @@ func (c *Conn) Receive() (*Message, error) {
 		}
 		switch {
 		case !v.Command:
-			return nil, c.abort(fmt.Errorf("data set fragment where a command set was due: %w", ErrCommand))
+			return nil, c.abort(fmt.Errorf("data set fragment instead of a command set: %w", ErrCommand))
 		case id != 0 && id != v.ContextID:
 			return nil, c.abort(fmt.Errorf("command set on presentation contexts %d and %d: %w", id, v.ContextID, ErrCommand))
 		case v.Length > maxCommand-len(c.buf):
@@ -92,13 +90,13 @@ func (c *Conn) abort(cause error) error {
 	return c.assoc.Err()
 }
 
-// Send sends a message; data is nil if the command says so. Errors as ul.Association.Send.
+// Send sends a message; data is nil if the command has no data set. Errors as for ul.Association.Send.
 func (c *Conn) Send(contextID byte, cmd *Command, data io.Reader) error {
 	return c.assoc.Send(contextID, cmd.Encode(), data)
 }
 
-// Respond answers m with a status. The response goes over the context of the request and leaves in
-// one write, command set only. comment is for the operator of the peer and must not name a patient.
+// Respond answers m with a status. The response has no data set and is sent on the context of the request, in one write.
+// comment is for the operator of the peer and must not contain patient data.
 func (c *Conn) Respond(m *Message, s Status, comment string) error {
 	rsp := Command{
 		Field:                  m.Command.Field.response(),
@@ -115,12 +113,12 @@ func (c *Conn) Respond(m *Message, s Status, comment string) error {
 		rsp.AffectedSOPInstanceUID = m.Command.RequestedSOPInstance
 	}
 	if len(rsp.AffectedSOPClassUID) > 64 || len(rsp.AffectedSOPInstanceUID) > 64 {
-		rsp.AffectedSOPClassUID, rsp.AffectedSOPInstanceUID = "", "" // not worth echoing
+		rsp.AffectedSOPClassUID, rsp.AffectedSOPInstanceUID = "", "" // invalid, so not echoed
 	}
 	return c.Send(m.Context.ID, &rsp, nil)
 }
 
-// dataSet is the data set of a message, fragment by fragment.
+// dataSet reads the data set of a message, fragment by fragment.
 type dataSet struct {
 	conn *Conn
 	id   byte
@@ -150,7 +148,7 @@ func (d *dataSet) Read(p []byte) (int, error) {
 	return 0, d.err
 }
 
-// next goes to the next fragment of the data set.
+// next advances to the next fragment of the data set.
 func (d *dataSet) next() error {
 	v, err := d.conn.assoc.Next()
 	switch {
@@ -159,7 +157,7 @@ func (d *dataSet) next() error {
 	case err != nil:
 		return err
 	case v.Command:
-		return d.conn.abort(fmt.Errorf("command set where a data set was due: %w", ErrCommand))
+		return d.conn.abort(fmt.Errorf("command set instead of a data set: %w", ErrCommand))
 	case v.ContextID != d.id:
 		return d.conn.abort(fmt.Errorf("data set on presentation context %d, its command set on %d: %w", v.ContextID, d.id, ErrCommand))
 	}

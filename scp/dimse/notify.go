@@ -11,11 +11,12 @@ import (
 	"ichor/scp/ul"
 )
 
-// maxInformation bounds the data set of an N-ACTION, N-EVENT-REPORT or C-FIND message: some ten thousand references.
+// maxInformation bounds the data set of an N-ACTION, N-EVENT-REPORT or C-FIND message; enough for some ten thousand
+// references.
 const maxInformation = 4 << 20
 
-// Information reads the data set of a message that is no object: action or event information, an identifier.
-// ErrCommand: there is none, or more than any such message needs.
+// Information reads a data set that is not a stored object: action or event information, or an identifier. ErrCommand:
+// there is none, or it is longer than such a message needs.
 func (m *Message) Information() ([]byte, error) {
 	if m.Data == nil {
 		return nil, fmt.Errorf("%s without data set: %w", m.Command.Field, ErrCommand)
@@ -27,7 +28,7 @@ func (m *Message) Information() ([]byte, error) {
 	return b, err
 }
 
-// Notice is an N-ACTION or N-EVENT-REPORT to be sent.
+// Notice is an N-ACTION or N-EVENT-REPORT to send.
 type Notice struct {
 	SOPClassUID       string
 	SOPInstanceUID    string
@@ -36,15 +37,15 @@ type Notice struct {
 	Data              []byte // action or event information
 }
 
-// Action does an N-ACTION (PS3.7 §10.1.4). Status and error as Store.
+// Action sends an N-ACTION (PS3.7 §10.1.4). Status and error as for Store.
 func (s *SCU) Action(ctx context.Context, n Notice) (Status, error) {
 	return s.notify(ctx, n, &Command{
 		Field: NActionRQ, RequestedSOPClassUID: n.SOPClassUID, RequestedSOPInstance: n.SOPInstanceUID, ActionTypeID: n.Type, HasDataSet: true,
 	})
 }
 
-// Report does an N-EVENT-REPORT (PS3.7 §10.1.1): this side must be SCP of the SOP class, by role selection where it
-// opened the association. Status and error as Store.
+// Report sends an N-EVENT-REPORT (PS3.7 §10.1.1). This side must be SCP of the SOP class, by role selection if it opened
+// the association. Status and error as for Store.
 func (s *SCU) Report(ctx context.Context, n Notice) (Status, error) {
 	return s.notify(ctx, n, &Command{
 		Field: NEventReportRQ, AffectedSOPClassUID: n.SOPClassUID, AffectedSOPInstanceUID: n.SOPInstanceUID, EventTypeID: n.Type, HasDataSet: true,
@@ -69,7 +70,7 @@ func (s *SCU) notify(ctx context.Context, n Notice, cmd *Command) (Status, error
 	return rsp.Status, nil
 }
 
-// Event is an N-EVENT-REPORT of the peer.
+// Event is an N-EVENT-REPORT from the peer.
 type Event struct {
 	SOPClassUID       string
 	SOPInstanceUID    string
@@ -81,7 +82,7 @@ type Event struct {
 // event answers an N-EVENT-REPORT.
 func (s *SCU) event(m *Message) error {
 	if s.events == nil {
-		return s.conn.Respond(m, UnrecognizedOperation, "no event report was asked for")
+		return s.conn.Respond(m, UnrecognizedOperation, "event reports are not expected here")
 	}
 	data, err := m.Information()
 	if errors.Is(err, ErrCommand) {
@@ -96,8 +97,8 @@ func (s *SCU) event(m *Message) error {
 	}), "")
 }
 
-// Await gives the peer up to d to send something of its own, an N-EVENT-REPORT, and reports whether it did. The
-// association goes on without an error; one that the peer released is over and Release has nothing left to do.
+// Await waits up to d for an N-EVENT-REPORT from the peer and reports whether one came. Without an error the association
+// continues, unless the peer released it: then Release has nothing left to do.
 func (s *SCU) Await(ctx context.Context, d time.Duration) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +123,7 @@ func (s *SCU) Await(ctx context.Context, d time.Duration) (bool, error) {
 	case err == nil && m.Command.Field == NEventReportRQ:
 		err = s.event(m)
 	case err == nil:
-		err = s.conn.abort(fmt.Errorf("%s from the side that serves: %w", m.Command.Field, ErrCommand))
+		err = s.conn.abort(fmt.Errorf("unexpected %s from the SCP: %w", m.Command.Field, ErrCommand))
 	}
 	if err != nil {
 		s.end()

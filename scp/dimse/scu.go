@@ -13,26 +13,26 @@ import (
 	"ichor/scp/ul"
 )
 
-// ConnectOptions says whom to call and what to propose. Address, CallingAE, CalledAE and Contexts are
-// required; zero durations and sizes take the defaults named.
+// ConnectOptions say which peer to connect to and what to propose. Address, CallingAE, CalledAE and Contexts are required;
+// zero durations and sizes take the defaults given.
 type ConnectOptions struct {
 	Address   string // host:port
 	CallingAE string // at most 16 bytes
 	CalledAE  string
-	Contexts  []ul.ProposedContext // IDs may be 0: they are then numbered 1, 3, 5 ...
+	Contexts  []ul.ProposedContext // IDs that are 0 are numbered 1, 3, 5 ...
 	Roles     []ul.Role
 	Identity  *ul.UserIdentity   // offered to the peer; nil: none
 	TLS       *tls.Config        // nil: plain
-	Events    func(Event) Status // answers N-EVENT-REPORTs of the peer, during any call; nil: they are refused
+	Events    func(Event) Status // answers N-EVENT-REPORTs from the peer, during any call; nil: refuse them
 
-	ConnectTimeout  time.Duration // TCP and association, each; also release; 15 s
+	ConnectTimeout  time.Duration // for the TCP connection, the association and the release, each; 15 s
 	ResponseTimeout time.Duration // from the last byte of a request to its response, 120 s
-	WriteTimeout    time.Duration // for each write to make way, 60 s
-	MaxPDU          uint32        // what the peer may send us, 131072
+	WriteTimeout    time.Duration // for each write, 60 s
+	MaxPDU          uint32        // bytes the peer may send us in one PDU, 131072
 }
 
-// SCU is an association on which this side asks and the peer serves. Its calls may come from several
-// goroutines and are done one at a time.
+// SCU is an association on which this side sends requests and the peer is the SCP. Several goroutines may use it; their
+// calls run one at a time.
 type SCU struct {
 	mu     sync.Mutex
 	assoc  *ul.Association
@@ -42,12 +42,11 @@ type SCU struct {
 	id     uint16
 	closed bool
 
-	information []byte // data set of the pending response received last
+	information []byte // data set of the last pending response
 }
 
-// Connect opens an association. *ul.RejectError: the peer said no; *ul.AbortError; net errors as they
-// are; ul.ErrTimeout. ctx bounds the opening only. That the peer accepts none of the contexts is no
-// error here: ask Accepted.
+// Connect opens an association. Errors: *ul.RejectError if the peer rejects it, *ul.AbortError, ul.ErrTimeout, or an error
+// of package net. ctx bounds only the opening. It is no error if the peer accepts none of the contexts: see Accepted.
 func Connect(ctx context.Context, o ConnectOptions) (*SCU, error) {
 	if o.ConnectTimeout <= 0 {
 		o.ConnectTimeout = 15 * time.Second
@@ -77,8 +76,8 @@ func Connect(ctx context.Context, o ConnectOptions) (*SCU, error) {
 	return &SCU{assoc: assoc, conn: NewConn(assoc), offer: offer, events: o.Events}, nil
 }
 
-// Accepted returns the transfer syntaxes in which the peer takes sopClass, in the order of the
-// proposal; nil if it does not take it.
+// Accepted returns the transfer syntaxes in which the peer accepts sopClass, in the order proposed; nil if it does not
+// accept the class.
 func (s *SCU) Accepted(sopClass string) []string {
 	var ts []string
 	for _, o := range s.offer {
@@ -89,19 +88,19 @@ func (s *SCU) Accepted(sopClass string) []string {
 	return ts
 }
 
-// context returns the accepted context for a SOP class; transferSyntax "" takes any.
+// context returns the accepted context for a SOP class; an empty transferSyntax matches any.
 func (s *SCU) context(sopClass, transferSyntax string) (ul.Context, error) {
 	for _, c := range s.assoc.Contexts() {
 		if c.AbstractSyntax == sopClass && (transferSyntax == "" || c.TransferSyntax == transferSyntax) {
 			return c, nil
 		}
 	}
-	return ul.Context{}, fmt.Errorf("SOP class %s in transfer syntax %s: %w, the peer has to be set up to take it",
+	return ul.Context{}, fmt.Errorf("SOP class %s in transfer syntax %s: %w, configure the peer to accept it",
 		sopClass, transferSyntax, ul.ErrNoContext)
 }
 
-// Echo does a C-ECHO (PS3.7 §9.1.5). *StatusError if the peer answers anything but success. The
-// Verification SOP class must be among the contexts.
+// Echo sends a C-ECHO (PS3.7 §9.1.5). *StatusError: the response is not success. The contexts must include the Verification
+// SOP class.
 func (s *SCU) Echo(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,9 +127,9 @@ type StoreRequest struct {
 	Priority          uint16    // 0 medium, 1 high, 2 low (PS3.7 §9.1.1.1.3)
 }
 
-// Store does a C-STORE (PS3.7 §9.1.1). The status is the peer's word: *StatusError comes along with
-// it when it is a failure, a warning means stored and gives no error. ul.ErrNoContext: nothing was
-// sent and the association goes on. Any other error ends the association; ctx done is one.
+// Store sends a C-STORE (PS3.7 §9.1.1) and returns the status in the response. A failure status also gives a *StatusError; a
+// warning means stored and gives no error. ul.ErrNoContext: nothing was sent and the association continues. Any other
+// error, also the end of ctx, ends the association.
 func (s *SCU) Store(ctx context.Context, r StoreRequest) (Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +149,7 @@ func (s *SCU) Store(ctx context.Context, r StoreRequest) (Status, error) {
 	return rsp.Status, nil
 }
 
-// ask sends a request and awaits its response.
+// ask sends a request and waits for its response.
 func (s *SCU) ask(ctx context.Context, c ul.Context, cmd *Command, data io.Reader) (Command, error) {
 	if s.closed {
 		return Command{}, ul.ErrState
@@ -179,10 +178,10 @@ func (s *SCU) exchange(c ul.Context, cmd *Command, data io.Reader) (Command, err
 	return s.response(cmd)
 }
 
-// response awaits a response to cmd; the data set of a pending one is kept in information.
+// response waits for a response to cmd. It stores the data set of a pending one in information.
 func (s *SCU) response(cmd *Command) (Command, error) {
 	m, err := s.conn.Receive()
-	for err == nil && m.Command.Field == NEventReportRQ { // it need not wait for our requests
+	for err == nil && m.Command.Field == NEventReportRQ { // the peer may send one at any time
 		if err = s.event(m); err == nil {
 			m, err = s.conn.Receive()
 		}
@@ -202,8 +201,8 @@ func (s *SCU) response(cmd *Command) (Command, error) {
 	return m.Command, nil
 }
 
-// Release ends the association in order and closes the connection. The connection is closed even if
-// an error tells that the peer did not play along; what was answered before stands.
+// Release ends the association in an orderly way and closes the connection. The connection is closed even on error, that is
+// if the peer did not follow the protocol; earlier responses remain valid.
 func (s *SCU) Release(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,8 +219,7 @@ func (s *SCU) Release(ctx context.Context) error {
 	return nil
 }
 
-// Abort ends the association at once, also under a call in progress. After Release or Abort it does
-// nothing.
+// Abort ends the association immediately, even during a call. After Release or Abort it does nothing.
 func (s *SCU) Abort() {
 	s.assoc.Abort(nil)
 	s.mu.Lock()

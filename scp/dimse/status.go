@@ -33,7 +33,7 @@ const (
 
 	// C-STORE, PS3.4 Table B.2-1. The low byte (A7, A9) or the low twelve bits (C) are free.
 	OutOfResources      Status = 0xA700
-	ObjectTooLarge      Status = 0xA702 // of the A7xx class: refused for its size, not for a full disk
+	ObjectTooLarge      Status = 0xA702 // an A7xx status: refused because of its size, not because the disk is full
 	DataSetMismatch     Status = 0xA900
 	CannotUnderstand    Status = 0xC000
 	CoercedElements     Status = 0xB000
@@ -41,22 +41,22 @@ const (
 	ElementsDiscarded   Status = 0xB006
 )
 
-// Success reports whether the operation was done without remark.
+// Success reports whether the operation succeeded without a warning.
 func (s Status) Success() bool { return s == StatusSuccess }
 
-// Warning reports whether the operation was done with a remark: the object is stored.
+// Warning reports whether the operation succeeded with a warning: the object is stored.
 func (s Status) Warning() bool { return s == 0x0001 || s == 0x0107 || s == 0x0116 || s>>12 == 0xB }
 
 // Pending reports whether more responses follow.
 func (s Status) Pending() bool { return s == 0xFF00 || s == 0xFF01 }
 
-// Failure reports whether the operation was not done.
+// Failure reports whether the operation failed.
 func (s Status) Failure() bool { return !s.Success() && !s.Warning() && !s.Pending() }
 
 // Transient reports whether the same operation may succeed later: the peer is out of resources.
 func (s Status) Transient() bool { return s>>8 == 0xA7 || s == ResourceLimitation }
 
-// String gives the code and its words, as "A700H out of resources".
+// String returns the code and its meaning, such as "A700H out of resources".
 func (s Status) String() string { return fmt.Sprintf("%04XH %s", uint16(s), s.words()) }
 
 func (s Status) words() string {
@@ -123,11 +123,10 @@ func (s Status) words() string {
 	return "failure"
 }
 
-// StatusError carries a status that is not a success, with the cause on this side or the comment of
-// the peer.
+// StatusError is a status other than success, with the cause on this side or the comment from the peer.
 type StatusError struct {
 	Status  Status
-	Comment string // Error Comment (0000,0902) as it goes over the wire; names no patient
+	Comment string // Error Comment (0000,0902) as sent; contains no patient data
 	Err     error  // cause, may be nil
 }
 

@@ -15,17 +15,17 @@ import (
 // studyRoot is Study Root Query/Retrieve Information Model - FIND (PS3.4 §C.6.2).
 const studyRoot = "1.2.840.10008.5.1.4.1.2.2.1"
 
-// ErrUnknown is returned when the peer does not know the study, or not how many objects it has.
-var ErrUnknown = errors.New("the peer does not tell how many objects the study has")
+// ErrUnknown is returned when the peer does not know the study, or does not say how many objects it has.
+var ErrUnknown = errors.New("the peer does not say how many objects the study has")
 
 // maxMatches bounds the series of one study.
 const maxMatches = 10_000
 
 var syntaxes = []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian}
 
-// Count asks for Number of Study Related Instances (0020,1208), and where the peer leaves that out, which it may, for
-// the sum of Number of Series Related Instances (0020,1209). o says whom to ask; its contexts are set here. Errors of
-// dimse, and ErrUnknown. None of them names the study.
+// Count queries Number of Study Related Instances (0020,1208). If the peer omits it, as the standard allows, Count returns
+// the sum of Number of Series Related Instances (0020,1209). o says which peer to ask; Count sets its contexts. Errors:
+// those of dimse, and ErrUnknown. None of them contains the UID of the study.
 func Count(ctx context.Context, o dimse.ConnectOptions, studyInstanceUID string) (int, error) {
 	o.Contexts = []ul.ProposedContext{{AbstractSyntax: studyRoot, TransferSyntaxes: syntaxes}}
 	scu, err := dimse.Connect(ctx, o)
@@ -37,7 +37,7 @@ func Count(ctx context.Context, o dimse.ConnectOptions, studyInstanceUID string)
 		scu.Abort()
 		return 0, err
 	}
-	// What was answered stands, however the peer takes the release.
+	// The answer is valid even if the release fails.
 	_ = scu.Release(ctx)
 	return n, err
 }
@@ -50,11 +50,11 @@ func count(ctx context.Context, scu *dimse.SCU, study string) (int, error) {
 	return n, err
 }
 
-// sum adds a number up over the matches on a level.
+// sum returns the sum of an attribute over the matches on a level.
 func sum(ctx context.Context, scu *dimse.SCU, study, level string, number dcm.Tag) (total int, err error) {
 	accepted := scu.Accepted(studyRoot)
 	if len(accepted) == 0 {
-		return 0, fmt.Errorf("Study Root C-FIND: %w, the peer has to be set up to answer queries", ul.ErrNoContext)
+		return 0, fmt.Errorf("Study Root C-FIND: %w, configure the peer to answer queries", ul.ErrNoContext)
 	}
 	q := &dcm.DataSet{}
 	q.SetStrings(dcm.QueryRetrieveLevel, "CS", level)
@@ -74,9 +74,9 @@ func sum(ctx context.Context, scu *dimse.SCU, study, level string, number dcm.Ta
 		}
 		d, err := dcm.ReadDataSet(bytes.NewReader(b), accepted[0], dcm.Limits{Elements: 1000, HeaderBytes: 1 << 20})
 		if err != nil {
-			return fmt.Errorf("a match cannot be read: %w", err)
+			return fmt.Errorf("decoding a match: %w", err)
 		}
-		if uid := d.String(dcm.StudyInstanceUID); uid != study { // some peers match by what they like
+		if uid := d.String(dcm.StudyInstanceUID); uid != study { // some peers return other studies too
 			matches--
 			return nil
 		}
@@ -89,7 +89,7 @@ func sum(ctx context.Context, scu *dimse.SCU, study, level string, number dcm.Ta
 	switch {
 	case err != nil:
 		return 0, err
-	case matches == 0 || told < matches: // of a series without a number the sum would be too small
+	case matches == 0 || told < matches: // if a series has no number, the sum would be too small
 		return 0, ErrUnknown
 	}
 	return total, nil

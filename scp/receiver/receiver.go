@@ -1,5 +1,5 @@
-// Package receiver is a small storing DICOM node: the PACS of a demonstration and of tests. It keeps
-// every object as a Part 10 file named by its SOP instance UID and can be told to misbehave.
+// Package receiver is a small DICOM Storage SCP: the PACS in the demo and in tests. It stores every object as a Part 10 file
+// named by its SOP instance UID, and tests can make it misbehave.
 package receiver
 
 import (
@@ -17,12 +17,12 @@ import (
 	"ichor/scp/ul"
 )
 
-// Options of a receiving node. Dir is required.
+// Options configure a Receiver. Dir is required.
 type Options struct {
-	AETitle string      // answers to this title only; empty: to any
+	AETitle string      // accepts only this called title; empty: any
 	Address string      // to listen on, default 127.0.0.1:0
-	Dir     string      // receives <SOPInstanceUID>.dcm; made if missing
-	TLS     *tls.Config // nil: plain
+	Dir     string      // for files <SOPInstanceUID>.dcm; created if missing
+	TLS     *tls.Config // nil: no TLS
 	Logger  *slog.Logger
 }
 
@@ -34,7 +34,7 @@ type Instance struct {
 	CallingAE         string
 	Path              string
 	Size              int64 // of the file
-	Count             int   // how often it was received and answered with success
+	Count             int   // how often it was received with success as the response
 }
 
 // Receiver is a running node.
@@ -53,7 +53,7 @@ type Receiver struct {
 	faults  faults
 }
 
-// faults are the orders to misbehave, each with the number of times left.
+// faults are the kinds of misbehaviour to show, each with the remaining count.
 type faults struct {
 	fail, reject, hang, abort int
 	status                    dimse.Status
@@ -69,11 +69,11 @@ func Start(o Options) (*Receiver, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("folder of the receiving node: %w", err)
+		return nil, fmt.Errorf("folder of the receiver: %w", err)
 	}
 	ln, err := net.Listen("tcp", o.Address)
 	if err != nil {
-		return nil, fmt.Errorf("receiving node: %w", err)
+		return nil, fmt.Errorf("receiver: %w", err)
 	}
 	if o.TLS != nil {
 		ln = tls.NewListener(ln, o.TLS)
@@ -93,7 +93,7 @@ func (r *Receiver) accept() {
 		conn, err := r.ln.Accept()
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
-				r.o.Logger.Error("receiving node stopped", "err", err)
+				r.o.Logger.Error("receiver stopped", "err", err)
 			}
 			return
 		}
@@ -120,10 +120,10 @@ func (r *Receiver) accept() {
 	}
 }
 
-// Address is where the node listens, host:port.
+// Address returns the listening address, host:port.
 func (r *Receiver) Address() string { return r.ln.Addr().String() }
 
-// AETitle is the title it answers to, "ANY-SCP" if it answers to any.
+// AETitle returns the accepted called title, "ANY-SCP" if it accepts any.
 func (r *Receiver) AETitle() string {
 	if r.o.AETitle == "" {
 		return "ANY-SCP"
@@ -148,7 +148,7 @@ func (r *Receiver) Count(sopInstanceUID string) int {
 	return 0
 }
 
-// Wait returns when at least n different objects are there, or with the error of ctx.
+// Wait returns when at least n different objects have been received, or with the error of ctx.
 func (r *Receiver) Wait(ctx context.Context, n int) error {
 	for {
 		r.mu.Lock()
@@ -165,7 +165,7 @@ func (r *Receiver) Wait(ctx context.Context, n int) error {
 	}
 }
 
-// Fail answers the next n C-STOREs with status and keeps nothing of them. 0 ends it.
+// Fail answers the next n C-STOREs with status and stores nothing. n = 0 ends this.
 func (r *Receiver) Fail(status dimse.Status, n int) {
 	r.order(func(f *faults) { f.status, f.fail = status, n })
 }
@@ -175,7 +175,7 @@ func (r *Receiver) Reject(n int, transient bool) {
 	r.order(func(f *faults) { f.reject, f.transient = n, transient })
 }
 
-// Hang takes the next n C-STOREs and never answers them.
+// Hang reads the next n C-STOREs and never answers them.
 func (r *Receiver) Hang(n int) { r.order(func(f *faults) { f.hang = n }) }
 
 // Abort answers the next n C-STOREs with A-ABORT.
@@ -187,7 +187,7 @@ func (r *Receiver) order(f func(*faults)) {
 	f(&r.faults)
 }
 
-// take reports whether a fault is due and counts it down.
+// take reports whether a fault is due, and decrements its count.
 func (r *Receiver) take(n func(*faults) *int) (faults, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -199,7 +199,7 @@ func (r *Receiver) take(n func(*faults) *int) (faults, bool) {
 	return r.faults, true
 }
 
-// Close stops listening, aborts the associations and returns when all goroutines ended.
+// Close stops listening, aborts the associations and returns when all goroutines have ended.
 func (r *Receiver) Close() error {
 	r.mu.Lock()
 	if r.closed {
@@ -216,4 +216,4 @@ func (r *Receiver) Close() error {
 	return err
 }
 
-var errClosing = errors.New("receiving node closes")
+var errClosing = errors.New("receiver is closing")

@@ -13,7 +13,7 @@ import (
 	"ichor/scp/ul"
 )
 
-// supported takes every storage SOP class (PS3.4 §B.5 roots them here) uncompressed or deflated.
+// supported accepts every storage SOP class (all have this UID prefix, PS3.4 §B.5), uncompressed or deflated.
 func supported(abstractSyntax string) []string {
 	if abstractSyntax == dcm.VerificationSOPClass || strings.HasPrefix(abstractSyntax, "1.2.840.10008.5.1.4.1.1.") {
 		return []string{dcm.ExplicitVRLittleEndian, dcm.ImplicitVRLittleEndian, dcm.DeflatedExplicitVRLittleEndian}
@@ -21,7 +21,7 @@ func supported(abstractSyntax string) []string {
 	return nil
 }
 
-// serve does one association. Its release by the peer is no error.
+// serve serves one association. A release by the peer is not an error.
 func (r *Receiver) serve(a *ul.Association) error {
 	rq, err := a.Request()
 	if err != nil {
@@ -65,7 +65,7 @@ func (r *Receiver) serve(a *ul.Association) error {
 	}
 }
 
-// store keeps one object and answers, or does the misbehaviour that is due.
+// store stores one object and answers, or misbehaves if a fault is due.
 func (r *Receiver) store(conn *dimse.Conn, m *dimse.Message, callingAE string, a *ul.Association) error {
 	o := Instance{
 		SOPClassUID: m.Command.AffectedSOPClassUID, SOPInstanceUID: m.Command.AffectedSOPInstanceUID,
@@ -78,7 +78,7 @@ func (r *Receiver) store(conn *dimse.Conn, m *dimse.Message, callingAE string, a
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp) // gone if it was renamed
+	defer os.Remove(temp) // fails if it was renamed
 	if f, ok := r.take(func(f *faults) *int { return &f.fail }); ok {
 		return conn.Respond(m, f.status, "told to fail")
 	}
@@ -87,7 +87,7 @@ func (r *Receiver) store(conn *dimse.Conn, m *dimse.Message, callingAE string, a
 		return nil
 	}
 	if _, ok := r.take(func(f *faults) *int { return &f.hang }); ok {
-		// Silent until the peer gives up or the node closes: what comes is read and not answered.
+		// Read but do not answer, until the peer gives up or the receiver closes.
 		_, err := conn.Receive()
 		return err
 	}

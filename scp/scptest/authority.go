@@ -30,7 +30,7 @@ type Certificate struct {
 	Leaf      *x509.Certificate
 }
 
-// NewAuthority makes an authority in a folder of the test.
+// NewAuthority creates an authority in a temporary folder of the test.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t, dir: t.TempDir()}
@@ -39,19 +39,19 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue signs a certificate for a name, valid until notAfter at localhost and 127.0.0.1, in either role.
+// Issue signs a certificate for a name, localhost and 127.0.0.1, valid until notAfter, for clients and servers.
 func (a *Authority) Issue(name string, notAfter time.Time) Certificate {
 	a.t.Helper()
 	return a.make(name, notAfter)
 }
 
-// Valid signs a certificate that is good for a day.
+// Valid signs a certificate that is valid for a day.
 func (a *Authority) Valid(name string) Certificate {
 	a.t.Helper()
 	return a.make(name, time.Now().Add(24*time.Hour))
 }
 
-// Revoke writes a revocation list, of these certificates alone, to a PEM file.
+// Revoke writes a revocation list of only these certificates to a PEM file.
 func (a *Authority) Revoke(name string, nextUpdate time.Time, certificates ...Certificate) (path string) {
 	a.t.Helper()
 	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-48 * time.Hour), NextUpdate: nextUpdate}
@@ -65,7 +65,7 @@ func (a *Authority) Revoke(name string, nextUpdate time.Time, certificates ...Ce
 	return path
 }
 
-// make signs a certificate; the first one signs itself.
+// make signs a certificate; the first one is self-signed.
 func (a *Authority) make(name string, notAfter time.Time) Certificate {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

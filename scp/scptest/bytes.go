@@ -1,5 +1,5 @@
-// Package scptest holds peers for tests: PDUs as annotated bytes, which are the seeds of fuzzing as
-// well, and a raw connection that sends and expects them. It imports nothing of the layers it tests.
+// Package scptest has peers for tests: PDUs as annotated bytes, also used as seeds for fuzzing, and a raw connection that
+// sends and expects them. It imports none of the packages it tests.
 package scptest
 
 import (
@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// Bytes reads hex digits. A # begins a comment to the end of the line, a quoted word stands for its
-// characters, and {...} is preceded by the 16-bit length, [...] by the 32-bit length, of what is
-// inside. It panics on anything else, for its input is written in tests.
+// Bytes decodes hex digits. A # starts a comment up to the end of the line. A quoted word stands for its characters. {...}
+// gets a 16-bit length prefix, [...] a 32-bit one. Bytes panics on anything else, because its input is written in tests.
 func Bytes(s string) []byte {
 	p := &parser{s: s}
 	b := p.until("")
@@ -59,8 +58,8 @@ func (p *parser) until(end string) []byte {
 	}
 }
 
-// AssociateRQ proposes Verification (1), CT Image in three transfer syntaxes (3) and CT Image in
-// Implicit VR Little Endian (5); maximum length 16384; user items of all kinds, one unknown.
+// AssociateRQ proposes Verification (1), CT Image in three transfer syntaxes (3) and CT Image in Implicit VR Little Endian
+// (5). Maximum length 16384; user items of all types and an unknown one.
 var AssociateRQ = Bytes(`
 	01 00 [                              # A-ASSOCIATE-RQ, PS3.8 Table 9-11
 	0001 0000                             # protocol version 1
@@ -90,7 +89,7 @@ var AssociateRQ = Bytes(`
 		58 00 {01 01 {"user"} {""}}       # user identity, response wanted
 		7F 00 {DEADBEEF} } ]             # unknown`)
 
-// AssociateAC accepts contexts 1 and 3 of AssociateRQ and not 5.
+// AssociateAC accepts contexts 1 and 3 of AssociateRQ, not 5.
 var AssociateAC = Bytes(`
 	02 00 [ 0001 0000 "ICHOR           SCANNER         "
 	0000000000000000 0000000000000000 0000000000000000 0000000000000000
@@ -106,7 +105,7 @@ var (
 	// ReleaseRQ and ReleaseRP, PS3.8 §9.3.6 and §9.3.7.
 	ReleaseRQ = Bytes(`05 00 [ 00000000 ]`)
 	ReleaseRP = Bytes(`06 00 [ 00000000 ]`)
-	// Abort of the service user.
+	// Abort is an A-ABORT from the service user.
 	Abort = Bytes(`07 00 [ 0000 00 00 ]`)
 )
 
@@ -119,8 +118,7 @@ var EchoRQ = Bytes(`
 	0000 1001 02000000 0100               # message ID
 	0000 0008 02000000 0101 ] ]         # no data set`)
 
-// StoreRQ is a C-STORE-RQ, message 2, on context 3, with the beginning of a data set in the same PDU
-// and its end in another.
+// StoreRQ is a C-STORE-RQ, message 2, on context 3. The start of its data set is in the same PDU, the rest in another.
 var StoreRQ = Bytes(`
 	04 00 [ [ 03 03
 	0000 0000 04000000 5E000000
@@ -138,15 +136,14 @@ var StoreRQ = Bytes(`
 	2000 0D00 "UI" 0600 "1.2.3" 00
 	2000 0E00 "UI" 0800 "1.2.3.4" 00 ] ]`)
 
-// Data wraps a fragment into a P-DATA-TF of its own. control is the message control header: 1
-// command, 2 last (PS3.8 §E.2).
+// Data wraps a fragment in its own P-DATA-TF. control is the message control header: 1 command, 2 last (PS3.8 §E.2).
 func Data(context, control byte, fragment []byte) []byte {
 	b := binary.BigEndian.AppendUint32([]byte{4, 0}, uint32(len(fragment)+6))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(fragment)+2))
 	return append(append(b, context, control), fragment...)
 }
 
-// Seeds are all of the above, and a few that are wrong, by name.
+// Seeds returns all of the above and a few invalid PDUs, by name.
 func Seeds() map[string][]byte {
 	return map[string][]byte{
 		"associate-rq": AssociateRQ, "associate-ac": AssociateAC, "associate-rj": AssociateRJ,

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// Orthanc is a running Orthanc, an archive of others.
+// Orthanc is a running Orthanc server.
 type Orthanc struct {
 	t           testing.TB
 	DICOM, HTTP string // addresses, host:port
 }
 
-// StartOrthanc runs Orthanc, AE title ORTHANC, until the test ends, which is skipped where it is not installed. It
-// listens on all interfaces and admits requests of this machine alone. settings are added to its configuration.
+// StartOrthanc runs Orthanc, AE title ORTHANC, until the test ends. If Orthanc is not installed, it skips the test. Orthanc
+// listens on all interfaces but accepts requests only from this machine. settings are added to its configuration.
 func StartOrthanc(t testing.TB, settings map[string]any) *Orthanc {
 	t.Helper()
 	const program = "/usr/sbin/Orthanc"
@@ -82,10 +82,10 @@ func freePort(t testing.TB) net.Listener {
 	return ln
 }
 
-// Get asks its REST interface.
+// Get sends a GET request to the REST interface.
 func (o *Orthanc) Get(path string) []byte { return o.ask(path, nil) }
 
-// JSON asks its REST interface, or posts body where that is not nil, and reads the answer.
+// JSON sends a GET request to the REST interface, or a POST if body is not nil, and decodes the answer.
 func (o *Orthanc) JSON(path string, body, into any) {
 	o.t.Helper()
 	var raw []byte

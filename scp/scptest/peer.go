@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Peer is one end of a connection that speaks in raw PDUs.
+// Peer is one end of a connection and sends raw PDUs.
 type Peer struct {
 	t    testing.TB
 	Conn net.Conn
 }
 
-// Dial connects to a node; the test fails if that does not work.
+// Dial connects to a node, or fails the test.
 func Dial(t testing.TB, address string) *Peer {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -35,7 +35,7 @@ func (p *Peer) Send(parts ...[]byte) {
 	}
 }
 
-// Receive reads one PDU, header included. nil: the node closed.
+// Receive reads one PDU with its header. nil: the node closed the connection.
 func (p *Peer) Receive() []byte {
 	p.t.Helper()
 	if err := p.Conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
@@ -60,7 +60,7 @@ func (p *Peer) Receive() []byte {
 	return b
 }
 
-// Expect receives a PDU of a type, 0 for the closing of the connection, and returns it.
+// Expect receives a PDU, checks its type (0: the connection closed), and returns it.
 func (p *Peer) Expect(typ byte) []byte {
 	p.t.Helper()
 	b := p.Receive()
@@ -80,11 +80,11 @@ func (p *Peer) Associate() {
 	p.Expect(2)
 }
 
-// Status reads a response of one PDU and returns its Status (0000,0900).
+// Status reads a response in one PDU and returns its Status (0000,0900).
 func (p *Peer) Status() uint16 {
 	p.t.Helper()
 	b := p.Expect(4)
-	// The element head of (0000,0900), a US, in Implicit VR Little Endian.
+	// The element header of (0000,0900), a US, in Implicit VR Little Endian.
 	i := bytes.Index(b, []byte{0, 0, 0, 9, 2, 0, 0, 0})
 	if i < 0 || i+10 > len(b) {
 		p.t.Fatalf("no status in % X", b)

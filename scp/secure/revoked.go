@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// ErrRevoked is returned by a handshake with a certificate that its authority has revoked.
+// ErrRevoked is returned by a handshake if the authority has revoked the peer's certificate.
 var ErrRevoked = errors.New("certificate was revoked by its authority")
 
-// revoked are the certificates on the revocation lists (RFC 5280 §5): when, by issuer and serial number.
+// revoked maps issuer and serial number of revoked certificates (RFC 5280 §5) to the time of revocation.
 type revoked map[string]time.Time
 
 func number(issuer []byte, serial string) string { return string(issuer) + "\x00" + serial }
 
-// revocations reads a file of lists, in PEM or one in DER. Each must be signed by an authority of the CA file; the
-// expiry is that of the list whose successor is due first.
+// revocations reads a file with revocation lists in PEM, or one in DER. Each must be signed by an authority in the CA file.
+// The expiry is the earliest date on which a next list is due.
 func revocations(path string, trusted []*x509.Certificate) (revoked, Expiry, error) {
 	e := Expiry{File: path, List: true}
 	text, err := os.ReadFile(path)
@@ -40,7 +40,7 @@ func revocations(path string, trusted []*x509.Certificate) (revoked, Expiry, err
 	for _, der := range lists {
 		list, err := x509.ParseRevocationList(der)
 		if err != nil {
-			return nil, e, fmt.Errorf("%s holds no certificate revocation list, in PEM or DER: %w", path, err)
+			return nil, e, fmt.Errorf("%s contains no certificate revocation list in PEM or DER: %w", path, err)
 		}
 		if err := signed(list, trusted); err != nil {
 			return nil, e, fmt.Errorf("%s: %w", path, err)
@@ -56,14 +56,14 @@ func revocations(path string, trusted []*x509.Certificate) (revoked, Expiry, err
 }
 
 func signed(list *x509.RevocationList, trusted []*x509.Certificate) error {
-	why := errors.New("revocation list of an issuer that is not among the authorities of the CA file; add it there")
+	why := errors.New("the issuer of a revocation list is not in the CA file; add it there")
 	for _, authority := range trusted {
 		if bytes.Equal(authority.RawSubject, list.RawIssuer) {
 			err := list.CheckSignatureFrom(authority)
 			if err == nil {
 				return nil
 			}
-			why = fmt.Errorf("revocation list that the authority of the CA file did not sign: get the one that belongs to it (%w)", err)
+			why = fmt.Errorf("a revocation list is not signed by the authority in the CA file; get the list that belongs to it (%w)", err)
 		}
 	}
 	return why

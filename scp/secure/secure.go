@@ -1,7 +1,7 @@
-// Package secure is TLS for DICOM after the BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile (PS3.15
+// Package secure provides TLS for DICOM as in the BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile (PS3.15
 // §B.12): TLS 1.3, or TLS 1.2 with ephemeral keys and authenticated encryption. There is no fallback.
 //
-// Certificates are read from PEM files, and again when the files change, so that a renewal needs no restart.
+// It reads certificates from PEM files, and reads them again when the files change, so that a renewal needs no restart.
 package secure
 
 import (
@@ -22,20 +22,20 @@ type Files struct {
 	Certificate string // our chain, our own certificate first; a client may have none
 	Key         string // its private key, not encrypted
 	CA          string // authorities that sign the certificates of peers
-	CRL         string // lists of what those have revoked, PEM or DER; may be empty
+	CRL         string // revocation lists of these authorities, PEM or DER; may be empty
 }
 
-// Credentials are the contents of Files, kept up to date. They are used by many goroutines.
+// Credentials are the contents of Files, kept up to date. They are safe for concurrent use.
 type Credentials struct {
 	files  Files
 	logger *slog.Logger
 
 	mu     sync.Mutex
 	loaded contents
-	failed [4]stamp // the files that could not be read in place of loaded, told of once
+	failed [4]stamp // changed files that could not be read, logged once
 }
 
-// contents are what the files held at one time.
+// contents are the contents of the files at one time.
 type contents struct {
 	stamps      [4]stamp
 	certificate *tls.Certificate // nil: none
@@ -44,20 +44,20 @@ type contents struct {
 	expiries    []Expiry
 }
 
-// stamp tells a file from the one that was there before.
+// stamp detects that a file has changed.
 type stamp struct {
 	size    int64
 	changed time.Time
 }
 
-// Open reads the files. The error names the file and what to do. logger, which may be nil, is told when files that
-// changed could not be read; those read before then stay in use.
+// Open reads the files. The error names the file and says what to do. If changed files cannot be read, this is logged and the
+// previous ones stay in use. logger may be nil.
 func Open(f Files, logger *slog.Logger) (*Credentials, error) {
 	if (f.Certificate == "") != (f.Key == "") {
-		return nil, errors.New("certificate and key: give both, or none")
+		return nil, errors.New("certificate and key: set both, or neither")
 	}
 	if f.CRL != "" && f.CA == "" {
-		return nil, errors.New("revocation lists need the CA file of the authorities that sign them")
+		return nil, errors.New("revocation lists need a CA file with the authorities that sign them")
 	}
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -96,7 +96,7 @@ func (f Files) load(stamps [4]stamp) (contents, error) {
 		}
 		// RFC 9325 §4.5
 		if key, ok := pair.Leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < 2048 {
-			return c, fmt.Errorf("certificate %s has an RSA key of %d bits; make one of at least 2048", f.Certificate, key.N.BitLen())
+			return c, fmt.Errorf("certificate %s has an RSA key of %d bits; create one with at least 2048", f.Certificate, key.N.BitLen())
 		}
 		c.certificate = &pair
 		c.expiries = append(c.expiries, Expiry{File: f.Certificate, NotBefore: pair.Leaf.NotBefore, NotAfter: pair.Leaf.NotAfter})
@@ -118,7 +118,7 @@ func (f Files) load(stamps [4]stamp) (contents, error) {
 	return c, nil
 }
 
-// authorities reads a file of certificates; its expiry is the earliest among them.
+// authorities reads a file of certificates; the expiry is the earliest of them.
 func authorities(path string) (_ *x509.CertPool, trusted []*x509.Certificate, _ Expiry, _ error) {
 	e := Expiry{File: path}
 	text, err := os.ReadFile(path)
@@ -141,12 +141,12 @@ func authorities(path string) (_ *x509.CertPool, trusted []*x509.Certificate, _ 
 		trusted = append(trusted, cert)
 	}
 	if e.NotAfter.IsZero() {
-		return nil, nil, e, fmt.Errorf("%s holds no certificate; it must be PEM, with lines BEGIN CERTIFICATE", path)
+		return nil, nil, e, fmt.Errorf("%s contains no certificate; it must be a PEM file with BEGIN CERTIFICATE lines", path)
 	}
 	return pool, trusted, e, nil
 }
 
-// current returns what the files hold now, or held when they could be read last.
+// current returns the current contents of the files, or the last ones that could be read.
 func (c *Credentials) current() contents {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,15 +162,15 @@ func (c *Credentials) current() contents {
 	case err == nil:
 		c.loaded, c.failed = fresh, [4]stamp{}
 		c.logger.Info("TLS certificates read again")
-	case stamps != c.failed: // certificate and key are seldom replaced in one moment; the next handshake tries again
+	case stamps != c.failed: // certificate and key are rarely replaced at the same instant; the next handshake tries again
 		c.failed = stamps
-		c.logger.Warn("changed TLS certificates cannot be used, the former stay", "err", err)
+		c.logger.Warn("changed TLS certificates cannot be used, the previous ones stay in use", "err", err)
 	}
 	return c.loaded
 }
 
-// suites of TLS 1.2 are those with ephemeral keys and authenticated encryption (RFC 9325 §4.2). Those of 1.3 are all
-// of that kind.
+// suites are the TLS 1.2 cipher suites with ephemeral keys and authenticated encryption (RFC 9325 §4.2). All suites of
+// TLS 1.3 have both.
 var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
@@ -180,7 +180,7 @@ var suites = []uint16{
 func (c contents) config() *tls.Config {
 	t := &tls.Config{
 		MinVersion: tls.VersionTLS12, CipherSuites: suites,
-		// An association is long, a handshake short; without tickets every one looks at the certificates.
+		// Handshakes are short compared with associations; without tickets each one verifies the certificates.
 		SessionTicketsDisabled: true,
 	}
 	if c.revoked != nil {
@@ -192,9 +192,9 @@ func (c contents) config() *tls.Config {
 	return t
 }
 
-// Server is the configuration of an acceptor. With mutual every peer must show a certificate; otherwise one is looked
-// at where it is shown. It must be signed by the CA file; without such a file any is taken, and whose it is must be
-// checked by its fingerprint.
+// Server returns the TLS configuration of an acceptor. If mutual is set, every peer must present a certificate; otherwise a
+// certificate is verified only if presented. It must be signed by an authority in the CA file. Without a CA file any
+// certificate is accepted, and the caller must check its fingerprint.
 func (c *Credentials) Server(mutual bool) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
@@ -215,8 +215,8 @@ func (c *Credentials) Server(mutual bool) *tls.Config {
 	}
 }
 
-// Client is the configuration of a requestor at this moment: ask again for each connection. Without a CA file the
-// authorities of the system are trusted. serverName is expected in the certificate; empty: the host that is called.
+// Client returns the current TLS configuration of a requestor; call it again for each connection. Without a CA file it trusts
+// the authorities of the system. The certificate must contain serverName; empty: the host in the address.
 func (c *Credentials) Client(serverName string) *tls.Config {
 	now := c.current()
 	t := now.config()
@@ -224,30 +224,30 @@ func (c *Credentials) Client(serverName string) *tls.Config {
 	return t
 }
 
-// Expiry is the validity of the certificates of a file.
+// Expiry is the validity of the certificates in a file.
 type Expiry struct {
 	File                string
 	NotBefore, NotAfter time.Time
-	List                bool // of a revocation list: NotAfter is when the next list is due
+	List                bool // a revocation list: NotAfter is when the next list is due
 }
 
-// Expiries returns the validity of each file in use, for check, health and metrics. For a CA file with several
+// Expiries returns the validity of each file in use, for ichor check, health checks and metrics. For a CA file with several
 // certificates, the first to expire counts.
 func (c *Credentials) Expiries() []Expiry { return c.current().expiries }
 
-// Check describes the validity to an operator. It is an error if the certificate is not valid now.
+// Check describes the validity to an operator. It returns an error if the certificate is not valid now.
 func (e Expiry) Check(now time.Time) (string, error) {
 	day := e.NotAfter.UTC().Format(time.DateOnly)
 	left := e.NotAfter.Sub(now)
 	switch {
 	case e.List && left <= 0:
-		return "", fmt.Errorf("%s: the next revocation list was due on %s; replace the file, a running node reads it by itself and uses the old list until then", e.File, day)
+		return "", fmt.Errorf("%s: the next revocation list was due on %s; replace the file; a running node loads it automatically and uses the old list until then", e.File, day)
 	case e.List:
 		return fmt.Sprintf("%s: the next revocation list is due on %s", e.File, day), nil
 	case left <= 0:
-		return "", fmt.Errorf("%s expired on %s; renew it, a running node reads the new file by itself", e.File, day)
+		return "", fmt.Errorf("%s expired on %s; renew it; a running node loads the new file automatically", e.File, day)
 	case now.Before(e.NotBefore):
-		return "", fmt.Errorf("%s is not valid before %s; is the clock right?", e.File, e.NotBefore.UTC().Format(time.DateTime))
+		return "", fmt.Errorf("%s is not valid before %s; check the clock", e.File, e.NotBefore.UTC().Format(time.DateTime))
 	case left < 30*24*time.Hour:
 		return fmt.Sprintf("%s expires on %s, in %d days; renew it soon", e.File, day, int(left.Hours()/24)), nil
 	}

@@ -144,7 +144,7 @@ func TestReload(t *testing.T) {
 			t.Errorf("serves %s while the key is missing", got)
 		}
 	}
-	if n := strings.Count(log.String(), "the former stay"); n != 1 {
+	if n := strings.Count(log.String(), "the previous ones stay"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, &log)
 	}
 	replace(second.Key, first.Key)

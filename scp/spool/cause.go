@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// causes are what the system answers, what that means for senders, and what an operator can do.
+// causes maps errors of the system to what they mean for senders and what an operator can do.
 var causes = []struct {
 	errno  syscall.Errno
 	means  error
@@ -27,7 +27,7 @@ var causes = []struct {
 
 const checkDisk = "check the disk and its connection"
 
-// cause returns the remedy for an error of the system and what the error means; ErrUnwritable if it is not in the table.
+// cause returns the remedy for an error of the system, and its meaning: ErrUnwritable if it is not in the table.
 func cause(err error) (remedy string, means error) {
 	for _, c := range causes {
 		if errors.Is(err, c.errno) {
@@ -37,7 +37,7 @@ func cause(err error) (remedy string, means error) {
 	return checkDisk, ErrUnwritable
 }
 
-// diskError names what failed, why, and what to do.
+// diskError returns an error that says what failed, why, and what to do.
 func diskError(what string, err error) error {
 	for _, known := range []error{ErrNoSpace, ErrUnwritable, ErrResources, ErrClosed} {
 		if errors.Is(err, known) {
@@ -48,19 +48,20 @@ func diskError(what string, err error) error {
 	return fmt.Errorf("%s: %w: %w; %s", what, means, err, remedy)
 }
 
-// folderError names a folder that cannot be used and what to do.
+// folderError returns an error that names an unusable folder and says what to do.
 func folderError(dir string, err error) error {
 	remedy, _ := cause(err)
 	return fmt.Errorf("spool folder %s: %w; %s", dir, err, remedy)
 }
 
-// unread reports whether err says that bytes could not be read, such as EIO and ESTALE. What they are is not known
-// then, so the record that holds them is not called damaged. A file that is gone is damage.
+// unread reports whether err says that bytes could not be read, such as EIO and ESTALE. The bytes may be good, so the record
+// does not count as damaged. A missing file counts as damage.
 func unread(err error) bool {
 	return errors.As(err, new(syscall.Errno)) && !errors.Is(err, fs.ErrNotExist)
 }
 
-// ofProcess reports whether err says that this process may not or cannot open another file: nothing about the file.
+// ofProcess reports whether err says that this process cannot open more files or lacks permission; it says nothing about the
+// file.
 func ofProcess(err error) bool {
 	_, means := cause(err)
 	return errors.Is(means, ErrResources) || errors.Is(err, fs.ErrPermission)

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Find returns the live objects with a SOP Instance UID: one, more if another object came under the same UID, none if it is
-// not there or damaged. It reads what was not verified since the start. What cannot be read now, as after EIO, is returned:
-// Read says why.
+// Find returns the live objects with a SOP Instance UID: several if different objects were received under the same UID, none
+// if there is none or it is damaged. It first verifies objects not yet verified since the start. It also returns objects that
+// cannot be read at the moment, as after EIO: Read says why.
 func (s *Spool) Find(sopInstanceUID string) []Object {
 	s.mu.Lock()
 	found := slices.Clone(s.objects[sopInstanceUID])

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk is what tests replace.
+// disk has the file operations; tests replace them.
 type disk struct {
 	free   func(dir string) (uint64, error)
 	sync   func(*os.File) error
 	read   func(f *os.File, p []byte, off int64) (int, error)
 	write  func(f *os.File, p []byte, off int64) error
-	list   func(dir string) error // makes the names in dir durable
+	list   func(dir string) error // makes the file names in dir durable
 	remove func(path string) error
 }
 
@@ -50,7 +50,7 @@ func realDisk() disk {
 	}
 }
 
-// file reads f as the disk of the spool does.
+// file is an open file read through disk.
 type file struct {
 	*os.File
 	disk disk
@@ -58,11 +58,11 @@ type file struct {
 
 func (s *Spool) file(f *os.File) file { return file{f, s.disk} }
 
-// ReadAt reads from the disk; an error of the system is never io.EOF.
+// ReadAt reads from the disk; it never returns a system error as io.EOF.
 func (f file) ReadAt(p []byte, off int64) (int, error) { return f.disk.read(f.File, p, off) }
 
-// takeFolder makes the folder, locks it against other processes, and finds out whether it can be written. Where it
-// cannot, because the disk is full even without the spares, read-only or failing, that is noted and no error.
+// takeFolder creates the folder, locks it against other processes, and tests whether it can be written. If not, because the
+// disk is read-only, failing, or full even without the spares, it records this and returns no error.
 func (s *Spool) takeFolder() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return folderError(s.opts.Dir, err)
@@ -97,7 +97,7 @@ func (s *Spool) takeFolder() error {
 	return nil
 }
 
-// lockFolder takes the lock of a spool folder; on a read-only file system it can be taken as well.
+// lockFolder locks a spool folder. This also works on a read-only file system.
 func lockFolder(dir string, create int) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
 	lock, err := os.OpenFile(path, create|os.O_RDWR, 0o600)
@@ -112,15 +112,16 @@ func lockFolder(dir string, create int) (*os.File, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("spool folder %s is in use by another process; stop that one or choose another folder", dir)
+			return nil, fmt.Errorf("spool folder %s is in use by another process; stop that process or choose another folder", dir)
 		}
 		return nil, fmt.Errorf("spool folder %s: lock: %w; choose a folder on a local disk", dir, err)
 	}
 	return lock, nil
 }
 
-// MakeRoom gives up what a former run wrote ahead in dir where less than below bytes are free on its disk: a node calls
-// it before it opens files of its own, which could not be written. It leaves a spool alone that is in use or not there.
+// MakeRoom deletes the preallocated files of an earlier run in dir if less than below bytes are free on its disk. A node
+// calls it before it opens its own files, which it could not write otherwise. It does nothing if the spool is in use or
+// missing.
 func MakeRoom(dir string, below int64) { makeRoom(dir, below, realDisk()) }
 
 func makeRoom(dir string, below int64, d disk) {
@@ -130,18 +131,18 @@ func makeRoom(dir string, below int64, d disk) {
 	}
 	lock, err := lockFolder(dir, 0)
 	if err != nil {
-		return // Open will tell
+		return // Open will report it
 	}
 	defer lock.Close()
 	removeSpares(filepath.Join(dir, "segments"))
 }
 
-// removeSpares deletes what was written ahead. The lock is held, and no spare is known yet.
+// removeSpares deletes the preallocated files. The lock is held, and no spare is known yet.
 func removeSpares(dir string) {
-	entries, _ := os.ReadDir(dir) // Open reads it again and tells
+	entries, _ := os.ReadDir(dir) // Open reads it again and reports errors
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), sparePrefix) {
-			os.Remove(filepath.Join(dir, e.Name())) // if this fails, the disk stays full, and that is told
+			os.Remove(filepath.Join(dir, e.Name())) // if this fails, the disk stays full, which is reported
 		}
 	}
 }
@@ -149,13 +150,13 @@ func removeSpares(dir string) {
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
-		if os.IsPermission(err) { // a parent that is not ours
+		if os.IsPermission(err) { // the parent folder belongs to another user
 			return nil
 		}
 		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // not every file system can
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // not every file system supports it
 		return err
 	}
 	return nil

@@ -19,7 +19,7 @@ type Intake struct {
 	spool  *Spool
 	seg    *segment // nil until the first object, and after a failure
 	writer *Writer
-	buf    []byte // of the writers, one after the other
+	buf    []byte // reused by each writer
 	closed bool
 }
 
@@ -29,18 +29,18 @@ type segment struct {
 	file     *os.File
 	nonce    [16]byte
 	end      int64 // of the last committed record
-	prepared int64 // up to here its blocks are written, beyond end with zeros; 0 where it is appended to
-	listed   bool  // the folder was synced after the file was made
+	prepared int64 // blocks are preallocated up to here; 0 if the file is appended to
+	listed   bool  // the folder was synced after the file was created
 	index    []Object
 }
 
 const (
-	// sealObjects is the number of objects at which a new segment is begun: a seal is read as a whole.
+	// sealObjects is the maximum number of objects in a segment, because a seal is read as a whole.
 	sealObjects = 4096
-	// shareBytes is how long a segment may be that the next association appends to: a peer that opens one for each
-	// object does not make as many files, and a study that is removed does not wait for many others.
+	// shareBytes is the maximum length of a segment that the next association appends to. Sharing avoids one file per object
+	// for peers that open an association for each; the limit lets the space of a removed study be freed soon.
 	shareBytes = 32 << 20
-	// maxResting bounds the files that are kept open for the next associations.
+	// maxResting bounds the files kept open for the next associations.
 	maxResting = 8
 )
 
@@ -83,11 +83,11 @@ func (s *Spool) rest(g *segment) bool {
 	return true
 }
 
-// retire ends a segment: nothing more is appended to it. A failed one is cut back to what was committed.
+// retire closes a segment: nothing more is appended to it. A failed one is truncated to the committed records.
 func (s *Spool) retire(g *segment, failed bool) error {
 	var err error
 	if failed || g.prepared > g.end {
-		err = g.file.Truncate(g.end) // if this fails, Open will find the record without a good trailer, or zeros
+		err = g.file.Truncate(g.end) // if this fails, Open finds a record without valid trailer, or zeros
 	}
 	if !failed && err == nil && len(g.index) > 0 {
 		s.writeSeal(g.file, g.nonce, g.end, g.index, nil)
@@ -98,7 +98,7 @@ func (s *Spool) retire(g *segment, failed bool) error {
 	err = errors.Join(err, g.file.Close())
 	s.mu.Lock()
 	u := s.segments[g.number]
-	empty := u.live == 0 // and stays so, for nothing is appended; it is open until the file is gone, so that unlink leaves it
+	empty := u.live == 0 // and stays empty; it stays open until the file is deleted, so that unlink skips it
 	u.open = empty
 	s.mu.Unlock()
 	if empty {
@@ -112,7 +112,7 @@ func (s *Spool) retire(g *segment, failed bool) error {
 	return err
 }
 
-// newSegment makes an empty segment file, from a spare where one is wanted and there.
+// newSegment creates an empty segment file, from a spare if wanted and available.
 func (s *Spool) newSegment(spare bool) (*segment, error) {
 	s.mu.Lock()
 	if s.closed {
@@ -147,7 +147,7 @@ func (s *Spool) newSegment(spare bool) (*segment, error) {
 	return g, nil
 }
 
-// makeDurable syncs what was written to g, and its folder the first time.
+// makeDurable syncs g, and the first time also its folder.
 func (s *Spool) makeDurable(g *segment) error {
 	if err := s.disk.sync(g.file); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (s *Intake) Create(sopClass, sopInstance, transferSyntax, callingAE string)
 	return w, nil
 }
 
-// printable makes an AE title that a file may hold (PS3.5 §6.2, AE).
+// printable turns ae into a valid AE title for a file (PS3.5 §6.2, AE).
 func printable(ae string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '\\' {
@@ -216,7 +216,7 @@ func printable(ae string) string {
 	return clean[:min(len(clean), 16)]
 }
 
-// full reports whether a new segment is to be begun: where one is prepared, as soon as what is prepared of g is used.
+// full reports whether to start a new segment: if a spare exists, as soon as the preallocated space of g is used.
 func (s *Spool) full(g *segment) bool {
 	if g.end >= s.opts.SegmentBytes || len(g.index) >= sealObjects {
 		return true

@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// A spare is a file of zeros that becomes a segment by its name. What is written over blocks that are there already
-// changes no metadata, so that fdatasync has no journal of the file system to wait for: less than half the time of an
-// append. Spares are written while nothing is received, and given up where the disk is short.
+// A spare is a file of zeros that becomes a segment when renamed. Overwriting existing blocks changes no metadata, so
+// fdatasync need not wait for the journal of the file system: less than half the time of an append. Spares are written
+// while nothing is being received, and deleted when disk space is low.
 const (
 	defaultSpareSize = 64 << 20
-	// sparePiece is written at a time, and a pause made after it: a disk is not to be busy with zeros.
+	// sparePiece is the size of one write; a pause follows each, so that the disk is not kept busy with zeros.
 	sparePiece = 1 << 20
 	sparePause = 5 * time.Millisecond
-	// spareIdle is how long nothing must have been received.
+	// spareIdle is how long nothing must have been received before spares are written.
 	spareIdle = 500 * time.Millisecond
 
 	sparePrefix = "spare-"
-	sparePart   = ".part" // one that is not finished
+	sparePart   = ".part" // an unfinished one
 )
 
-// Prepare keeps Options.SpareBytes written ahead until ctx is done.
+// Prepare keeps Options.SpareBytes preallocated until ctx is done.
 func (s *Spool) Prepare(ctx context.Context) error {
 	wait := time.Second
 	for {
@@ -45,7 +45,7 @@ func (s *Spool) Prepare(ctx context.Context) error {
 	}
 }
 
-// wantsSpare reports whether one more is wanted, and the disk has room for it beyond what objects may take.
+// wantsSpare reports whether another spare is wanted and there is room for it in addition to the reserve.
 func (s *Spool) wantsSpare() bool {
 	s.mu.Lock()
 	full := s.closed || int64(len(s.spares)+1)*s.spareSize > s.opts.SpareBytes
@@ -60,7 +60,7 @@ func (s *Spool) wantsSpare() bool {
 // quiet reports whether nothing is being received.
 func (s *Spool) quiet() bool { return time.Now().UnixNano()-s.used.Load() > int64(spareIdle) }
 
-// prepare writes one spare. It has its name when all of it is on disk.
+// prepare writes one spare. The file gets its name when all of it is on disk.
 func (s *Spool) prepare(ctx context.Context) (err error) {
 	s.mu.Lock()
 	s.next++
@@ -93,7 +93,7 @@ func (s *Spool) prepare(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if err := s.disk.sync(f); err != nil { // its length, too
+	if err := s.disk.sync(f); err != nil { // also its length
 		return err
 	}
 	if err := os.Rename(name+sparePart, name); err != nil {
@@ -108,8 +108,8 @@ func (s *Spool) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// fromSpare makes a spare the file of segment n; nil where there is none. Its blocks are zero, so no record can be
-// taken for one of this segment, whatever of what comes reaches the disk.
+// fromSpare turns a spare into the file of segment n; nil if there is none. Its blocks are zero, so after a crash old bytes
+// cannot be mistaken for a record of this segment.
 func (s *Spool) fromSpare(n uint64) (*os.File, int64) {
 	for {
 		s.mu.Lock()
@@ -139,25 +139,25 @@ func (s *Spool) fromSpare(n uint64) (*os.File, int64) {
 	}
 }
 
-// foundSpare takes over a spare of a former run, and removes what is no whole one, or was a segment when the power went
-// before its new name was on disk: what is in it was never acknowledged. It reports whether name is either.
+// foundSpare takes over a spare of an earlier run. It removes incomplete spares, and spares that were in use as a segment when
+// the power failed before the new name was on disk: nothing in them was acknowledged. It reports whether name was a spare.
 func (s *Spool) foundSpare(name string) bool {
 	switch {
 	case !strings.HasPrefix(name, sparePrefix):
 		return false
 	case strings.HasSuffix(name, sparePart) || int64(len(s.spares)+1)*s.spareSize > s.opts.SpareBytes || !s.unused(filepath.Join(s.dir, name)):
-		os.Remove(filepath.Join(s.dir, name)) // if this fails, it takes room and does no harm
+		os.Remove(filepath.Join(s.dir, name)) // if this fails, it only wastes space
 	default:
 		var n uint64
 		if _, err := fmt.Sscanf(name, sparePrefix+"%d", &n); err == nil {
-			s.next = max(s.next, n+1) // or another would take its name
+			s.next = max(s.next, n+1) // so that no other file takes its name
 		}
 		s.spares = append(s.spares, filepath.Join(s.dir, name))
 	}
 	return true
 }
 
-// unused reports whether the begin of a spare, where the header of a segment would be, is blank.
+// unused reports whether the start of a spare, where a segment has its header, is blank.
 func (s *Spool) unused(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -167,7 +167,7 @@ func (s *Spool) unused(path string) bool {
 	return blank(s.file(f), 4<<10)
 }
 
-// giveUp frees what was written ahead, and reports whether there was any.
+// giveUp deletes the spares and reports whether there were any.
 func (s *Spool) giveUp() bool {
 	s.mu.Lock()
 	spares, resting := s.spares, s.resting

@@ -8,22 +8,23 @@ import (
 	"time"
 )
 
-// trouble is why the spool takes nothing at the moment, guarded by Spool.mu.
+// trouble is why the spool cannot store objects at the moment, guarded by Spool.mu.
 type trouble struct {
 	err    error     // nil: none
-	write  bool      // a write failed, so free space alone does not end it
-	probed time.Time // last attempt to write in spite of it
+	write  bool      // a write failed, so more free space is not enough to recover
+	probed time.Time // last attempt to write since then
 }
 
 const (
-	// probePause is the time between two attempts to write to a disk that failed.
+	// probePause is the time between two attempts to write to a failed disk.
 	probePause = time.Second
-	// watchPause is the time between two attempts to write to a disk on which nothing is being stored.
+	// watchPause is the time between two attempts to write while no object is being stored.
 	watchPause = 5 * time.Second
 )
 
-// Ready says why no object can be taken, nil if it can: ErrNoSpace, ErrUnwritable, ErrResources. Create asks it before
-// any data is taken. It tries a failed disk again, so that a node recovers without a restart, and logs both changes once.
+// Ready returns why no object can be stored, nil if it can: ErrNoSpace, ErrUnwritable, ErrResources. Create calls it before
+// it accepts data. Ready tries a failed disk again, so that a node recovers without a restart. It logs failure and recovery
+// once each.
 func (s *Spool) Ready() error {
 	err := s.reserved(1)
 	if errors.Is(err, ErrNoSpace) && s.giveUp() {
@@ -52,8 +53,8 @@ func (s *Spool) Ready() error {
 	return nil
 }
 
-// Watch finds out that the disk is full, read-only or failing while nobody sends, and that it has recovered, until ctx
-// is done. Without it Ready knows only what the last object met.
+// Watch detects a full, read-only or failing disk, and its recovery, while nobody sends, until ctx is done. Without it Ready
+// knows only how the last write ended.
 func (s *Spool) Watch(ctx context.Context) error {
 	tick := time.NewTicker(watchPause)
 	defer tick.Stop()
@@ -67,7 +68,7 @@ func (s *Spool) Watch(ctx context.Context) error {
 	}
 }
 
-// watch tries the disk once, unless objects are being stored on it.
+// watch tries the disk once, unless objects are being stored.
 func (s *Spool) watch() {
 	if s.Ready() != nil || time.Now().UnixNano()-s.used.Load() < int64(watchPause) {
 		return
@@ -77,7 +78,7 @@ func (s *Spool) watch() {
 	}
 }
 
-// reserved returns ErrNoSpace where less than the n-th part of the reserve is free.
+// reserved returns ErrNoSpace if less than 1/n of the reserve is free.
 func (s *Spool) reserved(n int64) error {
 	free, err := s.disk.free(s.opts.Dir)
 	if err != nil {
@@ -89,7 +90,7 @@ func (s *Spool) reserved(n int64) error {
 	return nil
 }
 
-// probe writes and syncs a small file, as a segment would be.
+// probe writes and syncs a small file.
 func (s *Spool) probe() error {
 	f, err := os.CreateTemp(s.dir, "probe-*")
 	if err != nil {
@@ -103,7 +104,7 @@ func (s *Spool) probe() error {
 	return s.disk.sync(f)
 }
 
-// failed names a write that failed, and remembers that it did.
+// failed records a failed write and returns its error.
 func (s *Spool) failed(what string, err error) error {
 	err = diskError(what, err)
 	s.note(err, true)
@@ -116,17 +117,17 @@ func (s *Spool) note(err error, write bool) {
 	s.trouble.err, s.trouble.write = err, s.trouble.write || write
 	s.mu.Unlock()
 	if first {
-		s.opts.Logger.Error("no object can be stored, senders are answered A700H until this is over", "err", err)
+		s.opts.Logger.Error("no object can be stored, senders get status A700H until the disk recovers", "err", err)
 	}
 }
 
-// recovered ends the trouble, if there was one.
+// recovered records that the disk can be written again.
 func (s *Spool) recovered() {
 	s.mu.Lock()
 	was := s.trouble.err != nil
 	s.trouble = trouble{}
 	s.mu.Unlock()
 	if was {
-		s.opts.Logger.Info("objects are stored again")
+		s.opts.Logger.Info("objects can be stored again")
 	}
 }

@@ -80,7 +80,7 @@ func TestDiskFailsAndComesBack(t *testing.T) {
 			if err := s.Ready(); err != nil {
 				t.Fatal(err)
 			}
-			if out := log.String(); strings.Count(out, "no object can be stored") != 1 || strings.Count(out, "objects are stored again") != 1 {
+			if out := log.String(); strings.Count(out, "no object can be stored") != 1 || strings.Count(out, "objects can be stored again") != 1 {
 				t.Fatal(out)
 			}
 		})

@@ -11,7 +11,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// A segment is a segment header and records; all numbers are little endian.
+// A segment consists of a segment header and records. All numbers are little endian.
 //
 //	segment header   "ichor segment 1\n", nonce [16], zero [28], CRC-32C of the 60 bytes before
 //	record header    nonce [16], kind u32, prefix length u32, payload length u64, meta length u32,
@@ -21,19 +21,19 @@ import (
 //	trailer          SHA-256 of the data set [32], SHA-256 of record header, prefix, meta and that digest [32],
 //	                 record length u64, "ichor.ok"
 //
-// The lengths in a record header are zero until Commit, which writes meta and trailer and patches the header before
-// the one fdatasync. The nonce is random per segment: no payload can hold what looks like a record header.
+// The lengths in a record header are zero until Commit, which writes meta and trailer and completes the header before the
+// single fdatasync. The nonce is random for each segment, so no payload can contain bytes that look like a record header.
 //
-// The last record of a segment to which nothing is appended any more is its seal, an index of what is in it: a start
-// reads that instead of every record. It also says that all before it was committed. In a segment without seal, the
-// last record may be one that a power loss tore, whatever of it reached the disk.
+// The last record of a finished segment is its seal, an index of its contents: at the start Open reads the seal instead of
+// every record. A seal also means that all records before it were committed. In a segment without seal, the last record may
+// be incomplete after a power loss.
 const (
 	segmentMagic     = "ichor segment 1\n"
 	segmentHeaderLen = 64
 	recordHeaderLen  = 64
 	trailerLen       = 80
 	trailerMagic     = "ichor.ok"
-	maxMetaLen       = 64 << 20 // a tombstone names every object of a study
+	maxMetaLen       = 64 << 20 // a tombstone lists every object of a study
 )
 
 type kind uint32
@@ -55,7 +55,7 @@ type header struct {
 	meta    uint32
 }
 
-// length is that of the whole record.
+// length returns the length of the whole record.
 func (h header) length() int64 {
 	return recordHeaderLen + int64(h.payload) + int64(h.meta) + trailerLen
 }
@@ -70,7 +70,7 @@ func (h header) encode() []byte {
 	return seal(b)
 }
 
-// decodeHeader checks b, at least recordHeaderLen bytes, as a header of a finished record.
+// decodeHeader decodes and checks the header of a finished record; b has at least recordHeaderLen bytes.
 func decodeHeader(b []byte, nonce [16]byte) (header, error) {
 	h := header{nonce: [16]byte(b), kind: kind(binary.LittleEndian.Uint32(b[16:])),
 		prefix: binary.LittleEndian.Uint32(b[20:]), payload: binary.LittleEndian.Uint64(b[24:]),
@@ -81,12 +81,12 @@ func decodeHeader(b []byte, nonce [16]byte) (header, error) {
 	case h.meta == 0:
 		return h, errUnfinished
 	case h.payload > 1<<48 || h.meta > maxMetaLen || uint64(h.prefix) > h.payload:
-		return h, fmt.Errorf("record header with lengths %d, %d, %d", h.prefix, h.payload, h.meta)
+		return h, fmt.Errorf("record header with invalid lengths %d, %d, %d", h.prefix, h.payload, h.meta)
 	}
 	return h, nil
 }
 
-// errUnfinished: the record was begun and not committed.
+// errUnfinished: the record was started but not committed.
 var errUnfinished = fmt.Errorf("record not committed")
 
 func encodeSegmentHeader(nonce [16]byte) []byte {
@@ -105,7 +105,7 @@ func sealed(b []byte) bool {
 	return binary.LittleEndian.Uint32(b[60:]) == crc32.Checksum(b[:60], castagnoli)
 }
 
-// encodeTrailer closes a record: prefix and meta as written, data the digest of the data set.
+// encodeTrailer encodes the trailer of a record. prefix and meta are as written, data is the digest of the data set.
 func encodeTrailer(h header, prefix, meta []byte, data [32]byte) []byte {
 	b := make([]byte, 0, trailerLen)
 	b = append(b, data[:]...)
@@ -144,7 +144,7 @@ type objectMeta struct {
 	Conflict          bool      `json:"conflict,omitempty"`
 }
 
-// tombstoneMeta is the JSON of a tombstone record: what was removed, or set aside as damaged.
+// tombstoneMeta is the JSON of a tombstone record: objects that were removed, or set aside as damaged.
 type tombstoneMeta struct {
 	Version int        `json:"version"`
 	Removed []location `json:"removed"`
@@ -152,7 +152,7 @@ type tombstoneMeta struct {
 	Damage  string     `json:"damage,omitempty"`
 }
 
-// sealMeta is the JSON of a seal: the sound objects of the segment, and what was found damaged when it was made.
+// sealMeta is the JSON of a seal: the intact objects of the segment, and those found damaged when it was sealed.
 type sealMeta struct {
 	Version int          `json:"version"`
 	Objects []sealObject `json:"objects"`
@@ -177,7 +177,7 @@ func metaOf(o Object) objectMeta {
 		TransferSyntaxUID: o.TransferSyntaxUID, CallingAE: o.CallingAE, Received: o.Received, Conflict: o.Conflict}
 }
 
-// object is what m says of the object at a place. What many objects share is held once.
+// object returns m as an Object at a location. Strings that many objects share are interned.
 func (m objectMeta) object(size int64, digest string, at location) Object {
 	return Object{
 		Meta: Meta{Identifiers: dcm.Identifiers{StudyInstanceUID: one(m.StudyInstanceUID), SeriesInstanceUID: one(m.SeriesInstanceUID),

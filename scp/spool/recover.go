@@ -19,14 +19,14 @@ import (
 	"time"
 )
 
-// recovery is what Open learns from the segments.
+// recovery collects what Open reads from the segments.
 type recovery struct {
 	spool   *Spool
-	objects []Object // of all segments, in order
+	objects []Object // from all segments, in order
 	told    time.Time
 }
 
-// recover reads what the segments say of themselves, and builds the index.
+// recover reads all segments and builds the index.
 func (s *Spool) recover(ctx context.Context) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Spool) recover(ctx context.Context) error {
 	r := &recovery{spool: s, told: time.Now()}
 	var numbers []uint64
 	for _, e := range entries {
-		if !s.view && strings.HasPrefix(e.Name(), "probe-") { // of a run that was killed
+		if !s.view && strings.HasPrefix(e.Name(), "probe-") { // left by a killed process
 			os.Remove(filepath.Join(s.dir, e.Name()))
 		}
 		if s.view && strings.HasPrefix(e.Name(), sparePrefix) || s.foundSpare(e.Name()) {
@@ -56,15 +56,15 @@ func (s *Spool) recover(ctx context.Context) error {
 		}
 		if time.Since(r.told) > 5*time.Second {
 			r.told = time.Now()
-			s.opts.Logger.Info("spool being read", "segments", i+1, "of", len(numbers))
+			s.opts.Logger.Info("reading spool", "segments", i+1, "of", len(numbers))
 		}
 	}
 	r.index()
 	if s.view {
 		return nil
 	}
-	if err := s.sweep(); err != nil { // what is not needed stays for the next start
-		s.failed("removing what is not needed any more", err)
+	if err := s.sweep(); err != nil { // unneeded segments stay until the next start
+		s.failed("removing unneeded segments", err)
 	}
 	if len(numbers) > 0 {
 		s.opts.Logger.Info("spool opened", "segments", len(numbers), "bytes", s.Bytes(), "objects", len(s.objects),
@@ -73,16 +73,16 @@ func (s *Spool) recover(ctx context.Context) error {
 	return nil
 }
 
-// index enters what is live: not removed, and each object once. An object can be there twice where its segment was
-// given up at a failed sync, or its record was damaged, and the sender tried again: the later one counts, and the
-// earlier must not come back when the later is removed.
+// index adds the live objects: those not removed, each once. An object can be stored twice if its segment was abandoned
+// after a failed sync, or its record was damaged, and the sender tried again. The later one counts. The earlier one must not
+// reappear when the later one is removed.
 func (r *recovery) index() {
 	s := r.spool
 	dead := map[location]bool{}
 	for _, t := range s.tombs {
 		for _, at := range t.removed {
 			dead[at] = true
-			s.next = max(s.next, at.Segment+1) // or a new segment could take the number of a removed one
+			s.next = max(s.next, at.Segment+1) // so that a new segment does not take the number of a removed one
 			if t.damage != "" && s.segments[at.Segment] != nil {
 				s.damage(at, errors.New(t.damage))
 			}
@@ -110,12 +110,12 @@ func (r *recovery) index() {
 	}
 	if len(twins) > 0 && !s.view {
 		if err := s.bury(twins, ""); err != nil {
-			s.opts.Logger.Warn("objects that are stored twice could not be marked", "err", err)
+			s.opts.Logger.Warn("could not mark objects that are stored twice", "err", err)
 		}
 	}
 }
 
-// found is one record as recovery sees it.
+// found is one record found by recovery.
 type found struct {
 	at   int64
 	h    header
@@ -124,7 +124,7 @@ type found struct {
 	err  error // damaged
 }
 
-// segment reads one file: its seal, or what is there without one.
+// segment reads one file: its seal, or without one all records.
 func (r *recovery) segment(ctx context.Context, n uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (r *recovery) segment(ctx context.Context, n uint64) error {
 		return nil
 	}
 	if errors.Is(broken, errNoRecords) && hasRecord(f, size) {
-		broken = errors.New("segment begins with zeros")
+		broken = errors.New("segment starts with zeros")
 	}
 	w := walked{}
 	switch {
@@ -190,7 +190,7 @@ func (r *recovery) segment(ctx context.Context, n uint64) error {
 	return r.keep(f.File, n, nonce, w, readOnly)
 }
 
-// openSegment opens a segment, for reading only where nothing may or can be written.
+// openSegment opens a segment. It opens it read-only if it must not or cannot be written.
 func (s *Spool) openSegment(n uint64) (f file, readOnly bool, err error) {
 	if !s.view {
 		opened, err := os.OpenFile(s.path(n), os.O_RDWR, 0)
@@ -202,13 +202,13 @@ func (s *Spool) openSegment(n uint64) (f file, readOnly bool, err error) {
 	return s.file(opened), true, err
 }
 
-// unread notes a segment of which a part could not be read: it is left as it is.
+// unread records a segment that could be read only in part: it is not changed.
 func (r *recovery) unread(at location, err error) {
 	r.spool.segments[at.Segment].unread = true
 	r.spool.damage(at, err)
 }
 
-// keep enters what walk found, and seals the segment so that the next start is told of it.
+// keep adds what walk found and seals the segment, so that the next start need not walk it again.
 func (r *recovery) keep(f *os.File, n uint64, nonce [16]byte, w walked, readOnly bool) error {
 	s := r.spool
 	objects, tombs, damaged := w.split()
@@ -224,7 +224,7 @@ func (r *recovery) keep(f *os.File, n uint64, nonce [16]byte, w walked, readOnly
 	if w.unread || readOnly || len(tombs) > 0 || len(objects)+len(damaged) == 0 {
 		return nil
 	}
-	// It must not be there before what it vouches for.
+	// The seal must not be on disk before the records it covers.
 	if err := s.disk.sync(f); err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (r *recovery) keep(f *os.File, n uint64, nonce [16]byte, w walked, readOnly
 	return nil
 }
 
-// cut removes the zeros and the torn write behind what was committed: nobody was told that it is stored.
+// cut removes the zeros and the torn write after the committed records: they were never acknowledged.
 func (r *recovery) cut(f *os.File, n uint64, w walked, size int64) error {
 	if w.end == size {
 		return nil
@@ -247,7 +247,7 @@ func (r *recovery) cut(f *os.File, n uint64, w walked, size int64) error {
 	return r.spool.disk.sync(f)
 }
 
-// writeSeal ends a segment. It is not synced: where it is lost, Open reads the records instead.
+// writeSeal seals a segment. The seal is not synced: if it is lost, Open reads the records instead.
 func (s *Spool) writeSeal(f *os.File, nonce [16]byte, end int64, objects []Object, damaged []sealDamage) {
 	m := sealMeta{Version: 1, Damaged: damaged}
 	for _, o := range objects {
@@ -258,13 +258,13 @@ func (s *Spool) writeSeal(f *os.File, nonce [16]byte, end int64, objects []Objec
 		err = s.disk.write(f, bare(nonce, sealRecord, meta), end)
 	}
 	if err != nil {
-		f.Truncate(end) // what there is of it; if that fails, Open takes it for a torn write
+		f.Truncate(end) // remove a partial seal; if that fails, Open treats it as a torn write
 		s.opts.Logger.Warn("segment not sealed, the next start takes longer", "err", err)
 	}
 }
 
-// readSeal reads the seal at the end of a segment, if there is a sound one. Where the nonce of the segment is not known,
-// that of the seal is taken.
+// readSeal reads the seal at the end of a segment, if there is an intact one. If the nonce of the segment is not known, it
+// uses that of the seal.
 func readSeal(f io.ReaderAt, size int64, nonce [16]byte, known bool) (sealMeta, bool) {
 	var m sealMeta
 	b := make([]byte, trailerLen)
@@ -295,17 +295,17 @@ func readSeal(f io.ReaderAt, size int64, nonce [16]byte, known bool) (sealMeta, 
 	return m, json.Unmarshal(meta, &m) == nil && m.Version == 1
 }
 
-// errNoRecords: the segment was begun and nothing in it was ever committed.
+// errNoRecords: the segment was started but nothing in it was ever committed.
 var errNoRecords = errors.New("segment without records")
 
-// readNonce reads the segment header. Where that is damaged the first record header gives the nonce.
+// readNonce reads the nonce from the segment header, or if that is damaged, from the first record header.
 func readNonce(f io.ReaderAt, size int64) (nonce [16]byte, err error) {
 	b := make([]byte, segmentHeaderLen+recordHeaderLen)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && err != io.EOF {
 		return nonce, err
 	}
-	if n < len(b) || len(bytes.TrimLeft(b, "\x00")) == 0 { // the first record of a prepared one did not come to its end
+	if n < len(b) || len(bytes.TrimLeft(b, "\x00")) == 0 { // a preallocated segment whose first record was never finished
 		return nonce, errNoRecords
 	}
 	if sealed(b[:segmentHeaderLen]) && string(b[:16]) == segmentMagic {
@@ -318,7 +318,7 @@ func readNonce(f io.ReaderAt, size int64) (nonce [16]byte, err error) {
 	return nonce, errors.New("segment header and first record header do not match their checksums")
 }
 
-// readHeader reads the record header at offset at; errUnfinished too where the record goes beyond the file.
+// readHeader reads the record header at offset at. errUnfinished: not committed, or the record extends beyond the file.
 func readHeader(f io.ReaderAt, at, size int64, nonce [16]byte) (header, error) {
 	if at+recordHeaderLen+trailerLen > size {
 		return header{}, errUnfinished
@@ -334,7 +334,7 @@ func readHeader(f io.ReaderAt, at, size int64, nonce [16]byte) (header, error) {
 	return h, err
 }
 
-// record reads all of one record but its data set.
+// record reads one record except its data set.
 func (r *recovery) record(f io.ReaderAt, n uint64, at int64, h header) found {
 	rec := found{at: at, h: h}
 	prefix, meta, trailer, err := readEnds(f, at, h)
@@ -359,9 +359,9 @@ func (r *recovery) record(f io.ReaderAt, n uint64, at int64, h header) found {
 		if rec.err = json.Unmarshal(meta, &m); rec.err == nil {
 			rec.tomb = &tombstone{segment: n, removed: m.Removed, damage: m.Damage}
 		}
-	case sealRecord: // one that more was appended to: none is
+	case sealRecord: // invalid: nothing may follow a seal
 	default:
-		rec.err = fmt.Errorf("record of kind %d, from a newer version", h.kind)
+		rec.err = fmt.Errorf("record of unknown kind %d, from a newer version", h.kind)
 	}
 	return rec
 }

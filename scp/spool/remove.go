@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// tombstone says which records are dead although their segment is still there.
+// tombstone lists records that are dead although their segment still exists.
 type tombstone struct {
-	segment uint64 // that holds the tombstone
+	segment uint64 // that contains the tombstone
 	removed []location
-	damage  string // why they were set aside; empty: their study was removed
+	damage  string // why the records were set aside; empty: their study was removed
 }
 
-// RemoveStudy makes the objects of a study disappear, durably, and frees their segments. It removes none, and reports
-// false, where one of them was received at or after before: its sender was told that it is safe here, and nobody may
-// have looked at it yet. An object that is being received meanwhile stays. A study that is not there is no error.
+// RemoveStudy removes the objects of a study durably and frees their segments. If one of them was received at or after
+// before, it removes none and returns false: that object was acknowledged and may not have been analysed yet. Objects still
+// being received stay. A missing study is not an error.
 func (s *Spool) RemoveStudy(studyInstanceUID string, before time.Time) (removed bool, err error) {
 	s.removing.Lock()
 	defer s.removing.Unlock()
@@ -31,7 +31,7 @@ func (s *Spool) RemoveStudy(studyInstanceUID string, before time.Time) (removed 
 		s.mu.Unlock()
 		return false, nil
 	}
-	gone := s.take(studyInstanceUID) // first, so that nothing sent again from now on is taken for one of these
+	gone := s.take(studyInstanceUID) // first, so that objects sent again from now on are stored anew
 	s.mu.Unlock()
 	if len(gone) == 0 {
 		return false, nil
@@ -49,7 +49,7 @@ func (s *Spool) RemoveStudy(studyInstanceUID string, before time.Time) (removed 
 		return false, diskError("removing a study from the spool", err)
 	}
 	if err := s.sweep(); err != nil {
-		return true, diskError("freeing what a study took", err)
+		return true, diskError("freeing the space of a study", err)
 	}
 	return true, nil
 }
@@ -85,7 +85,7 @@ func (s *Spool) take(study string) (gone []Object) {
 	return gone
 }
 
-// bury writes the tombstone; damage is why, where that is no removal. s.removing is held.
+// bury writes the tombstone. damage: why the objects are set aside; empty for a removal. s.removing is held.
 func (s *Spool) bury(gone []Object, damage string) (err error) {
 	if s.admin != nil && s.admin.end >= s.opts.SegmentBytes {
 		s.dropAdmin()
@@ -121,17 +121,17 @@ func (s *Spool) bury(gone []Object, damage string) (err error) {
 	return nil
 }
 
-// dropAdmin ends the use of the tombstone segment; sweep deletes it when its tombstones have done their work.
+// dropAdmin stops using the tombstone segment; sweep deletes it when its tombstones are no longer needed.
 func (s *Spool) dropAdmin() {
-	s.admin.file.Close() // what it holds was synced
+	s.admin.file.Close() // its contents are synced
 	s.mu.Lock()
 	s.segments[s.admin.number].open = false
 	s.mu.Unlock()
 	s.admin = nil
 }
 
-// sweep deletes segments that nothing needs: first those without live objects, then, when their absence is durable,
-// tombstones that point at nothing any more. A segment with damaged records and none removed from it is kept for inspection.
+// sweep deletes unneeded segments: first those without live objects, then, when their deletion is durable, tombstones that no
+// longer refer to a segment. A segment with damaged records and no removed ones is kept for inspection.
 func (s *Spool) sweep() error {
 	s.mu.Lock()
 	var done []*segment
@@ -180,8 +180,8 @@ func (s *Spool) sweep() error {
 	return err
 }
 
-// unlink deletes the segments that match and returns those that are left. The absence of the others is durable then.
-// s.removing is held, s.mu is not: others receive meanwhile. Nothing makes a segment live again.
+// unlink deletes the segments that match, durably, and returns the remaining ones. s.removing is held, s.mu is not, so that
+// reception continues. Nothing can make a segment live again.
 func (s *Spool) unlink(match func(uint64, *usage) bool) (left map[uint64]bool, err error) {
 	var numbers []uint64
 	s.mu.Lock()
@@ -214,7 +214,7 @@ func (s *Spool) unlink(match func(uint64, *usage) bool) (left map[uint64]bool, e
 	return left, errors.Join(errs...)
 }
 
-// deleteSegment removes the file of a segment that nobody else touches, and forgets it. The next unlink makes that durable.
+// deleteSegment deletes the file of a segment that nothing else uses. The next unlink makes the deletion durable.
 func (s *Spool) deleteSegment(n uint64) error {
 	if err := s.disk.remove(s.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

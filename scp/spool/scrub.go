@@ -16,16 +16,15 @@ import (
 	"time"
 )
 
-// Progress is how far Scrub has come.
+// Progress is the progress of Scrub.
 type Progress struct {
-	Objects, Done int   // found at the start, and read since
+	Objects, Done int   // objects to read, and objects read so far
 	Bytes         int64 // read
-	Damaged       int   // of all segments, as Damaged lists them
+	Damaged       int   // in all segments, as in Damaged
 }
 
-// Scrub reads every object that Open found, at the pace of Options.ScrubBytes, and sets aside what does not match its
-// digests: it disappears from the index, so that the same object sent again is stored anew. It returns when all are
-// read or ctx is done.
+// Scrub reads every object that Open found, at the rate of Options.ScrubBytes. It sets aside objects that do not match their
+// digests: they leave the index, so that the same object sent again is stored. It returns when all are read or ctx is done.
 func (s *Spool) Scrub(ctx context.Context) error {
 	objects := s.toVerify()
 	start, told := time.Now(), time.Now()
@@ -33,7 +32,7 @@ func (s *Spool) Scrub(ctx context.Context) error {
 		switch err := s.verified(o); {
 		case err == nil, errors.Is(err, ErrDamaged):
 		case unread(err) && !ofProcess(err):
-			s.damage(o.at, err) // it stays in the index: the disk may be read again
+			s.damage(o.at, err) // it stays in the index: a later read may succeed
 		default:
 			s.opts.Logger.Warn("stored object not verified", "segment", segmentName(o.at.Segment), "offset", o.at.Offset, "err", err)
 		}
@@ -44,7 +43,7 @@ func (s *Spool) Scrub(ctx context.Context) error {
 		s.mu.Unlock()
 		if time.Since(told) > time.Minute {
 			told = time.Now()
-			s.opts.Logger.Info("spool being verified", "objects", p.Done, "of", p.Objects, "bytes", p.Bytes)
+			s.opts.Logger.Info("verifying spool", "objects", p.Done, "of", p.Objects, "bytes", p.Bytes)
 		}
 		if err := s.pace(ctx, start, p.Bytes); err != nil {
 			return err
@@ -58,7 +57,7 @@ func (s *Spool) Scrub(ctx context.Context) error {
 	return nil
 }
 
-// Progress says how far Scrub has come.
+// Progress returns the progress of Scrub.
 func (s *Spool) Progress() Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +66,7 @@ func (s *Spool) Progress() Progress {
 	return p
 }
 
-// toVerify lists what Scrub has to read, in the order of the disk.
+// toVerify lists the objects that Scrub must read, in disk order.
 func (s *Spool) toVerify() (objects []Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +84,7 @@ func (s *Spool) toVerify() (objects []Object) {
 	return objects
 }
 
-// pace waits until so many bytes may have been read since start.
+// pace waits until the rate limit allows this many bytes since start.
 func (s *Spool) pace(ctx context.Context, start time.Time, read int64) error {
 	if s.opts.ScrubBytes < 0 {
 		return ctx.Err()
@@ -99,8 +98,8 @@ func (s *Spool) pace(ctx context.Context, start time.Time, read int64) error {
 	}
 }
 
-// verified returns nil where the bytes of o are those that were received. What this run wrote, or has read, is not
-// read again.
+// verified returns nil if the bytes of o are those received. It does not read objects again that this process has written or
+// verified.
 func (s *Spool) verified(o Object) error {
 	s.mu.Lock()
 	unknown := s.unverified[o.at]
@@ -111,7 +110,7 @@ func (s *Spool) verified(o Object) error {
 	err := s.readWhole(o)
 	if unread(err) {
 		remedy, _ := cause(err)
-		return fmt.Errorf("spooled object: %w; %s", err, remedy) // says nothing of the object: a later read may succeed
+		return fmt.Errorf("spooled object: %w; %s", err, remedy) // not a fault of the object: a later read may succeed
 	}
 	s.mu.Lock()
 	if err == nil {
@@ -130,7 +129,7 @@ func (s *Spool) verified(o Object) error {
 	return s.setAside(o, err)
 }
 
-// setAside takes a damaged object out of the index, for good.
+// setAside removes a damaged object from the index permanently.
 func (s *Spool) setAside(o Object, why error) error {
 	s.removing.Lock()
 	defer s.removing.Unlock()
@@ -141,7 +140,7 @@ func (s *Spool) setAside(o Object, why error) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, why)
 }
 
-// replaced takes an object out of the index that cannot be read and was received again.
+// replaced removes an unreadable object from the index that was received again.
 func (s *Spool) replaced(o Object) {
 	s.removing.Lock()
 	defer s.removing.Unlock()
@@ -150,7 +149,7 @@ func (s *Spool) replaced(o Object) {
 	}
 }
 
-// takeOne takes an object out of the index; its segment still counts it as live. It reports false where another was first.
+// takeOne removes an object from the index; its segment still counts it as live. It returns false if it was already removed.
 func (s *Spool) takeOne(o Object) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,18 +172,18 @@ func (s *Spool) takeOne(o Object) bool {
 	return true
 }
 
-// buryOne writes the tombstone of an object that takeOne took; damage is why, empty where it is stored elsewhere.
+// buryOne writes the tombstone of an object that takeOne removed. damage says why; empty if the object is stored elsewhere.
 func (s *Spool) buryOne(o Object, damage string) {
 	err := s.bury([]Object{o}, damage)
 	s.mu.Lock()
 	s.segments[o.at.Segment].live--
 	s.mu.Unlock()
-	if err != nil { // the next start will find it once more
-		s.opts.Logger.Warn("damaged object could not be marked", "err", err)
+	if err != nil { // the next start will find it again
+		s.opts.Logger.Warn("could not mark damaged object", "err", err)
 	}
 }
 
-// damage lists a record that is damaged or cannot be read, once.
+// damage records and logs a damaged or unreadable record, once.
 func (s *Spool) damage(at location, why error) {
 	d := Damaged{Segment: segmentName(at.Segment), Offset: at.Offset, Reason: why.Error()}
 	s.mu.Lock()
@@ -193,16 +192,16 @@ func (s *Spool) damage(at location, why error) {
 		s.damaged = append(s.damaged, d)
 	}
 	s.mu.Unlock()
-	message := "damaged record set aside; have the object sent again"
+	message := "damaged record set aside; send the object again"
 	if unread(why) {
-		message = "stored record cannot be read, its segment is left as it is; check the disk"
+		message = "stored record cannot be read, its segment is not changed; check the disk"
 	}
 	if !known {
 		s.opts.Logger.Error(message, "segment", d.Segment, "offset", at.Offset, "err", d.Reason)
 	}
 }
 
-// readWhole compares the record of o with all its digests.
+// readWhole reads the record of o and verifies all its digests.
 func (s *Spool) readWhole(o Object) error {
 	opened, err := os.Open(s.path(o.at.Segment))
 	if err != nil {
@@ -232,7 +231,7 @@ func (s *Spool) readWhole(o Object) error {
 	return nil
 }
 
-// readEnds reads all of a record but its header and data set.
+// readEnds reads a record except its header and data set.
 func readEnds(f io.ReaderAt, at int64, h header) (prefix, meta, trailer []byte, err error) {
 	if h.prefix > 4096 {
 		return nil, nil, nil, fmt.Errorf("file meta information of %d bytes", h.prefix)
@@ -248,7 +247,7 @@ func readEnds(f io.ReaderAt, at int64, h header) (prefix, meta, trailer []byte, 
 	return prefix, end[:h.meta], end[h.meta:], nil
 }
 
-// digestOf reads the data set of a record.
+// digestOf returns the SHA-256 of the data set of a record.
 func digestOf(f io.ReaderAt, at int64, h header) (sum [32]byte, err error) {
 	n := int64(h.payload) - int64(h.prefix)
 	in := bufio.NewReaderSize(io.NewSectionReader(f, at+recordHeaderLen+int64(h.prefix), n), int(min(n+16, 256<<10)))
@@ -259,10 +258,10 @@ func digestOf(f io.ReaderAt, at int64, h header) (sum [32]byte, err error) {
 	return [32]byte(d.Sum(nil)), nil
 }
 
-// ended says of a file that is too short that this is what it is.
+// ended turns io.EOF into an error that says that the file is too short.
 func ended(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("segment ends inside the record")
+		return errors.New("segment ends within the record")
 	}
 	return err
 }

@@ -1,27 +1,27 @@
 // Package spool keeps received SOP instances on disk, durable before success is answered.
 //
-//	<dir>/segments/<n>.seg     records one after the other, of one association at a time; each object is a complete
+//	<dir>/segments/<n>.seg     consecutive records, written by one association at a time; each object is a complete
 //	                           Part 10 file between a header and a trailer with its digests (see record.go)
-//	<dir>/segments/spare-<n>   zeros, for segments to come (see prepare.go)
+//	<dir>/segments/spare-<n>   zeros, preallocated for new segments (see prepare.go)
 //	<dir>/lock                 held while a process uses the spool
 //
 // Commit returns after fdatasync of the segment and, once per segment, fsync of its folder; only then may C-STORE
-// answer 0000H. Each association syncs a file of its own, at the same time as the others; one sync for all was
-// measured to be no faster. A record counts when its trailer is there and every digest matches. Removing a study
-// appends a tombstone; a segment is deleted when nothing in it is live.
+// answer 0000H. Each association syncs its own file, in parallel with the others; one sync for all was measured to be no
+// faster. A record is valid if it has a trailer and every digest matches. Removing a study appends a tombstone; a segment is
+// deleted when nothing in it is live.
 //
-// What was acknowledged is never cut off a segment:
+// Acknowledged records are never cut off a segment:
 //
-//	a write that was torn       its header, meta or trailer never reached the disk, or it goes beyond the file: nobody
-//	                            was told that it is stored, and Open cuts it off
-//	wrong bytes                 they stay where they are and are listed by Damaged, at the end of a segment as well,
-//	                            where they may be a torn write or an object that was acknowledged
-//	bytes that cannot be read   (EIO, ESTALE and the like) the segment is left exactly as it is, read-only, and is not
-//	                            deleted by this run; what can be read of it is served, the rest is listed by Damaged.
-//	                            A start on a disk that can be read again finds everything. Starting loses less than
-//	                            not starting: new objects are received, and the readable ones are analysed.
+//	torn write                  its header, meta or trailer never reached the disk, or it extends beyond the file: it was
+//	                            never acknowledged, and Open cuts it off
+//	wrong bytes                 they stay where they are and Damaged lists them, even at the end of a segment, where they
+//	                            may be a torn write or an acknowledged object
+//	unreadable bytes            (EIO, ESTALE and the like) this process does not change or delete the segment; it serves
+//	                            what can be read, and Damaged lists the rest. When the disk can be read again, a restart
+//	                            finds everything. Starting in spite of this loses less than not starting: new objects
+//	                            are received, and readable ones are analysed.
 //
-// Open also starts on a full and on a read-only disk: Ready says why no object is taken, until it is over.
+// Open also works on a full or read-only disk: Ready then says why no object can be stored, until the disk recovers.
 //
 //	record.go    the format                 recover.go  Open: from what is on disk to the index   tail.go  its end
 //	intake.go    one association            scrub.go    digests, verified in the background and before use
@@ -46,36 +46,36 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Errors a caller branches on.
+// Errors that callers distinguish.
 var (
 	// ErrNoSpace: the disk is full or below the reserve; C-STORE answers A700H (PS3.4 Table B.2-1).
 	ErrNoSpace = errors.New("no space in the spool")
-	// ErrUnwritable: the file system is read-only or fails; A700H too, for it may pass.
+	// ErrUnwritable: the file system is read-only or failing; also A700H, because this may be temporary.
 	ErrUnwritable = errors.New("spool cannot be written")
-	// ErrResources: this process has no file descriptor or memory left; A700H as well.
+	// ErrResources: this process has no file descriptor or memory left; also A700H.
 	ErrResources = errors.New("out of system resources")
 	// ErrDamaged: the bytes on disk do not match their digests.
 	ErrDamaged = errors.New("stored object is damaged")
 	// ErrTooLarge: the object is longer than Options.MaxObjectBytes.
 	ErrTooLarge = errors.New("object too large")
-	// ErrIdentity: the data set has no usable UIDs, or others than the C-STORE command.
+	// ErrIdentity: the data set has no valid UIDs, or they differ from those in the C-STORE command.
 	ErrIdentity = errors.New("data set does not match the command")
 	// ErrClosed: the spool, intake or writer was closed or has failed before.
 	ErrClosed = errors.New("spool closed")
 )
 
-// Options of Open. Zero values stand for the defaults.
+// Options configure Open. Zero values take the defaults given.
 type Options struct {
 	Dir            string
 	MaxObjectBytes int64        // 4 GiB
-	ReserveBytes   int64        // Create refuses below this many free bytes; 1 GiB, negative for none
-	SegmentBytes   int64        // a new segment is begun above this; 256 MiB
-	SpareBytes     int64        // that Prepare keeps written ahead, in files of 64 MiB; 512 MiB, negative for none
-	ScrubBytes     int64        // a second, read by Scrub; 32 MiB, negative for no bound
-	Logger         *slog.Logger // nil discards
+	ReserveBytes   int64        // Create returns ErrNoSpace below this many free bytes; 1 GiB, negative for none
+	SegmentBytes   int64        // a segment longer than this is not appended to; 256 MiB
+	SpareBytes     int64        // preallocated by Prepare, in files of 64 MiB; 512 MiB, negative for none
+	ScrubBytes     int64        // read by Scrub per second; 32 MiB, negative for no limit
+	Logger         *slog.Logger // nil: no logging
 }
 
-// Meta is what is known of an object without reading it.
+// Meta is what is known about an object without reading it.
 type Meta struct {
 	dcm.Identifiers
 	TransferSyntaxUID string
@@ -88,25 +88,25 @@ type Object struct {
 	Meta
 	Size     int64  // bytes of the Part 10 file
 	SHA256   string // of the data set as received, hex
-	Conflict bool   // other content under the same SOP instance UID was there before
+	Conflict bool   // different content was already stored under the same SOP instance UID
 
 	at location
 }
 
-// location is where a record begins: it never changes and is never used again.
+// location is where a record starts. It never changes and is never reused.
 type location struct {
 	Segment uint64 `json:"segment"`
 	Offset  int64  `json:"offset"` // of the record header
 }
 
-// Damaged is a record whose bytes do not match its digests, or cannot be read. It is left where it is.
+// Damaged is a record whose bytes do not match its digests or cannot be read. It stays where it is.
 type Damaged struct {
 	Segment string // file name
 	Offset  int64
 	Reason  string
 }
 
-// Spool is safe for concurrent use.
+// Spool keeps received objects on disk. It is safe for concurrent use.
 type Spool struct {
 	opts Options
 	disk disk
@@ -128,33 +128,33 @@ type Spool struct {
 	spareSize int64
 	used      atomic.Int64 // when something was last received, in Unix nanoseconds
 
-	view       bool              // of another process's spool: nothing is written
-	unverified map[location]bool // objects of a former run whose bytes were not read in this one
+	view       bool              // the spool belongs to another process: write nothing
+	unverified map[location]bool // objects from earlier runs, not verified by this one yet
 	scrub      Progress
 
-	unsynced bool       // the file of a segment was deleted and the folder not synced since
+	unsynced bool       // a segment file was deleted and the folder not synced since
 	removing sync.Mutex // RemoveStudy, tombs; s.mu is never held over I/O
 	tombs    []tombstone
-	admin    *segment // where tombstones go, nil until the first
+	admin    *segment // for tombstones, nil until the first
 }
 
-// usage is what a segment is still needed for.
+// usage records what a segment is still needed for.
 type usage struct {
 	live int  // objects in the index
 	open bool // an intake appends to it, or will
 
-	unread bool  // a part could not be read: it is left as it is
+	unread bool  // a part could not be read: the segment is not changed
 	bytes  int64 // of the committed records
 }
 
-// Open takes possession of opts.Dir, made if absent, drops what an interrupted write left, and rebuilds the index. It
-// reads the seals, and in segments without one everything but the payloads: what was stored is verified by Scrub, or
-// when it is asked for. A full or read-only disk is no error: Ready tells of it.
+// Open locks opts.Dir, created if missing, drops interrupted writes, and rebuilds the index. It reads the seals, and in
+// segments without one everything except the payloads: Scrub verifies those later, or Read when an object is needed. A full
+// or read-only disk is not an error: see Ready.
 func Open(ctx context.Context, opts Options) (*Spool, error) { return openOn(ctx, opts, realDisk()) }
 
 func openOn(ctx context.Context, opts Options, d disk) (*Spool, error) {
 	if opts.Dir == "" {
-		return nil, errors.New("spool folder not set: name one")
+		return nil, errors.New("spool folder not set")
 	}
 	s := newSpool(opts, d)
 	if err := s.takeFolder(); err != nil {
@@ -192,7 +192,7 @@ func newSpool(opts Options, d disk) *Spool {
 		segments: map[uint64]*usage{}, unverified: map[location]bool{}, spareSize: defaultSpareSize}
 }
 
-// Close ends the use of the folder. Sessions should be closed before; what they do afterwards is ErrClosed.
+// Close closes the spool and unlocks its folder. Close sessions first; afterwards their methods return ErrClosed.
 func (s *Spool) Close() error {
 	s.removing.Lock()
 	defer s.removing.Unlock()
@@ -242,14 +242,14 @@ func (s *Spool) Studies() []string {
 	return out
 }
 
-// Damaged lists what was found damaged so far, and what could not be read.
+// Damaged lists the records found damaged or unreadable so far.
 func (s *Spool) Damaged() []Damaged {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.damaged)
 }
 
-// Bytes is what the stored objects take on disk, and what was removed from segments that others are in.
+// Bytes returns the disk space used by stored objects, and by removed ones in segments that still have live objects.
 func (s *Spool) Bytes() (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,7 +259,7 @@ func (s *Spool) Bytes() (n int64) {
 	return n
 }
 
-// Free is the number of bytes that may still be written to the file system. Spares count: they are given up when need be.
+// Free returns how many bytes can still be written to the file system. Spares count as free: they are deleted if necessary.
 func (s *Spool) Free() (uint64, error) {
 	s.mu.Lock()
 	spares := uint64(int64(len(s.spares)) * s.spareSize)
@@ -285,7 +285,7 @@ func (s *Spool) outdated(o Object) bool {
 	})
 }
 
-// add puts o into the index. s.mu is held.
+// add adds o to the index. s.mu is held.
 func (s *Spool) add(o Object) {
 	if !slices.ContainsFunc(s.objects[o.SOPInstanceUID], func(p Object) bool { return p.StudyInstanceUID == o.StudyInstanceUID }) {
 		s.studies[o.StudyInstanceUID] = append(s.studies[o.StudyInstanceUID], o.SOPInstanceUID)
@@ -306,9 +306,9 @@ type Reader struct {
 	file *os.File
 }
 
-// Read opens an object: a whole Part 10 file. ErrDamaged: it is not what was received. Errors of the disk or of this
-// process, such as EIO and EMFILE, come back as they are; the object stays. The study may be removed meanwhile; an open
-// reader stays good.
+// Read opens an object as a complete Part 10 file. ErrDamaged: its bytes are not those received. Errors of the disk or of
+// this process, such as EIO and EMFILE, are returned as they are and the object stays. An open reader stays valid even if the
+// study is removed.
 func (s *Spool) Read(o Object) (*Reader, error) {
 	if err := s.verified(o); err != nil {
 		return nil, err
@@ -320,7 +320,7 @@ func (s *Spool) Read(o Object) (*Reader, error) {
 	return &Reader{io.NewSectionReader(s.file(f), o.at.Offset+recordHeaderLen, o.Size), f}, nil
 }
 
-// Size is the length of the file in bytes.
+// Size returns the length of the file in bytes.
 func (r *Reader) Size() int64 { return r.SectionReader.Size() }
 
 // Close releases the file.

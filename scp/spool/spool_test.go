@@ -342,7 +342,7 @@ func TestNoIdentifiersInLogs(t *testing.T) {
 	sess := s.Intake()
 	put(t, sess, "1.2.3", object(t, "1.9.8.7", "1.2.3", 10))
 	put(t, sess, "1.2.3", object(t, "1.9.8.7", "1.2.3", 20))
-	if out := log.String(); !strings.Contains(out, "other content") || strings.Contains(out, "1.9.8.7") || strings.Contains(out, "1.2.3") {
+	if out := log.String(); !strings.Contains(out, "different content") || strings.Contains(out, "1.9.8.7") || strings.Contains(out, "1.2.3") {
 		t.Fatal(out)
 	}
 }

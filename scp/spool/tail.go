@@ -11,16 +11,16 @@ import (
 	"io"
 )
 
-// walked is what walk found in a segment without seal.
+// walked is the result of walk for a segment without seal.
 type walked struct {
 	records []found
-	end     int64 // behind the last record that is kept; nothing but zeros and torn bytes follow
-	torn    bool  // a write follows that never came to its end
-	unread  bool  // a part could not be read: the segment is not to be changed
+	end     int64 // after the last record to keep; only zeros and torn bytes follow
+	torn    bool  // an unfinished write follows
+	unread  bool  // a part could not be read: the segment must not be changed
 }
 
 const (
-	sectorLen = 512  // a disk writes this much as a whole
+	sectorLen = 512  // a disk writes this much atomically
 	pageLen   = 4096 // and reads this much
 )
 
@@ -57,8 +57,8 @@ func (w *walked) add(rec found) {
 	w.unread = w.unread || unread(rec.err)
 }
 
-// tail judges the bytes from at to the end of the file, where there is no good record header: err is what is wrong with
-// the one at at, missed an error of reading those behind it.
+// tail decides what the bytes from at to the end of the file are; there is no valid record header at at. err says what is
+// wrong with that header, missed is a read error after it.
 func (w *walked) tail(f io.ReaderAt, at, size int64, nonce [16]byte, err, missed error) {
 	end, failed := written(f, at, size)
 	switch {
@@ -79,8 +79,8 @@ func (w *walked) tail(f io.ReaderAt, at, size int64, nonce [16]byte, err, missed
 	}
 }
 
-// last judges the last record: one whose meta or trailer never reached the disk was not acknowledged. Of one with other
-// wrong bytes that is not known. Those before it were committed before it was begun.
+// last decides what the last record is. If its meta or trailer never reached the disk, it was not acknowledged. If other bytes
+// are wrong, it may have been. Earlier records were committed before this one was started.
 func (w *walked) last(f io.ReaderAt) {
 	if len(w.records) == 0 {
 		return
@@ -105,7 +105,7 @@ func (w *walked) last(f io.ReaderAt) {
 	}
 }
 
-// errDigest: the bytes of a record are not those that were written.
+// errDigest: the bytes of a record are not those written.
 var errDigest = errors.New("SHA-256 does not match")
 
 // errDoubtful: wrong bytes at the end of a segment may be more than a torn write.
@@ -115,8 +115,8 @@ func doubtful(err error) error {
 	return fmt.Errorf("last record of an interrupted run: %w; %w", err, errDoubtful)
 }
 
-// watch walks a segment to which another process may be writing. What changed while it was read is read again, and what
-// is wrong at the end is a write in progress.
+// watch walks a segment to which another process may be writing. It reads again what changed meanwhile, and treats invalid
+// bytes at the end as a write in progress.
 func (r *recovery) watch(ctx context.Context, f io.ReaderAt, n uint64, size int64, nonce [16]byte) (w walked, err error) {
 	for range 3 {
 		if w, err = r.walk(ctx, f, n, size, nonce); err != nil {
@@ -132,8 +132,8 @@ func (r *recovery) watch(ctx context.Context, f io.ReaderAt, n uint64, size int6
 	return w, nil
 }
 
-// hasGap reports whether a sector of what is written from at to end never reached the disk: it holds zeros only, where
-// headers, JSON and digests never do.
+// hasGap reports whether a sector between at and end never reached the disk: it has only zeros, which never occurs in headers,
+// JSON and digests.
 func hasGap(f io.ReaderAt, at, end int64) bool {
 	b := make([]byte, end-at)
 	if _, err := f.ReadAt(b, at); err != nil {
@@ -149,8 +149,8 @@ func hasGap(f io.ReaderAt, at, end int64) bool {
 	return false
 }
 
-// isSeal reports whether what stands from at to the end of the file is a seal whose header is damaged: nothing that was
-// acknowledged.
+// isSeal reports whether the bytes from at to the end of the file are a seal with a damaged header, so that no acknowledged
+// object is lost with it.
 func isSeal(f io.ReaderAt, at, size int64, nonce [16]byte) bool {
 	n := size - at
 	if n < recordHeaderLen+trailerLen || n > maxMetaLen+recordHeaderLen+trailerLen {
@@ -163,7 +163,7 @@ func isSeal(f io.ReaderAt, at, size int64, nonce [16]byte) bool {
 	return bytes.Equal(b[n-trailerLen:], bare(nonce, sealRecord, b[recordHeaderLen:n-trailerLen])[n-trailerLen:])
 }
 
-// written returns the offset behind the last byte from at on that is not zero; at where there is none.
+// written returns the offset after the last nonzero byte from at on; at if there is none.
 func written(f io.ReaderAt, at, size int64) (end int64, err error) {
 	end = at
 	buf := make([]byte, min(1<<20, max(size-at, 1)))
@@ -179,14 +179,14 @@ func written(f io.ReaderAt, at, size int64) (end int64, err error) {
 	return end, nil
 }
 
-// blank reports whether there is nothing but zeros in the first size bytes.
+// blank reports whether the first size bytes are all zero.
 func blank(f io.ReaderAt, size int64) bool {
 	end, err := written(f, 0, size)
 	return err == nil && end == 0
 }
 
-// findHeader looks for the next good record header from offset at, -1 where there is none. It passes over pages that
-// cannot be read and returns why.
+// findHeader returns the offset of the next valid record header from at on, -1 if there is none. It skips unreadable pages;
+// missed is the error of reading them.
 func findHeader(f io.ReaderAt, at, size int64, nonce [16]byte) (next int64, missed error) {
 	buf := make([]byte, min(1<<20, size))
 	skip := int64(pageLen)
@@ -218,7 +218,7 @@ func findHeader(f io.ReaderAt, at, size int64, nonce [16]byte) (next int64, miss
 	return -1, missed
 }
 
-// hasRecord reports whether the end of a record is anywhere in a segment, or may be where it cannot be read.
+// hasRecord reports whether a segment contains the end of a record, or may contain one in an unreadable part.
 func hasRecord(f io.ReaderAt, size int64) bool {
 	if size < segmentHeaderLen+recordHeaderLen+trailerLen {
 		return false
@@ -236,7 +236,7 @@ func hasRecord(f io.ReaderAt, size int64) bool {
 	return false
 }
 
-// split lists the objects, tombstones and damaged records of w.
+// split returns the objects, tombstones and damaged records of w.
 func (w *walked) split() (objects []Object, tombs []tombstone, damaged []found) {
 	for _, rec := range w.records {
 		switch {

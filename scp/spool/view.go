@@ -7,17 +7,17 @@ import (
 	"io/fs"
 )
 
-// View is the spool of another process, which may be running, read from outside: without its lock, and nothing is
-// written. A segment that is being written is read up to its last complete record, so that an object may be seen just
-// before its sender is told that it is stored. A View shows what there was when it was opened.
+// View reads the spool of another process, which may be running. It takes no lock and writes nothing. It reads an active
+// segment up to its last complete record, so an object may be visible just before its sender gets the response. A View shows
+// the spool at the time it was opened.
 type View struct{ spool *Spool }
 
-// OpenView reads what the spool in dir holds. An error names a folder that is none, or cannot be read.
+// OpenView opens the spool in dir. It returns an error if dir is not a spool or cannot be read.
 func OpenView(ctx context.Context, dir string) (*View, error) {
 	s := newSpool(Options{Dir: dir}, realDisk())
 	s.view = true
 	if err := s.recover(ctx); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no spool in %s; name the state folder of a node", dir)
+		return nil, fmt.Errorf("no spool in %s; use the state folder of a node", dir)
 	} else if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
@@ -30,9 +30,9 @@ func (v *View) Studies() []string { return v.spool.Studies() }
 // Study returns the objects of a study in order of arrival.
 func (v *View) Study(studyInstanceUID string) []Object { return v.spool.Study(studyInstanceUID) }
 
-// Damaged lists what was found damaged, and what could not be read.
+// Damaged lists the records found damaged or unreadable.
 func (v *View) Damaged() []Damaged { return v.spool.Damaged() }
 
-// Read opens an object after comparing all of it with its digests: a whole Part 10 file. ErrDamaged: it is not what was
-// received. fs.ErrNotExist: it was removed since the View was opened.
+// Read verifies all digests of an object and opens it as a complete Part 10 file. ErrDamaged: its bytes are not those
+// received. fs.ErrNotExist: it was removed after the View was opened.
 func (v *View) Read(o Object) (*Reader, error) { return v.spool.Read(o) }

@@ -95,7 +95,7 @@ func TestView(t *testing.T) {
 			}
 		})
 	}
-	if _, err := OpenView(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "name the state folder") {
+	if _, err := OpenView(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "use the state folder") {
 		t.Errorf("a folder without a spool: %v", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// Writer takes the bytes of one data set.
+// Writer receives the bytes of one data set.
 type Writer struct {
 	intake  *Intake
 	meta    Meta
@@ -21,20 +21,20 @@ type Writer struct {
 	digest  hash.Hash // of the data set
 	size    int64     // of the data set
 	at      int64     // offset of the record
-	flushed int64     // bytes of the record on their way to the disk
-	buf     []byte    // the bytes after those
-	hashed  int       // bytes of buf that are in digest, or have no place there
-	broken  error     // what Write ended with
+	flushed int64     // bytes of the record already written to the file
+	buf     []byte    // the bytes after the flushed ones
+	hashed  int       // bytes of buf already in digest, or not part of it
+	broken  error     // the error of a failed Write
 	done    bool
 }
 
-// bufferBytes are collected before they are written.
+// bufferBytes is how much is collected before it is written.
 const bufferBytes = 128 << 10
 
-// spaceStep is how much of an object is written between two looks at the free space.
+// spaceStep is how much of an object is written between two checks of the free space.
 const spaceStep = 32 << 20
 
-// Write appends bytes of the data set as received. ErrTooLarge, ErrNoSpace; after an error only Abort is left to do.
+// Write appends bytes of the data set as received. Errors: ErrTooLarge, ErrNoSpace; after an error call Abort.
 func (w *Writer) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		n := copy(w.unfilled(), rest)
@@ -46,8 +46,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ReadFrom appends what r has, up to its end, without another buffer between; the error of r comes back as it is, those
-// of Write as they are there.
+// ReadFrom appends everything from r, without an intermediate buffer. It returns an error from r as it is; other errors as for
+// Write.
 func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	for err == nil {
 		var m int
@@ -63,7 +63,7 @@ func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// unfilled is where the next bytes go, never empty. A peer that sends little has little memory taken for it.
+// unfilled returns the part of the buffer for the next bytes, never empty. The buffer grows as bytes arrive.
 func (w *Writer) unfilled() []byte {
 	if free := cap(w.buf) - len(w.buf); free < bufferBytes/8 && cap(w.buf) < bufferBytes {
 		w.buf = slices.Grow(w.buf, min(bufferBytes-len(w.buf), max(bufferBytes/4, len(w.buf))))
@@ -89,7 +89,7 @@ func (w *Writer) taken(n int) error {
 	return nil
 }
 
-// check walks over the whole data set and settles who the object is.
+// check parses the whole data set and determines the identity of the object.
 func (w *Writer) check() error {
 	ids, err := dcm.Check(dataSet{w}, w.size, w.meta.TransferSyntaxUID)
 	switch {
@@ -108,11 +108,11 @@ func (w *Writer) check() error {
 	return nil
 }
 
-// dataSet reads what a writer has taken: the beginning may be on the disk already, the rest is in its buffer.
+// dataSet reads back what a writer has received: from the file, and the rest from its buffer.
 type dataSet struct{ *Writer }
 
 func (d dataSet) ReadAt(p []byte, off int64) (n int, err error) {
-	off += recordHeaderLen + int64(len(d.prefix)) // in the record
+	off += recordHeaderLen + int64(len(d.prefix)) // offset in the record
 	if off < d.flushed {
 		if n, err = d.intake.seg.file.ReadAt(p[:min(int64(len(p)), d.flushed-off)], d.at+off); err != nil {
 			return n, err
@@ -125,7 +125,7 @@ func (d dataSet) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// hash adds what was taken into buf since.
+// hash adds the new bytes in buf to the digest.
 func (w *Writer) hash() {
 	w.digest.Write(w.buf[w.hashed:])
 	w.hashed = len(w.buf)
@@ -169,8 +169,8 @@ func (s *Intake) drop(w *Writer, failed bool) {
 	}
 }
 
-// wipe makes what an aborted object wrote up to offset to blank again, so that nothing of it stays behind what comes
-// next. The blocks that were prepared stay. buf is scratch.
+// wipe overwrites with zeros what an aborted object wrote up to offset to, so that nothing of it remains after the next record.
+// Preallocated blocks stay allocated. buf is scratch space.
 func (s *Spool) wipe(g *segment, to int64, buf []byte) error {
 	if to > g.prepared {
 		if err := g.file.Truncate(max(g.prepared, g.end)); err != nil {
@@ -186,7 +186,7 @@ func (s *Spool) wipe(g *segment, to int64, buf []byte) error {
 	return nil
 }
 
-// Abort drops the object. After Commit it does nothing.
+// Abort discards the object. After Commit it does nothing.
 func (w *Writer) Abort() {
 	if !w.done {
 		w.done = true
@@ -194,8 +194,8 @@ func (w *Writer) Abort() {
 	}
 }
 
-// Commit makes the object durable. fresh is false where the same object was there already, and obj is that one.
-// ErrIdentity, ErrNoSpace, dcm errors; after an error the object is gone, as if aborted.
+// Commit makes the object durable. If the same object was already stored, fresh is false and obj is that one. Errors:
+// ErrIdentity, ErrNoSpace, those of package dcm; after an error the object is discarded.
 func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	if w.done {
 		return Object{}, false, errors.Join(w.broken, ErrClosed)
@@ -214,7 +214,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	w.meta.Received = time.Now().UTC()
 	obj = metaOf(Object{Meta: w.meta}).object(int64(len(w.prefix))+w.size, hex.EncodeToString(sum[:]), location{w.intake.seg.number, w.at})
 
-	// One commit of a SOP instance UID at a time, so that two associations with the same object keep one of them.
+	// Only one commit of a SOP instance UID at a time, so that two associations with the same object store it once.
 	for {
 		s.mu.Lock()
 		other, busy := s.pending[obj.SOPInstanceUID]
@@ -235,13 +235,13 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	// The sender went back to a former copy: it is stored again, as the newest.
 	outdated := found && s.outdated(same)
 	s.mu.Unlock()
-	// What was stored before this start may be damaged since: the sender is not told that it is safe on trust.
+	// An object stored before this start may be damaged: verify it before acknowledging the new copy.
 	unreadable := false
 	if outdated {
 		found = false
 	} else if found {
 		if err := s.verified(same); err != nil {
-			found, unreadable = false, !errors.Is(err, ErrDamaged) // then it is still in the index
+			found, unreadable = false, !errors.Is(err, ErrDamaged) // if unreadable, it is still in the index
 		}
 	}
 	s.mu.Lock()
@@ -276,7 +276,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 		s.replaced(same)
 	}
 	if obj.Conflict {
-		s.opts.Logger.Warn("other content under a known SOP instance UID, both kept", "peer", obj.CallingAE)
+		s.opts.Logger.Warn("different content received under a known SOP instance UID, both kept", "peer", obj.CallingAE)
 	}
 	return obj, true, nil
 }
@@ -307,6 +307,6 @@ func (w *Writer) finish(o *Object, data [32]byte) error {
 		return err
 	}
 	g.end = w.at + h.length()
-	w.flushed = 0 // nothing left to cut back
+	w.flushed = 0 // nothing left to truncate
 	return nil
 }

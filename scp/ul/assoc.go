@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// abortGrace bounds the writing of an A-ABORT to a peer that may not read any more.
+// abortGrace bounds the write of an A-ABORT to a peer that may have stopped reading.
 const abortGrace = time.Second
 
-// Options of an association. Zero values take the defaults named.
+// Options configure an association. Zero values take the defaults given.
 type Options struct {
 	ARTIM time.Duration // association request and release, PS3.8 §9.1.5; 30 s
 	// Linger is ARTIM in Sta13: how long the peer gets to close its side; 2 s.
 	Linger time.Duration
 	Idle   time.Duration // between messages; 5 min
 	Read   time.Duration // for each 16 KiB, or the rest of a message, to arrive; 60 s
-	Write  time.Duration // for each write to make way; 60 s
+	Write  time.Duration // for each write; 60 s
 
-	// MaxPDU is announced to the peer: bytes of a P-DATA-TF after its header; 131072.
+	// MaxPDU is announced to the peer: maximum bytes of a P-DATA-TF after its header; 131072.
 	MaxPDU uint32
 
-	// TLS of a requestor; nil: plain. Without a ServerName the host of the address is expected in the certificate. An
-	// acceptor is given a *tls.Conn instead.
+	// TLS configures a requestor; nil: no TLS. Without a ServerName the certificate must contain the host of the address. For
+	// an acceptor, pass a *tls.Conn instead.
 	TLS *tls.Config
 }
 
@@ -48,15 +48,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Association is one association, in either role. All calls but Abort and Interrupt belong to one
-// goroutine at a time.
+// Association is one association, as requestor or acceptor. Only one goroutine at a time may use it, except for Abort and
+// Interrupt.
 type Association struct {
 	o         Options
 	requestor bool
 	wire      wire
 	in        *bufio.Reader
-	wide      bool // in has the size for messages
-	framed    bool // in stands at a PDU boundary once pduLeft bytes are read
+	wide      bool // the read buffer has the size for messages
+	framed    bool // in is at a PDU boundary after pduLeft more bytes
 	pduLeft   uint32
 	pdvLeft   int
 	midway    bool // between the first byte of a message and MessageEnd
@@ -65,10 +65,10 @@ type Association struct {
 
 	mu    sync.Mutex
 	state State
-	err   error     // why it ended, the first reason
+	err   error     // the first reason why it ended
 	artim time.Time // expiry, while it runs
 
-	out  sync.Mutex // held while a PDU is on its way out
+	out  sync.Mutex // held while a PDU is written
 	outb []byte
 }
 
@@ -85,7 +85,7 @@ func newAssociation(conn net.Conn, o Options) *Association {
 	return a
 }
 
-// narrow is the read buffer of an association that has not sent a message yet: a thousand idle ones cost little.
+// narrow is the size of the read buffer before the first message, so that many idle associations need little memory.
 const narrow = 2 << 10
 
 func (a *Association) connected(conn net.Conn) {
@@ -95,22 +95,21 @@ func (a *Association) connected(conn net.Conn) {
 		conn = t.NetConn()
 	}
 	if t, ok := conn.(*net.TCPConn); ok {
-		// A dead peer is noticed within two minutes even where the idle time is long. An error means
-		// the connection is gone already; the first read says so.
+		// Detect a dead peer within two minutes even if the idle timeout is long. An error means that
+		// the connection is closed; the first read reports that.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4})
 	}
 }
 
-// NewAcceptor begins an association on an accepted connection. Request comes next, Close always
-// comes last.
+// NewAcceptor starts an association on an accepted connection. Call Request next, and Close at the end in any case.
 func NewAcceptor(conn net.Conn, o Options) *Association {
 	a := newAssociation(conn, o)
 	a.step(EvtConnectIndication, argument{})
 	return a
 }
 
-// Request awaits the A-ASSOCIATE-RQ under ARTIM, after the handshake on a TLS connection. A request of another protocol version is rejected
-// here, the *RejectError comes back. Accept or Reject comes next.
+// Request waits for the A-ASSOCIATE-RQ under ARTIM, after the handshake on a TLS connection. It rejects a request with
+// another protocol version and returns the *RejectError. Call Accept or Reject next.
 func (a *Association) Request() (*AssociateRQ, error) {
 	a.wire.arm(a.o.ARTIM, false)
 	if err := a.secure(); err != nil {
@@ -127,8 +126,8 @@ func (a *Association) Request() (*AssociateRQ, error) {
 	return rq, nil
 }
 
-// Accept answers the request. results is what Negotiate gave for rq. A proposed asynchronous operations window is
-// answered by one operation each way (PS3.7 §D.3.3.3), for the association is driven by one goroutine.
+// Accept accepts the request. results are those of Negotiate for rq. The answer to a proposed asynchronous operations
+// window is one operation each way (PS3.7 §D.3.3.3), because one goroutine runs the association.
 func (a *Association) Accept(rq *AssociateRQ, results []ContextResult, user UserInformation) error {
 	user.MaxLength = a.o.MaxPDU
 	if rq.User.Async != nil {
@@ -147,14 +146,14 @@ func (a *Association) Accept(rq *AssociateRQ, results []ContextResult, user User
 	return err
 }
 
-// Reject answers the request with A-ASSOCIATE-RJ.
+// Reject rejects the request with A-ASSOCIATE-RJ.
 func (a *Association) Reject(r *RejectError) error {
 	_, err := a.step(EvtAssociateReject, argument{pdu: r.encode()})
 	return err
 }
 
-// Dial opens a connection and an association. *RejectError, *AbortError, ErrTimeout, ErrClosed, ErrTransport or the
-// error of net. A nil error means that data may flow, even if the peer accepted no context at all.
+// Dial opens a connection and an association. Errors: *RejectError, *AbortError, ErrTimeout, ErrClosed, ErrTransport, or an
+// error of package net. A nil error means that the association is established, even if the peer accepted no context.
 func Dial(ctx context.Context, address string, rq *AssociateRQ, o Options) (*Association, *AssociateAC, error) {
 	o = o.withDefaults()
 	rq.ProtocolVersion, rq.ApplicationContext, rq.User.MaxLength = protocolVersion, ApplicationContextName, o.MaxPDU
@@ -202,7 +201,7 @@ func (a *Association) request(b []byte) (*AssociateAC, error) {
 	return ac, nil
 }
 
-// Contexts returns the accepted contexts in the order of their identifiers.
+// Contexts returns the accepted contexts, ordered by ID.
 func (a *Association) Contexts() []Context {
 	var cs []Context
 	for _, c := range a.contexts {
@@ -213,31 +212,31 @@ func (a *Association) Contexts() []Context {
 	return cs
 }
 
-// State is the current state.
+// State returns the current state.
 func (a *Association) State() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.state
 }
 
-// Err is the reason why the association ended early, nil if it has not.
+// Err returns why the association ended early, nil if it did not.
 func (a *Association) Err() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.err
 }
 
-// argument is what an event brings along.
+// argument holds the parameters of an event.
 type argument struct {
 	pdu          []byte // to send: A-ASSOCIATE-RQ, -AC, -RJ
-	received     error  // *RejectError or *AbortError of the peer
+	received     error  // *RejectError or *AbortError from the peer
 	reason       byte   // of AA-8 and AA-7
 	cause        error  // why this side aborts
 	unacceptable bool   // AE-6
 }
 
-// step executes PS3.8 Table 9-10 for one event. The error is the end of the association, or ErrState
-// where the table has no entry.
+// step executes PS3.8 Table 9-10 for one event. The error is why the association ended, or ErrState if the table has no
+// entry.
 func (a *Association) step(e Event, arg argument) (Action, error) {
 	a.mu.Lock()
 	from := a.state
@@ -268,12 +267,12 @@ func (a *Association) step(e Event, arg argument) (Action, error) {
 		}
 	}
 	if closing && a.wire.conn != nil {
-		_ = a.wire.conn.Close() // nothing is left to be written
+		_ = a.wire.conn.Close() // nothing is left to write
 	}
 	return act, end
 }
 
-// effect says what an action sends, how it ends the association, and whether the connection closes
+// effect returns what an action sends, how it ends the association, and whether it closes the connection
 // (PS3.8 Tables 9-6 to 9-9).
 func (a *Association) effect(act Action, e Event, arg argument) (send []byte, end error, closing bool) {
 	switch act {
@@ -293,7 +292,7 @@ func (a *Association) effect(act Action, e Event, arg argument) (send []byte, en
 	case AR3:
 		return nil, nil, true
 	case AR5:
-		return nil, ErrClosed, true // the regular end of Sta13; err was set before if there was one
+		return nil, ErrClosed, true // the normal end of Sta13; an earlier err is kept
 	case AA1:
 		ab := &AbortError{Source: AbortSourceUser, Local: true, Err: arg.cause}
 		return ab.encode(), ab, false
@@ -322,8 +321,8 @@ func (a *Association) effect(act Action, e Event, arg argument) (send []byte, en
 	return nil, nil, false
 }
 
-// put sends a control PDU. An abort does not wait for a data PDU on its way: the connection is then
-// as good as lost, and closing it says as much.
+// put sends a control PDU. An abort is skipped while a data PDU is being written: the connection is then as good as lost,
+// and closing it tells the peer the same.
 func (a *Association) put(b []byte, abort bool) error {
 	d := a.o.Write
 	if abort {

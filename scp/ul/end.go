@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// lost turns an error of the connection into its event and gives back how the association ended.
+// lost executes the event for an error of the connection and returns how the association ended.
 func (a *Association) lost(err error) error {
 	a.framed = false
 	e := EvtTransportClosed
@@ -15,7 +15,7 @@ func (a *Association) lost(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s, interrupted := a.State(), a.wire.isInterrupted()
 		if s == Sta13 && interrupted {
-			return a.Err() // Abort did it all; Close awaits the peer
+			return a.Err() // Abort has ended it already; Close waits for the peer
 		}
 		e, err = EvtAbortRequest, ErrTimeout
 		if s == Sta2 || s == Sta13 {
@@ -34,20 +34,20 @@ func (a *Association) lost(err error) error {
 	return end
 }
 
-// ErrInterrupted is the cause of an abort that Interrupt or Abort brought about.
+// ErrInterrupted is the cause of an abort by Interrupt or Abort.
 var ErrInterrupted = errors.New("interrupted")
 
-// Interrupt makes the goroutine that reads abort the association. It may come from any goroutine.
+// Interrupt makes the reading goroutine abort the association. It may be called from any goroutine.
 func (a *Association) Interrupt() { a.wire.interrupt() }
 
-// Abort sends A-ABORT and ends reads in progress. It may come from any goroutine; Close follows.
+// Abort sends A-ABORT and ends reads in progress. It may be called from any goroutine. Call Close afterwards.
 func (a *Association) Abort(cause error) {
-	a.step(EvtAbortRequest, argument{cause: cause}) // ErrState if it has ended already
+	a.step(EvtAbortRequest, argument{cause: cause}) // ErrState if it has already ended
 	a.wire.interrupt()
 }
 
-// Release asks for release and awaits it (PS3.8 §7.2); a collision ends as the table says. Data that
-// still arrives is dropped. Close follows.
+// Release requests release and waits for the response (PS3.8 §7.2); collisions follow the state table. Data that still
+// arrives is dropped. Call Close afterwards.
 func (a *Association) Release() error {
 	if err := a.skip(); err != nil {
 		return err
@@ -80,14 +80,14 @@ func (a *Association) Release() error {
 	}
 }
 
-// ConfirmRelease answers the release that ErrReleased told of. Close follows.
+// ConfirmRelease responds to the release request reported by ErrReleased. Call Close afterwards.
 func (a *Association) ConfirmRelease() error {
 	_, err := a.step(EvtReleaseResponse, argument{})
 	return err
 }
 
-// Close ends the association: an open one is aborted, and in Sta13 the peer gets until ARTIM to close
-// its side, so that the last PDU is not lost to a reset. It must be called once, at the end.
+// Close ends the association: it aborts an open one. In Sta13 it gives the peer until ARTIM to close its side, so that a
+// TCP reset does not discard the last PDU. Call it exactly once, at the end.
 func (a *Association) Close() {
 	if s := a.State(); s != Sta1 && s != Sta13 {
 		a.step(EvtAbortRequest, argument{})
@@ -115,5 +115,5 @@ func (a *Association) Close() {
 			}
 		}
 	}
-	_ = a.wire.conn.Close() // may be closed already
+	_ = a.wire.conn.Close() // may already be closed
 }

@@ -5,21 +5,19 @@ import (
 	"fmt"
 )
 
-// ErrReleased is returned when the peer has asked for the release of the association. The caller
-// answers with ConfirmRelease.
+// ErrReleased is returned when the peer has requested release. The caller responds with ConfirmRelease.
 var ErrReleased = errors.New("release requested by peer")
 
 // ErrClosed is returned when the peer closed the connection without release or abort.
 var ErrClosed = errors.New("connection closed by peer without release")
 
-// ErrTimeout is returned when the peer kept silent, or moved too few bytes, for longer than allowed.
+// ErrTimeout is returned when the peer was silent, or transferred too few bytes, for longer than allowed.
 var ErrTimeout = errors.New("peer too slow")
 
-// ErrState is returned when a call does not fit the state of the association, as sending after
-// release.
+// ErrState is returned when a call is not allowed in the state of the association, such as sending after release.
 var ErrState = errors.New("not possible in this state of the association")
 
-// ErrNoContext is returned when no accepted presentation context fits what is to be sent.
+// ErrNoContext is returned when no accepted presentation context matches the data to send.
 var ErrNoContext = errors.New("no accepted presentation context")
 
 // Results, sources and reasons of A-ASSOCIATE-RJ (PS3.8 §9.3.4, Table 9-21).
@@ -31,20 +29,20 @@ const (
 	RejectSourceACSE         byte = 2
 	RejectSourcePresentation byte = 3
 
-	// of RejectSourceUser
+	// with RejectSourceUser
 	ReasonNone               byte = 1
 	ReasonApplicationContext byte = 2
 	ReasonCallingAE          byte = 3
 	ReasonCalledAE           byte = 7
-	// of RejectSourceACSE
+	// with RejectSourceACSE
 	ReasonACSENone        byte = 1
 	ReasonProtocolVersion byte = 2
-	// of RejectSourcePresentation
+	// with RejectSourcePresentation
 	ReasonCongestion byte = 1
 	ReasonLocalLimit byte = 2
 )
 
-// RejectError is an A-ASSOCIATE-RJ, received or to be sent.
+// RejectError is an A-ASSOCIATE-RJ, received or to send.
 type RejectError struct {
 	Result, Source, Reason byte
 }
@@ -78,8 +76,7 @@ func (e *RejectError) reason() string {
 	return "no reason given"
 }
 
-// Sources and reasons of A-ABORT (PS3.8 §9.3.8, Table 9-26). The reason counts only for
-// AbortSourceProvider.
+// Sources and reasons of A-ABORT (PS3.8 §9.3.8, Table 9-26). The reason is significant only with AbortSourceProvider.
 const (
 	AbortSourceUser     byte = 0
 	AbortSourceProvider byte = 2
@@ -92,7 +89,7 @@ const (
 	AbortInvalidParameter      byte = 6
 )
 
-// AbortError is the end of an association by A-ABORT.
+// AbortError: the association ended with A-ABORT.
 type AbortError struct {
 	Source, Reason byte
 	Local          bool  // this side aborted

@@ -14,16 +14,15 @@ const (
 	IdentityJWT      byte = 5
 )
 
-// UserIdentity is the user identity item of an A-ASSOCIATE-RQ (PS3.7 §D.3.3.7.1). It may hold secrets: it is compared
-// and never logged.
+// UserIdentity is the user identity item of an A-ASSOCIATE-RQ (PS3.7 §D.3.3.7.1). It may contain secrets: never log it.
 type UserIdentity struct {
 	Type      byte   // one of the Identity... types
 	Respond   bool   // a positive response is requested
 	Primary   []byte // username, ticket, assertion or token
-	Secondary []byte // passcode, of IdentityPasscode only
+	Secondary []byte // passcode, only with IdentityPasscode
 }
 
-// Name says what kind of identity it is, for errors.
+// Name returns the kind of identity, for errors.
 func (u *UserIdentity) Name() string {
 	switch u.Type {
 	case IdentityUsername:
@@ -48,7 +47,7 @@ func (u *UserIdentity) append(b []byte) []byte {
 	return appendItem(b, itemUserIdentity, v)
 }
 
-// decodeUserIdentity reads the value of the item. Some leave out the secondary field where it is empty.
+// decodeUserIdentity decodes the value of the item. Some peers omit the secondary field if it is empty.
 func decodeUserIdentity(b []byte) (*UserIdentity, error) {
 	if len(b) < 2 {
 		return nil, fmt.Errorf("user identity item of %d bytes: %w", len(b), ErrValue)
@@ -65,7 +64,7 @@ func decodeUserIdentity(b []byte) (*UserIdentity, error) {
 	return u, nil
 }
 
-// field16 takes a field with a 16-bit length in front off b. The field aliases b.
+// field16 removes a field with a 16-bit length prefix from the front of b. The field aliases b.
 func field16(b []byte) (field, rest []byte, err error) {
 	if len(b) < 2 {
 		return nil, nil, ErrTruncated

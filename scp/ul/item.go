@@ -26,17 +26,17 @@ const (
 	itemIdentityResponse      byte = 0x59 // PS3.7 §D.3.3.7.2
 )
 
-// MaxContexts is the number of odd identifiers in one byte (PS3.8 Table 9-13).
+// MaxContexts is the number of odd IDs in one byte (PS3.8 Table 9-13).
 const MaxContexts = 128
 
 // maxTransferSyntaxes bounds one proposed context. DICOM defines fewer than sixty.
 const maxTransferSyntaxes = 256
 
-// ProposedContext is a presentation context as requested (PS3.8 §9.3.2.2).
+// ProposedContext is a presentation context in a request (PS3.8 §9.3.2.2).
 type ProposedContext struct {
 	ID               byte // odd, 1 to 255
 	AbstractSyntax   string
-	TransferSyntaxes []string // in the requestor's order, which says nothing about preference
+	TransferSyntaxes []string // in the requestor's order, which does not express preference
 }
 
 // ContextResult is the acceptor's answer to a proposed context (PS3.8 §9.3.3.2).
@@ -55,17 +55,17 @@ const (
 	ContextTransferUnsupported byte = 4
 )
 
-// appendItem appends an item head and its value. Values are bounded by the callers to 65535 bytes.
+// appendItem appends an item header and its value. Callers limit values to 65535 bytes.
 func appendItem(b []byte, typ byte, v []byte) []byte {
 	b = binary.BigEndian.AppendUint16(append(b, typ, 0), uint16(len(v)))
 	return append(b, v...)
 }
 
-// eachItem calls f for every item of b with its type and value. v aliases b.
+// eachItem calls f with type and value of every item in b. v aliases b.
 func eachItem(b []byte, f func(typ byte, v []byte) error) error {
 	for len(b) > 0 {
 		if len(b) < 4 {
-			return fmt.Errorf("item head of %d bytes: %w", len(b), ErrTruncated)
+			return fmt.Errorf("item header of %d bytes: %w", len(b), ErrTruncated)
 		}
 		n := int(binary.BigEndian.Uint16(b[2:]))
 		if n > len(b)-4 {
@@ -79,13 +79,13 @@ func eachItem(b []byte, f func(typ byte, v []byte) error) error {
 	return nil
 }
 
-// trimText strips the padding that peers use for titles and UIDs: spaces on both sides and NULs.
+// trimText removes the padding that peers use for titles and UIDs: spaces and NULs on both sides.
 func trimText(b []byte) string { return strings.Trim(string(b), " \x00") }
 
-// contextSet notes the context identifiers in use.
+// contextSet records the context IDs in use.
 type contextSet [256]bool
 
-// add reports whether id is odd and was free.
+// add adds id and reports whether it is odd and was not in use.
 func (s *contextSet) add(id byte) bool {
 	if id%2 == 0 || s[id] {
 		return false
@@ -125,7 +125,7 @@ func decodeProposedContext(b []byte) (ProposedContext, error) {
 
 func (c ContextResult) append(b []byte) []byte {
 	v := []byte{c.ID, 0, c.Result, 0}
-	// The item is there even if the context is not accepted; its value is then not significant
+	// The item is required even if the context is not accepted; its value is then not significant
 	// (PS3.8 Table 9-18).
 	v = appendItem(v, itemTransferSyntax, []byte(c.TransferSyntax))
 	return appendItem(b, itemContextResult, v)

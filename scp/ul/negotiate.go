@@ -2,10 +2,9 @@ package ul
 
 import "slices"
 
-// Negotiate answers every proposed context of rq, in its order (PS3.8 §9.3.3.2, Table 9-18).
-// supported returns the transfer syntaxes in which an abstract syntax is taken, the preferred one
-// first, nil if it is not taken at all. Several contexts of one SOP class are answered each for
-// itself: they may end in different transfer syntaxes.
+// Negotiate returns the result for every proposed context of rq, in the same order (PS3.8 §9.3.3.2, Table 9-18). supported
+// returns the transfer syntaxes accepted for an abstract syntax, the preferred one first, nil if it is not supported.
+// Several contexts for one SOP class are negotiated independently: they may get different transfer syntaxes.
 func Negotiate(rq *AssociateRQ, supported func(abstractSyntax string) []string) []ContextResult {
 	results := make([]ContextResult, 0, len(rq.Contexts))
 	for _, c := range rq.Contexts {
@@ -24,14 +23,13 @@ func negotiate(c ProposedContext, ours []string) ContextResult {
 	} else {
 		r.Result = ContextTransferUnsupported
 	}
-	// The field is there but says nothing then; the default syntax offends nobody (PS3.5 §10.1).
+	// The field is required but not significant here; every peer accepts the default syntax (PS3.5 §10.1).
 	r.TransferSyntax = "1.2.840.10008.1.2"
 	return r
 }
 
-// AnswerRoles answers role selection (PS3.7 §D.3.3.4): the requestor may be SCU of all it proposed
-// that for, and SCP of the SOP classes for which scp returns true. Items for what was not proposed as
-// a context are not answered.
+// AnswerRoles answers role selection (PS3.7 §D.3.3.4). The requestor may be SCU wherever it proposed that, and SCP of the SOP
+// classes for which scp returns true. Role items without a proposed context get no answer.
 func AnswerRoles(rq *AssociateRQ, scp func(sopClass string) bool) []Role {
 	var roles []Role
 	for _, r := range rq.User.Roles {

@@ -27,16 +27,16 @@ const (
 	maxControl = 256 << 10
 )
 
-// ErrTruncated is returned when a PDU or an item ends before its own lengths say so.
+// ErrTruncated is returned when a PDU or an item is shorter than its length field says.
 var ErrTruncated = errors.New("truncated")
 
-// ErrValue is returned when a field holds a value that the standard does not allow there.
+// ErrValue is returned when a field has a value that the standard does not allow.
 var ErrValue = errors.New("invalid value")
 
 // ErrLength is returned when a PDU is longer or shorter than its type allows.
 var ErrLength = errors.New("PDU length")
 
-// header is the six bytes that every PDU begins with.
+// header is the first six bytes of every PDU.
 type header struct {
 	Type   byte
 	Length uint32 // of all that follows
@@ -50,8 +50,7 @@ func appendHeader(b []byte, typ byte, length int) []byte {
 	return binary.BigEndian.AppendUint32(append(b, typ, 0), uint32(length))
 }
 
-// check bounds the length of a PDU before anything of it is read. P-DATA-TF is streamed, so every
-// length will do.
+// check bounds the length of a PDU before its body is read. P-DATA-TF is streamed and may have any length.
 func (h header) check() error {
 	lo, hi := uint32(4), uint32(4)
 	switch h.Type {
@@ -76,8 +75,8 @@ type AssociateRQ struct {
 	User               UserInformation
 }
 
-// AssociateAC is an A-ASSOCIATE-AC PDU (PS3.8 §9.3.3, Table 9-17). The titles are echoed from the
-// request and not tested on receipt.
+// AssociateAC is an A-ASSOCIATE-AC PDU (PS3.8 §9.3.3, Table 9-17). The titles are copied from the request and not checked on
+// receipt.
 type AssociateAC struct {
 	ProtocolVersion    uint16
 	CalledAE           string
@@ -87,7 +86,7 @@ type AssociateAC struct {
 	User               UserInformation
 }
 
-// ApplicationContextName is the only application context of DICOM (PS3.7 §A.2.1).
+// ApplicationContextName is the only application context in DICOM (PS3.7 §A.2.1).
 const ApplicationContextName = "1.2.840.10008.3.1.1.1"
 
 const protocolVersion = 1
@@ -98,7 +97,7 @@ const maxUID = 64 // PS3.5 §9.1
 // ID, more than 128 contexts, an empty or overlong UID.
 func (p *AssociateRQ) Encode() ([]byte, error) {
 	if len(p.Contexts) > MaxContexts {
-		return nil, fmt.Errorf("%d presentation contexts, at most %d fit: %w", len(p.Contexts), MaxContexts, ErrValue)
+		return nil, fmt.Errorf("%d presentation contexts, at most %d are allowed: %w", len(p.Contexts), MaxContexts, ErrValue)
 	}
 	if id := p.User.Identity; id != nil && len(id.Primary)+len(id.Secondary) > 0xFFFF-6 {
 		return nil, fmt.Errorf("%s is longer than an item can hold: %w", id.Name(), ErrValue)
@@ -157,8 +156,8 @@ func encodeAssociate(typ byte, version uint16, called, calling, app string, cont
 	return b, nil
 }
 
-// decodeAssociateRQ reads the body of an A-ASSOCIATE-RQ, that is everything after the header.
-// Titles and UIDs lose their padding. The result does not alias b.
+// decodeAssociateRQ decodes the body of an A-ASSOCIATE-RQ: everything after the header. It removes the padding of titles and
+// UIDs. The result does not alias b.
 func decodeAssociateRQ(b []byte) (*AssociateRQ, error) {
 	if len(b) < 68 {
 		return nil, fmt.Errorf("A-ASSOCIATE-RQ of %d bytes: %w", len(b), ErrTruncated)
@@ -193,7 +192,7 @@ func decodeAssociateRQ(b []byte) (*AssociateRQ, error) {
 	return p, nil
 }
 
-// decodeAssociateAC reads the body of an A-ASSOCIATE-AC.
+// decodeAssociateAC decodes the body of an A-ASSOCIATE-AC.
 func decodeAssociateAC(b []byte) (*AssociateAC, error) {
 	if len(b) < 68 {
 		return nil, fmt.Errorf("A-ASSOCIATE-AC of %d bytes: %w", len(b), ErrTruncated)
@@ -242,8 +241,8 @@ func encodeRelease(typ byte) []byte {
 	return append(appendHeader(nil, typ, 4), 0, 0, 0, 0)
 }
 
-// readBody reads the body of a PDU whose header passed check. Memory grows with what arrives, not
-// with what the header promises.
+// readBody reads the body of a PDU whose header passed check. It allocates memory as bytes arrive, not by the length in the
+// header.
 func readBody(r io.Reader, h header) ([]byte, error) {
 	var buf bytes.Buffer
 	n, err := io.CopyN(&buf, r, int64(h.Length))
@@ -256,15 +255,15 @@ func readBody(r io.Reader, h header) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// PDV is the head of one presentation-data-value item (PS3.8 §9.3.5.1, Table 9-23, and §E.2).
+// PDV is the header of one presentation-data-value item (PS3.8 §9.3.5.1, Table 9-23, and §E.2).
 type PDV struct {
 	ContextID byte
 	Command   bool // part of a command set, otherwise of a data set
 	Last      bool // last fragment of that command set or data set
-	Length    int  // bytes of the fragment, without this head
+	Length    int  // bytes of the fragment, without this header
 }
 
-// decodePDV reads the head of an item; left is what the PDU still holds, this head included.
+// decodePDV decodes the header of an item; left is the number of bytes left in the PDU, including this header.
 func decodePDV(b [pdvHead]byte, left uint32) (PDV, error) {
 	n := binary.BigEndian.Uint32(b[:]) // counts everything after itself
 	if n < 2 || n > left-4 {
@@ -277,7 +276,7 @@ func decodePDV(b [pdvHead]byte, left uint32) (PDV, error) {
 	return v, nil
 }
 
-// appendData appends the heads of a P-DATA-TF PDU that holds one item of n bytes.
+// appendData appends the headers of a P-DATA-TF PDU with the single item v.
 func (v PDV) appendData(b []byte) []byte {
 	b = appendHeader(b, typeData, pdvHead+v.Length)
 	b = binary.BigEndian.AppendUint32(b, uint32(v.Length+2))

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Quiet waits for the peer, between messages, and reports whether it stayed silent for d. Next follows either way. An
-// error is the end of the association.
+// Quiet waits between messages and reports whether the peer was silent for d. Call Next afterwards in either case. An error
+// means that the association has ended.
 func (a *Association) Quiet(d time.Duration) (bool, error) {
-	if a.midway || a.pduLeft > 0 || a.pdvLeft > 0 { // more has come already
+	if a.midway || a.pduLeft > 0 || a.pdvLeft > 0 { // more data has already arrived
 		return false, nil
 	}
 	a.wire.arm(d, false)

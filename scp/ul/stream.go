@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// sendCap bounds our own PDUs where the peer takes any length.
+	// sendCap bounds our PDUs if the peer accepts any length.
 	sendCap = 128 << 10
-	// burst is how much goes into one write of a long message.
+	// burst is the size of one write of a long message.
 	burst = 64 << 10
 )
 
-// establish notes the accepted contexts and how long fragments to the peer may be.
+// establish records the accepted contexts and the maximum length of fragments to the peer.
 func (a *Association) establish(rq *AssociateRQ, results []ContextResult, peerMax uint32) {
 	for _, r := range results {
 		for _, p := range rq.Contexts {
-			// An answer to what was not asked, or in a syntax not offered, is no acceptance.
+			// Ignore results for contexts or transfer syntaxes that were not proposed.
 			if p.ID == r.ID && r.Result == ContextAccepted && slices.Contains(p.TransferSyntaxes, r.TransferSyntax) {
 				a.contexts[r.ID] = Context{ID: r.ID, AbstractSyntax: p.AbstractSyntax, TransferSyntax: r.TransferSyntax}
 			}
@@ -31,9 +31,9 @@ func (a *Association) establish(rq *AssociateRQ, results []ContextResult, peerMa
 	a.sendMax = fragmentSize(peerMax)
 }
 
-// fragmentSize is the longest fragment for a peer that takes peerMax bytes of P-DATA-TF after the
-// header (PS3.8 §D.1; 0 = any): even, and its head fits in as well. Values under 8 leave no room for
-// an even fragment; two bytes are then sent nevertheless.
+// fragmentSize returns the longest even fragment that fits, with its header, into the peer's maximum of peerMax bytes of
+// P-DATA-TF after the PDU header (PS3.8 §D.1; 0: no limit). Values below 8 leave no room for an even fragment; it is then 2
+// bytes nevertheless.
 func fragmentSize(peerMax uint32) int {
 	n := sendCap
 	if peerMax != 0 && peerMax < sendCap {
@@ -42,8 +42,8 @@ func fragmentSize(peerMax uint32) int {
 	return max((n-pdvHead)&^1, 2)
 }
 
-// pdu reads the next PDU and runs its event through the table. Of a P-DATA-TF only the header is
-// read. The value is a *AssociateRQ or *AssociateAC where the event is one that wants it.
+// pdu reads the next PDU and executes its event. Of a P-DATA-TF it reads only the header. The value is the *AssociateRQ or
+// *AssociateAC, if the PDU is one of these.
 func (a *Association) pdu() (Action, any, error) {
 	var b [headerLen]byte
 	if _, err := io.ReadFull(a.in, b[:]); err != nil {
@@ -91,7 +91,7 @@ func (a *Association) pdu() (Action, any, error) {
 	return a.control(e, body)
 }
 
-// control runs the event of a whole PDU.
+// control executes the event of a complete control PDU.
 func (a *Association) control(e Event, body []byte) (Action, any, error) {
 	arg := argument{reason: AbortUnexpectedPDU}
 	var pdu any
@@ -117,15 +117,15 @@ func (a *Association) control(e Event, body []byte) (Action, any, error) {
 	return act, pdu, err
 }
 
-// invalid runs event 19. What follows on the connection cannot be trusted to begin a PDU.
+// invalid executes event 19. The following bytes may not be the start of a PDU.
 func (a *Association) invalid(reason byte, cause error) (Action, any, error) {
 	a.framed = false
 	act, err := a.step(EvtInvalidPDU, argument{reason: reason, cause: cause})
 	return act, nil, err
 }
 
-// Next goes to the next fragment; what is left of the one before is skipped. ErrReleased: the peer
-// wants release. Other errors are the end: *AbortError, ErrClosed, ErrTimeout.
+// Next advances to the next fragment and skips the unread rest of the current one. ErrReleased: the peer requests release.
+// Other errors mean that the association has ended: *AbortError, ErrClosed, ErrTimeout.
 func (a *Association) Next() (PDV, error) {
 	if a.pdvLeft > 0 {
 		if err := a.discard(int64(a.pdvLeft)); err != nil {
@@ -174,21 +174,21 @@ func (a *Association) Next() (PDV, error) {
 	return v, nil
 }
 
-// widen gives the association the read buffer for messages, once.
+// widen replaces the read buffer by the larger one for messages, once.
 func (a *Association) widen() {
 	if a.wide {
 		return
 	}
 	a.wide = true
 	ahead := make([]byte, a.in.Buffered())
-	_, _ = io.ReadFull(a.in, ahead) // they are there
+	_, _ = io.ReadFull(a.in, ahead) // they are already buffered
 	a.in = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), &a.wire), 32<<10)
 }
 
-// Context returns the accepted context with that identifier; its ID is 0 if there is none.
+// Context returns the accepted context with this ID; its ID is 0 if there is none.
 func (a *Association) Context(id byte) Context { return a.contexts[id] }
 
-// Read reads of the current fragment; io.EOF at its end.
+// Read reads from the current fragment; io.EOF at its end.
 func (a *Association) Read(p []byte) (int, error) {
 	if a.pdvLeft == 0 {
 		return 0, io.EOF
@@ -201,10 +201,10 @@ func (a *Association) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// MessageEnd says that a message is complete: the peer may now be idle.
+// MessageEnd marks the end of a message: from now on the idle timeout applies.
 func (a *Association) MessageEnd() { a.midway = false }
 
-// skip reads to the end of a P-DATA-TF.
+// skip discards the rest of a P-DATA-TF.
 func (a *Association) skip() error {
 	n := int64(a.pdvLeft) + int64(a.pduLeft)
 	a.pdvLeft, a.pduLeft = 0, 0
@@ -221,9 +221,9 @@ func (a *Association) discard(n int64) error {
 	return nil
 }
 
-// Send sends a message: a command set, and a data set if data is not nil. A message that fits one
-// burst leaves in one write. An error of data comes back as it is, wrapped, and the association is
-// then aborted, for the message cannot be completed.
+// Send sends a message: a command set, and a data set if data is not nil. A message that fits into one burst is sent in one
+// write. If reading data fails, Send returns that error, wrapped, and aborts the association, because the message cannot be
+// completed.
 func (a *Association) Send(contextID byte, command []byte, data io.Reader) error {
 	if a.contexts[contextID].ID == 0 {
 		return fmt.Errorf("presentation context ID %d: %w", contextID, ErrNoContext)
@@ -236,7 +236,7 @@ func (a *Association) Send(contextID byte, command []byte, data io.Reader) error
 	a.out.Unlock()
 	switch {
 	case src != nil:
-		err = fmt.Errorf("data set to be sent: %w", src)
+		err = fmt.Errorf("reading the data set to send: %w", src)
 		a.Abort(err)
 		return err
 	case err != nil:
@@ -245,7 +245,7 @@ func (a *Association) Send(contextID byte, command []byte, data io.Reader) error
 	return nil
 }
 
-// send writes the fragments. src is an error of data, err one of the connection.
+// send writes the fragments. src is an error from data, err one from the connection.
 func (a *Association) send(id byte, command []byte, data io.Reader) (src, err error) {
 	b := a.outb[:0]
 	for first := true; first || len(command) > 0; first = false {
@@ -282,8 +282,8 @@ func (a *Association) send(id byte, command []byte, data io.Reader) (src, err er
 	return nil, a.wire.write(b, a.o.Write)
 }
 
-// readFull fills b; fewer bytes only at io.EOF. Unlike io.ReadFull it does not take the
-// io.ErrUnexpectedEOF of a broken source for its end.
+// readFull fills b, with fewer bytes only at io.EOF. Unlike io.ReadFull it does not confuse the io.ErrUnexpectedEOF of a
+// broken source with its end.
 func readFull(r io.Reader, b []byte) (int, error) {
 	n := 0
 	for idle := 0; n < len(b); idle++ {
@@ -304,8 +304,7 @@ func readFull(r io.Reader, b []byte) (int, error) {
 	return n, nil
 }
 
-// unsent finds out how the association ended when a write failed: the peer's A-ABORT may lie there
-// unread.
+// unsent finds out how the association ended when a write failed: there may be an unread A-ABORT from the peer.
 func (a *Association) unsent(err error) error {
 	if a.wire.isInterrupted() || errors.Is(err, os.ErrDeadlineExceeded) {
 		return a.lost(err)

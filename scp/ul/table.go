@@ -121,7 +121,7 @@ var actions = [19]row{
 	/* 19 */ {None, AA1, AA8, None, AA8, AA8, AA8, AA8, AA8, AA8, AA8, AA8, AA7},
 }
 
-// next is the state after each action. AR-7 keeps Sta8, AE-6 and AR-8 are decided in lookup.
+// next is the state after each action. AR-7 keeps Sta8; lookup decides AE-6 and AR-8.
 var next = [...]State{
 	AE1: Sta4, AE2: Sta5, AE3: Sta6, AE4: Sta1, AE5: Sta2, AE6: Sta3, AE7: Sta6, AE8: Sta13,
 	DT1: Sta6, DT2: Sta6,
@@ -129,13 +129,13 @@ var next = [...]State{
 	AA1: Sta13, AA2: Sta1, AA3: Sta1, AA4: Sta1, AA5: Sta1, AA6: Sta13, AA7: Sta13, AA8: Sta13,
 }
 
-// condition holds what the table leaves to the side that executes it.
+// condition holds the conditions on which the table's next state depends.
 type condition struct {
-	requestor    bool // this side asked for the association: AR-8
-	unacceptable bool // the service provider cannot take this A-ASSOCIATE-RQ: AE-6
+	requestor    bool // this side requested the association: AR-8
+	unacceptable bool // the service provider cannot accept this A-ASSOCIATE-RQ: AE-6
 }
 
-// lookup gives action and next state for an event. An empty cell gives None and the same state.
+// lookup returns action and next state for an event. For an empty cell it returns None and the same state.
 func lookup(s State, e Event, c condition) (Action, State) {
 	if s < Sta1 || s > Sta13 || e < EvtAssociateRequest || e > EvtInvalidPDU {
 		return None, s

@@ -105,14 +105,14 @@ func TestWrongTransport(t *testing.T) {
 		peer   string // in what Dial says
 	}{
 		"TLS on the plain port":       {nil, hello, nil, "TLS on the plain DICOM port", ""},
-		"HTTP on the plain port":      {nil, []byte("GET / HTTP/1.1\r\n\r\n"), nil, "HTTP on the DICOM port", ""},
+		"HTTP on the plain port":      {nil, []byte("GET / HTTP/1.1\r\n\r\n"), nil, "HTTP to the DICOM port", ""},
 		"SSH on the plain port":       {nil, []byte("SSH-2.0-x\r\n"), nil, "SSH", ""},
 		"plain on the TLS port":       {server, scptest.AssociateRQ, nil, "plain DICOM on the TLS port", ""},
-		"HTTP on the TLS port":        {server, []byte("POST / HTTP/1.1\r\n\r\n"), nil, "HTTP on the DICOM port", ""},
-		"noise on the TLS port":       {server, bytes.Repeat([]byte{0xA5}, 100), nil, "does not speak TLS", ""},
+		"HTTP on the TLS port":        {server, []byte("POST / HTTP/1.1\r\n\r\n"), nil, "HTTP to the DICOM port", ""},
+		"noise on the TLS port":       {server, bytes.Repeat([]byte{0xA5}, 100), nil, "does not use TLS", ""},
 		"Dial plain to the TLS port":  {server, nil, nil, "plain DICOM on the TLS port", "does it expect TLS on this port?"},
 		"Dial TLS to the plain port":  {nil, nil, client, "TLS on the plain DICOM port", "does not speak TLS on this port"},
-		"Dial without a certificate":  {server, nil, nobody, "shows no certificate", "certificate"},
+		"Dial without a certificate":  {server, nil, nobody, "presented no certificate", "certificate"},
 		"Dial with another authority": {server, nil, stranger, "bad certificate", "add its authority"},
 		"Dial by another name": {server, nil, &tls.Config{RootCAs: client.RootCAs, Certificates: client.Certificates, ServerName: "pacs"},
 			"bad certificate", "is for another name"},

@@ -7,16 +7,16 @@ import (
 
 // UserInformation holds the user items of an A-ASSOCIATE PDU (PS3.8 §9.3.2.3, PS3.7 §D.3.3). Unknown items are skipped.
 type UserInformation struct {
-	MaxLength             uint32 // bytes of P-DATA-TF after its header that the sender takes; 0 = no limit
+	MaxLength             uint32 // maximum bytes of P-DATA-TF after its header that the sender of this item accepts; 0 = no limit
 	ImplementationClass   string
 	ImplementationVersion string
-	Async                 *AsyncWindow // nil: not negotiated, that is one operation at a time
+	Async                 *AsyncWindow // nil: not negotiated, so one operation at a time
 	Roles                 []Role
 	Extended              []Extended
-	CommonExtended        []CommonExtended // of a request only; there is no answer to it
-	Identity              *UserIdentity    // of a request; nil: none offered
-	// Confirmed says that the acceptor confirms the identity (PS3.7 §D.3.3.7.2). Its server response, which only
-	// tickets and assertions have, is not kept.
+	CommonExtended        []CommonExtended // only in a request; there is no answer to it
+	Identity              *UserIdentity    // only in a request; nil: none sent
+	// Confirmed: the acceptor confirms the identity (PS3.7 §D.3.3.7.2). The server response, which only tickets and
+	// assertions have, is discarded.
 	Confirmed bool
 }
 
@@ -29,7 +29,7 @@ type Role struct {
 	SCU, SCP bool // roles of the requestor
 }
 
-// Extended is an SOP class extended negotiation item (PS3.7 §D.3.3.5), carried as it is.
+// Extended is an SOP class extended negotiation item (PS3.7 §D.3.3.5), kept as raw bytes.
 type Extended struct {
 	SOPClass string
 	Data     []byte
@@ -78,7 +78,7 @@ func (u *UserInformation) encode() []byte {
 	return b
 }
 
-// decode reads the value of a user information item into u.
+// decode decodes the value of a user information item into u.
 func (u *UserInformation) decode(b []byte) error {
 	return eachItem(b, func(typ byte, v []byte) (err error) {
 		switch typ {
@@ -123,7 +123,7 @@ func (u *UserInformation) decode(b []byte) error {
 	})
 }
 
-// decodeCommonExtended reads the value of the item; what follows the list is reserved.
+// decodeCommonExtended decodes the value of the item; the bytes after the list are reserved.
 func decodeCommonExtended(b []byte) (e CommonExtended, err error) {
 	if e.SOPClass, b, err = uidField(b); err != nil {
 		return e, err
@@ -140,7 +140,7 @@ func decodeCommonExtended(b []byte) (e CommonExtended, err error) {
 	return e, err
 }
 
-// uidField takes a UID with a 16-bit length in front off b.
+// uidField removes a UID with a 16-bit length prefix from the front of b.
 func uidField(b []byte) (uid string, rest []byte, err error) {
 	field, rest, err := field16(b)
 	return trimText(field), rest, err

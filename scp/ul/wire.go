@@ -7,25 +7,24 @@ import (
 	"time"
 )
 
-// stride is how many bytes a peer must move to get its time again in the middle of a message. With
-// the default of 60 s that is a floor of 270 bytes a second: a peer that drips is let go.
+// stride is how many bytes must be transferred within a message before its deadline is extended. With the default of 60 s
+// this means at least 270 bytes per second; slower peers are dropped.
 const stride = 16 << 10
 
-// wire puts deadlines on a connection. Time counts only while a read waits for the peer, never while
-// this side is busy with what it read.
+// wire sets deadlines on a connection. Time counts only while a read waits for the peer, not while this side processes data.
 type wire struct {
 	conn net.Conn
 
-	// of the reading goroutine
-	left  time.Duration // until the peer is too slow
-	again time.Duration // what left becomes after each stride; 0: never renewed
+	// used only by the reading goroutine
+	left  time.Duration // time left for the peer
+	again time.Duration // value of left after each stride; 0: never renewed
 	moved int
 
 	mu          sync.Mutex // orders deadlines against interrupt
 	interrupted bool
 }
 
-// arm gives the peer d from now on, and again d after each stride if renew is set.
+// arm gives the peer d from now on, and d again after each stride if renew is set.
 func (w *wire) arm(d time.Duration, renew bool) {
 	w.left, w.again, w.moved = d, 0, 0
 	if renew {
@@ -75,17 +74,17 @@ func (w *wire) write(b []byte, d time.Duration) error {
 	return err
 }
 
-// interrupt ends a read in progress, now or soon to come, and gives a write a last moment.
+// interrupt ends the current or the next read, and gives a current write a short time to finish.
 func (w *wire) interrupt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.interrupted = true
 	now := time.Now()
-	_ = w.conn.SetReadDeadline(now) // fails on a closed connection only
+	_ = w.conn.SetReadDeadline(now) // fails only on a closed connection
 	_ = w.conn.SetWriteDeadline(now.Add(abortGrace))
 }
 
-// resume takes an interrupt back.
+// resume undoes interrupt.
 func (w *wire) resume() {
 	w.mu.Lock()
 	w.interrupted = false

@@ -18,8 +18,8 @@ import (
 	"ichor/scp/ul"
 )
 
-// OpenCredentials reads the files of dicom.tls. Without any there are none, unless a destination is called over TLS:
-// then the authorities of the system are trusted.
+// OpenCredentials reads the files of dicom.tls. It returns nil if none are set, unless a destination uses TLS: then the
+// certificate authorities of the system are trusted.
 func OpenCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, error) {
 	t := c.DICOM.TLS
 	called := slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return d.TLS }) ||
@@ -37,10 +37,10 @@ func OpenCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, er
 // sender is a configured peer that can be called back.
 type sender struct {
 	call  dimse.ConnectOptions
-	count bool // it may be asked how many objects a study has
+	count bool // it can be asked by C-FIND how many objects a study has
 }
 
-// look makes the tables by which destinations and senders are found, once.
+// look builds the lookup tables for destinations and senders, once.
 func (n *Node) look() {
 	n.destinations, n.senders = map[string]config.Destination{}, map[string]sender{}
 	for _, d := range n.config.Destinations {
@@ -61,13 +61,13 @@ func (n *Node) look() {
 	}
 }
 
-// peerAddress says how to call a peer; false where the configuration has no address.
+// peerAddress returns how to connect to a peer; false if the configuration has no address for it.
 func (n *Node) peerAddress(title string) (dimse.ConnectOptions, bool) {
 	s, ok := n.senders[title]
 	return s.call, ok
 }
 
-// newCallback joins Storage Commitment to the state and to delivery.
+// newCallback connects Storage Commitment to the state and to delivery.
 func (n *Node) newCallback() *scp.Callback {
 	return scp.NewCallback(scp.CallbackOptions{
 		Spool: n.spool, Promises: n.store, Address: n.peerAddress, Result: n.deliverer.Result,
@@ -75,7 +75,7 @@ func (n *Node) newCallback() *scp.Callback {
 	})
 }
 
-// dial calls a destination: over TLS and with a user identity where that is set for it, or a DICOMweb service.
+// dial connects to a destination: a DICOM peer, with TLS and a user identity if configured, or a DICOMweb service.
 func (n *Node) dial(ctx context.Context, to deliver.Destination, o dimse.ConnectOptions) (deliver.Peer, error) {
 	d, ok := n.destinations[to.Name]
 	switch {
@@ -94,7 +94,7 @@ func (n *Node) dial(ctx context.Context, to deliver.Destination, o dimse.Connect
 	return scu, nil
 }
 
-// dicomweb is the client of a DICOMweb service, its files read anew.
+// dicomweb returns a client for a DICOMweb service. It reads the credential files each time.
 func dicomweb(d config.Destination, events func(dimse.Event) dimse.Status) (*stow.Client, error) {
 	o := stow.Options{URL: d.URL, Events: events}
 	switch {
@@ -122,7 +122,7 @@ func Probe(ctx context.Context, d config.Destination) error {
 	return errors.Join(c.Probe(ctx), c.Release(ctx))
 }
 
-// Identity is the user identity for a destination, nil for none.
+// Identity returns the user identity for a destination, nil for none.
 func Identity(d config.Destination) *ul.UserIdentity {
 	switch {
 	case d.Username == "":
@@ -133,7 +133,7 @@ func Identity(d config.Destination) *ul.UserIdentity {
 	return &ul.UserIdentity{Type: ul.IdentityPasscode, Primary: []byte(d.Username), Secondary: []byte(d.Passcode)}
 }
 
-// expiries says how long the certificates in use are good: for health and metrics.
+// expiries returns when the certificates in use expire, for health checks and metrics.
 func (n *Node) expiries() []secure.Expiry {
 	if n.credentials == nil {
 		return nil
@@ -144,7 +144,7 @@ func (n *Node) expiries() []secure.Expiry {
 // expired returns what to do about a certificate that is not valid now.
 func (n *Node) expired(now time.Time) error {
 	for _, e := range n.expiries() {
-		if e.List { // an old revocation list is better than none, and than a node that accepts nothing
+		if e.List { // an outdated revocation list is better than none, and better than accepting nothing
 			continue
 		}
 		if _, err := e.Check(now); err != nil {

@@ -11,11 +11,11 @@ import (
 
 const (
 	askedAtOnce = 4
-	askedQueue  = 256              // further studies fall back to the quiet period
-	askedTime   = 30 * time.Second // for one answer; the quiet period runs meanwhile
+	askedQueue  = 256              // studies beyond this fall back to the quiet period
+	askedTime   = 30 * time.Second // timeout of one query; the quiet period runs meanwhile
 )
 
-// ask queues a study for count, which asks its sender how many objects it has, where dicom.peers[].find allows it.
+// ask queues a study for count if dicom.peers[].find is set for its sender.
 func (n *Node) ask(study string) {
 	select {
 	case n.asked <- study:
@@ -23,7 +23,7 @@ func (n *Node) ask(study string) {
 	}
 }
 
-// count asks senders until ctx is done.
+// count asks senders by C-FIND how many objects their studies have, until ctx is done.
 func (n *Node) count(ctx context.Context) error {
 	var asking sync.WaitGroup
 	for range askedAtOnce {

@@ -22,7 +22,7 @@ type Analyzer interface {
 	Analyze(context.Context, pipeline.Study) (*analysis.Analysis, error)
 }
 
-// Engine is the loaded bundle and the analysis built on it.
+// Engine is the loaded bundle and the analysis that uses it.
 type Engine struct {
 	Bundle   *bundle.Bundle
 	Decoder  *codec.Decoder
@@ -31,7 +31,7 @@ type Engine struct {
 	sessions []*onnx.Network
 }
 
-// BundlePath is the bundle in the configuration, or the one that came with ichor.
+// BundlePath returns the bundle set in the configuration, or the one shipped with ichor.
 func BundlePath(c config.Analysis) (string, error) {
 	if c.Bundle != "" {
 		return c.Bundle, nil
@@ -39,7 +39,7 @@ func BundlePath(c config.Analysis) (string, error) {
 	return shipped("the model bundle", "analysis.bundle", "../models/bundles/ichor-synthetic", "../share/ichor/bundles/ichor-synthetic")
 }
 
-// libraryPath is the library in the configuration, or the one that came with ichor.
+// libraryPath returns the library set in the configuration, or the one shipped with ichor.
 func libraryPath(c config.Analysis) (string, error) {
 	if c.Library != "" {
 		return c.Library, nil
@@ -48,7 +48,7 @@ func libraryPath(c config.Analysis) (string, error) {
 	return shipped("ONNX Runtime", "analysis.library", "lib/"+name, "../lib/ichor/"+name)
 }
 
-// shipped finds a file or folder that came with the binary: beside it, in the source tree around it, or under its
+// shipped finds a file or folder shipped with the binary: next to it, in the source tree around it, or under its
 // installation prefix. The candidates are relative to the folder of the binary.
 func shipped(what, key string, candidates ...string) (string, error) {
 	exe, err := os.Executable()
@@ -64,11 +64,11 @@ func shipped(what, key string, candidates ...string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%s is not beside the binary (looked for %s); run 'make build' or set %s",
+	return "", fmt.Errorf("%s was not found next to the binary (looked for %s); run 'make build' or set %s",
 		what, filepath.Join(filepath.Dir(exe), candidates[0]), key)
 }
 
-// OpenEngine loads library and bundle, and refuses a bundle whose reference the machine does not reproduce.
+// OpenEngine loads library and bundle. It returns an error if this machine does not reproduce the bundle's reference output.
 func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	library, err := libraryPath(c)
 	if err != nil {
@@ -113,7 +113,7 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 		}
 		nets[n.Role] = s
 	}
-	e.Decoder, _ = codec.Detect(ctx) // without JPEG 2000 it is not offered, and senders convert
+	e.Decoder, _ = codec.Detect(ctx) // without the library JPEG 2000 is not offered, and senders convert
 	e.Analyzer = pipeline.New(pipeline.Options{
 		Decoder:      e.Decoder,
 		Bundle:       e.Bundle,
@@ -125,7 +125,7 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	return e, nil
 }
 
-// SelectionOptions are the rules of the site for choosing a series.
+// SelectionOptions returns the site's rules for choosing a series.
 func SelectionOptions(c config.Analysis) selection.Options {
 	return selection.Options{MinSlices: c.MinSlices, MinAge: c.MinAge, Contrast: c.Contrast, BoneKernel: c.BoneKernel}
 }

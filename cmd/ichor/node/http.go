@@ -10,14 +10,14 @@ import (
 	"ichor/reporting/web"
 )
 
-// httpGrace is the time that requests in flight have when the node stops.
+// httpGrace is how long running requests may take when the node stops.
 const httpGrace = 5 * time.Second
 
 func (n *Node) web() http.Handler {
 	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.Ready, TurnedAway: n.turned.newest, Metrics: n.observer})
 }
 
-// serveHTTP answers until ctx is done. Requests that then take longer than httpGrace are cut off.
+// serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.
 func (n *Node) serveHTTP(ctx context.Context) error {
 	server := &http.Server{Handler: n.web(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	stopped := make(chan error, 1)

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	unknownWait = time.Minute     // until a job of an unknown case is handed out again
-	busyWait    = 5 * time.Second // until a job whose case is being analysed is
+	unknownWait = time.Minute     // before a job of an unknown case is tried again
+	busyWait    = 5 * time.Second // before a job is tried again whose case is being analysed
 )
 
-// analyse does one job: analysis, objects, then result and deliveries in one transaction. It may be interrupted anywhere
-// and done again: the same study gives objects with the same UIDs.
+// analyse runs one job: it analyses the study, builds the objects, then records result and deliveries in one transaction.
+// It can be interrupted anywhere and repeated: the same study gives objects with the same UIDs.
 func (n *Node) analyse(ctx context.Context, job queue.Job) error {
 	if _, busy := n.working.LoadOrStore(job.CaseID, true); busy {
 		return queue.Later(errors.New("an earlier revision of the case is being analysed"), busyWait)
@@ -29,13 +29,13 @@ func (n *Node) analyse(ctx context.Context, job queue.Job) error {
 	c, err := n.store.Begin(job.CaseID, job.Revision, now())
 	log := n.log.With("case", job.CaseID, "try", c.Tries+1)
 	switch {
-	case errors.Is(err, state.ErrNotFound): // of another node, or from before the state file was moved away
+	case errors.Is(err, state.ErrNotFound): // another node's case, or the state file was moved away
 		return queue.Later(fmt.Errorf("this node does not know the case: %w", err), unknownWait)
 	case errors.Is(err, state.ErrStale):
 		if c.Phase == state.Failed {
 			log.Error("analysis given up", "err", c.Error)
 		}
-		return nil // done already, given up, or a newer revision waits in the queue
+		return nil // already done, given up, or a newer revision is queued
 	case err != nil:
 		return err
 	}
@@ -46,21 +46,21 @@ func (n *Node) analyse(ctx context.Context, job queue.Job) error {
 		n.deliverer.Wake()
 		return nil
 	case errors.Is(err, state.ErrStale):
-		return nil // more objects arrived meanwhile: the next revision waits in the queue
-	case errors.Is(err, errLost): // no try can help
+		return nil // more objects arrived meanwhile: the next revision is queued
+	case errors.Is(err, errLost): // retrying cannot help
 		if c, err = n.store.Stand(job.CaseID, job.Revision, err.Error(), now()); err == nil {
-			log.Error("study not analysed, objects of it were lost; send the whole study again", "objects", n.objects(c.StudyInstanceUID), "of", c.Objects, "phase", c.Phase)
+			log.Error("study not analysed, some of its objects were lost; send the whole study again", "objects", n.objects(c.StudyInstanceUID), "of", c.Objects, "phase", c.Phase)
 		}
 		return err
 	}
-	return err // failed or putOff records it
+	return err // recorded by failed or putOff
 }
 
-// errLost is returned for a study of which fewer objects are here than were acknowledged. What is left is not analysed: a
-// part of a head would be taken for the whole.
+// errLost: the spool has fewer objects of the study than were acknowledged. The rest is not analysed, because part of a
+// head would be reported as if it were the whole.
 var errLost = errors.New("send the whole study again")
 
-// lost returns errLost for a case of which objects are gone.
+// lost returns errLost if objects of the case are missing.
 func (n *Node) lost(c state.Case) error {
 	if have := n.objects(c.StudyInstanceUID); have < c.Objects {
 		return fmt.Errorf("%d of the %d objects that were received are left, the others were damaged or removed: %w", have, c.Objects, errLost)
@@ -68,7 +68,7 @@ func (n *Node) lost(c state.Case) error {
 	return nil
 }
 
-// objects counts what the spool holds of a study.
+// objects counts the objects of a study in the spool.
 func (n *Node) objects(study string) int { return len(n.spool.Study(study)) }
 
 func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case) (finding.Finding, error) {
@@ -83,7 +83,7 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	if err := n.lost(c); err != nil { // found damaged meanwhile
+	if err := n.lost(c); err != nil { // damage was found meanwhile
 		return finding.Finding{}, err
 	}
 	f, err := n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), *result)
@@ -93,16 +93,16 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	return f, err
 }
 
-// failed records that an analysis failed, and reports whether it is to be tried again.
+// failed records that an analysis failed, and reports whether to retry it.
 func (n *Node) failed(_ context.Context, job queue.Job, reason error) (tries int, again bool, err error) {
 	c, err := n.store.TryFailed(job.CaseID, job.Revision, reason.Error(), n.config.Analysis.MaxTries, now())
 	if errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound) {
-		return 0, false, nil // a newer revision waits in the queue
+		return 0, false, nil // a newer revision is queued
 	}
 	return c.Tries, c.Phase == state.Queued, err
 }
 
-// putOff records that an analysis was begun and not ended, for a reason that is not in the study.
+// putOff records that an analysis was interrupted for a reason unrelated to the study. It does not count as a failed try.
 func (n *Node) putOff(_ context.Context, job queue.Job, reason error) error {
 	why := ""
 	if reason != nil {
@@ -115,10 +115,10 @@ func (n *Node) putOff(_ context.Context, job queue.Job, reason error) error {
 	return err
 }
 
-// givenUp takes over what an earlier version kept in the queue of a job that it gave up.
+// givenUp records a job that an earlier version gave up and kept in the queue.
 func (n *Node) givenUp(_ context.Context, job queue.Job, reason string) (known bool, err error) {
 	err = n.store.Fail(job.CaseID, job.Revision, reason, now())
-	if errors.Is(err, state.ErrStale) { // it was retried since
+	if errors.Is(err, state.ErrStale) { // it has been retried since
 		return true, nil
 	}
 	if errors.Is(err, state.ErrNotFound) {
@@ -127,7 +127,7 @@ func (n *Node) givenUp(_ context.Context, job queue.Job, reason string) (known b
 	return true, err
 }
 
-// spooled is one received object as the analysis reads it.
+// spooled opens one received object for the analysis.
 type spooled struct {
 	spool *spool.Spool
 	spool.Object

@@ -1,12 +1,12 @@
-// Package node is the appliance as a value: New wires the parts in the order in which a study passes them, Run works
-// until its context is done, Close frees them.
+// Package node is the complete appliance as a value. New connects the parts in the order in which a study passes through
+// them, Run works until its context is done, Close frees them.
 //
-//	study.go       reception to assembly, assembly to the queue, and what a restart takes up
-//	job.go         one job of the queue: analyse, then record
-//	call.go        how destinations and peers are called
+//	study.go       reception to assembly, assembly to the queue, and resuming after a restart
+//	job.go         one job of the queue: analyse and record the result
+//	call.go        connections to destinations and peers
 //	operator.go    retry, replay, dead letters
 //	engine.go      the loaded networks
-//	sockets.go     the ports, and those that systemd passes
+//	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
 package node
 
@@ -36,24 +36,24 @@ import (
 	"ichor/scp/spool"
 )
 
-// Options are what a Node is made of.
+// Options configure a Node.
 type Options struct {
 	Config  config.Config
-	Version string       // of ichor, for the result objects
+	Version string       // of ichor, written to the result objects
 	Commit  string       // of the source, for metrics; may be empty
-	Logger  *slog.Logger // nil: none
+	Logger  *slog.Logger // nil: no logging
 }
 
-// Node is the whole appliance in one process. Its fields stand in the order in which a study passes them.
+// Node is the complete appliance in one process. The fields are in the order in which a study passes through them.
 type Node struct {
 	config   config.Config
 	log      *slog.Logger
 	observer *observer
 	turned   turnedAway
 
-	passed       map[string]ports // by systemd, until dicom takes them
+	passed       map[string]ports // sockets from systemd that dicom has not taken yet
 	dicom        ports
-	credentials  *secure.Credentials // of TLS; nil: none are configured
+	credentials  *secure.Credentials // for TLS; nil: not configured
 	senders      map[string]sender   // by AE title
 	server       *scp.Server
 	spool        *spool.Spool
@@ -65,13 +65,13 @@ type Node struct {
 	results      *outcome.Recorder
 	destinations map[string]config.Destination // by name
 	deliverer    *deliver.Deliverer
-	callback     *scp.Callback // of Storage Commitment
+	callback     *scp.Callback // sends Storage Commitment results
 	sweeper      *retention.Sweeper
-	asked        chan string // studies whose senders are to be asked how many objects they have
+	asked        chan string // studies whose object count to ask from their senders
 	http         net.Listener
 }
 
-// New builds every part in flow order and takes up what a former run left. On error nothing stays open.
+// New builds every part in flow order and resumes the work of an earlier run. On error nothing stays open.
 func New(ctx context.Context, o Options) (_ *Node, err error) {
 	c, log := o.Config, o.Logger
 	if log == nil {
@@ -94,10 +94,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	n.look()
 	if err := os.MkdirAll(c.State, 0o750); err != nil {
-		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user or choose another under state", c.State, err)
+		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user, or set state to another folder", c.State, err)
 	}
 	disk := spoolOptions(c, log)
-	spool.MakeRoom(disk.Dir, max(disk.ReserveBytes, minFree)) // or state and queue cannot be opened on a full disk
+	spool.MakeRoom(disk.Dir, max(disk.ReserveBytes, minFree)) // state and queue cannot be opened on a full disk
 	// The state file is locked first: a second process must not touch spool or results.
 	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
 		return nil, err
@@ -153,8 +153,8 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	return n, nil
 }
 
-// Run works until ctx is done, then drains: each part takes nothing new and has a time of its own to finish the work in
-// hand. What remains is on disk, and the next New takes it up.
+// Run works until ctx is done, then drains: each part stops accepting work and has its own time limit to finish what it
+// has begun. The rest is on disk, and the next New resumes it.
 func (n *Node) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.server.Serve(ctx, n.dicom...) })
@@ -178,7 +178,7 @@ func (n *Node) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close frees what New opened, in the opposite order. It comes after Run.
+// Close frees what New opened, in reverse order. Call it after Run has returned.
 func (n *Node) Close() error {
 	var errs []error
 	listeners := append(slices.Clone(n.dicom), n.http)
@@ -207,13 +207,13 @@ func (n *Node) Close() error {
 	return errors.Join(errs...)
 }
 
-// Addr is the address of the first DICOM port.
+// Addr returns the address of the first DICOM port.
 func (n *Node) Addr() string { return n.dicom[0].Addr().String() }
 
-// Addrs names all DICOM ports, for people.
+// Addrs lists all DICOM ports as text.
 func (n *Node) Addrs() string { return n.dicom.String() }
 
-// HTTPAddr is the address of the web interface, "none" where there is none.
+// HTTPAddr returns the address of the web interface, "none" if it is off.
 func (n *Node) HTTPAddr() string {
 	if n.http == nil {
 		return "none"
@@ -221,13 +221,13 @@ func (n *Node) HTTPAddr() string {
 	return n.http.Addr().String()
 }
 
-// Engine is the loaded bundle.
+// Engine returns the loaded bundle.
 func (n *Node) Engine() *Engine { return n.engine }
 
-// State is the record of cases and deliveries, for reading.
+// State returns the store of cases and deliveries, for reading.
 func (n *Node) State() *state.Store { return n.store }
 
-// Ready says why the node cannot receive or analyse.
+// Ready returns an error if the node cannot receive or analyse.
 func (n *Node) Ready() error {
 	if err := n.spool.Ready(); err != nil {
 		return fmt.Errorf("disk: %w", err)
@@ -241,13 +241,13 @@ func (n *Node) Ready() error {
 	return n.alive()
 }
 
-// alive says why a restart of this process is needed; a full disk is no such reason.
+// alive returns an error if the process must be restarted; a full disk is no reason for a restart.
 func (n *Node) alive() error {
 	_, err := n.store.Counts()
 	return err
 }
 
-// scrub verifies in the background what a former run stored.
+// scrub verifies in the background the objects stored by earlier runs.
 func (n *Node) scrub(ctx context.Context) error {
 	if err := n.spool.Scrub(ctx); ctx.Err() == nil {
 		return err
@@ -255,13 +255,13 @@ func (n *Node) scrub(ctx context.Context) error {
 	return nil
 }
 
-// minFree is what state and queue need to start: below it the spool gives up what it wrote ahead.
+// minFree is the free space that state and queue need to start. Below it the spool deletes its preallocated files.
 const minFree = 64 << 20
 
 func spoolOptions(c config.Config, log *slog.Logger) spool.Options {
 	reserve := int64(c.DICOM.ReserveMiB) << 20
 	if reserve == 0 {
-		reserve = -1 // none: to the spool 0 is its default
+		reserve = -1 // no reserve; 0 would mean the spool's default
 	}
 	prepared := int64(c.DICOM.PreparedMiB) << 20
 	if prepared == 0 {
@@ -319,5 +319,5 @@ func (n *Node) newDeliverer() *deliver.Deliverer {
 	})
 }
 
-// now is the clock of all records.
+// now returns the time for all records.
 func now() time.Time { return time.Now().UTC() }

@@ -13,7 +13,7 @@ import (
 	"ichor/reporting/web"
 )
 
-// Retry asks for another analysis of a case that has ended, as its next revision.
+// Retry queues another analysis of a finished case, as its next revision.
 func (n *Node) Retry(ctx context.Context, id state.CaseID) error {
 	c, err := n.store.Case(id)
 	if errors.Is(err, state.ErrNotFound) {
@@ -30,19 +30,19 @@ func (n *Node) Retry(ctx context.Context, id state.CaseID) error {
 	}
 	c, err = n.store.Requeue(id, now())
 	if errors.Is(err, state.ErrTransition) {
-		return fmt.Errorf("case %s is being received, analysed or removed already: %w", id, err)
+		return fmt.Errorf("case %s is being received, analysed or removed: %w", id, err)
 	}
 	if err != nil {
 		return err
 	}
 	if err := n.submit(ctx, c); err != nil {
 		n.assembler.Resume(c.StudyInstanceUID, 0)
-		return fmt.Errorf("%w; it is analysed as soon as the queue stores again", err)
+		return fmt.Errorf("%w; it will be analysed as soon as the queue can store again", err)
 	}
 	return nil
 }
 
-// RetryFailed retries every failed case whose images are still here.
+// RetryFailed retries every failed case whose images are still stored.
 func (n *Node) RetryFailed(ctx context.Context) (retried []state.CaseID, err error) {
 	failed, err := n.store.InPhase(state.Failed)
 	if err != nil {
@@ -50,7 +50,7 @@ func (n *Node) RetryFailed(ctx context.Context) (retried []state.CaseID, err err
 	}
 	for _, c := range failed {
 		err := n.Retry(ctx, c.ID)
-		if errors.Is(err, state.ErrTransition) { // its images are gone, or it has moved on meanwhile
+		if errors.Is(err, state.ErrTransition) { // its images were deleted, or its phase has changed meanwhile
 			continue
 		}
 		if err != nil {
@@ -61,7 +61,7 @@ func (n *Node) RetryFailed(ctx context.Context) (retried []state.CaseID, err err
 	return retried, nil
 }
 
-// DeadLetters lists what was given up and has no newer revision: failed analyses, then deliveries.
+// DeadLetters lists failed analyses, then deliveries, that were given up and have no newer revision.
 func (n *Node) DeadLetters(context.Context) ([]web.DeadLetter, error) {
 	failed, err := n.store.InPhase(state.Failed)
 	if err != nil {
@@ -74,7 +74,7 @@ func (n *Node) DeadLetters(context.Context) ([]web.DeadLetter, error) {
 		}
 		list = append(list, web.DeadLetter{
 			ID: analysisID(c), Kind: "analysis", Case: c.ID, Tries: c.Tries, Reason: c.Error, At: c.Updated,
-			Remedy: "fix what the reason names, then run 'ichor retry " + string(c.ID) + "'",
+			Remedy: "fix the problem given as the reason, then run 'ichor retry " + string(c.ID) + "'",
 		})
 	}
 	deliveries, err := n.store.DeadLetters()
@@ -90,14 +90,14 @@ func (n *Node) DeadLetters(context.Context) ([]web.DeadLetter, error) {
 	return list, nil
 }
 
-// analysisID names the failed analysis of a case.
+// analysisID returns the dead letter's ID for the failed analysis of a case.
 func analysisID(c state.Case) string { return string(c.ID) + "." + strconv.Itoa(c.Revision) }
 
-// deliveryID names a delivery without its UID.
+// deliveryID returns an ID for a delivery that does not contain its UID.
 func deliveryID(d state.Delivery) string { return "d" + strconv.FormatUint(d.Number, 10) }
 
-// buryUnknown makes dead letters of deliveries to destinations that are no longer configured: they would never be sent,
-// and an operator has to see them.
+// buryUnknown turns deliveries to destinations that are no longer configured into dead letters: they would never be
+// sent, and an operator must see them.
 func (n *Node) buryUnknown() error {
 	counts, err := n.store.Counts()
 	if err != nil {
@@ -115,7 +115,7 @@ func (n *Node) buryUnknown() error {
 			return err
 		}
 		if len(given) > 0 {
-			n.log.Warn("deliveries wait for a destination that is no longer configured; 'ichor dead-letters' lists them", "dest", name, "objects", len(given))
+			n.log.Warn("deliveries became dead letters: their destination is no longer configured; 'ichor dead-letters' lists them", "dest", name, "objects", len(given))
 		}
 	}
 	return nil
@@ -136,7 +136,7 @@ func (n *Node) Replay(_ context.Context, s web.Selection) (int, error) {
 	return count, err
 }
 
-// Discard ends dead letters for good. They are named one by one, so that leaving something out never discards everything.
+// Discard discards dead letters permanently. Each must be named: an empty selection does not mean all.
 func (n *Node) Discard(_ context.Context, s web.Selection) (count int, err error) {
 	if len(s.IDs) == 0 {
 		return 0, fmt.Errorf("name the dead letters to discard: %w", state.ErrNotFound)
@@ -168,7 +168,7 @@ func unknownLetter(id string) error {
 	return fmt.Errorf("no dead letter %q; 'ichor dead-letters' lists them: %w", id, state.ErrNotFound)
 }
 
-// eachDead does something to the dead deliveries that are selected.
+// eachDead calls do for each selected dead delivery.
 func (n *Node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (count int, err error) {
 	dead, err := n.store.DeadLetters()
 	if err != nil {
@@ -193,7 +193,7 @@ func (n *Node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (coun
 	}
 	for _, d := range chosen {
 		switch err := do(d.DeliveryKey); {
-		case errors.Is(err, state.ErrTransition): // another request was faster
+		case errors.Is(err, state.ErrTransition): // another request has already handled it
 		case err != nil:
 			return count, err
 		default:

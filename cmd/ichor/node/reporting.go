@@ -11,7 +11,7 @@ import (
 	"ichor/reporting/outcome"
 )
 
-// ReportingOptions are the choices of the site for result objects; version is that of ichor.
+// ReportingOptions returns the site's settings for result objects. version is the version of ichor.
 func ReportingOptions(c config.Config, version string) reporting.Options {
 	o := reporting.Options{
 		Version:       version,
@@ -38,7 +38,7 @@ func ReportingOptions(c config.Config, version string) reporting.Options {
 	return o
 }
 
-// resultsDir is the folder of the objects to deliver.
+// resultsDir returns the folder for objects to deliver.
 func resultsDir(c config.Config) string { return filepath.Join(c.State, "results") }
 
 func (n *Node) resultOptions(version string) outcome.Options {
@@ -53,7 +53,8 @@ func (n *Node) resultOptions(version string) outcome.Options {
 	return o
 }
 
-// isReported reports whether the site wants objects of a finding. A study whose files are all damaged may be a CT.
+// isReported reports whether the site wants result objects for this finding. A study whose files are all damaged may be
+// a CT.
 func isReported(f finding.Finding, refusals string) bool {
 	if f.Status != finding.Refused {
 		return true
@@ -68,7 +69,7 @@ func isReported(f finding.Finding, refusals string) bool {
 	return len(f.Candidates) == 0 || slices.ContainsFunc(f.Candidates, isCT)
 }
 
-// formOf is the form of segmentation that a destination wants.
+// formOf returns the form of segmentation that a destination wants.
 func formOf(d config.Destination) reporting.Form {
 	if d.Segmentation == config.LabelMap {
 		return reporting.LabelMap

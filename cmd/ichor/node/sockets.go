@@ -15,30 +15,30 @@ import (
 	"ichor/config"
 )
 
-// Names of the sockets that systemd passes, FileDescriptorName= of their units.
+// Names of the sockets passed by systemd: FileDescriptorName= in their units.
 const (
 	dicomSocket    = "dicom"     // ichor.socket
 	dicomTLSSocket = "dicom-tls" // ichor-tls.socket
 )
 
-// passedSockets takes the listening sockets that systemd opened for this process, by name: the way to port 104 without
-// root. There are none where it was started otherwise. Child processes do not inherit them.
+// passedSockets returns the listening sockets that systemd opened for this process, by name. This allows port 104 without
+// root. Without systemd there are none. Child processes do not inherit them.
 func passedSockets() (map[string]ports, error) {
 	sockets := map[string]ports{}
 	for _, file := range activation.Files(true) {
 		ln, err := net.FileListener(file) // a duplicate
 		if err := errors.Join(err, file.Close()); err != nil {
-			return nil, fmt.Errorf("socket %q passed by systemd: %w; it must be a listening TCP socket, ListenStream= in its unit", file.Name(), err)
+			return nil, fmt.Errorf("socket %q passed by systemd: %w; it must be a listening TCP socket (ListenStream= in its unit)", file.Name(), err)
 		}
 		sockets[file.Name()] = append(sockets[file.Name()], ln)
 	}
 	return sockets, nil
 }
 
-// Entrance is a DICOM port of the node: an address of its own, or a socket that systemd passes under a name.
+// Entrance is a DICOM port of the node: an address to listen on, or the name of a socket passed by systemd.
 type Entrance struct{ Key, Address, Socket, Unit string }
 
-// Entrances are the DICOM ports that the configuration asks for, the plain one first.
+// Entrances returns the configured DICOM ports, the one without TLS first.
 func Entrances(c config.DICOM) []Entrance {
 	return slices.DeleteFunc([]Entrance{
 		{"dicom.listen", c.Listen, dicomSocket, "ichor.socket"},
@@ -46,7 +46,7 @@ func Entrances(c config.DICOM) []Entrance {
 	}, func(e Entrance) bool { return e.Address == "" })
 }
 
-// claimSockets takes what systemd passed, and refuses to start with other sockets than the configuration asks for.
+// claimSockets takes the sockets passed by systemd. It returns an error if they are not those in the configuration.
 func (n *Node) claimSockets() (err error) {
 	if n.passed, err = passedSockets(); err != nil {
 		return err
@@ -58,11 +58,11 @@ func (n *Node) claimSockets() (err error) {
 		}
 		used[e.Socket] = true
 		if len(n.passed[e.Socket]) == 0 {
-			return fmt.Errorf("%s is %s, and systemd passed no socket named %s; run 'systemctl enable --now %s', or write host:port", e.Key, e.Address, e.Socket, e.Unit)
+			return fmt.Errorf("%s is %s, but systemd passed no socket named %s; run 'systemctl enable --now %s', or write host:port", e.Key, e.Address, e.Socket, e.Unit)
 		}
 	}
 	for name := range n.passed {
-		if !used[name] { // systemd would keep accepting connections that nobody serves
+		if !used[name] { // otherwise systemd would accept connections that nobody serves
 			return fmt.Errorf("systemd passed a socket named %q that the configuration does not use; write dicom.listen: systemd for %s, dicom.tls.listen: systemd for %s, or disable its unit",
 				name, dicomSocket, dicomTLSSocket)
 		}
@@ -70,7 +70,7 @@ func (n *Node) claimSockets() (err error) {
 	return nil
 }
 
-// listenDICOM opens the ports of the configuration, or takes those that systemd passed.
+// listenDICOM opens the configured ports, or takes those passed by systemd.
 func (n *Node) listenDICOM(ctx context.Context) error {
 	for _, e := range Entrances(n.config.DICOM) {
 		lns := n.passed[e.Socket]
@@ -92,10 +92,10 @@ func (n *Node) listenDICOM(ctx context.Context) error {
 	return nil
 }
 
-// ports are listeners of one service.
+// ports are the listeners of one service.
 type ports []net.Listener
 
-// Addr is the address of the first one.
+// Addr returns the address of the first listener.
 func (p ports) Addr() net.Addr { return p[0].Addr() }
 
 func (p ports) String() string {
@@ -106,15 +106,15 @@ func (p ports) String() string {
 	return strings.Join(words, " ")
 }
 
-// listen opens a TCP address; its error says what to do.
+// listen listens on a TCP address. Its error says what to do.
 func listen(ctx context.Context, key, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
 	if errors.Is(err, fs.ErrPermission) && key != "http.listen" {
-		return nil, fmt.Errorf("%s %s: %w; a port below 1024 comes from systemd: enable its socket unit and write systemd under %s", key, address, err, key)
+		return nil, fmt.Errorf("%s %s: %w; for a port below 1024 enable the systemd socket unit and set %s to systemd", key, address, err, key)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w; stop what holds the port, or choose another under %s", key, address, err, key)
+		return nil, fmt.Errorf("%s %s: %w; stop the program that uses the port, or set %s to another address", key, address, err, key)
 	}
 	return l, nil
 }

@@ -10,14 +10,14 @@ import (
 	"ichor/scp/spool"
 )
 
-// sink joins reception to assembly. A study whose analysis was given up is taken up again when its sender repeats it,
-// although the spool has all its objects already.
+// sink passes received objects to assembly. If the analysis of a study was given up and its sender sends it again, the
+// study is analysed again, although the spool already has all its objects.
 type sink struct {
 	*assembly.Assembler
 	store *state.Store
 }
 
-// Received is called for each durable object; fresh says that it was not there before.
+// Received is called for each durable object. fresh: the spool did not have it before.
 func (s sink) Received(assoc uint64, o spool.Object, fresh bool) {
 	s.Assembler.Received(assoc, o, fresh || s.store.HasFailed(state.IDOf(o.StudyInstanceUID)))
 }
@@ -31,10 +31,10 @@ func (n *Node) received(study string) int {
 	return len(seen)
 }
 
-// begin makes a case of a study when its first object arrives, so that it is shown while it is being received.
+// begin creates the case of a study when its first object arrives, so that operators see it during reception.
 func (n *Node) begin(study string) {
 	if _, err := n.store.Receive(study, now()); err != nil {
-		n.log.Error("case not recorded; it will be when the study is complete", "case", state.IDOf(study), "err", err)
+		n.log.Error("case not recorded yet; it will be recorded when the study is complete", "case", state.IDOf(study), "err", err)
 	}
 }
 
@@ -46,7 +46,7 @@ func (n *Node) complete(study, how string) {
 	log := n.log.With("case", state.IDOf(study))
 	c, err := n.store.Queue(study, n.objects(study), how, now())
 	if err != nil {
-		log.Error("study not queued, will be tried again", "err", err)
+		log.Error("study not queued, will be retried", "err", err)
 		n.assembler.Resume(study, 0)
 		return
 	}
@@ -54,7 +54,7 @@ func (n *Node) complete(study, how string) {
 	ctx, cancel := context.WithTimeout(context.Background(), submitTime)
 	defer cancel()
 	if err := n.submit(ctx, c); err != nil {
-		log.Error("study not queued, will be tried again", "err", err)
+		log.Error("study not queued, will be retried", "err", err)
 		n.assembler.Resume(study, 0)
 	}
 }
@@ -70,7 +70,7 @@ func jobOf(c state.Case) queue.Job {
 	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}
 }
 
-// queuedJobs lists the jobs that the queue is made from when it is opened.
+// queuedJobs lists the jobs from which the queue is rebuilt when it is opened.
 func (n *Node) queuedJobs() (jobs []queue.Job, err error) {
 	cases, err := n.store.InPhase(state.Queued)
 	for _, c := range cases {
@@ -79,7 +79,7 @@ func (n *Node) queuedJobs() (jobs []queue.Job, err error) {
 	return jobs, err
 }
 
-// resume takes up what a former run left: the spool says what was acknowledged, the state what became of it.
+// resume continues the work of an earlier run. The spool knows what was acknowledged, the state what was done with it.
 func (n *Node) resume(ctx context.Context) error {
 	for _, study := range n.spool.Studies() {
 		objects := n.objects(study)
@@ -89,15 +89,15 @@ func (n *Node) resume(ctx context.Context) error {
 		}
 		switch next {
 		case state.Assemble:
-			// The quiet period counts from now, not from its last object: a sender that was cut off needs time to come back.
+			// The quiet period starts now, not at the last object: an interrupted sender needs time to reconnect.
 			n.assembler.Resume(study, objects)
 		case state.Submit:
-			if err := n.submit(ctx, c); err != nil { // a full disk is no reason not to start
-				n.log.Error("study not queued, will be tried again", "case", c.ID, "err", err)
+			if err := n.submit(ctx, c); err != nil { // a full disk must not prevent the start
+				n.log.Error("study not queued, will be retried", "case", c.ID, "err", err)
 				n.assembler.Resume(study, objects)
 			}
 		case state.Damaged:
-			n.log.Error("objects of a study were lost; its result stands, and it cannot be analysed again: send the whole study again",
+			n.log.Error("objects of a study were lost; its result remains valid, but to analyse it again send the whole study again",
 				"case", c.ID, "objects", objects, "of", c.Objects, "phase", c.Phase)
 		}
 		if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// AnnounceReady tells systemd that the service is up (Type=notify), and when ctx is done that it stops. Without systemd it
-// does nothing.
+// AnnounceReady tells systemd that the service is ready (Type=notify) and, when ctx is done, that it is stopping. Without
+// systemd it does nothing.
 func (n *Node) AnnounceReady(ctx context.Context) {
 	announce(n.log, daemon.SdNotifyReady)
 	context.AfterFunc(ctx, func() { announce(n.log, daemon.SdNotifyStopping) })
@@ -17,11 +17,11 @@ func (n *Node) AnnounceReady(ctx context.Context) {
 
 func announce(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("service manager not told", "err", err)
+		log.Warn("systemd notification failed", "err", err)
 	}
 }
 
-// watchdog tells systemd at half its interval that the node lives, where the unit asks for it.
+// watchdog notifies systemd at half the watchdog interval that the node is alive, if the unit sets one.
 func (n *Node) watchdog(ctx context.Context) error {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {
@@ -34,7 +34,7 @@ func (n *Node) watchdog(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if n.alive() == nil { // not Ready: a restart does not empty a disk
+			if n.alive() == nil { // not Ready: a restart does not free a full disk
 				announce(n.log, daemon.SdNotifyWatchdog)
 			}
 		}

@@ -14,10 +14,10 @@ import (
 	"ichor/scp/dimse"
 )
 
-// Error is an answer that concerns the request and not its object.
+// Error is an error response about the request, not about its object.
 type Error struct {
 	Code  int    // HTTP status
-	Words string // of the server, or what to do
+	Words string // from the server, or what to do
 }
 
 func (e *Error) Error() string {
@@ -28,7 +28,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Denied reports whether the service wants no request like this of us: credentials or address are wrong.
+// Denied reports whether the service rejects our requests: credentials or address are wrong.
 func (e *Error) Denied() bool {
 	switch e.Code {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable,
@@ -38,8 +38,8 @@ func (e *Error) Denied() bool {
 	return e.Code >= 300 && e.Code < 400
 }
 
-// Refused reports whether it wants the object not (PS3.18 Table 10.5.3-1 and RFC 9110 §15.5). What is neither Denied nor
-// Refused may pass: too many requests, a fault of the server.
+// Refused reports whether the service refuses the object (PS3.18 Table 10.5.3-1 and RFC 9110 §15.5). Errors that are neither
+// Denied nor Refused may be temporary: too many requests, or a server fault.
 func (e *Error) Refused() bool {
 	switch e.Code {
 	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
@@ -48,7 +48,7 @@ func (e *Error) Refused() bool {
 	return false
 }
 
-// judge makes of an answer what C-STORE would have said (PS3.18 §10.5.3).
+// judge converts a response to the equivalent C-STORE status (PS3.18 §10.5.3).
 func judge(answer *http.Response, text []byte, sopInstanceUID string) (dimse.Status, error) {
 	code := answer.StatusCode
 	if code == http.StatusOK || code == http.StatusAccepted || code == http.StatusConflict {
@@ -59,7 +59,7 @@ func judge(answer *http.Response, text []byte, sopInstanceUID string) (dimse.Sta
 			switch {
 			case o.reason == azureKnown || saysKnown(o.words):
 				status = dimse.DuplicateInstance
-			case !status.Failure(): // it failed, and the reason says nothing of it
+			case !status.Failure(): // it failed, but the reason is not a failure status
 				status = dimse.ProcessingFailure
 			}
 			return status, failure(status, code, o.words)
@@ -97,21 +97,21 @@ func failure(status dimse.Status, code int, words string) error {
 	return fmt.Errorf("STOW-RS: %w", &dimse.StatusError{Status: status, Comment: comment})
 }
 
-// deny is the error of an answer, with what to do about it.
+// deny returns the error for a response, with what to do about it.
 func deny(answer *http.Response) *Error {
 	e := &Error{Code: answer.StatusCode}
 	switch {
 	case e.Code >= 300 && e.Code < 400:
-		e.Words = "it is elsewhere; set url to " + redacted(answer.Header.Get("Location"))
+		e.Words = "the service has moved; set url to " + redacted(answer.Header.Get("Location"))
 	case e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden:
 		e.Words = "check token_file or password_file"
 	case e.Code == http.StatusNotFound || e.Code == http.StatusMethodNotAllowed:
-		e.Words = "no STOW-RS here; check url"
+		e.Words = "no STOW-RS service there; check url"
 	}
 	return e
 }
 
-// words are the first ones of a plain answer. Pages say nothing that an operator wants to read.
+// words returns the start of a plain-text response. HTML pages are ignored.
 func words(text []byte) string {
 	s := clean(string(text[:min(len(text), 300)]))
 	if s == "" || strings.ContainsAny(s[:1], "<{[") {
@@ -131,14 +131,14 @@ func clean(text string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// outcome is what the answer says of one object.
+// outcome is the part of a response about one object.
 type outcome struct {
 	failed bool
 	reason uint16 // (0008,1197) of a failure, (0008,1196) of a warning
 	words  string // of the server on a failure, in whatever attribute it puts them
 }
 
-// Tags of the response module, as JSON and XML write them (PS3.18 Table I.1-1).
+// Tags of the response module, as written in JSON and XML (PS3.18 Table I.1-1).
 const (
 	failedSequence     = "00081198"
 	referencedSequence = "00081199"
@@ -149,7 +149,7 @@ const (
 	warningReason      = "00081196"
 )
 
-// parse reads the response module by SOP Instance UID. Of what cannot be read nothing is known.
+// parse returns the contents of the response module by SOP Instance UID. It ignores what it cannot parse.
 func parse(contentType string, text []byte) map[string]outcome {
 	read := readJSON
 	if strings.Contains(contentType, "xml") || strings.HasPrefix(strings.TrimSpace(string(text[:min(len(text), 64)])), "<") {
@@ -174,7 +174,7 @@ func number(s string) uint16 {
 	return uint16(n)
 }
 
-// module is a data set of which sequences and first values are kept.
+// module is a data set reduced to sequences and first values.
 type module struct {
 	values    map[string]string
 	sequences map[string][]module
@@ -193,7 +193,7 @@ func (m module) words() string {
 	return clean(strings.Join(list, ", "))
 }
 
-// readJSON reads the DICOM JSON model (PS3.18 §F.2); some servers wrap the module into an array.
+// readJSON parses the DICOM JSON model (PS3.18 §F.2); some servers wrap the module in an array.
 func readJSON(text []byte) module {
 	var raw json.RawMessage = text
 	var list []json.RawMessage

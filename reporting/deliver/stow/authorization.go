@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// maxSecret bounds a file of credentials; tokens of some kilobytes exist.
+// maxSecret bounds a credentials file; tokens can have several kilobytes.
 const maxSecret = 64 << 10
 
 // Bearer reads a token from a file for each request, so that a new one needs no restart (RFC 6750 §2.1).
@@ -24,13 +24,13 @@ func Basic(path string) func() (string, error) {
 	return func() (string, error) {
 		pair, err := secret(path)
 		if err == nil && !strings.Contains(pair, ":") {
-			err = fmt.Errorf("%s: write user:password in it", path)
+			err = fmt.Errorf("%s: must contain user:password", path)
 		}
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair)), err
 	}
 }
 
-// secret is the one line of a file. What is in it is no part of an error.
+// secret reads the single line of a file. Errors never contain it.
 func secret(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func secret(path string) (string, error) {
 	}
 	line := strings.TrimSpace(string(text))
 	if line == "" || strings.ContainsAny(line, "\r\n") {
-		return "", fmt.Errorf("%s: write the credentials in it, in one line", path)
+		return "", fmt.Errorf("%s: must contain the credentials in one line", path)
 	}
 	return line, nil
 }

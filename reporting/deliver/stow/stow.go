@@ -1,8 +1,7 @@
 // Package stow stores objects over HTTP: STOW-RS, the Store transaction of the Studies service (PS3.18 §10.5), and asks for
 // commitment (PS3.18 §13).
 //
-// Each object is a request of its own on a connection that stays open, so that an answer concerns one object as that of
-// a C-STORE does.
+// Each object is sent in its own request on a persistent connection, so that a response concerns one object, as with C-STORE.
 package stow
 
 import (
@@ -26,26 +25,26 @@ import (
 	"ichor/scp/dimse"
 )
 
-// Options say where to store. URL is required.
+// Options configure a Client. URL is required.
 type Options struct {
-	URL string // of the DICOMweb service, as https://pacs.example.org/dicom-web; /studies is added where it is missing
-	// Authorization returns the value of that header for a request; nil: none is sent.
+	URL string // of the DICOMweb service, such as https://pacs.example.org/dicom-web; /studies is appended if missing
+	// Authorization returns the value of the Authorization header for a request; nil: send none.
 	Authorization func() (string, error)
-	TLS           *tls.Config // nil: the authorities of the system are trusted
+	TLS           *tls.Config // nil: trust the authorities of the system
 	// Events takes the results of Storage Commitment; nil: it is not asked for.
 	Events func(dimse.Event) dimse.Status
 
 	ConnectTimeout  time.Duration // TCP and TLS, each; 15 s
-	ResponseTimeout time.Duration // from the end of a request to its answer; 120 s
+	ResponseTimeout time.Duration // from the end of a request to its response; 120 s
 }
 
-// slowest is the rate, in bytes a second, below which a request is given up.
+// slowest is the rate, in bytes per second, below which a request is aborted.
 const slowest = 32 << 10
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer bounds how much of a response is read.
 const maxAnswer = 1 << 20
 
-// Client stores objects, one at a time. It is for one batch: Release or Abort ends it.
+// Client stores objects, one at a time. Use it for one batch, then call Release or Abort.
 type Client struct {
 	o      Options
 	target string
@@ -53,7 +52,7 @@ type Client struct {
 	asked  *commitment.Request // whose result is not known yet; nil: none
 }
 
-// New checks the URL; nothing is sent before Store.
+// New checks the URL. It sends nothing before Store.
 func New(o Options) (*Client, error) {
 	target, err := studies(o.URL)
 	if err != nil {
@@ -72,7 +71,7 @@ func New(o Options) (*Client, error) {
 			TLSHandshakeTimeout: o.ConnectTimeout, ResponseHeaderTimeout: o.ResponseTimeout,
 			MaxConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 		},
-		// Another place would be given the object and our credentials; that is for the operator to say.
+		// Do not follow redirects: another server would get the object and our credentials. The operator must decide that.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -90,7 +89,7 @@ func studies(text string) (string, error) {
 	return u.String(), nil
 }
 
-// redacted is a URL without the credentials that somebody may have put there.
+// redacted returns a URL without credentials.
 func redacted(text string) string {
 	if u, err := url.Parse(text); err == nil {
 		return u.Redacted()
@@ -98,11 +97,11 @@ func redacted(text string) string {
 	return "(not a URL)"
 }
 
-// Accepted is the one transfer syntax that every origin server takes (PS3.18 §8.7.3).
+// Accepted returns the only transfer syntax that every origin server must support (PS3.18 §8.7.3).
 func (c *Client) Accepted(string) []string { return []string{dcm.ExplicitVRLittleEndian} }
 
-// Store does a Store transaction with one object. Status and error are those of dimse.SCU.Store: the words of the
-// server on the object are a *dimse.StatusError, on the request an *Error. Any other error means that no answer came.
+// Store runs a Store transaction with one object. Status and error are as for dimse.SCU.Store: an error about the object is a
+// *dimse.StatusError, one about the request an *Error. Any other error means that no response came.
 func (c *Client) Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status, error) {
 	body, dataSet, boundary, err := pack(r)
 	if err != nil {
@@ -124,7 +123,7 @@ func (c *Client) Store(ctx context.Context, r dimse.StoreRequest) (dimse.Status,
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return dimse.ProcessingFailure, fmt.Errorf("STOW-RS: answer %s broke off: %w", answer.Status, err)
+		return dimse.ProcessingFailure, fmt.Errorf("STOW-RS: response %s incomplete: %w", answer.Status, err)
 	}
 	status, err := judge(answer, text, r.SOPInstanceUID)
 	// Servers give reasons of their own for an instance that they have: it may be asked whether this is one.
@@ -172,7 +171,7 @@ func (c *Client) do(rq *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// Probe asks whether the service is there and takes our credentials, without storing anything (OPTIONS).
+// Probe checks whether the service exists and accepts our credentials, without storing anything (OPTIONS).
 func (c *Client) Probe(ctx context.Context) error {
 	rq, err := http.NewRequestWithContext(ctx, http.MethodOptions, c.target, nil)
 	if err != nil {
@@ -185,21 +184,21 @@ func (c *Client) Probe(ctx context.Context) error {
 	defer answer.Body.Close()
 	e := deny(answer)
 	if answer.StatusCode == http.StatusMethodNotAllowed || answer.StatusCode == http.StatusNotImplemented || !e.Denied() {
-		return nil // it is there; OPTIONS is not for everyone
+		return nil // it exists; not every service supports OPTIONS
 	}
 	return e
 }
 
-// Release ends the use of the client.
+// Release closes the client.
 func (c *Client) Release(context.Context) error {
 	c.http.CloseIdleConnections()
 	return nil
 }
 
-// Abort is Release: no request is in progress when it is called.
+// Abort does the same as Release: no request is in progress when it is called.
 func (c *Client) Abort() { c.http.CloseIdleConnections() }
 
-// pack makes the payload: one part with a Part 10 file (PS3.18 §8.6.1.2.1, §10.5.1).
+// pack builds the payload: one part with a Part 10 file (PS3.18 §8.6.1.2.1, §10.5.1).
 func pack(r dimse.StoreRequest) (body, dataSet []byte, boundary string, err error) {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
@@ -212,6 +211,6 @@ func pack(r dimse.StoreRequest) (body, dataSet []byte, boundary string, err erro
 		_, err = io.Copy(part, r.Data)
 	}
 	end := b.Len()
-	err = errors.Join(err, w.Close()) // before the bytes are taken: it writes the last boundary
+	err = errors.Join(err, w.Close()) // before taking the bytes, because it writes the last boundary
 	return b.Bytes(), b.Bytes()[first:end], w.Boundary(), err
 }
