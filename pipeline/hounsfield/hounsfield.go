@@ -77,8 +77,8 @@ func Check(v *volume.Volume) (warnings []string, err error) {
 		}
 	}
 	if why := h.why(); why != "" {
-		return nil, &finding.Refusal{Code: finding.NotHounsfield, Reason: "The pixels are no Hounsfield units: " + why +
-			" (Rescale Slope, Rescale Intercept, Pixel Representation); send the original series."}
+		return nil, finding.Refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s (Rescale Slope, Rescale Intercept, Pixel Representation).\n"+
+			"Send the original series.", why)
 	}
 	if peak := h.peak(); peak < brainLo || peak > brainHi {
 		warnings = append(warnings, fmt.Sprintf("Soft tissue reads %d HU most often, where brain reads 20 to 45: "+

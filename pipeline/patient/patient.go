@@ -94,6 +94,6 @@ func One(images []*dcm.DataSet) error {
 	if len(differ) == 0 {
 		return nil
 	}
-	return &finding.Refusal{Code: finding.SeveralPatients, Reason: "The images of the study name several patients; these differ: " + strings.Join(differ, "; ") +
-		". Nothing was analysed. Correct the identification in the archive and send the whole study again."}
+	return finding.Refuse(finding.SeveralPatients, "The images of the study name several patients; these differ: %s.\n"+
+		"Correct the identification in the archive and send the whole study again.", strings.Join(differ, "; "))
 }
