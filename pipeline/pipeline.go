@@ -41,7 +41,7 @@ type Options struct {
 	CavityBone   Net
 	Bleed        Net
 	Decoder      Decoder // nil: only uncompressed pixels are read
-	Batch        int     // slices in one run of a network; 0 is 1, which is as fast as more on a CPU
+	Batch        int     // slices per run of a network; 0 means 1, which is as fast as more on a CPU
 	Selection    selection.Options
 }
 
@@ -68,7 +68,7 @@ type Study struct {
 	Complete string // the rule by which the study was complete; recorded in the finding
 }
 
-// running is the result of an analysis while it is made.
+// running is the result of an analysis in progress.
 type running struct{ analysis.Analysis }
 
 // Analyzer holds the networks. It is safe for concurrent use.
@@ -79,7 +79,7 @@ func New(o Options) *Analyzer {
 	return &Analyzer{o}
 }
 
-// Analyze finds and measures hemorrhage in a study. The error is ctx's, or one of reading or of a network.
+// Analyze finds and measures hemorrhage in a study. Errors come from ctx, from reading, or from a network.
 func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis, error) {
 	r := &running{analysis.Analysis{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,

@@ -112,7 +112,7 @@ func (c *notes) text() string {
 	return said
 }
 
-// nameOf names object i of a study in a sentence: by its file where it is one, see Named.
+// nameOf returns the name of object i of a study for a sentence: its own name if it is Named.
 func nameOf(o Input, i int) string {
 	if named, ok := o.(Named); ok {
 		return named.Name()
@@ -128,7 +128,7 @@ func framesOf(f *dcm.File) ([]*dcm.DataSet, error) {
 	return volume.Frames(f.Data, bytes)
 }
 
-// open reads the header of o and gives it to use while the object is open.
+// open reads the header of o and calls use while the object is open.
 func open(o Input, use func(*dcm.File) error) (_ *dcm.File, err error) {
 	in, err := o.Open()
 	if err != nil {
@@ -266,7 +266,7 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 	return v, a, nil
 }
 
-// pixels decodes one object; pixel data that cannot be decoded is a refusal.
+// pixels decodes one object. Pixel data that cannot be decoded gives a refusal.
 func pixels(ctx context.Context, o Input, d Decoder, name string) ([]byte, error) {
 	var raw []byte
 	var syntax string

@@ -95,7 +95,7 @@ type Report struct {
 	bundle finding.Bundle // as in the finding; in objects texts are shortened to fit attributes
 }
 
-// New checks that the parts of r fit together, ErrReport.
+// New checks that the parts of r match. Errors: ErrReport.
 func New(r analysis.Analysis, o Options) (*Report, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -126,8 +126,8 @@ func (r *Report) Replace(warning string, predecessors []iod.SeriesReferences) {
 	r.c.Predecessors = predecessors
 }
 
-// Write makes the objects, in the order in which they should be sent: an object comes after all it refers to. Errors are
-// the context's, or those of the writers.
+// Write builds the objects in sending order: an object comes after all objects it refers to. Errors come from ctx or from the
+// writers.
 func (r *Report) Write(ctx context.Context) ([]Output, error) {
 	c, o := r.c, r.o
 	w := &writer{ctx: ctx}
@@ -214,10 +214,10 @@ func (w *writer) add(kind Kind, form Form, name string, d *dcm.DataSet) {
 	w.objects = append(w.objects, o)
 }
 
-// Rejection makes the note that objects of a former result were rejected. header is that of any object of the study,
-// number that of the note in its series.
+// Rejection builds the note that rejects objects of an earlier result. header is the header of any object of the study, number
+// the instance number of the note in its series.
 func Rejection(header *dcm.DataSet, b finding.Bundle, rejected []iod.SeriesReferences, number int, o Options) (Output, error) {
-	// A note is about no images, as the report of a study that was refused.
+	// Like the report of a refused study, a note refers to no source images.
 	r, err := New(analysis.Analysis{Header: header, Finding: finding.Finding{Status: finding.Refused, Bundle: b}}, o)
 	if err != nil {
 		return Output{}, err

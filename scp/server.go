@@ -9,8 +9,8 @@
 //	echo.go        Verification
 //	store.go       Storage
 //	commitment.go  Storage Commitment: requests of peers, results of destinations
-//	report.go      results of Storage Commitment on associations of our own
-//	event.go       what happened, for audit and metrics
+//	callback.go    Storage Commitment results on associations of our own
+//	event.go       events for audit and metrics
 //	metrics.go     what is counted
 //	conformance.go tables for the conformance statement
 package scp

@@ -59,7 +59,7 @@ func newAnalyze() *cobra.Command {
 	return cmd
 }
 
-// analyzeOnce loads the networks, analyses one study and makes its objects.
+// analyzeOnce loads the networks, analyses one study and builds its result objects.
 func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*reporting.Report, []reporting.Output, error) {
 	bar := progress(-1, "analysing")
 	defer bar.Finish()
@@ -79,8 +79,8 @@ func analyzeOnce(ctx context.Context, c config.Config, study pipeline.Study) (*r
 	return report, objects, err
 }
 
-// writeResults writes the objects, the finding and the overlay below out. Results of a former run go first: a seg.dcm
-// that stayed would look like one of this study.
+// writeResults writes the objects, the finding and the overlay below out. It first deletes the results of an earlier run:
+// an old seg.dcm would look like a result of this study.
 func writeResults(ctx context.Context, out string, report *reporting.Report, objects []reporting.Output) error {
 	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "seg-cavity.dcm", "seg-cavity-labelmap.dcm", "sr-labelmap.dcm", "overlay/*.dcm", "overlay.png", "finding.json"} {
 		if err := removeFiles(out, name); err != nil {
@@ -109,7 +109,7 @@ func writeResults(ctx context.Context, out string, report *reporting.Report, obj
 	return errors.Join(printJSON(f, report.Finding()), f.Close())
 }
 
-// writeOverlay writes the summary page as a picture for people, where there is one.
+// writeOverlay writes the summary page, if there is one, as a PNG.
 func writeOverlay(ctx context.Context, path string, r *reporting.Report) error {
 	if r.Finding().Status == finding.Refused {
 		return nil

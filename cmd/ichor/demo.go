@@ -115,7 +115,7 @@ func (d demo) run(ctx context.Context, name string) error {
 	return printFinding(d.w, *c.Finding, &truth.TruthML, "")
 }
 
-// config is a node on loopback that knows one destination.
+// config returns the settings of a node on loopback with one destination.
 func (d demo) config(stateFolder, pacs string) config.Config {
 	c := config.Default()
 	c.State, c.Analysis = stateFolder, d.analysis
@@ -191,7 +191,7 @@ func delivered(ctx context.Context, store *state.Store, id state.CaseID, beat fu
 	}
 }
 
-// show names the received objects, of a series the first, and turns the first secondary capture into a PNG.
+// show lists the received objects, one per series, and converts the first secondary capture to a PNG.
 func (d demo) show(objects []receiver.Instance) error {
 	kinds := map[string]string{
 		dcm.SegmentationStorage: "SEG", dcm.SecondaryCaptureImageStorage: "SC", dcm.Comprehensive3DSRStorage: "SR",

@@ -66,7 +66,7 @@ const (
 // Finding is the result of one analysis of one study.
 type Finding struct {
 	Status     Status  `json:"status"`
-	Code       string  `json:"code,omitempty"`   // refusals: a stable word, see selection
+	Code       string  `json:"code,omitempty"`   // refusals: a stable word, see refusal.go
 	Reason     string  `json:"reason,omitempty"` // refusals: what was seen and what to do about it, for the operator
 	Seen       string  `json:"seen,omitempty"`   // refusals: what was seen, for the patient's report
 	Disclaimer string  `json:"disclaimer"`
@@ -83,12 +83,12 @@ type Finding struct {
 	Lesions  []Lesion `json:"lesions,omitempty"`
 	// LeastLesionML: smaller connected parts are not listed as lesions.
 	LeastLesionML float64          `json:"least_lesion_ml,omitempty"`
-	Prior         *Prior           `json:"prior,omitempty"`             // nil where the node has no earlier finding of the patient
+	Prior         *Prior           `json:"prior,omitempty"`             // nil if the node has no earlier finding of the patient
 	Corrected     bool             `json:"patient_corrected,omitempty"` // the sender sent images again with another patient
 	TimingMS      map[string]int64 `json:"timing_ms,omitempty"`
 	Warnings      []string         `json:"warnings,omitempty"`
 	Candidates    []Candidate      `json:"candidates,omitempty"`
-	Complete      string           `json:"complete,omitempty"` // how assembly decided that the study was complete
+	Complete      string           `json:"complete,omitempty"` // rule by which assembly decided that the study was complete
 }
 
 // Study identifies the analysed study.
@@ -182,7 +182,7 @@ type Lesion struct {
 	MaxDiameterMM float64    `json:"max_diameter_mm"`    // largest distance within any slice
 	WidthMM       float64    `json:"width_mm"`           // longest perpendicular line in the same slice
 	ExtentMM      [3]float64 `json:"extent_mm"`          // sides of the box around it: right to left, front to back, feet to head
-	ABC2ML        float64    `json:"abc2_ml"`            // A*B*C/2 as it is estimated by hand, beside the volume; see measure/abc.go
+	ABC2ML        float64    `json:"abc2_ml"`            // A*B*C/2, the manual estimate of the volume; see measure/abc.go
 	Images        [2]int     `json:"images"`             // lowest and highest number of the images of Slices in their series; 0 where they have none
 	Side          Side       `json:"side,omitempty"`     // approximate, as all that follows
 	Sites         []string   `json:"sites,omitempty"`    // names of places, see measure.Places; the one with most of the lesion first
@@ -199,8 +199,8 @@ const (
 	BothSides Side = "both sides"
 )
 
-// Range is how far the volumes may be off: as measured with the surface moved by the partial volume of its voxels and the
-// threshold moved about its place. It says nothing of what the networks miss altogether.
+// Range is the uncertainty of the volumes: measured with the surface moved by the partial volume of its voxels, and with a lower
+// and a higher threshold. It does not cover bleeds that the networks miss.
 type Range struct {
 	Low  Volumes `json:"low"`
 	High Volumes `json:"high"`

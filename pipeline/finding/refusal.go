@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Codes of refusals: stable words for programs; the reason beside them is for people.
+// Codes of refusals: stable words for programs. The reason that accompanies them is for people.
 const (
 	SeveralPatients    = "several-patients"    // the images name more than one patient
 	NoHeadCT           = "no-head-ct"          // nothing in the study is a CT of the head

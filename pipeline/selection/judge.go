@@ -97,7 +97,7 @@ func (j *judgement) slices(part stack) bool {
 		j.warn("%s", part.apart)
 	}
 	if part.clashes > 0 {
-		return j.refuse(isStack, finding.DuplicatePosition, "%d of %d images of the series have the SOP Instance UID %s of another image that lies elsewhere or has another "+
+		return j.refuse(isStack, finding.DuplicatePosition, "%d of %d images of the series have the SOP Instance UID %s of another image with a different position or "+
 			"number, so that results cannot refer to them.\nGive each image a UID of its own and send the series again.", part.clashes, part.clashes+part.all, dcm.SOPInstanceUID)
 	}
 	if part.left > 0 {

@@ -258,13 +258,13 @@ type Conclusion struct {
 	Notes      *Notes     // nil: send no rejection notes
 }
 
-// Finish stores a result: the finding and, in the same transaction, what is to be delivered because of it. The case
-// becomes analyzed or refused as the finding says. Deliveries that exist already (the same object for the same
-// destination, from a try that was cut short or an earlier revision with the same result) are left as they are, so
-// nothing that was stored is sent again. What earlier revisions still had to deliver and this one does not is superseded;
-// what destinations have of them is replaced, and notes that say so are queued before anything else. What a destination
-// has since before the case was forgotten is not sent to it again. Repeating a Finish changes nothing; a revision that is
-// not the present one is ErrStale, and ErrChanged says that r.Notes are out of date.
+// Finish stores a result: the finding and, in the same transaction, its deliveries. The case becomes analyzed or refused,
+// depending on the finding. Existing deliveries (the same object for the same destination, from an interrupted try or an
+// earlier revision with the same result) do not change, so stored objects are not sent again. Pending deliveries of earlier
+// revisions that this one does not have become superseded. Those already stored become replaced, and rejection notes about
+// them are queued first. Objects that a destination already had before the case was forgotten are not sent to it again.
+// Repeating Finish changes nothing. It returns ErrStale if revision is not the current one, and ErrChanged if r.Notes are
+// out of date.
 func (s *Store) Finish(id CaseID, revision int, r Conclusion, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		c, err := getCase(tx, id)

@@ -123,8 +123,8 @@ type Resend struct {
 	Most int
 }
 
-// Commit records the answer to a transaction: objects by SOP Instance UID, failed ones with the reason. The destination
-// is that of the transaction, known is false when nobody asked, or the answer was recorded before.
+// Commit records the answer to a transaction: committed objects by SOP Instance UID, failed ones with the reason. It returns
+// the destination of the transaction. known is false if there is no such request, or its answer was recorded before.
 func (s *Store) AnswerCommitment(uid string, committed []string, failed map[string]string, r Resend, now time.Time) (destination string, known bool, err error) {
 	err = s.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketTransactions)

@@ -65,7 +65,7 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 		s.slope, okSlope = h.Float(dcm.RescaleSlope)
 		s.intercept, okIntercept = h.Float(dcm.RescaleIntercept)
 		if !okSlope || !okIntercept || s.slope == 0 {
-			return Stored{}, refuse(finding.MissingCalibration, "%s does not say how pixel values become Hounsfield units: %q in Rescale Slope %s and %q in "+
+			return Stored{}, refuse(finding.MissingCalibration, "%s does not say how to convert pixel values to Hounsfield units: %q in Rescale Slope %s and %q in "+
 				"Rescale Intercept %s."+again, Name(h, i), said(h, dcm.RescaleSlope), dcm.RescaleSlope, said(h, dcm.RescaleIntercept), dcm.RescaleIntercept)
 		}
 	}

@@ -110,7 +110,7 @@ type Options struct {
 	// TLS, and connect to a URL.
 	Dial   func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
 	Open   func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default: the file, compared with its digest
-	Events func(Event)                                                          // told of every attempt, by many goroutines; may be nil; must not block
+	Events func(Event)                                                          // called for every attempt, from many goroutines; must not block; may be nil
 	Logger *slog.Logger
 }
 

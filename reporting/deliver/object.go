@@ -19,7 +19,7 @@ import (
 // lies there when the file is in it, re-encoded in memory otherwise. The whole file is compared with its digest: what is
 // re-encoded before, what is sent as it lies there on the way, and the last of it is read only when all of it is right.
 func openObject(d state.Delivery, transferSyntax string) (io.ReadCloser, error) {
-	// The error goes to the log, where no UID of a patient's study belongs, and the file is named by one.
+	// The error is logged, so it must not contain the file name, which is a UID of a patient's study.
 	what := "in " + filepath.Dir(d.Path)
 	f, err := os.Open(d.Path)
 	if err != nil {

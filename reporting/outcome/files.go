@@ -31,7 +31,7 @@ func prepare(dir string) error {
 	return nil
 }
 
-// save makes the objects durable and returns one delivery for each object and destination.
+// save writes the objects durably and returns one delivery for each object and destination.
 func (r *Recorder) save(id state.CaseID, objects []reporting.Output, p state.Priority, destinations ...Destination) ([]state.Delivery, error) {
 	dir := filepath.Join(r.o.Dir, string(id))
 	if err := os.MkdirAll(dir, 0o750); err != nil {

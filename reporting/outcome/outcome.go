@@ -61,10 +61,9 @@ func New(o Options) (*Recorder, error) {
 	return &Recorder{o, make(chan struct{}, 1)}, prepare(o.Dir)
 }
 
-// Record makes the objects of an analysed study durable and ends the revision of the case with it: result and deliveries in one
-// transaction. objects is how many instances were analysed. It may be interrupted anywhere and repeated: the same study
-// gives objects with the same UIDs. It returns the finding as it was stored, or state.ErrStale for a revision that is not
-// wanted any more.
+// Record writes the objects of an analysed study durably and ends the revision of its case: it stores result and deliveries in
+// one transaction. objects is the number of instances analysed. It can be interrupted anywhere and repeated: the same study
+// gives objects with the same UIDs. It returns the finding as stored, or state.ErrStale for a revision that is no longer needed.
 func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, objects int, a analysis.Analysis) (finding.Finding, error) {
 	exam := state.ExamOf(a.Header)
 	var err error

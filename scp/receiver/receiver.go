@@ -47,8 +47,8 @@ type Receiver struct {
 	closed  bool
 	active  map[*ul.Association]net.Conn
 	objects []Instance
-	index   map[string]int // SOP instance UID to objects
-	changed chan struct{}  // closed and renewed with every object
+	index   map[string]int // SOP instance UID -> index in objects
+	changed chan struct{}  // closed and replaced with every object
 	serial  int            // of temporary files
 	faults  faults
 }
@@ -131,7 +131,7 @@ func (r *Receiver) AETitle() string {
 	return r.o.AETitle
 }
 
-// Objects returns what was received, in the order of first arrival.
+// Objects returns the received objects, in order of first arrival.
 func (r *Receiver) Objects() []Instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()

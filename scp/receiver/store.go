@@ -98,7 +98,7 @@ func (r *Receiver) store(conn *dimse.Conn, m *dimse.Message, callingAE string, a
 	return conn.Respond(m, dimse.StatusSuccess, "")
 }
 
-// write makes a Part 10 file of a data set under a temporary name.
+// write writes a data set as a Part 10 file with a temporary name.
 func (r *Receiver) write(data io.Reader, o Instance) (name string, size int64, err error) {
 	r.mu.Lock()
 	r.serial++
@@ -124,7 +124,7 @@ func (r *Receiver) write(data io.Reader, o Instance) (name string, size int64, e
 	return name, size, nil
 }
 
-// keep gives the file its name and tells those who wait. A repeated instance replaces the one before.
+// keep gives the file its final name and wakes the callers of Wait. A repeated instance replaces the earlier one.
 func (r *Receiver) keep(temp string, o Instance) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -226,7 +226,7 @@ func (s *Spool) full(g *segment) bool {
 	return g.end >= max(g.prepared, shareBytes) && len(s.spares) > 0
 }
 
-// leave gives up the segment.
+// leave gives the segment back, or retires it if it failed.
 func (s *Intake) leave(failed bool) error {
 	g := s.seg
 	s.seg = nil

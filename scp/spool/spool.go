@@ -25,8 +25,8 @@
 //
 //	record.go    the format                 recover.go  Open: from what is on disk to the index   tail.go  its end
 //	intake.go    one association            scrub.go    digests, verified in the background and before use
-//	writer.go    one object                 ready.go    full, read-only and failing disks         cause.go  their words
-//	prepare.go   blocks written ahead       remove.go   tombstones          find.go   by SOP Instance UID
+//	writer.go    one object                 ready.go    full, read-only and failing disks         cause.go  error texts
+//	prepare.go   preallocated segments      remove.go   tombstones          find.go   by SOP Instance UID
 //	folder.go    the folder and its lock    view.go     the spool of a running node, read from outside
 package spool
 
@@ -124,7 +124,7 @@ type Spool struct {
 	trouble  trouble
 
 	resting   []*segment // open, for the next intakes
-	spares    []string   // files of zeros, whole
+	spares    []string   // complete files of zeros
 	spareSize int64
 	used      atomic.Int64 // when something was last received, in Unix nanoseconds
 

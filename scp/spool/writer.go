@@ -141,7 +141,7 @@ func (w *Writer) flush() error {
 	err := w.intake.spool.disk.write(w.intake.seg.file, w.buf, w.at+w.flushed)
 	<-hashed
 	if before := w.flushed / spaceStep; err == nil && (w.flushed+int64(len(w.buf)))/spaceStep > before {
-		err = w.intake.spool.reserved(2) // others write meanwhile: half of the reserve is for those who have begun
+		err = w.intake.spool.reserved(2) // half of the reserve is for objects already started
 	}
 	w.flushed += int64(len(w.buf))
 	w.buf, w.hashed = w.buf[:0], 0
@@ -154,7 +154,7 @@ func (w *Writer) flush() error {
 	return nil
 }
 
-// drop ends a writer. A failed segment is abandoned: what the kernel holds of it is not known any more.
+// drop ends a writer. A failed segment is abandoned, because the state of the kernel's page cache is unknown.
 func (s *Intake) drop(w *Writer, failed bool) {
 	s.buf = w.buf[:0]
 	w.buf = nil
