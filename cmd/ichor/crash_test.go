@@ -190,9 +190,11 @@ func newProcess(t *testing.T, pacs *receiver.Receiver) *process {
 	return p
 }
 
+// freeAddress is an address of this machine that nobody uses: not 127.0.0.1, where the connection of another program could
+// take the port while the node is dead.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250)))
 	if err != nil {
 		t.Fatal(err)
 	}
