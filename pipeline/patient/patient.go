@@ -44,14 +44,6 @@ func letters(s, separators string) string {
 	}), " ")
 }
 
-// Identity is who the patient of an image is, in the form in which it is compared.
-func Identity(h *dcm.DataSet) (identity []string) {
-	for _, a := range attributes {
-		identity = append(identity, a.of(h))
-	}
-	return identity
-}
-
 // Differences names the attributes by which two images differ.
 func Differences(a, b *dcm.DataSet) (names []string) {
 	for _, attribute := range attributes {
