@@ -44,7 +44,7 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 			Name(h, i), allocated, dcm.BitsAllocated, bits, dcm.BitsStored, high, dcm.HighBit)
 	}
 	if n := integer(dcm.SamplesPerPixel, 1); n != 1 {
-		return Stored{}, refuse(finding.Undecodable, "%s has %d samples a pixel (Samples per Pixel %s), so that it shows colours and no density.\nSend the original series.",
+		return Stored{}, refuse(finding.Undecodable, "%s has %d samples per pixel (Samples per Pixel %s): it shows colours, not density.\nSend the original series.",
 			Name(h, i), n, dcm.SamplesPerPixel)
 	}
 	if p := h.String(dcm.PhotometricInterpretation); p != "" && p != "MONOCHROME2" && p != "MONOCHROME1" {
