@@ -27,6 +27,7 @@ import (
 	"ichor/pipeline/volume"
 	"ichor/reporting"
 	"ichor/reporting/iod"
+	"ichor/reporting/words"
 	"ichor/scp/dcm"
 	"ichor/scp/scptest"
 )
@@ -145,7 +146,7 @@ func checkText(t *testing.T, text string, v *finding.Volumes) {
 		if s == finding.None {
 			who = "ichor all hemorrhage\n"
 		}
-		want := fmt.Sprintf("Volume: %g mL\n", math.Round(v.Of(s)*1000)/1000)
+		want := fmt.Sprintf("Volume: %s mL\n", words.Rounded(v.Of(s)))
 		if !slices.ContainsFunc(groups, func(g string) bool {
 			return strings.Contains(g, "Tracking Identifier: "+who) && strings.Contains(g, want)
 		}) {
