@@ -126,15 +126,15 @@ func TestPages(t *testing.T) {
 	if r := row("c3"); strings.Contains(r, "child") {
 		t.Errorf("a failure is told with the code of the former result: %s", r)
 	}
-	if r := row("f6"); !strings.Contains(r, "It has a former result.") || strings.Contains(r, ">25<") || strings.Contains(r, "A slice") {
+	if r := row("f6"); !strings.Contains(r, "It has an earlier result.") || strings.Contains(r, ">25<") || strings.Contains(r, "A slice") {
 		t.Errorf("a former result is told as if it stood: %s", r)
 	}
 	if _, again, _ := page(t, h, ask("/cases/f6")); !strings.Contains(again, "The result below is from an earlier revision.") {
 		t.Errorf("the page of a case that is analysed again does not say what its volumes are:\n%s", again)
 	}
 	code, one, _ := page(t, h, ask("/cases/a1"))
-	for _, want := range []string{"20 and 32", "IPH 25 mL, left frontal (approximate), slices 12 to 17 counted from the feet.", "soft-tissue kernel", "pacs", "dead",
-		`SC<td class="n">37`, `SC<td class="n">1`, "complete by quiet period", "result of revision 1 by that of 2"} {
+	for _, want := range []string{"20 to 32", "IPH 25 mL, left frontal (approximate), slices 12 to 17 counted from the feet.", "soft-tissue kernel", "pacs", "dead",
+		`SC<td class="n">37`, `SC<td class="n">1`, "complete by quiet period", "result of revision 1 by revision 2"} {
 		if code != 200 || !strings.Contains(one, want) {
 			t.Errorf("%d, the page of a case does not say %q", code, want)
 		}
