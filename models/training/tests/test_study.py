@@ -179,7 +179,7 @@ def test_local_contrastive_begins_with_the_global_encoder(tmp_path, capsys):
     ("no segmentation set", ("reproduce", "--data", "{rsna}"), "{rsna}: no segmentation set among the folders; give Hssayeni, Seg-CQ500"),
     ("the same set twice", ("reproduce", "--data", "{heads}", "{normal}"), "{normal}: a second set of synthetic; give each set once"),
     ("too many folds", ("segment", "--data", "{heads}", "--folds", "9"), "{heads}: 4 patients with hemorrhage, fewer than the 9 folds"),
-    ("no weights", ("segment", "--data", "{heads}", "--init", "{empty}/net.pt"), "{empty}/net.pt: no such file; give the net.pt of a finished run"),
+    ("no weights", ("segment", "--data", "{heads}", "--init", "{empty}/net.pt"), "{empty}/net.pt: no such file; give a file that a training wrote"),
     ("no data at full scale", ("reproduce", "--scale", "paper"), "--data: missing; give the folders of the data sets, or --scale small for synthetic heads"),
 ])
 def test_errors_are_one_line(name, args, line, tmp_path, capsys):
