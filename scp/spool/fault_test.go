@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -337,9 +338,15 @@ func TestMakeRoom(t *testing.T) {
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		on := false
+		var on atomic.Bool
 		d := quietDisk()
-		d.write = failing(d.write, &on, &os.PathError{Op: "write", Path: "x", Err: syscall.EROFS})
+		write := d.write
+		d.write = func(f *os.File, p []byte, at int64) error {
+			if on.Load() {
+				return &os.PathError{Op: "write", Path: "x", Err: syscall.EROFS}
+			}
+			return write(f, p, at)
+		}
 		s, err := openOn(t.Context(), Options{Dir: dir, ReserveBytes: -1}, d)
 		if err != nil {
 			t.Fatal(err)
@@ -350,13 +357,13 @@ func TestWatch(t *testing.T) {
 		go func() { s.Watch(ctx); close(ended) }()
 		defer func() { cancel(); <-ended }()
 		synctest.Wait()
-		on = true
+		on.Store(true)
 		time.Sleep(2*watchPause + time.Second)
 		synctest.Wait()
 		if err := s.Ready(); !errors.Is(err, ErrUnwritable) || !errors.Is(err, syscall.EROFS) {
 			t.Errorf("while it is read-only: %v", err)
 		}
-		on = false
+		on.Store(false)
 		time.Sleep(2 * watchPause)
 		synctest.Wait()
 		s.mu.Lock()
