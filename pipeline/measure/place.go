@@ -16,16 +16,6 @@ const (
 	Tentorium  = "tentorium"
 )
 
-// The names of the regions of the brain in finding.Lesion.Sites.
-const (
-	Frontal   = "frontal"
-	Parietal  = "parietal"
-	Temporal  = "temporal"
-	Occipital = "occipital"
-	Deep      = "basal ganglia or thalamus"
-	Posterior = "posterior fossa"
-)
-
 const (
 	supratentorial = "supratentorial"
 	infratentorial = "infratentorial"
@@ -64,7 +54,7 @@ func (s *skull) place(t finding.Subtype, views []view) (side finding.Side, sites
 	if where == "" {
 		return side, nil, join(string(side), level)
 	}
-	if slices.Contains(sites, Posterior) {
+	if slices.Contains(sites, finding.Posterior) {
 		return side, sites, join(sided(side, where), level)
 	}
 	switch t {

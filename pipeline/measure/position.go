@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"ichor/pipeline/finding"
 	"math"
 
 	"ichor/pipeline/volume"
@@ -20,7 +21,7 @@ const (
 )
 
 func (r region) String() string {
-	return [...]string{"", Frontal, Parietal, Temporal, Occipital, Deep, Posterior}[r]
+	return [...]string{"", finding.Frontal, finding.Parietal, finding.Temporal, finding.Occipital, finding.Deep, finding.Posterior}[r]
 }
 
 // regionOf names a place in head coordinates. The borders are straight and those of an average adult: the tentorium as an

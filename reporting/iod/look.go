@@ -5,7 +5,6 @@ import (
 	"image/color"
 
 	"ichor/pipeline/finding"
-	"ichor/pipeline/measure"
 )
 
 // Look is how a kind of segment appears, the same in SEG, SC and SR.
@@ -64,8 +63,8 @@ func (c *Report) Sites(l finding.Lesion) []Code {
 	}
 	var out []Code
 	for _, site := range l.Sites {
-		code, ok := map[string]Code{measure.Frontal: FrontalLobe, measure.Parietal: ParietalLobe, measure.Temporal: TemporalLobe,
-			measure.Occipital: OccipitalLobe, measure.Deep: CerebralHemisphere}[site]
+		code, ok := map[string]Code{finding.Frontal: FrontalLobe, finding.Parietal: ParietalLobe, finding.Temporal: TemporalLobe,
+			finding.Occipital: OccipitalLobe, finding.Deep: CerebralHemisphere}[site]
 		if ok {
 			out = append(out, code)
 		}

@@ -1,0 +1,11 @@
+package finding
+
+// The names of the regions of the brain in Lesion.Sites.
+const (
+	Frontal   = "frontal"
+	Parietal  = "parietal"
+	Temporal  = "temporal"
+	Occipital = "occipital"
+	Deep      = "basal ganglia or thalamus"
+	Posterior = "posterior fossa"
+)
