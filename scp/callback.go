@@ -137,7 +137,7 @@ func (c *Callback) due(busy map[string]bool) map[string][]commitment.Promise {
 	of := map[string][]commitment.Promise{}
 	var drop []commitment.Promise
 	err := c.o.Promises.Promises(func(peer, transactionUID string, request []byte, age time.Duration) {
-		p := commitment.Promise{Peer: peer, Request: commitment.Request{TransactionUID: transactionUID}, Age: age}
+		p := commitment.Promise{Peer: peer, Request: commitment.Request{TransactionUID: transactionUID}}
 		if _, is := busy[peer]; is {
 			return
 		}

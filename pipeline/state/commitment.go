@@ -184,12 +184,7 @@ func (s *Store) WaiveCommitment(destination string, now time.Time) error {
 		return err
 	}
 	return s.update(func(tx *bolt.Tx) error {
-		var all []Delivery
-		err := scan(tx.Bucket(bucketUncommitted), duePrefix(destination), func(key []byte) error {
-			d, err := readDelivery(tx, key)
-			all = append(all, d)
-			return err
-		})
+		all, err := listed(tx, bucketUncommitted, duePrefix(destination))
 		if err != nil {
 			return err
 		}

@@ -96,12 +96,7 @@ func forget(tx *bolt.Tx, id CaseID) error {
 	if err != nil {
 		return err
 	}
-	var all []Delivery
-	err = scan(tx.Bucket(bucketResults), []byte(id), func(key []byte) error {
-		d, err := readDelivery(tx, key)
-		all = append(all, d)
-		return err
-	})
+	all, err := listed(tx, bucketResults, []byte(id))
 	if err != nil {
 		return err
 	}

@@ -125,12 +125,19 @@ func (s *Store) Delivery(key DeliveryKey) (Delivery, error) {
 
 func (s *Store) deliveries(index, prefix []byte) ([]Delivery, error) {
 	var all []Delivery
-	err := s.view(func(tx *bolt.Tx) error {
-		return scan(tx.Bucket(index), prefix, func(key []byte) error {
-			d, err := readDelivery(tx, key)
-			all = append(all, d)
-			return err
-		})
+	err := s.view(func(tx *bolt.Tx) (err error) {
+		all, err = listed(tx, index, prefix)
+		return err
+	})
+	return all, err
+}
+
+// listed reads the deliveries of an index whose keys begin with prefix.
+func listed(tx *bolt.Tx, index, prefix []byte) (all []Delivery, err error) {
+	err = scan(tx.Bucket(index), prefix, func(key []byte) error {
+		d, err := readDelivery(tx, key)
+		all = append(all, d)
+		return err
 	})
 	if err != nil {
 		return nil, err

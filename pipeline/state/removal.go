@@ -103,15 +103,12 @@ func (s *Store) Release(id CaseID, gone bool, now time.Time) error {
 		}
 		c.Removing = false
 		if gone {
-			var open []Delivery
-			err = scan(tx.Bucket(bucketResults), []byte(id), func(key []byte) error {
-				d, err := readDelivery(tx, key)
-				if err == nil && !d.Settled() && d.State != Stored { // a stored one is waiting for commitment
-					open = append(open, d)
+			var all []Delivery
+			all, err = listed(tx, bucketResults, []byte(id))
+			for _, d := range all {
+				if d.Settled() || d.State == Stored { // a stored one is waiting for commitment
+					continue
 				}
-				return err
-			})
-			for _, d := range open {
 				d.LastError = strings.TrimSuffix("its study was removed by retention: "+d.LastError, ": ")
 				err = errors.Join(err, end(tx, d, Discarded, now))
 			}

@@ -77,7 +77,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := r.rejectLate(); err != nil {
-			r.o.Logger.Error("rejection note not made, will be tried again", "err", err)
+			r.o.Logger.Error("rejection note not made, will be retried", "err", err)
 		}
 		select {
 		case <-ctx.Done():

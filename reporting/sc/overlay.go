@@ -53,8 +53,8 @@ func Overlay(ctx context.Context, c *iod.Report) iter.Seq2[Page, error] {
 	}
 }
 
-// overlaySlices are all slices, or where there are too many one of each so and so many in a row: that with the largest
-// hemorrhage, the middle one where there is none.
+// overlaySlices returns every slice, or, for long stacks, the slice with the largest hemorrhage of each group of neighbours;
+// the middle one of a group without hemorrhage.
 func overlaySlices(c *iod.Report) []int {
 	n := c.Volume.Slices()
 	step := (n + maxOverlay - 1) / maxOverlay

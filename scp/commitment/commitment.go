@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"time"
 
 	"ichor/scp/dcm"
 )
@@ -34,7 +33,6 @@ type Request struct {
 type Promise struct {
 	Peer string // AE title
 	Request
-	Age time.Duration // for how long the node has run since
 }
 
 // Reason is why an object is not committed, (0008,1197) (PS3.3 §C.14.1.1).

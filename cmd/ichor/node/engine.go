@@ -28,7 +28,7 @@ type Engine struct {
 	Decoder  *codec.Decoder
 	Analyzer Analyzer
 	runtime  *onnx.Runtime
-	sessions []*onnx.Network
+	networks []*onnx.Network
 }
 
 // BundlePath returns the bundle set in the configuration, or the one shipped with ichor.
@@ -103,15 +103,15 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	nets := map[bundle.Role]*onnx.Network{}
 	for i := range e.Bundle.Networks {
 		n := &e.Bundle.Networks[i]
-		s, err := e.runtime.Load(n)
+		net, err := e.runtime.Load(n)
 		if err != nil {
 			return nil, fmt.Errorf("network %s: %w", n.Role, err)
 		}
-		e.sessions = append(e.sessions, s)
-		if err := s.Verify(ctx, n); err != nil {
+		e.networks = append(e.networks, net)
+		if err := net.Verify(ctx, n); err != nil {
 			return nil, err
 		}
-		nets[n.Role] = s
+		nets[n.Role] = net
 	}
 	e.Decoder, _ = codec.Detect(ctx) // without the library JPEG 2000 is not offered, and senders convert
 	e.Analyzer = pipeline.New(pipeline.Options{
@@ -133,8 +133,8 @@ func SelectionOptions(c config.Analysis) selection.Options {
 // Close frees the networks and the library.
 func (e *Engine) Close() error {
 	var errs []error
-	for _, s := range e.sessions {
-		errs = append(errs, s.Close())
+	for _, net := range e.networks {
+		errs = append(errs, net.Close())
 	}
 	if e.runtime != nil {
 		errs = append(errs, e.runtime.Close())

@@ -100,9 +100,6 @@ func (n *Node) resume(ctx context.Context) error {
 			n.log.Error("objects of a study were lost; its result remains valid, but to analyse it again send the whole study again",
 				"case", c.ID, "objects", objects, "of", c.Objects, "phase", c.Phase)
 		}
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }
