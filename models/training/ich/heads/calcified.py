@@ -7,12 +7,12 @@ dense as training draws them and larger: a pineal gland of up to 1 cm, plaques o
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ..files import whole
 from ..product.data import HELD_OUT
 from ..product.measure import FOUND_SHARE
 from .phantom.anatomy import Head
@@ -119,11 +119,9 @@ def held_out(i: int, widen: float, folder: Path | None) -> Calcified:
 def save(path: Path, scan: Calcified) -> None:
     """A file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with part.open("wb") as f:
+    with whole(path) as part, part.open("wb") as f:
         np.savez_compressed(f, hu=np.clip(scan.hu, -1024, 3071).astype(np.int16), label=scan.label, near=scan.near, spacing=scan.spacing,
                             positions=scan.positions, pieces=json.dumps(scan.pieces))
-    part.rename(path)
 
 
 def load(path: Path) -> Calcified:

@@ -8,7 +8,6 @@ within the slice. The label is what is visible: at least half a pixel of blood.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from scipy import ndimage
 
 from ..product.config import SUBTYPES
 from ..datasets.volume import DataError
+from ..files import whole
 from .phantom import table
 from .phantom.bleeds import Lesion
 from .phantom.fields import noise
@@ -24,7 +24,7 @@ from .phantom.fluid import place_fluid
 from .phantom.scanner import VISIBLE_HU, occupancy
 from .phantom.solid import place_solid
 from .phantom.study import one_thread
-from .room import Room, enter, with_liquor, with_ventricles
+from .room import Room, with_liquor, with_ventricles
 from ..product.scan import Bleed, Scan
 
 SIZES_ML = (0.3, 100.0)  # that can be painted
@@ -277,10 +277,8 @@ def write_cache(folder: Path, scan: Scan) -> Path:
                             cfg.slab_mm, {}, Plan())) for s in starts]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"painted-{scan.name}.npy"
-    part = folder / f".{path.name}.{os.getpid()}.tmp"
-    with part.open("wb") as f:
+    with whole(path) as part, part.open("wb") as f:
         np.save(f, np.concatenate(parts))
-    part.rename(path)
     return path
 
 

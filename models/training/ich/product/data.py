@@ -7,7 +7,6 @@ than the network's so that turning and shifting uncovers no black corners; a net
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 
 from .config import Settings
 from ..datasets.volume import DataError
+from ..files import whole
 from ..heads.phantom.scanner import NO_TISSUE
 from ..heads.phantom.study import Phantom, generate, one_thread
 from ..warp import warp
@@ -62,10 +62,8 @@ def write_phantoms(folder: Path, seeds: Iterable[int], without: tuple[str, ...] 
         if path.exists():
             continue
         data = np.concatenate([encode(p) for p in generate(seed, runs=RUNS, slices=RUN, without=without)])
-        part = folder / f".p{seed}.{os.getpid()}.tmp"
-        with part.open("wb") as f:
+        with whole(path) as part, part.open("wb") as f:
             np.save(f, data)
-        part.rename(path)
 
 
 class Cache:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...files import whole
 from .scanner import Quality, Series, render
 from .study import Phantom, Plan, make_head, top_of
 
@@ -65,13 +66,11 @@ def write(path: Path, sample: Sample, p: Phantom) -> None:
         "truth_ml": {k: round(v, 3) for k, v in p.truth_ml().items()}, "cavity_ml": round(p.cavity_ml(), 2),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".tmp")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as z:
+    with whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as z:
         _add(z, "study.json", (json.dumps(study, indent=1) + "\n").encode())
         for i in range(len(p.hu)):
             _add(z, f"ct/{i:03d}.png", _png((p.hu[i] + 1024).astype(np.uint16)))
             _add(z, f"labels/{i:03d}.png", _png(p.label[i]))
-    part.rename(path)
 
 
 def _add(z: zipfile.ZipFile, name: str, data: bytes) -> None:
