@@ -33,7 +33,7 @@ func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 	clots := volume.ComponentsOf(labels, volume.Corners, 0)
 	ml := clots.VolumesML(m.grid)
 	clots.Keep(labels, func(i int) bool { return ml[i] >= m.spec.Post.MinComponentML })
-	poolExtraAxial(labels, m.grid)
+	PoolExtraAxial(labels, m.grid)
 	clots = volume.ComponentsOf(labels, volume.Corners, 0)
 	p := &Parts{Kept: make([]bool, clots.Count), Contact: map[[2]int]float64{}, marks: m}
 	for _, s := range finding.Subtypes {
@@ -153,38 +153,6 @@ func paint(dst []int32, columns int, runs []volume.Run, on bool) {
 		row := dst[int(r.Row)*columns:]
 		for i := r.Begin; i < r.End; i++ {
 			row[i] = value
-		}
-	}
-}
-
-// poolExtraAxial gives each connected collection of SDH and EDH the subtype with more volume in it.
-func poolExtraAxial(labels *volume.Mask, g *volume.Grid) {
-	outer := volume.NewMask(g)
-	for i, l := range labels.Voxels {
-		if s := finding.Subtype(l); s == finding.SDH || s == finding.EDH {
-			outer.Voxels[i] = l
-		}
-	}
-	c := volume.ComponentsOf(outer, volume.Corners, 0)
-	lead := make([]float64, c.Count) // mL of SDH minus mL of EDH
-	for _, r := range c.Runs {
-		ml := g.VoxelML(int(r.Slice))
-		for _, l := range outer.Row(r) {
-			if finding.Subtype(l) == finding.SDH {
-				lead[r.Component] += ml
-			} else {
-				lead[r.Component] -= ml
-			}
-		}
-	}
-	for _, r := range c.Runs {
-		name := finding.SDH
-		if lead[r.Component] < 0 {
-			name = finding.EDH
-		}
-		row := labels.Row(r)
-		for i := range row {
-			row[i] = uint8(name)
 		}
 	}
 }
