@@ -27,14 +27,10 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log := newLogger(c.Log, os.Stderr)
-		n, err := node.New(cmd.Context(), node.Options{Config: c, Version: version, Commit: commit(), Logger: log})
+		n, err := node.New(cmd.Context(), node.Options{Config: c, Version: version, Commit: commit(), Logger: newLogger(c.Log, os.Stderr)})
 		if err != nil {
 			return err
 		}
-		b := n.Engine().Bundle
-		log.Info("ready", "dicom", n.Addrs(), "ae", c.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
-			"provider", c.Analysis.Provider, "note", finding.Disclaimer)
 		n.AnnounceReady(cmd.Context())
 		return errors.Join(n.Run(cmd.Context()), n.Close())
 	}

@@ -100,6 +100,16 @@ func New(o Options) http.Handler {
 	return mux
 }
 
+// NotReady is the handler of a node that has not opened its state: everything but /healthz answers with the cause.
+func NotReady(why func() error) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, why().Error(), http.StatusServiceUnavailable)
+	})
+	return mux
+}
+
 // hasToken reports whether a request has the token, or none is required.
 func (o Options) hasToken(r *http.Request) bool {
 	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -53,6 +53,12 @@ func (s *Spool) Ready() error {
 	return nil
 }
 
+// Unavailable returns a spool without a folder, for a node that cannot open its state: nothing can be stored, and Ready
+// returns the error of why.
+func Unavailable(why func() error) *Spool {
+	return newSpool(Options{}, disk{free: func(string) (uint64, error) { return 0, why() }})
+}
+
 // Watch detects a full, read-only or failing disk, and its recovery, while nobody sends, until ctx is done. Without it Ready
 // knows only how the last write ended.
 func (s *Spool) Watch(ctx context.Context) error {

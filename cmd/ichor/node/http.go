@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -18,8 +19,8 @@ func (n *Node) web() http.Handler {
 }
 
 // serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.
-func (n *Node) serveHTTP(ctx context.Context) error {
-	server := &http.Server{Handler: n.web(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
@@ -30,7 +31,7 @@ func (n *Node) serveHTTP(ctx context.Context) error {
 		}
 		stopped <- err
 	})
-	err := server.Serve(n.http)
+	err := server.Serve(ln)
 	if stop() || !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("web interface: %w", err)
 	}

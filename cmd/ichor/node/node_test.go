@@ -50,7 +50,7 @@ func TestFullDisk(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "20000")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- n.watchdog(ctx) }()
+	go func() { ended <- n.watchdog(ctx, n.alive) }()
 	buf := make([]byte, 100)
 	if err := systemd.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestSlowRequestAtTheEnd(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- n.serveHTTP(ctx) }()
+	go func() { ended <- serveHTTP(ctx, n.http, n.web()) }()
 	conn, err := net.Dial("tcp", n.http.Addr().String())
 	if err != nil {
 		t.Fatal(err)

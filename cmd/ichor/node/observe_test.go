@@ -35,7 +35,6 @@ var update = flag.Bool("update", false, "rewrite docs/operate-metrics.md")
 func TestMetricsTable(t *testing.T) {
 	n := &Node{observer: newObserver()}
 	deliver.Count(n.observer)
-	scp.Count(n.observer)
 	n.measure("", "")
 	families := slices.Clone(n.observer.Families)
 	slices.SortFunc(families, func(a, b metrics.Family) int { return strings.Compare(a.Name, b.Name) })
@@ -101,7 +100,7 @@ func TestMetricsOfOneStudy(t *testing.T) {
 	n.engine.Bundle, n.engine.Decoder = &bundle.Bundle{}, &codec.Decoder{}
 	n.engine.Bundle.Name, n.engine.Bundle.Version, n.engine.Bundle.Digest = "heads", "1.2", "sha256:abc"
 	n.look()
-	if n.server, err = n.newServer(); err != nil {
+	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store}, n.callback); err != nil {
 		t.Fatal(err)
 	}
 	n.deliverer = n.newDeliverer()
