@@ -88,7 +88,7 @@ func (s *Spool) watch() {
 func (s *Spool) reserved(n int64) error {
 	free, err := s.disk.free(s.opts.Dir)
 	if err != nil {
-		return diskError("free space", err)
+		return diskError("trying the disk", err)
 	}
 	if reserve := s.opts.ReserveBytes / n; reserve > 0 && free < uint64(reserve) {
 		return fmt.Errorf("%d MiB free, %d MiB are kept in reserve: %w; free disk space", free>>20, reserve>>20, ErrNoSpace)

@@ -33,7 +33,7 @@ func (n *Node) standBy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.log.Error("the state folder cannot be opened, senders get status A700H until it can", "err", why())
+	n.log.Error("the state folder is not open, senders get status A700H until it is", "err", why())
 	// The servers close their listeners at the end, so they get duplicates.
 	lent, err := n.dicom.duplicate()
 	if err != nil {
