@@ -87,6 +87,7 @@ const (
 	FileLost      Cause = "file lost"      // our own file is missing or has changed
 	Uncommitted   Cause = "uncommitted"    // stored, but not committed
 	Unconfigured  Cause = "unconfigured"   // the destination is no longer in the configuration
+	Present       Cause = "present"        // of a stored object: the destination had it already (0111H)
 )
 
 // Failure is an attempt that did not store the object.
@@ -164,6 +165,16 @@ func end(tx *bolt.Tx, d Delivery, to DeliveryState, now time.Time) error {
 // MarkStored records that the destination has the object. A note that is not empty (a warning status) is kept as the last
 // error. Repeating it changes nothing. A delivery superseded meanwhile becomes replaced, see Late.
 func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
+	return s.markStored(key, "", note, now)
+}
+
+// MarkPresent is MarkStored for an object that the destination had already, which Counts tells: a destination that has it
+// from somebody else, or does not have it, says the same.
+func (s *Store) MarkPresent(key DeliveryKey, note string, now time.Time) error {
+	return s.markStored(key, Present, note, now)
+}
+
+func (s *Store) markStored(key DeliveryKey, cause Cause, note string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		d, err := getDelivery(tx, key)
 		if err != nil {
@@ -180,7 +191,12 @@ func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 			return err
 		}
 		d.Tries++
-		d.LastError, d.Cause, d.StoredAt, d.State, d.From, d.Due = note, "", now.UTC(), Stored, ran(tx), ran(tx)
+		d.LastError, d.Cause, d.StoredAt, d.State, d.From, d.Due = note, cause, now.UTC(), Stored, ran(tx), ran(tx)
+		if cause == Present {
+			if err := count(tx, countPresent(d.Destination), 1); err != nil {
+				return err
+			}
+		}
 		return errors.Join(list(tx, d), putDelivery(tx, &d, now), putJSON(tx.Bucket(bucketCounts), lastStored(d.Destination), now.Unix()))
 	})
 }

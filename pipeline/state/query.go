@@ -164,11 +164,12 @@ type Counts struct {
 	Ever       map[Phase]int    `json:"ever"`        // how often cases came to each phase
 	Refusals   map[string]int   `json:"refusals"`    // refused studies by code
 	LastStored map[string]int64 `json:"last_stored"` // by destination: when it last stored an object, in Unix time
+	Present    map[string]int   `json:"present"`     // by destination: objects that it said to have already (0111H)
 }
 
 // Counts returns how many cases are in each phase and how many deliveries in each state.
 func (s *Store) Counts() (Counts, error) {
-	c := Counts{Cases: map[Phase]int{}, Deliveries: map[string]map[DeliveryState]int{}, Ever: map[Phase]int{}, Refusals: map[string]int{}, LastStored: map[string]int64{}}
+	c := Counts{Cases: map[Phase]int{}, Deliveries: map[string]map[DeliveryState]int{}, Ever: map[Phase]int{}, Refusals: map[string]int{}, LastStored: map[string]int64{}, Present: map[string]int{}}
 	for _, p := range Phases {
 		c.Cases[p], c.Ever[p] = 0, 0
 	}
@@ -185,6 +186,8 @@ func (s *Store) Counts() (Counts, error) {
 				c.Refusals[rest] = n
 			case "stored":
 				c.LastStored[rest] = int64(n)
+			case "present":
+				c.Present[rest] = n
 			case "delivery":
 				state, destination, _ := strings.Cut(rest, "\x00")
 				if c.Deliveries[destination] == nil {
@@ -205,6 +208,8 @@ func countEver(p Phase) []byte { return []byte("ever\x00" + string(p)) }
 func countRefusals(code string) []byte { return []byte("refusal\x00" + code) }
 
 func lastStored(destination string) []byte { return []byte("stored\x00" + destination) }
+
+func countPresent(destination string) []byte { return []byte("present\x00" + destination) }
 
 func countDeliveries(destination string, state DeliveryState) []byte {
 	return []byte("delivery\x00" + string(state) + "\x00" + destination)

@@ -162,7 +162,10 @@ func openFile(path string) (s *Store, err error) {
 	s = &Store{db: db, elapsed: func() time.Duration { return time.Since(opened) }}
 	err = db.View(func(tx *bolt.Tx) error {
 		s.base = ran(tx)
-		return json.Unmarshal(tx.Bucket(bucketMeta).Get(keyNode), &s.node)
+		if err := json.Unmarshal(tx.Bucket(bucketMeta).Get(keyNode), &s.node); err != nil {
+			return fmt.Errorf("%w: name of the node: %w", ErrDamaged, err)
+		}
+		return nil
 	})
 	return s, err
 }

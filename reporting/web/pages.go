@@ -92,6 +92,7 @@ type overview struct {
 	Letters    []DeadLetter
 	MoreDead   int
 	TurnedAway []TurnedAway
+	Present    map[string]int // by destination: objects that it said to have already
 }
 
 // row is one case in the list.
@@ -125,6 +126,11 @@ func (o Options) overview(r *http.Request) (any, error) {
 	for _, c := range cases[:min(limit, len(cases))] {
 		v.Cases = append(v.Cases, row{c, c.Current(), said(c), kinds(c.Current(), true)})
 	}
+	counts, err := o.Cases.Counts()
+	if err != nil {
+		return nil, err
+	}
+	v.Present = counts.Present
 	v.TurnedAway = o.TurnedAway()
 	v.TurnedAway = v.TurnedAway[:min(len(v.TurnedAway), mostTurnedAway)]
 	if o.Operator != nil {

@@ -3,7 +3,7 @@ package dcm
 // Our identity in file meta information and in associations (PS3.7 §D.3.3.2, PS3.10 §7.1).
 const (
 	ImplementationClassUID    = "2.25.299315214638310167729029702477435944631"
-	ImplementationVersionName = "ICHOR_0_1"
+	ImplementationVersionName = "ICHOR_0_2_0" // of version in cmd/ichor, which a test compares
 )
 
 // Transfer syntaxes (PS3.5 §A, PS3.6 Table A-1).
