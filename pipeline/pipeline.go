@@ -64,6 +64,7 @@ type Named interface{ Name() string }
 type Study struct {
 	UID      string
 	Objects  []Input
+	NIfTI    Input  // in place of Objects: a .nii or .nii.gz file. Its study has no UID
 	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
 	Complete string // the rule by which the study was complete; recorded in the finding
 }
@@ -107,7 +108,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
 	bleeds := b.Network(bundle.Bleed)
 
-	in, err := step(ctx, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
+	in, err := step(ctx, r, "read", func() (*images, error) { return readStudy(ctx, study, a.o.Selection, r) })
 	if err != nil {
 		return err
 	}

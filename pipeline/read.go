@@ -19,13 +19,22 @@ import (
 type images struct {
 	objects []received // image i belongs to objects[of[i]]
 	of      []int
-	headers []*dcm.DataSet // one per image, from volume.Frames
+	headers []*dcm.DataSet                          // one per image, from volume.Frames
+	decode  []func(context.Context) ([]byte, error) // of a NIfTI file, which has no objects: the pixels of each image
 }
 
 // received is one readable object.
 type received struct {
 	Input
 	frames int
+}
+
+// readStudy reads the headers of a study, or its NIfTI file.
+func readStudy(ctx context.Context, study Study, o selection.Options, r *running) (*images, error) {
+	if study.NIfTI != nil {
+		return readNIfTI(ctx, study, o.WithDefaults().MaxVoxels, r)
+	}
+	return readHeaders(ctx, study, r)
 }
 
 // readHeaders reads the header of every object. It skips unreadable objects and adds a warning with the reason. It refuses the
@@ -155,6 +164,11 @@ func unreadable(err error) bool {
 func choose(in *images, o selection.Options, r *running) (selection.Choice, error) {
 	c := selection.Choose(in.headers, o)
 	r.Finding.Candidates = c.Candidates
+	for i := range c.Candidates {
+		if r.Scan != nil {
+			c.Candidates[i].SeriesInstanceUID = "" // derived, for the analysis only
+		}
+	}
 	if c.Refusal != nil {
 		return c, c.Refusal
 	}
@@ -193,6 +207,9 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 		number, _ := in.headers[s.Images[0]].Int(dcm.SeriesNumber)
 		r.Finding.Series = &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Number: number, Slices: v.Slices(),
 			SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}, TiltDeg: a.TiltDeg}
+		if r.Scan != nil {
+			r.Finding.Series.SeriesInstanceUID = ""
+		}
 		r.Header = in.headers[s.Images[a.Order[0]]]
 		return v, nil
 	}
@@ -239,6 +256,10 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 	slices := make([]volume.Slice, len(s.Images))
 	whole := map[int]func() ([]byte, error){} // pixels of multi-frame objects, decoded once for all frames
 	for k, i := range s.Images {
+		if in.decode != nil {
+			slices[k] = volume.Slice{Header: in.headers[i], Pixels: in.decode[i]}
+			continue
+		}
 		o := in.objects[in.of[i]]
 		frame, ok := in.headers[i].Int(dcm.ReferencedFrameNumber)
 		if !ok {

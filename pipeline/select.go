@@ -15,7 +15,7 @@ import (
 func Select(ctx context.Context, study Study, d Decoder, o selection.Options) (finding.Finding, error) {
 	r := &running{analysis.Analysis{Finding: finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}}}}
 	err := func() error {
-		in, err := readHeaders(ctx, study, r)
+		in, err := readStudy(ctx, study, o, r)
 		if err != nil {
 			return err
 		}
