@@ -70,7 +70,10 @@ type Study struct {
 }
 
 // running is the result of an analysis in progress.
-type running struct{ analysis.Analysis }
+type running struct {
+	analysis.Analysis
+	part bool // of a head
+}
 
 // Analyzer holds the networks. It is safe for concurrent use.
 type Analyzer struct{ o Options }
@@ -82,7 +85,7 @@ func New(o Options) *Analyzer {
 
 // Analyze finds and measures hemorrhage in a study. Errors come from ctx, from reading, or from a network.
 func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis, error) {
-	r := &running{analysis.Analysis{Finding: finding.Finding{
+	r := &running{Analysis: analysis.Analysis{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
 		Bundle: bundleOf(a.o.Bundle), Parameters: parameters(a.o.Bundle, a.o.Selection),
 		TimingMS: map[string]int64{},
@@ -236,7 +239,11 @@ func (r *running) refuse(why *finding.Refusal) {
 // checkCavity measures the cavity. It refuses a study without one, or with one larger than any head. Part of a head is analysed,
 // with a warning, because the networks work on single slices.
 func (r *running) checkCavity() error {
-	const none, small, large, huge = 50, 600, 2200, 3500 // mL
+	none, small := 50.0, 600.0         // mL
+	const large, huge = 2200.0, 3500.0 // mL
+	if r.part {
+		none, small = 1, 0
+	}
 	ml := r.Cavity.VolumeML(&r.Volume.Grid)
 	r.Finding.CavityML = ml
 	switch {

@@ -42,12 +42,14 @@ func readStudy(ctx context.Context, study Study, o selection.Options, r *running
 func readHeaders(ctx context.Context, study Study, r *running) (*images, error) {
 	out := &images{}
 	var unread, assumed notes
+	var without derived
 	for i, o := range study.Objects {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		var frames []*dcm.DataSet
 		f, err := open(o, func(f *dcm.File) (err error) {
+			without.complete(f, study.UID, i)
 			frames, err = framesOf(f)
 			return err
 		})
@@ -88,6 +90,7 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study were read although their headers do not conform to the standard: %s.",
 			assumed.n, len(study.Objects), assumed.text()))
 	}
+	without.say(&r.Finding, len(study.Objects))
 	return out, nil
 }
 
@@ -199,11 +202,12 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 			warnings = append(warnings, fmt.Sprintf("The study has %d more series or stacks of head slices, which may show the missing part; ichor does not combine series.", len(c.Ranked)-1))
 		}
 		r.Finding.Warnings = append(append(r.Finding.Warnings, s.Warnings...), warnings...)
+		r.sayAssumed(in.headers[s.Images[0]], s.HeadNamed)
 		if n := in.countLossy(s); n > 0 {
 			r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d slices were compressed lossily, which changes the look of faint and small "+
 				"bleeding; send the series uncompressed or losslessly compressed.", n, len(s.Images)))
 		}
-		r.Finding.Candidates[s.Candidate].Chosen = true
+		r.Finding.Candidates[s.Candidate].Chosen, r.part = true, s.Part
 		number, _ := in.headers[s.Images[0]].Int(dcm.SeriesNumber)
 		r.Finding.Series = &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Number: number, Slices: v.Slices(),
 			SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}, TiltDeg: a.TiltDeg}
@@ -238,6 +242,9 @@ func (in *images) head(ctx context.Context, s selection.Series, d Decoder) (*vol
 	}
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if s.Part {
+		return v, a, values, selection.CheckPart(v, s.HeadNamed)
 	}
 	warnings, err := selection.CheckHead(v, s.HeadNamed)
 	return v, a, append(values, warnings...), err

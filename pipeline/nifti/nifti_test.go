@@ -99,7 +99,9 @@ func TestGeometry(t *testing.T) {
 	usualRow := usual().srow
 	same("sform", read(func(*sample) {}), usualRow, SForm, false)
 	half := math.Sqrt(0.5)
-	turned := func(s *sample) { s.sform, s.qform, s.quatern, s.qoffset = 0, 1, [3]float64{0, 0, half}, [3]float64{1, 2, 3} } // i to the front, j to the left
+	turned := func(s *sample) {
+		s.sform, s.qform, s.quatern, s.qoffset = 0, 1, [3]float64{0, 0, half}, [3]float64{1, 2, 3}
+	} // i to the front, j to the left
 	same("qform", read(turned), [3][4]float64{{0, -0.6, 0, 1}, {0.5, 0, 0, 2}, {0, 0, 5, 3}}, QForm, false)
 	same("qform with qfac -1", read(func(s *sample) { turned(s); s.pixdim[0] = -1 }), [3][4]float64{{0, -0.6, 0, 1}, {0.5, 0, 0, 2}, {0, 0, -5, 3}}, QForm, false)
 	same("half a turn", read(func(s *sample) { turned(s); s.quatern = [3]float64{0, 0, 1.0002} }), [3][4]float64{{-0.5, 0, 0, 1}, {0, -0.6, 0, 2}, {0, 0, 5, 3}}, QForm, false)
@@ -126,7 +128,9 @@ func TestHostile(t *testing.T) {
 		edit(&s)
 		return s.bytes(t)
 	}
-	patch := func(file []byte, at int, b ...byte) []byte { return append(append(slices.Clone(file[:at]), b...), file[at+len(b):]...) }
+	patch := func(file []byte, at int, b ...byte) []byte {
+		return append(append(slices.Clone(file[:at]), b...), file[at+len(b):]...)
+	}
 	plain := usual().bytes(t)
 	two := change(func(s *sample) { s.version = 2 })
 	huge := binary.LittleEndian.AppendUint64(nil, math.MaxInt64)

@@ -14,13 +14,15 @@ import (
 
 // Tolerances of the geometry.
 const (
-	parallelCos   = 0.9999 // between the orientations of two slices: 0.8 degrees
-	unitTolerance = 0.01   // of the length and the angle of the direction cosines
-	samePlaceMM   = 0.01   // slices closer than this along the normal have the same position
-	gapMissing    = 1.8    // times the median distance: a slice is missing
-	gapSeveral    = 2.5    // times the median distance: more than one is missing
-	gapMissingMM  = 7.0    // largest gap if several are missing: about the thickness of the networks' slabs
-	gapRefuseMM   = 20.0   // between any two slices
+	parallelCos      = 0.9999 // between the orientations of two slices: 0.8 degrees
+	unitTolerance    = 0.01   // of the length and the angle of the direction cosines
+	samePlaceMM      = 0.01   // slices closer than this along the normal have the same position
+	gapMissing       = 1.8    // times the median distance: a slice is missing
+	gapSeveral       = 2.5    // times the median distance: more than one is missing
+	gapMissingMM     = 7.0    // largest gap if several are missing: about the thickness of the networks' slabs
+	usualThicknessMM = 5.0    // of a slice that does not tell its thickness, and has no neighbour
+
+	gapRefuseMM = 20.0 // between any two slices
 )
 
 // Arrangement is the geometry of a series: the grid, the order of slices, and warnings.
@@ -75,6 +77,10 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 		a.Warnings = append(a.Warnings, Name(headers[n], n)+" has numbers with a decimal comma, which the standard does not allow; it was read as a decimal point.")
 	}
 	thickness, _ := headers[0].Float(dcm.SliceThickness)
+	if len(gaps) == 0 && !(thickness > 0) {
+		thickness = usualThicknessMM
+		a.Warnings = append(a.Warnings, fmt.Sprintf("The only slice has no Slice Thickness %s; %.0f mm was assumed, on which all volumes depend.", dcm.SliceThickness, thickness))
+	}
 	a.Grid.SupportMM = Support(gaps, thickness)
 	axis := a.Grid.Origins[a.Grid.Slices()-1].Sub(a.Grid.Origins[0])
 	if l := axis.Length(); l > 0 {
