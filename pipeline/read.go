@@ -199,7 +199,7 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
 		}
 		if len(warnings) > 0 && len(c.Ranked) > 1 {
-			warnings = append(warnings, fmt.Sprintf("The study has %d more series or stacks of head slices, which may show the missing part; ichor does not combine series.", len(c.Ranked)-1))
+			warnings = append(warnings, in.elsewhere(c, s))
 		}
 		r.Finding.Warnings = append(append(r.Finding.Warnings, s.Warnings...), warnings...)
 		r.sayAssumed(in.headers[s.Images[0]], s.HeadNamed)
@@ -218,6 +218,22 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 		return v, nil
 	}
 	return nil, first
+}
+
+// elsewhere names the other series and stacks of a study, of which one may show what the chosen one does not.
+func (in *images) elsewhere(c selection.Choice, chosen selection.Series) string {
+	var names []string
+	for _, s := range c.Ranked {
+		if s.Candidate == chosen.Candidate {
+			continue
+		}
+		name := "a series without number"
+		if n, ok := in.headers[s.Images[0]].Int(dcm.SeriesNumber); ok {
+			name = fmt.Sprintf("series %d", n)
+		}
+		names = append(names, fmt.Sprintf("%s with %d slices", name, len(s.Images)))
+	}
+	return fmt.Sprintf("Other stacks of head slices in the study may show the missing part (%s); ichor does not combine them, and they are not in the result.", strings.Join(names, ", "))
 }
 
 // head is the volume of a series whose pixels are Hounsfield units and show a head, with what has to be said about them.

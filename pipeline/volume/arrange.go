@@ -211,9 +211,11 @@ func median(v []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// checkGaps refuses two slices at one position, and large gaps in the stack. A protocol that changes the distance once (thin
-// slices through the skull base, thick ones above) has adjacent large gaps; missing slices leave a single one. Its width decides,
-// because the slices around a gap stand for the volume in it.
+// checkGaps refuses two slices at one position, and gaps in the stack: any beyond gapRefuseMM, and one that is wider than
+// gapMissingMM where more than one slice is missing. The slices around a gap stand for the volume in it; up to about the thickness
+// of a slab that the networks see, little can hide there. One missing slice of a thick stack is read with a warning, although
+// its gap is wider: refusing a whole head for it would cost more than it saves. A protocol that changes the distance once (thin
+// slices through the skull base, thick ones above) has adjacent large gaps; missing slices leave a single one.
 func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 	m := median(gaps)
 	uneven := false
@@ -225,8 +227,8 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		alone := (k == 0 || gaps[k-1] < g/1.5) && (k == len(gaps)-1 || gaps[k+1] < g/1.5)
 		switch {
 		case g > gapRefuseMM, alone && g > gapSeveral*m && g > gapMissingMM:
-			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between slices %d and %d of %d (from the feet), %.1f mm between most others; "+
-				"gaps up to %.0f mm, or of one slice, are read.\nSend the whole series again.", g, k+1, k+2, len(a.Order), m, gapMissingMM)
+			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between %s, %.1f mm between most others; gaps up to %.0f mm, or of one missing slice, are read.\n"+
+				"Send the whole series again.", g, a.pair(k, headers), m, gapMissingMM)
 		case alone && g > gapMissing*m:
 			if missing++; g > gaps[widest] || missing == 1 {
 				widest = k
@@ -236,14 +238,46 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		}
 	}
 	if missing > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %d places: %.1f mm between slices %d and %d, %.1f mm between most others; "+
-			"volumes assume that each slice extends to half of the gap.", missing, gaps[widest], widest+1, widest+2, m))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %s: %.1f mm lie between %s, %.1f mm between most others. "+
+			"The gap was read because %s; volumes assume that each slice extends to half of the gap, and bleeding in it is not seen.",
+			places(missing), gaps[widest], a.pair(widest, headers), m, readable(gaps[widest])))
 	}
 	if uneven {
 		a.Warnings = append(a.Warnings, fmt.Sprintf("The distance between slices varies from %.2f to %.2f mm; volumes use the actual distances.",
 			slices.Min(gaps), slices.Max(gaps)))
 	}
 	return nil
+}
+
+func places(n int) string {
+	if n == 1 {
+		return "one place"
+	}
+	return fmt.Sprintf("%d places", n)
+}
+
+// readable says by which rule of checkGaps a gap is read.
+func readable(mm float64) string {
+	if mm <= gapMissingMM {
+		return fmt.Sprintf("it is no wider than %.0f mm, about what the networks see as one slice", gapMissingMM)
+	}
+	return fmt.Sprintf("it is of one slice only, though wider than %.0f mm", gapMissingMM)
+}
+
+// pair names slice k and the next one as a viewer numbers them, or by their place in the stack.
+func (a *Arrangement) pair(k int, headers []*dcm.DataSet) string {
+	number := func(k int) int {
+		h := headers[a.Order[k]]
+		if n, ok := h.Int(dcm.ReferencedFrameNumber); ok { // see Frames
+			return n
+		}
+		n, _ := h.Int(dcm.InstanceNumber)
+		return n
+	}
+	if from, to := number(k), number(k+1); from > 0 && to > 0 {
+		return fmt.Sprintf("images %d and %d", min(from, to), max(from, to))
+	}
+	return fmt.Sprintf("slices %d and %d of %d (counted from the feet)", k+1, k+2, len(a.Order))
 }
 
 // duplicate refuses two different images at one position.
