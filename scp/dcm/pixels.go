@@ -2,7 +2,6 @@ package dcm
 
 import (
 	"bytes"
-	"compress/flate"
 	"errors"
 	"fmt"
 	"io"
@@ -134,7 +133,7 @@ func (f *File) inflatePixels(want int64) ([]byte, error) {
 	if f.Pixels.Offset+want > f.lim.InflatedBytes {
 		return nil, fmt.Errorf("%d bytes inflated, the limit is %d: %w", f.Pixels.Offset+want, f.lim.InflatedBytes, ErrLimit)
 	}
-	z := flate.NewReader(f.Encoded())
+	z := inflate(f.Encoded())
 	if _, err := io.CopyN(io.Discard, z, f.Pixels.Offset); err != nil {
 		return nil, fmt.Errorf("pixel data: %w: %w", ErrTruncated, err)
 	}

@@ -1,6 +1,7 @@
 package dcm
 
 import (
+	"bufio"
 	"compress/flate"
 	"encoding/binary"
 	"fmt"
@@ -195,7 +196,18 @@ func (z *inflater) Read(p []byte) (int, error) {
 }
 
 func inflated(r io.Reader, lim Limits) *window {
-	return &window{r: &inflater{Reader: flate.NewReader(r)}, size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes), total: min(64<<20, lim.InflatedBytes)}
+	return &window{r: &inflater{Reader: inflate(r)}, size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes), total: min(64<<20, lim.InflatedBytes)}
+}
+
+// inflate decompresses a deflated data set (PS3.5 §A.5). Some peers put the header of zlib (RFC 1950) before the stream, which
+// the standard has not. A stream without it that begins with the same bits has a length and its complement next (RFC 1951 §3.2.4).
+func inflate(r io.Reader) io.ReadCloser {
+	in := bufio.NewReader(r)
+	if b, err := in.Peek(5); err == nil && b[0]&0x8F == 8 && binary.BigEndian.Uint16(b)%31 == 0 &&
+		binary.LittleEndian.Uint16(b[1:])^binary.LittleEndian.Uint16(b[3:]) != 0xFFFF {
+		in.Discard(2)
+	}
+	return flate.NewReader(in)
 }
 
 // readMeta reads group 2 at position at and leaves f.dataStart behind it. The group length is believed where elements of
