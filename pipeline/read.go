@@ -251,7 +251,7 @@ func (in *images) head(ctx context.Context, s selection.Series, d Decoder) (*vol
 			return nil, nil, nil, err
 		}
 		if values, err = hounsfield.Check(v); errors.Is(err, hounsfield.ErrUnsigned) {
-			err = finding.Refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: most of them are beyond 32,767.\nSend the original series.")
+			err = finding.Refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: most of them are above 32,767.\nSend the original series.")
 		}
 		values = append(values, "The pixels are negative numbers that the header calls positive (Pixel Representation 0). They were read as negative; "+
 			"let the sender correct the header.")

@@ -18,11 +18,13 @@ import (
 // TestStandBy starts a node on a disk that cannot be written. It says why and refuses objects with A700H, and it receives
 // when the disk is well again, without a restart.
 func TestStandBy(t *testing.T) {
+	t.Parallel()
 	for name, disk := range map[string]func(t *testing.T, c config.Config) (heal func() error){
 		"full":      fullDisk,
 		"read-only": readOnlyDisk,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c, pacs := testConfig(t), startPACS(t)
 			c.Destinations = toPACS(t, pacs).Destinations
 			heal := disk(t, c)

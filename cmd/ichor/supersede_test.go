@@ -19,6 +19,7 @@ import (
 // second result. The PACS gets one rejection note, which names all of the first result, and then the second in the same
 // series.
 func TestLateSlices(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	p := newProcess(t, pacs)
 	text, err := os.ReadFile(p.config)

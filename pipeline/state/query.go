@@ -90,17 +90,10 @@ func (s *Store) InPhase(phase Phase) ([]Case, error) {
 }
 
 // History returns the events of a case, the oldest first.
-func (s *Store) History(id CaseID) ([]Event, error) {
-	var events []Event
-	err := s.view(func(tx *bolt.Tx) error {
-		return scan(tx.Bucket(bucketHistory), []byte(id), func(v []byte) error {
-			var e Event
-			if err := json.Unmarshal(v, &e); err != nil {
-				return fmt.Errorf("history of case %s: %w: %w", id, ErrDamaged, err)
-			}
-			events = append(events, e)
-			return nil
-		})
+func (s *Store) History(id CaseID) (events []Event, err error) {
+	err = s.view(func(tx *bolt.Tx) error {
+		events, err = decodeAll[Event](tx.Bucket(bucketHistory), []byte(id), "history of case "+string(id))
+		return err
 	})
 	return events, err
 }
@@ -143,6 +136,24 @@ func listed(tx *bolt.Tx, index, prefix []byte) (all []Delivery, err error) {
 		return nil, err
 	}
 	return all, nil
+}
+
+// decode decodes a stored value. what names it in the error.
+func decode[T any](raw []byte, what string) (v T, err error) {
+	if err = json.Unmarshal(raw, &v); err != nil {
+		err = fmt.Errorf("%s: %w: %w", what, ErrDamaged, err)
+	}
+	return v, err
+}
+
+// decodeAll decodes the values whose keys begin with prefix.
+func decodeAll[T any](b *bolt.Bucket, prefix []byte, what string) (all []T, err error) {
+	err = scan(b, prefix, func(raw []byte) error {
+		v, err := decode[T](raw, what)
+		all = append(all, v)
+		return err
+	})
+	return all, err
 }
 
 func scan(b *bolt.Bucket, prefix []byte, each func(value []byte) error) error {
