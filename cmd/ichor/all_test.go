@@ -81,6 +81,7 @@ func TestAnalyzeAll(t *testing.T) {
 	write("dicom/cut.dcm", whole[:400])
 	write("nifti/head.nii", niftiOf(head))
 	write("nifti/head_mask.nii.gz", []byte("no NIfTI"))
+	write("nifti/._head.nii", []byte("Mac OS X"))
 	write("labels.csv", []byte("a,b\n"))
 
 	type line map[string]string

@@ -101,9 +101,10 @@ func find(ctx context.Context, root string, without ...string) (out found, err e
 // niftiFile is the path of a NIfTI file.
 type niftiFile string
 
+// isNIfTI tells by the name. Files that begin with "._" hold what macOS keeps beside a file of that name.
 func isNIfTI(path string) bool {
 	name := strings.ToLower(filepath.Base(path))
-	return strings.HasSuffix(name, ".nii") || strings.HasSuffix(name, ".nii.gz")
+	return !strings.HasPrefix(name, "._") && (strings.HasSuffix(name, ".nii") || strings.HasSuffix(name, ".nii.gz"))
 }
 
 // Open opens the file for the analysis.

@@ -83,6 +83,9 @@ func (h *header) size(most int) (size [3]int, err error) {
 	voxels := int64(1)
 	for i := int64(1); i <= n; i++ {
 		d := h.dim[i]
+		if i > 3 && d == 0 {
+			d = 1
+		}
 		switch {
 		case d < 1 || d > math.MaxUint16:
 			return size, fmt.Errorf("size %d along dimension %d: %w", d, i, ErrFormat)

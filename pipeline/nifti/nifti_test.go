@@ -158,7 +158,7 @@ func TestHostile(t *testing.T) {
 		{"a series of volumes", change(func(s *sample) { s.more = []int64{2} }), ErrFormat},
 		{"colour", change(func(s *sample) { s.datatype = 128 }), ErrFormat},
 		{"complex numbers", change(func(s *sample) { s.datatype = 32 }), ErrFormat},
-		{"voxels inside the header", patch(plain, 108, 0, 0, 0, 0), ErrFormat},
+		{"voxels inside the header", patch(plain, 108, 0, 0, 0xC8, 0x42), ErrFormat},
 		{"voxels nowhere", patch(plain, 108, 0, 0, 0xC0, 0x7F), ErrFormat},
 		{"voxels far away", patch(two, 168, huge...), ErrFormat},
 		{"no geometry", change(func(s *sample) { s.sform, s.pixdim = 0, [4]float64{} }), ErrFormat},
@@ -184,6 +184,34 @@ func TestHostile(t *testing.T) {
 	failed := errors.New("disk")
 	if _, err := Read(broken{bytes.NewReader(plain[:100]), failed}, most); !errors.Is(err, failed) || Defective(err) {
 		t.Errorf("an error of the disk became %v", err)
+	}
+}
+
+// TestLenient reads what other software reads although it is not as it should be.
+func TestLenient(t *testing.T) {
+	t.Parallel()
+	change := func(edit func(*sample)) []byte {
+		s := usual()
+		edit(&s)
+		return s.bytes(t)
+	}
+	noOffset := usual().bytes(t)
+	copy(noOffset[108:], make([]byte, 4))
+	want, err := Read(bytes.NewReader(usual().bytes(t)), most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, file := range map[string][]byte{
+		"no place of the voxels":      noOffset,
+		"dimensions of one and of no": change(func(s *sample) { s.more = []int64{1, 0, 1} }),
+		"more behind the voxels":      append(usual().bytes(t), 1, 2, 3),
+		"more behind gzip":            append(zipped(t, usual().bytes(t)), make([]byte, 512)...),
+		"gzip in two members":         append(zipped(t, usual().bytes(t)[:360]), zipped(t, usual().bytes(t)[360:])...),
+		"an extension":                change(func(s *sample) { s.extension = 4096 }),
+	} {
+		if m, err := Read(bytes.NewReader(file), most); err != nil || !slices.Equal(m.HU, want.HU) || m.Affine != want.Affine {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

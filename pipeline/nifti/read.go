@@ -40,6 +40,9 @@ func Read(r io.Reader, most int) (*Image, error) {
 	if m.Affine, m.Form, m.Differ, err = h.affine(m.Size); err != nil {
 		return nil, err
 	}
+	if h.voxOffset == 0 { // some tools do not set it: behind the header and the four bytes that tell of extensions
+		h.voxOffset = float64(at + 4)
+	}
 	if !(h.voxOffset >= float64(at) && h.voxOffset <= float64(at+maxExtensions)) {
 		return nil, fmt.Errorf("voxels at byte %g: %w", h.voxOffset, ErrFormat)
 	}
@@ -49,7 +52,8 @@ func Read(r io.Reader, most int) (*Image, error) {
 	if m.HU, err = h.voxels(in, order, m.Size[0]*m.Size[1]*m.Size[2]); err != nil {
 		return nil, err
 	}
-	if _, err := in.ReadByte(); err != nil && err != io.EOF { // the checksum of gzip follows the last byte
+	// The checksum of gzip follows the last byte. What follows the checksum is nobody's.
+	if _, err := in.ReadByte(); err != nil && err != io.EOF && !errors.Is(err, gzip.ErrHeader) {
 		return nil, short(err)
 	}
 	return m, nil
