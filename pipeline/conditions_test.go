@@ -282,8 +282,8 @@ func niftiConditions(t *testing.T, b *strings.Builder, python string) {
 	b.WriteString(`
 ## NIfTI
 
-The same for NIfTI files, which nibabel makes, and reads with its defaults. Values are compared as 16-bit integers; what is no
-number is air.
+The same for NIfTI files, which nibabel makes, and reads with its defaults. Values are compared as 16-bit integers; NaN
+counts as air.
 
 |Condition|nibabel|ichor|
 |---|---|---|

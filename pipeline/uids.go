@@ -8,7 +8,7 @@ import (
 	"ichor/scp/dcm"
 )
 
-// derived counts what files of research sets lack and was derived: UIDs are words, or missing, and the class is not said.
+// derived counts what was derived for files of research sets: UIDs that are words or missing, and missing SOP classes.
 type derived struct {
 	uids    int // objects of which a UID was derived
 	which   map[dcm.Tag]bool
@@ -71,15 +71,14 @@ func (d *derived) say(f *finding.Finding, of int) {
 				names = append(names, t.name)
 			}
 		}
-		f.Warnings = append(f.Warnings, fmt.Sprintf("%d of %d objects of the study have no UID where one must be (%s). The results carry UIDs that were derived in their place, "+
-			"which no archive knows.", d.uids, of, strings.Join(names, ", ")))
+		f.Warnings = append(f.Warnings, fmt.Sprintf("%d of %d objects of the study have no valid %s. The results use UIDs derived from the values found; no archive knows them.", d.uids, of, strings.Join(names, ", ")))
 	}
 	if d.assumed > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("%d of %d objects of the study have no SOP Class UID; they were assumed to be CT images.", d.assumed, of))
 	}
 }
 
-// sayAssumed adds what the headers of the analysed series do not say and was assumed.
+// sayAssumed warns about what was assumed because the headers of the analysed series do not say it.
 func (r *running) sayAssumed(h *dcm.DataSet, headNamed bool) {
 	if r.Scan != nil || len(h.Strings(dcm.ImageType)) > 0 {
 		return

@@ -53,7 +53,7 @@ func TestReadKinds(t *testing.T) {
 	}
 }
 
-// TestValues: what is beyond a CT is limited to it, and what is no number is air.
+// TestValues: values beyond the range of a CT are limited to it, and NaN counts as air.
 func TestValues(t *testing.T) {
 	t.Parallel()
 	in := []float64{math.NaN(), math.Inf(1), math.Inf(-1), -3024, 40.4, 40.6, 1e30, -0.2}

@@ -52,7 +52,7 @@ func Read(r io.Reader, most int) (*Image, error) {
 	if m.HU, err = h.voxels(in, order, m.Size[0]*m.Size[1]*m.Size[2]); err != nil {
 		return nil, err
 	}
-	// The checksum of gzip follows the last byte. What follows the checksum is nobody's.
+	// The checksum of gzip follows the last byte. Bytes after the checksum are ignored.
 	if _, err := in.ReadByte(); err != nil && err != io.EOF && !errors.Is(err, gzip.ErrHeader) {
 		return nil, short(err)
 	}
@@ -165,7 +165,7 @@ var kinds = map[int]struct {
 	1280: {8, func(o binary.ByteOrder, b []byte) float64 { return float64(o.Uint64(b)) }},
 }
 
-// voxels reads n voxels, scaled. A slope of 0 means that there is no scaling. What is no number is air.
+// voxels reads n voxels, scaled. A slope of 0 means that there is no scaling. NaN counts as air.
 func (h *header) voxels(r io.Reader, order binary.ByteOrder, n int) ([]int16, error) {
 	kind, ok := kinds[h.datatype]
 	if !ok {
