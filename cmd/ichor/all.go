@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +86,9 @@ func analyzeAll(ctx context.Context, c config.Config, root, out string, asJSON b
 		return err
 	}
 	bar := progress(len(items), "analysing")
-	for _, it := range items {
+	for i := range items {
+		it := items[i]
+		items[i] = item{} // sets have hundreds of thousands of files
 		done, skipped, failure := it.analyze(ctx, e, c, filepath.Join(out, it.results))
 		if err := ctx.Err(); err != nil {
 			return err
@@ -132,12 +133,13 @@ func analyzeAll(ctx context.Context, c config.Config, root, out string, asJSON b
 // The folder out, which may lie below root, is left out. A damaged file counts as part of the study whose files are the only ones
 // in its folder; else it stands for itself.
 func studiesBelow(ctx context.Context, root, out string) (items []item, others int, err error) {
-	all, err := find(ctx, root, out)
+	all, err := find(ctx, root, findOptions{without: out, tolerant: true})
 	if err != nil {
 		return nil, 0, err
 	}
 	byStudy := map[string]int{}
-	inFolder := map[string][]int{} // studies with files in a folder
+	const several = -1
+	inFolder := map[string]int{} // the only study with files in a folder, or several
 	for _, f := range all.files {
 		folder := filepath.Dir(f.path)
 		key := cmp.Or(f.StudyInstanceUID, folder) // files without UID: a folder is a study
@@ -148,13 +150,15 @@ func studiesBelow(ctx context.Context, root, out string) (items []item, others i
 			items = append(items, item{results: folderName(key), study: pipeline.Study{UID: cmp.Or(f.StudyInstanceUID, dcm.DeriveUID("ichor", "folder", folder)), Complete: "files"}})
 		}
 		items[i].add(f.path, f)
-		if !slices.Contains(inFolder[folder], i) {
-			inFolder[folder] = append(inFolder[folder], i)
+		if other, ok := inFolder[folder]; ok && other != i {
+			inFolder[folder] = several
+		} else {
+			inFolder[folder] = i
 		}
 	}
 	for _, f := range all.damaged {
-		if here := inFolder[filepath.Dir(f.path)]; len(here) == 1 {
-			items[here[0]].add(f.path, f)
+		if i, ok := inFolder[filepath.Dir(f.path)]; ok && i != several {
+			items[i].add(f.path, f)
 			continue
 		}
 		items = append(items, item{paths: []string{f.path}, damage: f.damage})

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -188,6 +189,44 @@ func TestAnalyzeAll(t *testing.T) {
 	}
 	if _, sum = run(0, "--min-slices", "3"); sum.Skipped != 0 {
 		t.Errorf("with other settings: %+v", sum)
+	}
+}
+
+// TestDamagedFiles: a damaged file belongs to the study of its folder, if there is one and no other.
+func TestDamagedFiles(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	short := synthetic.Head(synthetic.Shape{}).Only(10, 11)
+	for name, uid := range map[string]string{"one": "1.2.3", "two": "1.2.4", "two/b": "1.2.5"} {
+		if err := short.Write(filepath.Join(root, name), synthetic.WriteOptions{StudyInstanceUID: uid}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(root, "two", "b", "CT0001.dcm"), filepath.Join(root, "two", "other.dcm")); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(root, "one", "CT0001.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"one", "two", "two/b", "."} {
+		if err := os.WriteFile(filepath.Join(root, folder, "cut.dcm"), whole[:400], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	items, _, err := studiesBelow(t.Context(), root, filepath.Join(root, "results"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]int{} // by study and input
+	for _, it := range items {
+		files[it.study.UID+" "+it.input] = len(it.paths)
+		if (it.damage != nil) != (it.study.Objects == nil) {
+			t.Errorf("%s: %v with %d objects", it.input, it.damage, len(it.study.Objects))
+		}
+	}
+	if want := map[string]int{"1.2.3 one": 3, "1.2.4 two": 2, "1.2.5 two": 3, " two/cut.dcm": 1, " cut.dcm": 1}; !maps.Equal(files, want) {
+		t.Errorf("%v, want %v", files, want)
 	}
 }
 

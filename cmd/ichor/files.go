@@ -60,30 +60,39 @@ type found struct {
 
 // findDICOM reads the headers of all DICOM files below root. It skips and counts damaged files and files of other formats.
 func findDICOM(ctx context.Context, root string) (files []dicomFile, others int, err error) {
-	f, err := find(ctx, root)
+	f, err := find(ctx, root, findOptions{})
 	return f.files, f.others + len(f.damaged) + len(f.scans), err
 }
 
-// find reads the headers of all DICOM files below root, but not below the folders in without, and lists NIfTI files.
-func find(ctx context.Context, root string, without ...string) (out found, err error) {
+// findOptions say what find passes over.
+type findOptions struct {
+	without string // a folder; "" for none
+	// tolerant: files and folders that cannot be opened count as damaged files. Otherwise they are an error, because skipping a
+	// file could lose a slice.
+	tolerant bool
+}
+
+// find reads the headers of all DICOM files below root, and lists NIfTI files.
+func find(ctx context.Context, root string, o findOptions) (out found, err error) {
 	seen := map[string]bool{}
-	for _, folder := range without {
-		if real, err := filepath.EvalSymlinks(folder); err == nil {
-			seen[real] = true
-		}
+	if real, err := filepath.EvalSymlinks(o.without); err == nil && o.without != "" {
+		seen[real] = true
 	}
 	bar := progress(-1, "reading headers")
-	err = visitFiles(ctx, root, seen, func(path string) error {
-		if isNIfTI(path) {
+	err = visitFiles(ctx, root, seen, func(path string, err error) error {
+		var f dicomFile
+		switch {
+		case err == nil && isNIfTI(path):
 			out.scans = append(out.scans, niftiFile(path))
 			return nil
+		case err == nil:
+			f, err = readHeader(path)
 		}
-		f, err := readHeader(path)
 		switch {
 		case errors.Is(err, dcm.ErrNotDICOM), errors.Is(err, errDirectory):
 			out.others++
 			return nil
-		case errors.As(err, new(*fs.PathError)): // skipping an unreadable file could lose a slice
+		case errors.As(err, new(*fs.PathError)) && !o.tolerant:
 			return err
 		case err != nil:
 			out.damaged = append(out.damaged, dicomFile{path: path, damage: err})
@@ -113,29 +122,34 @@ func (f niftiFile) Open() (pipeline.ObjectReader, error) { return openFile(strin
 // Name names the file in reasons and warnings.
 func (f niftiFile) Name() string { return "file " + filepath.Base(string(f)) }
 
-// visitFiles calls visit once for each file below path, in the order of names. It follows symbolic links; seen are the
-// files and folders already visited.
-func visitFiles(ctx context.Context, path string, seen map[string]bool, visit func(path string) error) error {
+// visitFiles calls visit once for each file below path, in the order of names, and with an error for a file or folder that cannot
+// be opened. It follows symbolic links, and skips broken ones; seen are the files and folders already visited.
+func visitFiles(ctx context.Context, path string, seen map[string]bool, visit func(path string, err error) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	real, err := filepath.EvalSymlinks(path)
-	if err != nil || seen[real] {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return err
+	case err != nil:
+		return visit(path, &fs.PathError{Op: "open", Path: path, Err: err})
+	case seen[real]:
+		return nil
 	}
 	seen[real] = true
 	info, err := os.Stat(real)
 	switch {
 	case err != nil:
-		return err
+		return visit(path, err)
 	case info.Mode().IsRegular():
-		return visit(path)
+		return visit(path, nil)
 	case !info.IsDir():
 		return nil
 	}
 	entries, err := os.ReadDir(real)
 	if err != nil {
-		return err
+		return visit(path, err)
 	}
 	for _, e := range entries {
 		err := visitFiles(ctx, filepath.Join(path, e.Name()), seen, visit)
@@ -177,7 +191,7 @@ func readHeader(path string) (dicomFile, error) {
 // studyFromFiles returns the one study below root, or the one with that UID. Damaged files count as part of it: the analysis
 // counts them. A NIfTI file is a study where there is no DICOM file.
 func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, error) {
-	all, err := find(ctx, root)
+	all, err := find(ctx, root, findOptions{})
 	if err != nil {
 		return pipeline.Study{}, err
 	}
