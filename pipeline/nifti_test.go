@@ -165,8 +165,8 @@ func TestNIfTIRefused(t *testing.T) {
 		file      []byte
 		code, say string
 	}{
-		"a mask":             {niftiOf(s, plain, func(hu int16) int16 { return min(max(hu, 0), 1) }), finding.NotHounsfield, "no Hounsfield units"},
-		"a display window":   {niftiOf(s, plain, func(hu int16) int16 { return min(max((hu)*255/80, 0), 255) }), finding.NotHounsfield, "no Hounsfield units"},
+		"a mask":             {niftiOf(s, plain, func(hu int16) int16 { return min(max(hu, 0), 1) }), finding.NotHounsfield, "not in Hounsfield units"},
+		"a display window":   {niftiOf(s, plain, func(hu int16) int16 { return min(max((hu)*255/80, 0), 255) }), finding.NotHounsfield, "not in Hounsfield units"},
 		"1,024 too high":     {niftiOf(s, plain, func(hu int16) int16 { return hu + 1024 }), "", "1024 was subtracted"},
 		"neither form":       {noForm, "", "Left and right may be exchanged"},
 		"two forms":          {both, "", "the sform was used"},
