@@ -45,6 +45,7 @@ var importers = map[string]string{
 	"go.etcd.io/bbolt":                "pipeline/state",
 	"github.com/yalue/onnxruntime_go": "models/onnx",
 	"github.com/spf13/viper":          "config",
+	"go.yaml.in/yaml":                 "config",
 	"github.com/spf13/cobra":          "cmd/ichor",
 	"github.com/schollz/progressbar":  "cmd/ichor",
 	"github.com/coreos/go-systemd":    "cmd/ichor/node",
