@@ -139,7 +139,8 @@ type Status struct {
 	Name      string    `json:"name"`
 	Address   string    `json:"address"`
 	Down      bool      `json:"down"`
-	Failures  int       `json:"failures"` // consecutive failed attempts
+	Since     time.Time `json:"since,omitzero"` // of the first of these failures
+	Failures  int       `json:"failures"`       // consecutive failed attempts
 	LastError string    `json:"last_error,omitempty"`
 	NextTry   time.Time `json:"next_try,omitzero"` // while down
 	Sending   int       `json:"sending"`           // objects of the attempt in progress

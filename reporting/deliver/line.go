@@ -26,6 +26,7 @@ type line struct {
 
 	mu        sync.Mutex // guards the fields below
 	failures  int        // consecutive failed attempts; the line pauses while not 0
+	since     time.Time  // of the first of them
 	nextTry   time.Time
 	lastError string
 	attempts  int                        // in progress
@@ -37,7 +38,7 @@ type line struct {
 func (l *line) status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Failures: l.failures,
+	s := Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Since: l.since, Failures: l.failures,
 		LastError: l.lastError, NextTry: l.nextTry, Sending: len(l.flights)}
 	if l.dest.URL != "" {
 		s.Address = l.dest.URL
@@ -254,7 +255,9 @@ func (l *line) stateFailed(err error) {
 func (l *line) hold(err error) (failures int, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failures++
+	if l.failures++; l.failures == 1 {
+		l.since = l.opts.Now()
+	}
 	l.lastError = err.Error()
 	wait = l.opts.Backoff(l.failures)
 	l.nextTry = time.Now().Add(wait)

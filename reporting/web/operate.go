@@ -35,10 +35,12 @@ type DeadLetter struct {
 	Reason      string       `json:"reason"`
 	Remedy      string       `json:"remedy"`
 	At          time.Time    `json:"at"`
+	Group       string       `json:"group"` // the same for one destination and reason
 }
 
-// Selection selects dead letters: by ID, or all deliveries to a destination. If both are empty, it selects all deliveries.
+// Selection selects dead letters: by ID or group, or all deliveries to a destination. If all are empty, it selects all deliveries.
 type Selection struct {
+	Groups      []string `json:"groups,omitempty"`
 	IDs         []string `json:"ids,omitempty"`
 	Destination string   `json:"destination,omitempty"`
 }
@@ -61,6 +63,7 @@ func (o Options) operate(mux *http.ServeMux) {
 		}
 		return list, err
 	}))
+	mux.Handle("GET /api/v1/dead-letters/groups", o.guard(o.grouped))
 	mux.Handle("POST /api/v1/cases/{id}/retry", o.order(func(r *http.Request, _ Selection) (Done, error) {
 		id := state.CaseID(r.PathValue("id"))
 		return Done{1, []state.CaseID{id}}, o.Operator.Retry(r.Context(), id)
@@ -87,7 +90,7 @@ func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Hand
 		if !o.authorized(w, r) {
 			return
 		}
-		if o.Token == "" && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		if !o.secured() && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 			http.Error(w, "only the ichor commands on this machine may do this; set http.token to allow it from elsewhere", http.StatusForbidden)
 			return
 		}
@@ -107,6 +110,10 @@ func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Hand
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		default:
+			if o.Gave != nil {
+				address, _, _ := net.SplitHostPort(r.RemoteAddr)
+				o.Gave(r.Header.Get("X-Ichor-User"), address, strings.TrimPrefix(r.URL.Path, "/api/v1/"))
+			}
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(done) // fails if the client has disconnected
 		}

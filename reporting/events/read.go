@@ -1,0 +1,161 @@
+package events
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// maxLine bounds one entry when it is read.
+const maxLine = 1 << 20
+
+// scanFile calls each with every line of a file, without its newline. A last line without newline is being written, and is
+// left out.
+func scanFile(path string, each func(line []byte) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 64<<10)
+	for number := 1; ; number++ {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(line) > maxLine {
+			return fmt.Errorf("%s, line %d: %d bytes long", filepath.Base(path), number, len(line))
+		}
+		if err := each(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+			return fmt.Errorf("%s, line %d: %w", filepath.Base(path), number, err)
+		}
+	}
+}
+
+// Read calls each with every entry after number, the oldest first. It may run beside the node that writes.
+func Read(dir string, after uint64, each func(Event) error) error {
+	names, err := files(dir)
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		if i+1 < len(names) && endsBefore(filepath.Join(dir, names[i+1]), after) {
+			continue
+		}
+		err := scanFile(filepath.Join(dir, name), func(line []byte) error {
+			var e Event
+			if err := json.Unmarshal(line, &e); err != nil {
+				return err
+			}
+			if e.Number <= after {
+				return nil
+			}
+			return each(e)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errEnough ends a scan.
+var errEnough = errors.New("enough")
+
+// endsBefore reports whether the file before next has only entries up to after.
+func endsBefore(next string, after uint64) bool {
+	var first Event
+	err := scanFile(next, func(line []byte) error {
+		if err := json.Unmarshal(line, &first); err != nil {
+			return err
+		}
+		return errEnough
+	})
+	return errors.Is(err, errEnough) && first.Number-1 <= after
+}
+
+// Proof is what Verify found.
+type Proof struct {
+	Entries     int    `json:"entries"`
+	First, Last uint64 `json:"-"`
+	Digest      string `json:"digest"` // of the last line: compare it with one that was kept elsewhere
+}
+
+// Verify proves that no line was changed, removed or added since it was written, and returns number and digest of the last
+// line. The error names the first line that does not fit.
+func Verify(dir string) (p Proof, err error) {
+	names, err := files(dir)
+	if err != nil {
+		return p, err
+	}
+	number, digest, err := headOf(dir) // before the lines, because a node may be writing
+	if err != nil {
+		return p, err
+	}
+	begun := "" // digest before the first line that is left
+	pruned := map[string]bool{}
+	for _, name := range names {
+		err := scanFile(filepath.Join(dir, name), func(line []byte) error {
+			var e Event
+			d := json.NewDecoder(bytes.NewReader(line))
+			d.DisallowUnknownFields()
+			if err := d.Decode(&e); err != nil {
+				return fmt.Errorf("not an entry: %w", err)
+			}
+			switch {
+			case p.Entries == 0:
+				p.First, begun = e.Number, fmt.Sprintf("%d %s", e.Number-1, e.Before)
+			case e.Number != p.Last+1:
+				return fmt.Errorf("entry %d follows entry %d: entries are missing or were added", e.Number, p.Last)
+			case e.Before != p.Digest:
+				return fmt.Errorf("entry %d does not hold the digest of entry %d: one of them was changed", e.Number, p.Last)
+			}
+			if e.Kind == Pruned {
+				pruned[e.Detail] = true
+			}
+			p.Entries++
+			p.Last, p.Digest = e.Number, digestOf(line)
+			if p.Last == number && p.Digest != digest {
+				return fmt.Errorf("entry %d is not the one that was written: its digest is %s, not %s", number, p.Digest, digest)
+			}
+			return nil
+		})
+		if err != nil {
+			return p, err
+		}
+	}
+	if p.Entries == 0 && number == 0 {
+		return p, nil
+	}
+	if p.Entries > 0 && p.First != 1 && !pruned[begun] {
+		return p, fmt.Errorf("the log begins with entry %d, and no entry says that older ones were removed after their time", p.First)
+	}
+	if number > p.Last {
+		return p, fmt.Errorf("the log ends with entry %d, but the last one written was %d: the end was removed", p.Last, number)
+	}
+	return p, nil
+}
+
+// headOf reads number and digest of the last line that was written, 0 if the log is new. A crash may leave it behind, never ahead.
+func headOf(dir string) (number uint64, digest string, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, "head"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, "", nil
+	}
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &number, &digest)
+	}
+	if err != nil {
+		return 0, "", fmt.Errorf("head of the log: %w", err)
+	}
+	return number, digest, nil
+}
