@@ -74,7 +74,8 @@ func (o Options) admitted(w http.ResponseWriter, r *http.Request) bool {
 func (o Options) deny(w http.ResponseWriter, r *http.Request, challenge, text string) {
 	if r.Header.Get("Authorization") != "" {
 		address, _, _ := net.SplitHostPort(r.RemoteAddr)
-		times, wait := o.wrong.count(address, time.Now())
+		times := o.wrong.count(address, time.Now())
+		wait := o.WrongWait << min(times-1, 4)
 		if o.Denied != nil {
 			o.Denied(address, times)
 		}
@@ -99,8 +100,6 @@ func (o Options) here(w http.ResponseWriter, r *http.Request) bool {
 }
 
 const (
-	firstWait  = 250 * time.Millisecond // after the first wrong token of an address
-	mostWait   = 4 * time.Second
 	forgetting = 15 * time.Minute // after which an address begins again
 	mostWrong  = 1000             // addresses that are remembered
 )
@@ -116,8 +115,8 @@ type attempts struct {
 	last  time.Time
 }
 
-// count adds a wrong token, and returns how many there were and how long the answer is delayed.
-func (t *wrongTokens) count(address string, now time.Time) (times int, wait time.Duration) {
+// count adds a wrong token, and returns how many there were.
+func (t *wrongTokens) count(address string, now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.of) >= mostWrong {
@@ -133,7 +132,7 @@ func (t *wrongTokens) count(address string, now time.Time) (times int, wait time
 	}
 	x = attempts{x.times + 1, now}
 	t.of[address] = x
-	return x.times, min(firstWait<<min(x.times-1, 10), mostWait)
+	return x.times
 }
 
 // looks remembers who looked at what in the last hour, so that a page that reloads itself is one event.

@@ -58,6 +58,8 @@ type Options struct {
 	Looked func(user, address, what string)  // called when someone sees a page or a case, at most hourly for the same; may be nil
 	Gave   func(user, address, order string) // called when someone gave an order; may be nil
 
+	WrongWait time.Duration // delay of the answer to the first wrong token of an address, then doubled up to 16 times this; 250 ms
+
 	wrong *wrongTokens
 	seen  *looks
 }
@@ -83,6 +85,9 @@ type Detail struct {
 // New returns the handler.
 func New(o Options) http.Handler {
 	o.wrong, o.seen = &wrongTokens{of: map[string]attempts{}}, &looks{last: map[[3]string]time.Time{}}
+	if o.WrongWait <= 0 {
+		o.WrongWait = 250 * time.Millisecond
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", o.ready)

@@ -21,12 +21,12 @@ type callers struct {
 	away []web.Caller
 }
 
-// expect names the configured peers.
-func (c *callers) expect(titles []string) {
-	for _, t := range titles {
-		if !slices.ContainsFunc(c.list, func(x web.Caller) bool { return x.AETitle == t }) {
-			c.list = append(c.list, web.Caller{AETitle: t})
-		}
+// expect adds a configured peer.
+func (c *callers) expect(title string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.ContainsFunc(c.list, func(x web.Caller) bool { return x.AETitle == title }) {
+		c.list = append(c.list, web.Caller{AETitle: title})
 	}
 }
 

@@ -8,6 +8,11 @@
 //	engine.go      the loaded networks
 //	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
+//	alarms.go      what an operator must act on
+//	watch.go       tells about alarms in the log, and sees that the node before this one crashed
+//	callers.go     who called and who was rejected
+//	canary.go      the self-test
+//	record.go      the event log
 package node
 
 import (
@@ -30,6 +35,7 @@ import (
 	"ichor/pipeline/retention"
 	"ichor/pipeline/state"
 	"ichor/reporting/deliver"
+	"ichor/reporting/events"
 	"ichor/reporting/outcome"
 	"ichor/scp"
 	"ichor/scp/secure"
@@ -50,6 +56,15 @@ type Node struct {
 	log      *slog.Logger
 	observer *observer
 	turned   turnedAway
+	callers  callers
+	tokens   tokens
+	refused  refusal
+	canary   canary
+	events   eventLog
+	version  string
+	token    string    // of the web interface
+	started  time.Time // of this node
+	crashed  time.Time // when a node before it was last alive that did not stop in order
 
 	passed       map[string]ports // sockets from systemd that dicom has not taken yet
 	dicom        ports
@@ -77,7 +92,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, log: log, observer: newObserver(), asked: make(chan string, askedQueue)}
+	n := &Node{config: c, log: log, version: o.Version, started: now(), observer: newObserver(), asked: make(chan string, askedQueue)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -93,6 +108,9 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.look()
+	if n.token, err = c.HTTP.ReadToken(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(c.State, 0o750); err != nil {
 		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user, or set state to another folder", c.State, err)
 	}
@@ -100,6 +118,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	spool.MakeRoom(disk.Dir, max(disk.ReserveBytes, minFree)) // state and queue cannot be opened on a full disk
 	// The state file is locked first: a second process must not touch spool or results.
 	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
+		return nil, err
+	}
+	n.crashed = n.foundMark()
+	if err := n.openEvents(); err != nil {
 		return nil, err
 	}
 	if n.results, err = outcome.New(n.resultOptions(o.Version)); err != nil {
@@ -142,6 +164,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := n.resume(ctx); err != nil {
 		return nil, err
 	}
+	n.recordStart()
 	if err := n.listenDICOM(ctx); err != nil {
 		return nil, err
 	}
@@ -157,7 +180,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 // has begun. The rest is on disk, and the next New resumes it.
 func (n *Node) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.server.Serve(ctx, n.dicom...) })
+	g.Go(func() error { return n.server.Serve(ctx, append(n.dicom, n.canary.door)...) })
 	g.Go(func() error { return n.spool.Prepare(ctx) })
 	g.Go(func() error { return n.spool.Watch(ctx) })
 	g.Go(func() error { return n.scrub(ctx) })
@@ -169,12 +192,20 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.callback.Run(ctx) })
 	g.Go(func() error { return n.sweeper.Run(ctx) })
 	g.Go(func() error { return n.watchdog(ctx) })
+	g.Go(func() error { return n.watch(ctx) })
+	g.Go(func() error { return n.runCanary(ctx) })
+	g.Go(func() error { return n.keepEvents(ctx) })
+	for _, a := range n.events.audits {
+		g.Go(func() error { return a.Run(ctx) })
+	}
 	if n.http != nil {
 		g.Go(func() error { return n.serveHTTP(ctx) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
+	n.removeMark()
+	n.events.Append(events.Event{Kind: events.Stopped})
 	return nil
 }
 
@@ -200,6 +231,12 @@ func (n *Node) Close() error {
 	}
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close())
+	}
+	errs = append(errs, n.canary.close())
+	if n.events.Log != nil {
+		if err := n.events.Close(); err != nil { // entries are lost, and the log has said so; the rest has stopped in order
+			n.log.Error("event log not complete", "err", err)
+		}
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
@@ -237,6 +274,9 @@ func (n *Node) Ready() error {
 	}
 	if err := n.expired(now()); err != nil {
 		return err
+	}
+	if c := n.canary.last(); c != nil && !c.OK {
+		return fmt.Errorf("self-test: %s", c.Result)
 	}
 	return n.alive()
 }
@@ -277,7 +317,7 @@ func (n *Node) retentionOptions() retention.Options {
 	c := n.config
 	return retention.Options{
 		State: n.store, Spool: n.spool, Results: resultsDir(c), Keep: c.Retention, KeepFailed: c.RetentionFailed, KeepCases: c.RetentionCases,
-		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: destinationNames(c), Logger: n.log, Now: now,
+		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: append(destinationNames(c), n.canary.destination()), Logger: n.log, Now: now, Removed: n.recordRemoval,
 	}
 }
 
@@ -295,12 +335,26 @@ func (n *Node) newServer() (*scp.Server, error) {
 			Listens: p.Address != "",
 		})
 	}
+	any := len(peers) == 0
+	for _, p := range peers {
+		n.callers.expect(p.AETitle)
+	}
+	own, err := n.canary.open()
+	if err != nil {
+		return nil, fmt.Errorf("socket of the self-test: %w", err)
+	}
 	return scp.New(scp.Options{
-		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
+		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: append(peers, own), AnyPeer: any,
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(), PrivateClasses: c.PrivateClasses,
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
 		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: n.callback, Logger: n.log,
-		Events: func(e scp.Event) { count(e); n.turned.received(e) },
+		Name: func(study string) string { return string(state.IDOf(study)) },
+		Events: func(e scp.Event) {
+			count(e)
+			n.turned.received(e)
+			n.callers.received(e)
+			n.recordCall(e)
+		},
 	})
 }
 
@@ -312,10 +366,11 @@ func (n *Node) newDeliverer() *deliver.Deliverer {
 			Associations: d.Associations, Commitment: d.Commitment, Deflate: d.Deflate,
 		})
 	}
+	destinations = append(destinations, deliver.Destination{Name: n.canary.destination(), CalledAE: config.CanaryTitle, CallingAE: n.config.DICOM.AETitle})
 	c, count := n.config.Delivery, deliver.Count(n.observer)
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
-		Dial: n.dial, Events: func(e deliver.Event) { count(e); n.sent(e) },
+		Dial: n.dial, Events: func(e deliver.Event) { count(e); n.sent(e); n.recordLetter(e) }, Delivered: n.recordDelivery,
 	})
 }
 
