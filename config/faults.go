@@ -382,3 +382,11 @@ func split(err error) []error {
 	}
 	return []error{err}
 }
+
+// IsSetting reports whether an environment variable sets a key.
+func IsSetting(name string) bool {
+	known := map[string]setting{}
+	variables("", reflect.TypeFor[Config](), known)
+	_, ok := known[name]
+	return ok
+}

@@ -85,9 +85,10 @@ func endsBefore(next string, after uint64) bool {
 
 // Proof is what Verify found.
 type Proof struct {
-	Entries     int    `json:"entries"`
-	First, Last uint64 `json:"-"`
-	Digest      string `json:"digest"` // of the last line: compare it with one that was kept elsewhere
+	Entries int    `json:"entries"`
+	First   uint64 `json:"first"`
+	Last    uint64 `json:"last"`
+	Digest  string `json:"digest"` // of the last line: compare it with one that was kept elsewhere
 }
 
 // Verify proves that no line was changed, removed or added since it was written, and returns number and digest of the last

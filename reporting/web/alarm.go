@@ -21,6 +21,7 @@ type Alarm struct {
 	Severity Severity  `json:"severity"`
 	Subject  string    `json:"subject,omitempty"` // a destination or a file of the configuration
 	Text     string    `json:"text"`              // what is wrong
+	Foreign  bool      `json:"-"`                 // Text has words of a peer, which may name a patient: it is not logged
 	Remedy   string    `json:"remedy"`
 	Since    time.Time `json:"since,omitzero"`
 }

@@ -99,7 +99,7 @@ func (n *Node) deliveryAlarms() (list []web.Alarm) {
 	for _, d := range n.destinationsNow() {
 		switch {
 		case d.Down:
-			a := web.Alarm{Name: "destination-down", Severity: web.Warning, Subject: d.Name, Since: d.Since,
+			a := web.Alarm{Name: "destination-down", Severity: web.Warning, Foreign: true, Subject: d.Name, Since: d.Since,
 				Text:   fmt.Sprintf("%s does not take results (%s); %d objects wait, the oldest for %v", d.Address, d.LastError, d.Pending, d.Oldest.Round(time.Second)),
 				Remedy: "make sure that it answers ('ichor check' tests it); ichor tries again by itself"}
 			if now().Sub(d.Since) > downLong {
@@ -125,7 +125,7 @@ func (n *Node) deliveryAlarms() (list []web.Alarm) {
 		if g.Kind == "analysis" {
 			what = fmt.Sprintf("the analysis of %d cases was given up: %s", g.Cases, g.Reason)
 		}
-		list = append(list, web.Alarm{Name: "dead-letters", Severity: web.Warning, Subject: g.Destination, Text: what, Remedy: g.Remedy, Since: g.First})
+		list = append(list, web.Alarm{Name: "dead-letters", Severity: web.Warning, Foreign: true, Subject: g.Destination, Text: what, Remedy: g.Remedy, Since: g.First})
 	}
 	return list
 }

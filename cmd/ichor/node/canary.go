@@ -128,6 +128,7 @@ func (n *Node) runCanary(ctx context.Context) error {
 		n.canary.mu.Lock()
 		n.canary.result = result
 		n.canary.mu.Unlock()
+		n.happened()
 		log, outcome := n.log.Info, "passed"
 		if !result.OK {
 			log, outcome = n.log.Error, "failed"

@@ -62,9 +62,10 @@ type Node struct {
 	canary   canary
 	events   eventLog
 	version  string
-	token    string    // of the web interface
-	started  time.Time // of this node
-	crashed  time.Time // when a node before it was last alive that did not stop in order
+	news     chan struct{} // something happened that may be an alarm
+	token    string        // of the web interface
+	started  time.Time     // of this node
+	crashed  time.Time     // when a node before it was last alive that did not stop in order
 
 	passed       map[string]ports // sockets from systemd that dicom has not taken yet
 	dicom        ports
@@ -92,7 +93,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, log: log, version: o.Version, started: now(), observer: newObserver(), asked: make(chan string, askedQueue)}
+	n := &Node{config: c, log: log, version: o.Version, started: now(), observer: newObserver(), asked: make(chan string, askedQueue), news: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -353,6 +354,9 @@ func (n *Node) newServer() (*scp.Server, error) {
 			count(e)
 			n.turned.received(e)
 			n.callers.received(e)
+			if e.Kind == scp.Rejected || e.Kind == scp.Unsupported {
+				n.happened()
+			}
 			n.recordCall(e)
 		},
 	})
@@ -370,7 +374,12 @@ func (n *Node) newDeliverer() *deliver.Deliverer {
 	c, count := n.config.Delivery, deliver.Count(n.observer)
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
-		Dial: n.dial, Events: func(e deliver.Event) { count(e); n.sent(e); n.recordLetter(e) }, Delivered: n.recordDelivery,
+		Dial: n.dial, Events: func(e deliver.Event) {
+			count(e)
+			n.sent(e)
+			n.recordLetter(e)
+			n.happened()
+		}, Delivered: n.recordDelivery,
 	})
 }
 

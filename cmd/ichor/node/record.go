@@ -225,6 +225,7 @@ func (n *Node) ordered(user, address, order string) {
 // wrongToken tells about someone who gives a wrong token: the first time, and then every tenth.
 func (n *Node) wrongToken(address string, times int) {
 	n.tokens.wrong(address, times)
+	n.happened()
 	if times%10 != 1 {
 		return
 	}

@@ -15,7 +15,8 @@ import (
 
 const (
 	watchInterval = 15 * time.Second
-	repeatAlarm   = 24 * time.Hour // an alarm that lasts is logged again
+	watchPause    = 300 * time.Millisecond // after something has happened
+	repeatAlarm   = 24 * time.Hour         // an alarm that lasts is logged again
 )
 
 // watch logs alarms when they begin, every day while they last, and when they end; and when the node becomes ready or stops
@@ -31,7 +32,21 @@ func (n *Node) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-n.news:
+			select { // events come in crowds
+			case <-ctx.Done():
+				return nil
+			case <-time.After(watchPause):
+			}
 		}
+	}
+}
+
+// happened makes watch look soon.
+func (n *Node) happened() {
+	select {
+	case n.news <- struct{}{}:
+	default:
 	}
 }
 
@@ -66,6 +81,9 @@ func (w *watcher) tell(ready error, alarms []web.Alarm, at time.Time) {
 		args := []any{"alarm", a.Name}
 		if a.Subject != "" {
 			args = append(args, "subject", a.Subject)
+		}
+		if !a.Foreign {
+			args = append(args, "err", a.Text)
 		}
 		if !a.Since.IsZero() {
 			args = append(args, "since", a.Since)
@@ -116,6 +134,7 @@ func (n *Node) RefuseConfiguration(err error) {
 	n.refused.mu.Lock()
 	defer n.refused.mu.Unlock()
 	n.refused.err, n.refused.since = err, now()
+	n.happened()
 }
 
 func (n *Node) refusedFile() (error, time.Time) {
