@@ -28,11 +28,15 @@ func (n *Node) web() http.Handler {
 	})
 }
 
-// serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.
-func (n *Node) serveHTTP(ctx context.Context) error {
-	server := &http.Server{
+func (n *Node) httpServer() *http.Server {
+	return &http.Server{
 		Handler: n.web(), ReadHeaderTimeout: readTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
 	}
+}
+
+// serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.
+func (n *Node) serveHTTP(ctx context.Context) error {
+	server := n.httpServer()
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
