@@ -283,6 +283,7 @@ func TestProbe(t *testing.T) {
 			return
 		}
 		w.WriteHeader(code)
+		_, _ = io.WriteString(w, "words")
 	}))
 	c, err := New(Options{URL: server.URL})
 	if err != nil {
