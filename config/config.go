@@ -132,7 +132,7 @@ type Analysis struct {
 	OperatingPoint string `mapstructure:"operating_point" default:"balanced" doc:"balanced, sensitive or specific: the evidence that a suspected hemorrhage needs to be reported. sensitive finds more small and faint hemorrhages, and more false ones; 'ichor models list' shows the figures of each. Needs a bundle that contains operating points."`
 	Workers        int    `mapstructure:"workers" default:"1" doc:"Number of studies analysed at the same time."`
 	Threads        int    `mapstructure:"threads" default:"0" doc:"Threads for each network. 0: one per core."`
-	MinSlices      int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`
+	MinSlices      int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed. Below 10, a part of a head is analysed too, down to one slice."`
 	MinAge         int    `mapstructure:"min_age" default:"18" doc:"Studies of patients younger than this, in years, are refused: the shipped networks were made for adults. 0: any age is analysed."`
 	Contrast       bool   `mapstructure:"contrast" default:"false" doc:"If a study has only contrast-enhanced series, analyse one of them, with a warning. false: refuse the study."`
 	BoneKernel     bool   `mapstructure:"bone_kernel" default:"false" doc:"If a study has only series with a sharp kernel, analyse one of them, with a warning. false: refuse the study."`

@@ -61,7 +61,7 @@ func (c *Config) validateNumbers() error {
 		{"retention_gib", c.RetentionGiB, 0},
 		{"analysis.workers", c.Analysis.Workers, 1},
 		{"analysis.threads", c.Analysis.Threads, 0},
-		{"analysis.min_slices", c.Analysis.MinSlices, 2},
+		{"analysis.min_slices", c.Analysis.MinSlices, 1},
 		{"analysis.min_age", c.Analysis.MinAge, 0},
 		{"analysis.max_tries", c.Analysis.MaxTries, 1},
 	} {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"compress/zlib"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -188,6 +189,20 @@ func (o oddity) of(t *testing.T, s *synthetic.Study) Study {
 	return in
 }
 
+// without leaves out elements at the top.
+func without(tags ...dcm.Tag) func(t *testing.T, k int, file []byte) []byte {
+	return func(t *testing.T, k int, file []byte) []byte {
+		out, elements := part10(t, file)
+		out = bytes.Clone(out)
+		for _, e := range elements {
+			if !slices.Contains(tags, e.tag) {
+				out = append(out, e.bytes...)
+			}
+		}
+		return out
+	}
+}
+
 func oddities() []oddity {
 	comma := func(v []byte) []byte {
 		out := strings.ReplaceAll(string(bytes.TrimRight(v, " ")), ".", ",")
@@ -263,6 +278,38 @@ func oddities() []oddity {
 			out := slices.Concat(file[:at], file[at+n:])
 			binary.LittleEndian.PutUint32(out[140:], binary.LittleEndian.Uint32(out[140:])-uint32(n))
 			return out
+		}},
+		{name: "deflated with the header of zlib", file: func(t *testing.T, k int, file []byte) []byte {
+			meta, _ := part10(t, file)
+			at := bytes.Index(file, []byte("\x02\x00\x10\x00UI"))
+			n := 8 + int(file[at+6])
+			uid := dcm.DeflatedExplicitVRLittleEndian
+			out := bytes.NewBuffer(slices.Concat(file[:at], explicit(0x00020010, "UI", []byte(uid+"\x00"[:len(uid)%2])).bytes, file[at+n:len(meta)]))
+			binary.LittleEndian.PutUint32(out.Bytes()[140:], uint32(out.Len()-144))
+			z := zlib.NewWriter(out)
+			if _, err := z.Write(file[len(meta):]); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return out.Bytes()
+		}},
+		{name: "words in place of UIDs", only: true, warn: "no UID where one must be (Study Instance UID, Series Instance UID, SOP Instance UID)", edit: func(k int, d *dcm.DataSet) {
+			d.SetStrings(dcm.StudyInstanceUID, "UI", "ID_00a1")
+			d.SetStrings(dcm.SeriesInstanceUID, "UI", "ID_00b2")
+			d.SetStrings(dcm.SOPInstanceUID, "UI", fmt.Sprintf("ID_00c%d", k))
+		}},
+		{name: "no UIDs", only: true, warn: "no UID where one must be", file: without(dcm.StudyInstanceUID, dcm.SeriesInstanceUID, dcm.SOPInstanceUID)},
+		{name: "no SOP Class UID", only: true, warn: "assumed to be CT images", file: func(t *testing.T, k int, file []byte) []byte {
+			out := without(dcm.SOPClassUID)(t, k, file)
+			copy(out[bytes.Index(out, []byte("\x02\x00\x02\x00UI")):], "\x02\x00\x03\x01") // nor in the file meta information
+			return out
+		}},
+		{name: "no Image Type, part of the body and descriptions", warn: "Image Type is missing", edit: func(_ int, d *dcm.DataSet) {
+			for _, t := range []dcm.Tag{dcm.ImageType, dcm.BodyPartExamined, dcm.SeriesDescription, dcm.ProtocolName, dcm.StudyDescription} {
+				d.Delete(t)
+			}
 		}},
 	}
 }

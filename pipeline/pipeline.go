@@ -64,12 +64,16 @@ type Named interface{ Name() string }
 type Study struct {
 	UID      string
 	Objects  []Input
+	NIfTI    Input  // in place of Objects: a .nii or .nii.gz file. Its study has no UID
 	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
 	Complete string // the rule by which the study was complete; recorded in the finding
 }
 
 // running is the result of an analysis in progress.
-type running struct{ analysis.Analysis }
+type running struct {
+	analysis.Analysis
+	part bool // of a head
+}
 
 // Analyzer holds the networks. It is safe for concurrent use.
 type Analyzer struct{ o Options }
@@ -81,7 +85,7 @@ func New(o Options) *Analyzer {
 
 // Analyze finds and measures hemorrhage in a study. Errors come from ctx, from reading, or from a network.
 func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis, error) {
-	r := &running{analysis.Analysis{Finding: finding.Finding{
+	r := &running{Analysis: analysis.Analysis{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
 		Bundle: bundleOf(a.o.Bundle), Parameters: parameters(a.o.Bundle, a.o.Selection),
 		TimingMS: map[string]int64{},
@@ -107,7 +111,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
 	bleeds := b.Network(bundle.Bleed)
 
-	in, err := step(ctx, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
+	in, err := step(ctx, r, "read", func() (*images, error) { return readStudy(ctx, study, a.o.Selection, r) })
 	if err != nil {
 		return err
 	}
@@ -235,7 +239,11 @@ func (r *running) refuse(why *finding.Refusal) {
 // checkCavity measures the cavity. It refuses a study without one, or with one larger than any head. Part of a head is analysed,
 // with a warning, because the networks work on single slices.
 func (r *running) checkCavity() error {
-	const none, small, large, huge = 50, 600, 2200, 3500 // mL
+	none, small := 50.0, 600.0         // mL
+	const large, huge = 2200.0, 3500.0 // mL
+	if r.part {
+		none, small = 1, 0
+	}
 	ml := r.Cavity.VolumeML(&r.Volume.Grid)
 	r.Finding.CavityML = ml
 	switch {

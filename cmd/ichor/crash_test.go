@@ -30,6 +30,7 @@ const kills = 20
 // what was not acknowledged as soon as the node is back, as routers do. At the end no acknowledged object is lost, and
 // the PACS has one set of results for each study.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	rounds := kills
 	if s := os.Getenv("ICHOR_KILLS"); s != "" {
 		if _, err := fmt.Sscan(s, &rounds); err != nil {

@@ -29,6 +29,7 @@ func openSpool(t *testing.T, dir string) *spool.Spool {
 // TestWrongUse runs the program as a user would get it wrong: one clear line on standard error, exit code 2 for wrong
 // usage or configuration and 1 for what cannot be done.
 func TestWrongUse(t *testing.T) {
+	t.Parallel()
 	lib := library(t)
 	dir := t.TempDir()
 	file := func(name, text string) string {
@@ -120,6 +121,7 @@ func TestRejected(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"serve", "demo", "analyze", "select", "sample", "send", "echo", "status", "check", "models", "models list", "models verify", "spool", "spool list", "spool export", "canary", "events", "events verify", "dead-letters", "replay"} {
 		code, stdout, _ := command(t, append(strings.Fields(name), "--help")...)
 		if code != 0 || !strings.Contains(stdout, "Examples:") {

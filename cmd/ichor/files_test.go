@@ -47,15 +47,15 @@ func TestFindDICOM(t *testing.T) {
 	link(links, "circle")
 	link(filepath.Join(links, "nowhere"), "broken")
 	for name, root := range map[string]string{"folder": dir, "link to a folder": folder, "folder of links": links} {
-		files, damaged, _, err := walkDICOM(t.Context(), root)
-		if err != nil || len(files) != images || len(damaged) != 0 {
-			t.Errorf("%s: %d files, %d damaged, %v; want %d", name, len(files), len(damaged), err, images)
+		all, err := find(t.Context(), root)
+		if err != nil || len(all.files) != images || len(all.damaged) != 0 {
+			t.Errorf("%s: %d files, %d damaged, %v; want %d", name, len(all.files), len(all.damaged), err, images)
 		}
 		if study, err := studyFromFiles(t.Context(), root, ""); err != nil || len(study.Objects) != images {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, _, err := walkDICOM(t.Context(), filepath.Join(links, "broken")); err == nil {
+	if _, err := find(t.Context(), filepath.Join(links, "broken")); err == nil {
 		t.Error("no error for a link to nothing")
 	}
 }

@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"scp/":              {"scp/"},
 	"pipeline/finding":  {},
 	"pipeline":          {"pipeline/", "scp/dcm", "models/bundle"},
+	"pipeline/analysis": {"pipeline/finding", "pipeline/volume", "pipeline/nifti", "scp/dcm"},
 	"pipeline/subtype":  {"pipeline/bleed", "pipeline/volume", "pipeline/finding", "models/bundle"},
 	"pipeline/phantom":  {"pipeline/phantom/synthetic", "pipeline/finding", "scp/dcm", "pipeline/volume"},
 	"pipeline/":         {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},

@@ -27,6 +27,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 
 // TestOperate does with the commands what an operator does after an archive was set up wrongly and an analysis failed.
 func TestOperate(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	n := startNode(t, toPACS(t, pacs))
 	ichor := func(want int, args ...string) string {
@@ -123,6 +124,7 @@ func TestOperate(t *testing.T) {
 
 // TestRetryFailed retries an analysis that was given up.
 func TestRetryFailed(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t)
 	n := startNode(t, c)
 	dir, _ := sampleStudy(t, "normal")
@@ -168,6 +170,7 @@ func closedAddress(t *testing.T) string { return freeAddress(t) }
 
 // TestOrdersFromPages holds that a page in a browser on this machine can give no order.
 func TestOrdersFromPages(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, testConfig(t))
 	ask := func(change func(*http.Request)) int {
 		t.Helper()
@@ -205,6 +208,7 @@ func TestOrdersFromPages(t *testing.T) {
 // TestDestinationRemoved: what waits for a destination that is taken out of the configuration is shown, and can be given
 // up, or sent when the destination is back.
 func TestDestinationRemoved(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	c := toPACS(t, pacs)
 	c.Destinations = append(c.Destinations, config.Destination{Name: "old", Address: closedAddress(t), AETitle: "OLD"})

@@ -28,6 +28,7 @@ func overTLS(t *testing.T, authority *scptest.Authority) config.Config {
 
 // TestTLS calls a node over TLS by the commands, with the right certificate and with wrong ones.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	authority := scptest.NewAuthority(t)
 	n := startNode(t, overTLS(t, authority))
 	router, other := authority.Valid("router"), authority.Valid("other")

@@ -40,9 +40,6 @@ func newServe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		b := n.Engine().Bundle
-		log.Info("ready", "dicom", n.Addrs(), "ae", c.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
-			"provider", c.Analysis.Provider, "note", finding.Disclaimer)
 		n.AnnounceReady(cmd.Context())
 		stopping := context.AfterFunc(cmd.Context(), func() { log.Info("stopping: finishing what has begun") })
 		err = errors.Join(n.Run(cmd.Context()), n.Close())

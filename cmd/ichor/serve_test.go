@@ -50,8 +50,10 @@ func countKinds(objects []receiver.Instance) map[string]int {
 }
 
 func TestStudyToPACS(t *testing.T) {
+	t.Parallel()
 	for _, info := range samples(t) {
 		t.Run(info.Name, func(t *testing.T) {
+			t.Parallel()
 			pacs := startPACS(t)
 			n := startNode(t, toPACS(t, pacs))
 			dir, study := sampleStudy(t, info.Name)
@@ -104,6 +106,7 @@ func checkVolumes(t *testing.T, found, truth finding.Volumes) {
 }
 
 func TestSameStudyAgain(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	settings := toPACS(t, pacs)
 	n := startNode(t, settings)
@@ -129,6 +132,7 @@ func TestSameStudyAgain(t *testing.T) {
 }
 
 func TestRestartInTheMiddle(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	c := toPACS(t, pacs)
 	c.Assembly.QuietPeriod, c.Assembly.Limit = time.Hour, time.Hour // the first life never gets to the analysis
@@ -147,6 +151,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 
 // TestFailedStudyAgain gives up a case whose objects are in the spool; the same study sent again is analysed.
 func TestFailedStudyAgain(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	c := toPACS(t, pacs)
 	quiet := c.Assembly.QuietPeriod
@@ -187,6 +192,7 @@ func TestFailedStudyAgain(t *testing.T) {
 }
 
 func TestDestinationDown(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	c := toPACS(t, pacs)
 	c.Destinations = append(c.Destinations, config.Destination{Name: "dead", Address: "127.0.0.1:1", AETitle: "DEAD"})
@@ -200,6 +206,7 @@ func TestDestinationDown(t *testing.T) {
 }
 
 func TestWeb(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t)
 	c.HTTP.Token = "secret"
 	n := startNode(t, c)
@@ -249,6 +256,7 @@ func TestWeb(t *testing.T) {
 // TestBadStudies sends what cannot be analysed: it is stored and acknowledged, its case ends as refused with a code and
 // a sentence, which goes to the destination where the study may hold a CT, and a good study beside it is not held up.
 func TestBadStudies(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	n := startNode(t, toPACS(t, pacs))
 	bad := map[string]func(i int, d *dcm.DataSet) bool{ // whether to keep the file

@@ -2,12 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -15,7 +15,6 @@ import (
 
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
-	"ichor/scp/dimse"
 )
 
 func newStatus() *cobra.Command {
@@ -72,9 +71,14 @@ func newStatus() *cobra.Command {
 			return err
 		}
 		var turned []web.TurnedAway
-		if err := n.get("turned-away", &turned); err != nil {
+		var counts state.Counts
+		if err := errors.Join(n.get("turned-away", &turned), n.get("counts", &counts)); err != nil {
 			return err
 		}
+		if len(counts.Present) > 0 {
+			fmt.Fprintln(w)
+		}
+		printPresent(w, counts.Present)
 		return printTurnedAway(w, turned)
 	}
 	return cmd
@@ -142,6 +146,13 @@ func printTurnedAway(w io.Writer, list []web.TurnedAway) error {
 	return t.Flush()
 }
 
+// printPresent prints for each destination how many objects it said to have already.
+func printPresent(w io.Writer, present map[string]int) {
+	for _, name := range slices.Sorted(maps.Keys(present)) {
+		fmt.Fprintf(w, "%s answered for %d objects that it has them already (0111H); make sure that they are there\n", name, present[name])
+	}
+}
+
 func printDetail(w io.Writer, d web.Detail) error {
 	fmt.Fprintf(w, "case %s: %s, %d objects, revision %d\n\n", d.ID, d.Phase, d.Objects, d.Revision)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -150,7 +161,7 @@ func printDetail(w io.Writer, d web.Detail) error {
 	}
 	present := map[string]int{} // objects by destination that it had already
 	for _, x := range d.Deliveries {
-		if x.State != state.Pending && strings.Contains(x.LastError, dimse.DuplicateInstance.String()) {
+		if x.Cause == state.Present {
 			present[x.Destination]++
 		}
 		fmt.Fprintf(t, "%s\t%s to %s: %s\t%s\n", x.Updated.Local().Format(time.DateTime), x.Kind, x.Destination, x.State, x.LastError)
@@ -163,9 +174,7 @@ func printDetail(w io.Writer, d web.Detail) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(present)) {
-		fmt.Fprintf(w, "%s answered for %d objects that it has them already (0111H); make sure that they are there\n", name, present[name])
-	}
+	printPresent(w, present)
 	if d.Finding == nil {
 		return nil
 	}

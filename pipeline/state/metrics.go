@@ -74,6 +74,8 @@ func (s *Store) Measure(m Meter, destinations []string) {
 				set(float64(at), name)
 			}
 		}))
+	m.Total("ichor_objects_present_total", "Objects that a destination said to have already (0111H), since the state file was made.", []string{"destination"},
+		byDestination(func(c Counts, name string, set func(float64, ...string)) { set(float64(c.Present[name]), name) }))
 	m.Gauge("ichor_dead_letters", "Deliveries given up, by destination and cause: unreachable, busy, rejected, denied, not authorized, not supported, bad object, file lost, uncommitted, unconfigured.",
 		[]string{"destination", "cause"}, func(set func(float64, ...string)) {
 			dead, err := s.DeadLetters()

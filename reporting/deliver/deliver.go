@@ -63,6 +63,7 @@ type Store interface {
 	Due(destination string, n int) ([]state.Delivery, error)
 	NextDue(destination string) (wait time.Duration, ok bool, err error)
 	MarkStored(key state.DeliveryKey, note string, now time.Time) error
+	MarkPresent(key state.DeliveryKey, note string, now time.Time) error
 	MarkFailed(failures []state.Failure, now time.Time) error
 	GiveUp(destination string, age time.Duration, cause state.Cause, why string, now time.Time) ([]state.Delivery, error)
 	Delivery(key state.DeliveryKey) (state.Delivery, error)

@@ -330,9 +330,9 @@ func (l *line) up() {
 
 // stored records that the destination has an object. It retries until this succeeds, because the disk may be full for a
 // moment, and an unrecorded object would be sent again.
-func (l *line) stored(ctx context.Context, d state.Delivery, note string, took time.Duration) {
+func (l *line) stored(ctx context.Context, d state.Delivery, mark func(state.DeliveryKey, string, time.Time) error, note string, took time.Duration) {
 	for failures := 1; ; failures++ {
-		err := l.opts.State.MarkStored(d.DeliveryKey, note, l.opts.Now())
+		err := mark(d.DeliveryKey, note, l.opts.Now())
 		if err == nil {
 			break
 		}

@@ -91,7 +91,8 @@ type Log struct {
 	err     error      // of the last write
 	last    uint64
 	digest  string
-	lost    int           // entries dropped because the queue was full
+	lost    int // entries dropped because the queue was full
+	closed  bool
 	changed chan struct{} // closed with each write
 }
 
@@ -178,12 +179,15 @@ func digestOf(line []byte) string {
 // Append adds an entry; number, digest and time are filled in. It never blocks.
 func (l *Log) Append(e Event) {
 	e.At = l.o.Now().UTC()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
 	select {
 	case l.queue <- e:
 	default:
-		l.mu.Lock()
 		l.lost++
-		l.mu.Unlock()
 	}
 }
 
@@ -301,9 +305,18 @@ func (l *Log) Changed() <-chan struct{} {
 	return l.changed
 }
 
-// Close writes what is queued. No Append may follow.
+// Close writes what is queued. Entries that are appended later are dropped. A second Close does nothing.
 func (l *Log) Close() error {
-	close(l.queue)
+	l.mu.Lock()
+	again := l.closed
+	l.closed = true
+	if !again {
+		close(l.queue)
+	}
+	l.mu.Unlock()
+	if again {
+		return nil
+	}
 	select {
 	case <-l.done:
 	case <-time.After(closeTime): // the disk cannot be written

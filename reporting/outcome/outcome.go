@@ -95,7 +95,7 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 	}
 	if identify(report, present, all); present != nil && present.Identity != report.Identity() {
 		if a.Finding.Corrected {
-			r.o.Logger.Warn("patient identification was corrected by the sender; this result replaces the previous one", "case", id, "revision", revision)
+			r.o.Logger.Warn("the sender corrected the patient identification; this result replaces the previous one", "case", id, "revision", revision)
 		}
 		if err := r.supersedes(report, id, objects, present); err != nil {
 			return finding.Finding{}, err

@@ -78,6 +78,7 @@ type overview struct {
 	More       bool // there are older cases
 	Letters    []Letters
 	TurnedAway []TurnedAway
+	Present    map[string]int // by destination: objects that it said to have already
 }
 
 // row is one case in the list.
@@ -111,6 +112,11 @@ func (o Options) overview(r *http.Request) (any, error) {
 	for _, c := range cases[:min(limit, len(cases))] {
 		v.Cases = append(v.Cases, row{c, c.Current(), said(c), kinds(c.Current(), true)})
 	}
+	counts, err := o.Cases.Counts()
+	if err != nil {
+		return nil, err
+	}
+	v.Present = counts.Present
 	v.TurnedAway = o.TurnedAway()
 	v.TurnedAway = v.TurnedAway[:min(len(v.TurnedAway), mostTurnedAway)]
 	if o.Operator != nil {

@@ -9,6 +9,7 @@
 //	/api/v1/cases         the newest cases, JSON
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
 //	/api/v1/dead-letters  failed analyses and deliveries that were given up, JSON
+//	/api/v1/counts        how many cases and deliveries there are, JSON
 //	/api/v1/turned-away   what peers proposed and was not accepted, JSON
 //
 // and accepts orders by POST, only from this machine if no token is set (see operate.go):
@@ -38,6 +39,7 @@ type Cases interface {
 	Deliveries(id state.CaseID) ([]state.Delivery, error)
 	History(id state.CaseID) ([]state.Event, error)
 	Outcomes(id state.CaseID) ([]state.Outcome, error)
+	Counts() (state.Counts, error)
 }
 
 // Options configure the handler.
@@ -96,6 +98,7 @@ func New(o Options) http.Handler {
 	}
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
+	mux.Handle("GET /api/v1/counts", o.guard(func(*http.Request) (any, error) { return o.Cases.Counts() }))
 	if o.TurnedAway == nil {
 		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
 	}
@@ -111,6 +114,16 @@ func New(o Options) http.Handler {
 	if o.Operator != nil {
 		o.operate(mux)
 	}
+	return mux
+}
+
+// NotReady is the handler of a node that has not opened its state: everything but /healthz answers with the cause.
+func NotReady(why func() error) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, why().Error(), http.StatusServiceUnavailable)
+	})
 	return mux
 }
 

@@ -78,26 +78,31 @@ func (c *canary) address() string {
 	return c.pacs.Address()
 }
 
-// open makes the socket. peer is who may call through it.
-func (c *canary) open() (peer scp.Peer, err error) {
+// open makes the socket.
+func (c *canary) open() (err error) {
 	c.passcode, c.again = rand.Text(), make(chan chan *web.Canary)
 	if c.folder, err = os.MkdirTemp("", "ichor-canary-"); err != nil {
-		return peer, err
+		return err
 	}
-	if c.door, err = net.Listen("unix", filepath.Join(c.folder, "socket")); err != nil {
-		return peer, err
-	}
-	return scp.Peer{AETitle: config.CanaryTitle, Username: "canary", Passcode: c.passcode, MaxAssociations: 1}, nil
+	c.door, err = net.Listen("unix", filepath.Join(c.folder, "socket"))
+	return err
+}
+
+// peer is who may call through the socket.
+func (c *canary) peer() scp.Peer {
+	return scp.Peer{AETitle: config.CanaryTitle, Username: "canary", Passcode: c.passcode, MaxAssociations: 1}
 }
 
 func (c *canary) close() error {
 	if c.door != nil {
 		_ = c.door.Close() // the server has usually closed it
 	}
-	if c.folder == "" {
+	folder := c.folder
+	c.door, c.folder = nil, ""
+	if folder == "" {
 		return nil
 	}
-	return os.RemoveAll(c.folder)
+	return os.RemoveAll(folder)
 }
 
 // runCanary runs self-tests at the start, every day at its time, and when an operator asks, until ctx is done.

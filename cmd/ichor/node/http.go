@@ -28,15 +28,15 @@ func (n *Node) web() http.Handler {
 	})
 }
 
-func (n *Node) httpServer() *http.Server {
+func (n *Node) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: n.web(), ReadHeaderTimeout: readTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, ReadHeaderTimeout: readTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 }
 
 // serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.
-func (n *Node) serveHTTP(ctx context.Context) error {
-	server := n.httpServer()
+func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
+	server := n.httpServer(h)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
@@ -47,7 +47,7 @@ func (n *Node) serveHTTP(ctx context.Context) error {
 		}
 		stopped <- err
 	})
-	var ln net.Listener = &crowd{Listener: n.http, most: n.config.HTTP.MaxConnections, of: map[string]int{}}
+	ln = &crowd{Listener: ln, most: n.config.HTTP.MaxConnections, of: map[string]int{}}
 	if n.config.HTTP.TLS {
 		ln = tls.NewListener(ln, n.credentials.Web())
 	}

@@ -79,7 +79,7 @@ func TestCrowd(t *testing.T) {
 func TestSilentRequests(t *testing.T) {
 	n, _, _ := smallNode(t, t.TempDir())
 	n.token = "0123456789abcdef"
-	server := n.httpServer()
+	server := n.httpServer(n.web())
 	server.ReadTimeout, server.ReadHeaderTimeout = 200*time.Millisecond, 200*time.Millisecond
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,7 +108,7 @@ func TestSilentRequests(t *testing.T) {
 			t.Errorf("%s: %v %q", name, err, text)
 		}
 	}
-	if real := n.httpServer(); real.ReadTimeout <= 0 || real.ReadTimeout > 30*time.Second || real.WriteTimeout <= 0 || real.IdleTimeout <= 0 {
+	if real := n.httpServer(n.web()); real.ReadTimeout <= 0 || real.ReadTimeout > 30*time.Second || real.WriteTimeout <= 0 || real.IdleTimeout <= 0 {
 		t.Errorf("limits: %+v", real)
 	}
 }
@@ -127,7 +127,7 @@ func TestWebOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- n.serveHTTP(t.Context()) }()
+	go func() { ended <- n.serveHTTP(t.Context(), n.http, n.web()) }()
 	t.Cleanup(func() {
 		if err := <-ended; err != nil {
 			t.Error(err)

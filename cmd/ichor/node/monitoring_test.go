@@ -12,7 +12,6 @@ import (
 
 	"ichor/reporting/deliver"
 	"ichor/reporting/metrics"
-	"ichor/scp"
 )
 
 var monitoring = filepath.Join("..", "..", "..", "systemd", "monitoring")
@@ -22,7 +21,6 @@ var monitoring = filepath.Join("..", "..", "..", "systemd", "monitoring")
 func TestMonitoringNamesMetrics(t *testing.T) {
 	n := &Node{observer: newObserver()}
 	deliver.Count(n.observer)
-	scp.Count(n.observer)
 	n.measure("", "")
 	declared := map[string]metrics.Family{}
 	for _, f := range n.observer.Families {

@@ -9,12 +9,14 @@ import (
 	"ichor/reporting"
 	"ichor/reporting/deliver"
 	"ichor/reporting/metrics"
+	"ichor/scp"
 )
 
 // observer holds the metrics. The parts of the node declare theirs beside the code they count; what belongs to no part
 // is declared here. No metric names a patient, a study or a peer that is not configured.
 type observer struct {
 	*metrics.Registry
+	received                 func(scp.Event)
 	stage, result, delivered func(seconds float64, values ...string)
 }
 
@@ -25,6 +27,7 @@ func newObserver() *observer {
 	r := metrics.New()
 	return &observer{
 		Registry: r,
+		received: scp.Count(r),
 		stage: r.Histogram("ichor_analysis_seconds", "Time of an analysis by stage: read, selection, volume, cavity, quality, bleed, measure.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320}, "stage"),
 		result: r.Histogram("ichor_result_seconds", "From the last image of a study to its result being stored on this node, repeated analyses included.", wait),

@@ -39,6 +39,7 @@ type eventLog struct {
 func (n *Node) openEvents() (err error) {
 	c := n.config
 	dir := EventsDir(c)
+	n.events = eventLog{}
 	if n.events.Log, err = events.Open(events.Options{Dir: dir, Keep: c.Events.Keep, Logger: n.log}); err != nil {
 		return err
 	}
@@ -52,6 +53,17 @@ func (n *Node) openEvents() (err error) {
 	if c.Audit.Server != "" {
 		o.Server, o.TLS = c.Audit.Server, func() *tls.Config { return n.credentials.Client(c.Audit.ServerName) }
 		n.events.audits = append(n.events.audits, audit.New(o))
+	}
+	return nil
+}
+
+// closeEvents writes what waits. Entries that cannot be written are lost, and the log has said so; the rest stops in order.
+func (n *Node) closeEvents() error {
+	if n.events.Log == nil {
+		return nil
+	}
+	if err := n.events.Close(); err != nil {
+		n.log.Error("event log not complete", "err", err)
 	}
 	return nil
 }
