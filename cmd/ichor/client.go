@@ -113,9 +113,19 @@ func (c client) exchange(r *http.Request, v any) error {
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
-		return fmt.Errorf("the node answers %s: %s", answer.Status, strings.TrimSpace(string(text)))
+		return &answerError{answer.StatusCode, strings.TrimSpace(string(text))}
 	}
 	return json.NewDecoder(answer.Body).Decode(v)
+}
+
+// answerError is an answer other than success.
+type answerError struct {
+	code int
+	text string
+}
+
+func (e *answerError) Error() string {
+	return fmt.Sprintf("the node answers %d %s: %s", e.code, http.StatusText(e.code), e.text)
 }
 
 // answerTime is how long an answer may take. A self-test takes as long as an analysis.

@@ -87,7 +87,9 @@ func Examine(ctx context.Context, o Options) []Line {
 		}
 	}
 	r.web(c)
-	if beside {
+	if beside && running.Bundle == "" {
+		r.add(OK, "models", "not asked: the running node waits for its disk")
+	} else if beside {
 		r.add(OK, "models", fmt.Sprintf("the running node uses %s on %s", running.Bundle, running.Provider))
 	} else {
 		r.models(ctx, c)
