@@ -173,6 +173,11 @@ func (r *report) codecs(ctx context.Context) {
 
 // models loads library and bundle as the node does.
 func (r *report) models(ctx context.Context, c config.Config) {
+	c, err := node.WithChoice(c)
+	if err != nil {
+		r.add(Failed, "models", err.Error())
+		return
+	}
 	if err := node.CheckLibrary(c.Analysis); err != nil {
 		r.add(Failed, "library", err.Error())
 		return

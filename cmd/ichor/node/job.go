@@ -90,6 +90,7 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	if err == nil {
 		n.analysed(job.StudyInstanceUID, result)
 		n.recordAnalysis(job.StudyInstanceUID, f)
+		n.compare(job.CaseID, study, result)
 	}
 	return f, err
 }

@@ -14,6 +14,8 @@
 //	callers.go     who called and who was rejected
 //	canary.go      the self-test
 //	record.go      the event log
+//	shadow.go      a second bundle that analyses and sends nothing
+//	choice.go      which bundle is used, and which were
 package node
 
 import (
@@ -64,6 +66,7 @@ type Node struct {
 	refused  refusal
 	canary   canary
 	events   eventLog
+	shadow   chan shadowed // analysed studies for the second bundle
 	news     chan struct{} // something happened that may be an alarm
 	token    string        // of the web interface
 	started  time.Time     // of this node
@@ -97,12 +100,16 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, version: o.Version, commit: o.Commit, log: log, started: now(), observer: newObserver(), asked: make(chan string, askedQueue), news: make(chan struct{}, 1)}
+	n := &Node{config: c, version: o.Version, commit: o.Commit, log: log, started: now(), observer: newObserver(), asked: make(chan string, askedQueue), news: make(chan struct{}, 1), shadow: make(chan shadowed, shadowQueued)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if n.config, err = WithChoice(c); err != nil {
+		return nil, err
+	}
+	c = n.config
 	if err := n.claimSockets(); err != nil {
 		return nil, err
 	}
@@ -226,6 +233,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.watch(ctx) })
 	g.Go(func() error { return n.runCanary(ctx) })
 	g.Go(func() error { return n.keepEvents(ctx) })
+	g.Go(func() error { return n.runShadow(ctx) })
 	for _, a := range n.events.audits {
 		g.Go(func() error { return a.Run(ctx) })
 	}
