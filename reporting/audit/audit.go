@@ -46,6 +46,7 @@ type Options struct {
 type Sender struct {
 	o    Options
 	conn net.Conn
+	from *events.Follower // nil: not begun
 
 	mu    sync.Mutex
 	ended chan struct{} // closed when the repository has closed conn
@@ -124,12 +125,15 @@ func (s *Sender) cursorPath() string { return filepath.Join(s.o.Dir, "audit-sent
 
 // send sends all events that were not sent yet.
 func (s *Sender) send(ctx context.Context) error {
-	text, err := os.ReadFile(s.cursorPath())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if s.from == nil {
+		text, err := os.ReadFile(s.cursorPath())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		sent, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // not there: from the beginning
+		s.from = &events.Follower{Dir: s.o.Dir, After: sent}
 	}
-	sent, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-	return events.Read(s.o.Dir, sent, func(e events.Event) error {
+	return s.from.Read(func(e events.Event) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -18,48 +18,75 @@ const maxLine = 1 << 20
 // scanFile calls each with every line of a file, without its newline. A last line without newline is being written, and is
 // left out.
 func scanFile(path string, each func(line []byte) error) error {
+	_, err := scanFrom(path, 0, each)
+	return err
+}
+
+// scanFrom is scanFile from an offset on. It returns the offset after the last line that each has taken.
+func scanFrom(path string, offset int64, each func(line []byte) error) (end int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return offset, err
 	}
 	defer f.Close()
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return offset, err
+	}
 	r := bufio.NewReaderSize(f, 64<<10)
 	for number := 1; ; number++ {
 		line, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return nil
+			return offset, nil
 		}
 		if err != nil {
-			return err
+			return offset, err
 		}
 		if len(line) > maxLine {
-			return fmt.Errorf("%s, line %d: %d bytes long", filepath.Base(path), number, len(line))
+			return offset, fmt.Errorf("%s, line %d: %d bytes long", filepath.Base(path), number, len(line))
 		}
 		if err := each(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
-			return fmt.Errorf("%s, line %d: %w", filepath.Base(path), number, err)
+			return offset, fmt.Errorf("%s, line %d: %w", filepath.Base(path), number, err)
 		}
+		offset += int64(len(line))
 	}
 }
 
-// Read calls each with every entry after number, the oldest first. It may run beside the node that writes.
-func Read(dir string, after uint64, each func(Event) error) error {
-	names, err := files(dir)
+// Follower reads a log again and again, each time from where it stopped. The zero value of the fields below Dir begins after entry
+// After.
+type Follower struct {
+	Dir   string
+	After uint64 // the last entry that was taken
+
+	file   string
+	offset int64 // in file
+}
+
+// Read calls each with the entries that it has not taken yet. An entry whose call fails comes again.
+func (f *Follower) Read(each func(Event) error) error {
+	names, err := files(f.Dir)
 	if err != nil {
 		return err
 	}
-	for i, name := range names {
-		if i+1 < len(names) && endsBefore(filepath.Join(dir, names[i+1]), after) {
+	for _, name := range names {
+		if name < f.file {
 			continue
 		}
-		err := scanFile(filepath.Join(dir, name), func(line []byte) error {
+		if name != f.file {
+			f.file, f.offset = name, 0
+		}
+		f.offset, err = scanFrom(filepath.Join(f.Dir, name), f.offset, func(line []byte) error {
 			var e Event
 			if err := json.Unmarshal(line, &e); err != nil {
 				return err
 			}
-			if e.Number <= after {
+			if e.Number <= f.After {
 				return nil
 			}
-			return each(e)
+			if err := each(e); err != nil {
+				return err
+			}
+			f.After = e.Number
+			return nil
 		})
 		if err != nil {
 			return err
@@ -68,19 +95,10 @@ func Read(dir string, after uint64, each func(Event) error) error {
 	return nil
 }
 
-// errEnough ends a scan.
-var errEnough = errors.New("enough")
-
-// endsBefore reports whether the file before next has only entries up to after.
-func endsBefore(next string, after uint64) bool {
-	var first Event
-	err := scanFile(next, func(line []byte) error {
-		if err := json.Unmarshal(line, &first); err != nil {
-			return err
-		}
-		return errEnough
-	})
-	return errors.Is(err, errEnough) && first.Number-1 <= after
+// Read calls each with every entry after number, the oldest first. It may run beside the node that writes.
+func Read(dir string, after uint64, each func(Event) error) error {
+	f := Follower{Dir: dir, After: after}
+	return f.Read(each)
 }
 
 // Proof is what Verify found.

@@ -33,11 +33,11 @@ func MissingLibraries(c config.Analysis) (missing []string, err error) {
 		if _, err := os.Stat("/proc/driver/nvidia/version"); err != nil {
 			return nil, fmt.Errorf("no NVIDIA driver is loaded on this machine (%w); install the driver, or set analysis.provider to cpu", err)
 		}
-		if f, err := os.Open("/dev/nvidia0"); err != nil {
+		f, err := os.Open("/dev/nvidia0")
+		if err != nil {
 			return nil, fmt.Errorf("the GPU cannot be used by this user: %w; the unit needs DeviceAllow=char-nvidia", err)
-		} else {
-			_ = f.Close() // was only opened
 		}
+		_ = f.Close() // was only opened
 	}
 	provider := filepath.Join(folder, "libonnxruntime_providers_"+c.Provider+".so")
 	needed, err := onnx.Needed(provider)
@@ -46,7 +46,7 @@ func MissingLibraries(c config.Analysis) (missing []string, err error) {
 	}
 	known := knownLibraries(folder)
 	for _, name := range needed {
-		if !slices.ContainsFunc(known, func(k string) bool { return k == name }) {
+		if !slices.Contains(known, name) {
 			missing = append(missing, name)
 		}
 	}
