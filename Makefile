@@ -13,7 +13,7 @@ LIBRARY := bin/lib/libonnxruntime.so.1.24.4
 
 # Foreign peers and validators for the interop tests, each with its Debian package.
 TOOLS := storescu:dcmtk Orthanc:orthanc /usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb dciodvfy:dicom3tools \
-  gdcmconv:libgdcm-tools opj_decompress:libopenjp2-tools chromium:chromium npm:npm
+  gdcmconv:libgdcm-tools opj_decompress:libopenjp2-tools chromium:chromium npm:npm promtool:prometheus
 
 # The web page in which the browser test shows our objects.
 PAGE   := $(addprefix reporting/viewertest/,.npmrc package.json package-lock.json index.html viewer.js vite.config.js)
@@ -127,6 +127,7 @@ install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install bina
 	$(AS_ROOT) install -d $(DESTDIR)$(PREFIX)/lib/ichor $(DESTDIR)$(PREFIX)/share/ichor/bundles
 	$(AS_ROOT) install -m 644 bin/lib/* $(DESTDIR)$(PREFIX)/lib/ichor/
 	$(AS_ROOT) cp -rT --no-preserve=ownership $(BUNDLE) $(DESTDIR)$(PREFIX)/share/ichor/bundles/$(notdir $(BUNDLE))
+	$(AS_ROOT) install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/ichor/monitoring systemd/monitoring/alerts.yaml systemd/monitoring/dashboard.json
 	$(AS_ROOT) install -D -m 644 config/example.yaml $(DESTDIR)$(PREFIX)/share/ichor/ichor.example.yaml
 	test -e $(DESTDIR)/etc/ichor/ichor.yaml || sed 's#^state: .*#state: /var/lib/ichor#' config/example.yaml | \
 	  $(AS_ROOT) install -D -m 640 /dev/stdin $(DESTDIR)/etc/ichor/ichor.yaml

@@ -149,6 +149,7 @@ func (b *bench) oneStudy(ctx context.Context, study string) (_ float64, err erro
 	c := config.Default()
 	c.State, c.Assembly.QuietPeriod = filepath.Join(dir, "state"), quiet
 	c.DICOM.Listen, c.HTTP.Listen = "127.0.0.1:0", ""
+	c.Canary.Start, c.Canary.At = false, ""
 	c.Analysis.Bundle, c.Analysis.Library = bundleDir, b.library()
 	c.Destinations = []config.Destination{{Name: "pacs", Address: pacs.Address(), AETitle: "PACS"}}
 	n, err := node.New(ctx, node.Options{Config: c, Version: "bench"})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ichor/cmd/ichor/doctor"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
 )
@@ -140,7 +141,7 @@ func TestModelsAndCheck(t *testing.T) {
 		t.Errorf("models list:\n%s", text)
 	}
 	ok(t, "models", "verify", "--bundle", shippedBundle(t), "--library", library(t))
-	var lines []checked
+	var lines []doctor.Line
 	_, stdout, _ := command(t, "check", "--json", "--offline", "--state", t.TempDir(), "--bundle", shippedBundle(t), "--library", library(t)) // a port may be taken here
 	if err := json.Unmarshal([]byte(stdout), &lines); err != nil || len(lines) < 4 {
 		t.Errorf("check: %v\n%s", err, stdout)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -319,51 +318,6 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-// TestLogsNameNoPatient runs an analysed study, a refused one, a failing destination and a refused object at the lowest
-// level, and looks for everything that names the patient or the study.
-func TestLogsNameNoPatient(t *testing.T) {
-	t.Parallel()
-	var log lockedBuffer
-	pacs := startPACS(t)
-	c := toPACS(t, pacs)
-	n := startLogging(t, c, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	secrets := map[string]bool{}
-	for i, change := range []func(int, *dcm.DataSet) bool{
-		func(int, *dcm.DataSet) bool { return true },
-		func(i int, _ *dcm.DataSet) bool { return i == 0 },
-	} {
-		dir, _ := sampleStudy(t, "normal")
-		edit(t, dir, func(k int, d *dcm.DataSet) bool {
-			for tag, value := range map[dcm.Tag]string{dcm.PatientName: "SECRETNAME^A", dcm.PatientID: "SECRETID", dcm.AccessionNumber: "SECRETACC"} {
-				d.SetStrings(tag, tag.VR(), value)
-				secrets[value] = true
-			}
-			for _, tag := range []dcm.Tag{dcm.StudyInstanceUID, dcm.SeriesInstanceUID, dcm.SOPInstanceUID} {
-				secrets[d.String(tag)] = true
-			}
-			return change(k, d)
-		})
-		if i == 0 {
-			pacs.Fail(dimse.OutOfResources, 1)
-		}
-		id := state.IDOf(send(t, n.Addr(), dir)[0].StudyInstanceUID)
-		if _, err := delivered(within(t), n.State(), id, func() {}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text := log.String()
-	for _, want := range []string{"status=analyzed", "status=refused", "delivered"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("nothing logged of %q", want)
-		}
-	}
-	for secret := range secrets {
-		if strings.Contains(text, secret) {
-			t.Errorf("the log names %s", secret)
-		}
-	}
 }
 
 // edit rewrites the files of a study; i counts them in order of name.

@@ -18,15 +18,16 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	var asJSON bool
+	var asJSON, alarms bool
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "status [CASE]",
-		Short:   "Show the newest cases of the running node, or one of them",
-		Example: "  ichor status\n  ichor status 3f2a9c0d11e4b7a6 --json",
+		Short:   "Show what needs attention and the newest cases of the running node, or one case",
+		Example: "  ichor status\n  ichor status --alarms --json\n  ichor status 3f2a9c0d11e4b7a6 --json",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().BoolVar(&alarms, "alarms", false, "only the node: what needs attention, destinations and peers")
 	cmd.Flags().IntVar(&limit, "limit", 20, "show at most `N` cases")
 	s := withSettings(cmd, nodeFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -48,24 +49,31 @@ func newStatus() *cobra.Command {
 			}
 			return printDetail(w, d)
 		}
+		var node web.Node
+		if err := n.get("node", &node); err != nil {
+			return err
+		}
 		var cases []state.Case
 		if err := n.get(fmt.Sprintf("cases?limit=%d", limit), &cases); err != nil {
 			return err
 		}
-		if asJSON {
+		if asJSON && !alarms {
 			return printJSON(w, cases)
+		}
+		if asJSON {
+			return printJSON(w, node)
+		}
+		printNode(w, node)
+		if alarms {
+			return nil
 		}
 		if err := printCases(w, cases); err != nil {
 			return err
 		}
-		var letters []web.DeadLetter
 		var turned []web.TurnedAway
 		var counts state.Counts
-		if err := errors.Join(n.get("dead-letters", &letters), n.get("turned-away", &turned), n.get("counts", &counts)); err != nil {
+		if err := errors.Join(n.get("turned-away", &turned), n.get("counts", &counts)); err != nil {
 			return err
-		}
-		if len(letters) > 0 {
-			fmt.Fprintf(w, "\n%d dead letters: 'ichor dead-letters' lists them\n", len(letters))
 		}
 		if len(counts.Present) > 0 {
 			fmt.Fprintln(w)
@@ -74,6 +82,37 @@ func newStatus() *cobra.Command {
 		return printTurnedAway(w, turned)
 	}
 	return cmd
+}
+
+// printNode prints what needs attention, then the destinations.
+func printNode(w io.Writer, n web.Node) {
+	switch {
+	case n.NotReady != "":
+		fmt.Fprintf(w, "NOT READY: %s\n", n.NotReady)
+	case len(n.Alarms) == 0:
+		fmt.Fprintln(w, "ready; nothing needs attention")
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+	for _, a := range n.Alarms {
+		fmt.Fprintf(w, "%-8s  %s: %s\n          %s\n", a.Severity, a.Title(), a.Text, a.Remedy)
+	}
+	if len(n.Destinations) > 0 {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "\ndestination\tstate\twaiting\toldest\tgiven up\tlast stored")
+		for _, d := range n.Destinations {
+			state, stored := "up", "never"
+			if d.Down {
+				state = "down since " + d.Since.Local().Format(time.DateTime)
+			}
+			if !d.Stored.IsZero() {
+				stored = d.Stored.Local().Format(time.DateTime)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%d\t%v\t%d\t%s\n", d.Name, state, d.Pending, d.Oldest.Round(time.Second), d.Dead, stored)
+		}
+		_ = t.Flush() // the caller's next line fails as well
+	}
+	fmt.Fprintln(w)
 }
 
 func printCases(w io.Writer, cases []state.Case) error {

@@ -27,6 +27,7 @@ var errLibrary = errors.New("ONNX Runtime not usable")
 // Options configure Open.
 type Options struct {
 	Library  string            // absolute path of libonnxruntime.so
+	Shipped  bool              // the library must be the shipped one, by size and digest
 	Provider string            // one of providers; empty is cpu
 	Threads  int               // CPU threads of one run; 0 means 1
 	Device   map[string]string // options of the provider, such as device_id
@@ -51,7 +52,7 @@ var library struct {
 func Open(o Options) (*Runtime, error) {
 	o.Provider = cmp.Or(o.Provider, "cpu")
 	o.Threads = max(o.Threads, 1)
-	if err := load(o.Library); err != nil {
+	if err := load(o.Library, o.Shipped); err != nil {
 		return nil, err
 	}
 	r := &Runtime{options: o, open: map[*Network]struct{}{}}
@@ -62,8 +63,8 @@ func Open(o Options) (*Runtime, error) {
 	return r, probe.Destroy()
 }
 
-func load(path string) error {
-	const remedy = "run 'make build', or set analysis.library to the libonnxruntime.so of ONNX Runtime 1.24 or newer"
+func load(path string, shipped bool) error {
+	const remedy = "install ichor again ('make build' in a source tree), or set analysis.library to the libonnxruntime.so of ONNX Runtime 1.24 or newer"
 	if path == "" || !filepath.IsAbs(path) {
 		return fmt.Errorf("%w: library path %q is not absolute; %s", errLibrary, path, remedy)
 	}
@@ -83,6 +84,9 @@ func load(path string) error {
 			return fmt.Errorf("%w: %s is already loaded, so %s cannot be loaded; restart the process", errLibrary, library.path, path)
 		}
 		return nil
+	}
+	if err := Intact(path, shipped); err != nil {
+		return err
 	}
 	ort.SetSharedLibraryPath(path)
 	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {

@@ -84,6 +84,11 @@ func (s *Store) Forget(after time.Duration) (n int, err error) {
 	}
 }
 
+// ForgetCase removes a case whose study was removed, at once. A digest of its result stays.
+func (s *Store) ForgetCase(id CaseID) error {
+	return s.update(func(tx *bolt.Tx) error { return forget(tx, id) })
+}
+
 func forget(tx *bolt.Tx, id CaseID) error {
 	c, err := getCase(tx, id)
 	if err != nil {

@@ -124,7 +124,7 @@ func TestPages(t *testing.T) {
 			}
 		}
 	}
-	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "SEG to pacs") || !strings.Contains(first, "mend it") {
+	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "1 objects to pacs") || !strings.Contains(first, "mend it") {
 		t.Errorf("%d, the page lacks what stands still:\n%s", code, first)
 	}
 	if !strings.Contains(first, `Hanging Protocol<td>SOP class<td class="n">17`) {
@@ -171,7 +171,7 @@ func TestPages(t *testing.T) {
 // of this machine are served.
 func TestPagesAccess(t *testing.T) {
 	ready := func() error { return nil }
-	open, closed := New(Options{Cases: kept{}, Operator: operator{}, Ready: ready}), New(Options{Cases: kept{}, Operator: operator{}, Token: "secret", Ready: ready})
+	open, closed := New(Options{Cases: kept{}, Operator: operator{}, Ready: ready}), New(Options{Cases: kept{}, Operator: operator{}, Token: "secret", Ready: ready, WrongWait: time.Millisecond})
 	basic := func(password string) func(*http.Request) {
 		return func(r *http.Request) { r.SetBasicAuth("anyone", password) }
 	}

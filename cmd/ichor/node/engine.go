@@ -97,7 +97,7 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	if threads == 0 {
 		threads = max(1, runtime.NumCPU()/c.Workers)
 	}
-	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Provider: c.Provider, Threads: threads}); err != nil {
+	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Shipped: c.Library == "", Provider: c.Provider, Threads: threads}); err != nil {
 		return nil, err
 	}
 	nets := map[bundle.Role]*onnx.Network{}

@@ -89,6 +89,8 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	f, err := n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), *result)
 	if err == nil {
 		n.analysed(job.StudyInstanceUID, result)
+		n.recordAnalysis(job.StudyInstanceUID, f)
+		n.compare(job.CaseID, study, result)
 	}
 	return f, err
 }

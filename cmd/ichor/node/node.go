@@ -9,6 +9,13 @@
 //	engine.go      the loaded networks
 //	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
+//	alarms.go      what an operator must act on
+//	watch.go       tells about alarms in the log, and sees that the node before this one crashed
+//	callers.go     who called and who was rejected
+//	canary.go      the self-test
+//	record.go      the event log
+//	shadow.go      a second bundle that analyses and sends nothing
+//	choice.go      which bundle is used, and which were
 package node
 
 import (
@@ -31,6 +38,7 @@ import (
 	"ichor/pipeline/retention"
 	"ichor/pipeline/state"
 	"ichor/reporting/deliver"
+	"ichor/reporting/events"
 	"ichor/reporting/outcome"
 	"ichor/scp"
 	"ichor/scp/secure"
@@ -53,6 +61,16 @@ type Node struct {
 	log      *slog.Logger
 	observer *observer
 	turned   turnedAway
+	callers  callers
+	tokens   tokens
+	refused  refusal
+	canary   canary
+	events   eventLog
+	shadow   chan shadowed // analysed studies for the second bundle
+	news     chan struct{} // something happened that may be an alarm
+	token    string        // of the web interface
+	started  time.Time     // of this node
+	crashed  time.Time     // when a node before it was last alive that did not stop in order
 
 	passed       map[string][]net.Listener // sockets from systemd that dicom has not taken yet
 	dicom        ports
@@ -82,12 +100,16 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, version: o.Version, commit: o.Commit, log: log, observer: newObserver(), asked: make(chan string, askedQueue)}
+	n := &Node{config: c, version: o.Version, commit: o.Commit, log: log, started: now(), observer: newObserver(), asked: make(chan string, askedQueue), news: make(chan struct{}, 1), shadow: make(chan shadowed, shadowQueued)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if n.config, err = WithChoice(c); err != nil {
+		return nil, err
+	}
+	c = n.config
 	if err := n.claimSockets(); err != nil {
 		return nil, err
 	}
@@ -98,6 +120,9 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.look()
+	if n.token, err = c.HTTP.ReadToken(); err != nil {
+		return nil, err
+	}
 	if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
 		return nil, err
 	}
@@ -133,6 +158,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
 		return err
 	}
+	n.crashed = n.foundMark()
+	if err := n.openEvents(); err != nil {
+		return err
+	}
 	if n.results, err = outcome.New(n.resultOptions(n.version)); err != nil {
 		return err
 	}
@@ -166,10 +195,14 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.deliverer = n.newDeliverer()
 	n.callback = n.newCallback()
 	n.sweeper = retention.New(n.retentionOptions())
+	if err := n.canary.open(); err != nil {
+		return fmt.Errorf("socket of the self-test: %w", err)
+	}
 	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store}, n.callback); err != nil {
 		return err
 	}
 	n.measure(n.version, n.commit)
+	n.recordStart()
 	return nil
 }
 
@@ -185,7 +218,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.log.Info("ready", "dicom", n.Addrs(), "ae", n.config.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
 		"provider", n.config.Analysis.Provider, "note", finding.Disclaimer)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.server.Serve(ctx, n.dicom.secured()...) })
+	g.Go(func() error { return n.server.Serve(ctx, append(n.dicom.secured(), n.canary.door)...) })
 	g.Go(func() error { return n.spool.Prepare(ctx) })
 	g.Go(func() error { return n.spool.Watch(ctx) })
 	g.Go(func() error { return n.scrub(ctx) })
@@ -197,12 +230,21 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.callback.Run(ctx) })
 	g.Go(func() error { return n.sweeper.Run(ctx) })
 	g.Go(func() error { return n.watchdog(ctx, n.alive) })
+	g.Go(func() error { return n.watch(ctx) })
+	g.Go(func() error { return n.runCanary(ctx) })
+	g.Go(func() error { return n.keepEvents(ctx) })
+	g.Go(func() error { return n.runShadow(ctx) })
+	for _, a := range n.events.audits {
+		g.Go(func() error { return a.Run(ctx) })
+	}
 	if n.http != nil {
-		g.Go(func() error { return serveHTTP(ctx, n.http, n.web()) })
+		g.Go(func() error { return n.serveHTTP(ctx, n.http, n.web()) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
+	n.removeMark()
+	n.events.Append(events.Event{Kind: events.Stopped})
 	return nil
 }
 
@@ -239,6 +281,7 @@ func (n *Node) closeState() error {
 	if n.spool != nil {
 		errs = append(errs, n.spool.Close())
 	}
+	errs = append(errs, n.canary.close(), n.closeEvents())
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
@@ -280,6 +323,9 @@ func (n *Node) Ready() error {
 	if err := n.expired(now()); err != nil {
 		return err
 	}
+	if c := n.canary.last(); c != nil && !c.OK {
+		return fmt.Errorf("self-test: %s", c.Result)
+	}
 	return n.alive()
 }
 
@@ -319,7 +365,7 @@ func (n *Node) retentionOptions() retention.Options {
 	c := n.config
 	return retention.Options{
 		State: n.store, Spool: n.spool, Results: resultsDir(c), Keep: c.Retention, KeepFailed: c.RetentionFailed, KeepCases: c.RetentionCases,
-		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: destinationNames(c), Logger: n.log, Now: now,
+		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: append(destinationNames(c), n.canary.destination()), Logger: n.log, Now: now, Removed: n.recordRemoval,
 	}
 }
 
@@ -338,12 +384,28 @@ func (n *Node) newServer(objects *spool.Spool, to scp.Sink, commitments scp.Comm
 			Listens: p.Address != "",
 		})
 	}
+	any := len(peers) == 0
+	for _, p := range peers {
+		n.callers.expect(p.AETitle)
+	}
+	if n.canary.door != nil {
+		peers = append(peers, n.canary.peer())
+	}
 	return scp.New(scp.Options{
-		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
+		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: any,
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(), PrivateClasses: c.PrivateClasses,
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
 		Spool: objects, Sink: to, Commitments: commitments, Logger: n.log,
-		Events: func(e scp.Event) { n.observer.received(e); n.turned.received(e) },
+		Name: func(study string) string { return string(state.IDOf(study)) },
+		Events: func(e scp.Event) {
+			n.observer.received(e)
+			n.turned.received(e)
+			n.callers.received(e)
+			if e.Kind == scp.Rejected || e.Kind == scp.Unsupported {
+				n.happened()
+			}
+			n.recordCall(e)
+		},
 	})
 }
 
@@ -355,10 +417,16 @@ func (n *Node) newDeliverer() *deliver.Deliverer {
 			Associations: d.Associations, Commitment: d.Commitment, Deflate: d.Deflate,
 		})
 	}
+	destinations = append(destinations, deliver.Destination{Name: n.canary.destination(), CalledAE: config.CanaryTitle, CallingAE: n.config.DICOM.AETitle})
 	c, count := n.config.Delivery, deliver.Count(n.observer)
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
-		Dial: n.dial, Events: func(e deliver.Event) { count(e); n.sent(e) },
+		Dial: n.dial, Events: func(e deliver.Event) {
+			count(e)
+			n.sent(e)
+			n.recordLetter(e)
+			n.happened()
+		}, Delivered: n.recordDelivery,
 	})
 }
 

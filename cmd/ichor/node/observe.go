@@ -72,14 +72,30 @@ func (n *Node) sent(e deliver.Event) {
 // measure declares the metrics that are read when they are asked for. commit is that of the source, "" when unknown.
 func (n *Node) measure(version, commit string) {
 	r := n.observer.Registry
-	one := func(name, help string, read func() float64) {
-		r.Gauge(name, help, nil, func(set func(float64, ...string)) { set(read()) })
-	}
 	yes := func(b bool) float64 {
 		if b {
 			return 1
 		}
 		return 0
+	}
+	r.Gauge("ichor_alarm", "1 for each alarm, by name, severity (critical, warning) and subject: a destination or a file. docs/operate.md lists the alarms.", []string{"name", "severity", "subject"},
+		func(set func(float64, ...string)) {
+			for _, a := range n.alarms() {
+				set(1, a.Name, string(a.Severity), a.Subject)
+			}
+		})
+	r.Gauge("ichor_canary_success", "1 when the last self-test passed, 0 when it failed; missing before the first.", nil, func(set func(float64, ...string)) {
+		if c := n.canary.last(); c != nil {
+			set(yes(c.OK))
+		}
+	})
+	r.Gauge("ichor_canary_timestamp_seconds", "When the last self-test began, in Unix time; missing before the first.", nil, func(set func(float64, ...string)) {
+		if c := n.canary.last(); c != nil {
+			set(float64(c.At.Unix()))
+		}
+	})
+	one := func(name, help string, read func() float64) {
+		r.Gauge(name, help, nil, func(set func(float64, ...string)) { set(read()) })
 	}
 	r.Gauge("ichor_build_info", "Always 1; the labels are the version of ichor, the commit of its source and the version of Go.", []string{"version", "commit", "goversion"},
 		func(set func(float64, ...string)) { set(1, version, commit, runtime.Version()) })

@@ -184,7 +184,7 @@ func TestMetricsOfDeadLetters(t *testing.T) {
 // TestEventsAreCounted: events of reception and of commitments, by reason and status.
 func TestEventsAreCounted(t *testing.T) {
 	n := &Node{observer: newObserver()}
-	received, sent := scp.Count(n.observer), deliver.Count(n.observer)
+	received, sent := n.observer.received, deliver.Count(n.observer)
 	received(scp.Event{Kind: scp.Refused, Status: dimse.OutOfResources})
 	received(scp.Event{Kind: scp.Rejected, Err: fmt.Errorf("calling %q: %w", "X", &ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonCalledAE})})
 	received(scp.Event{Kind: scp.Accepted})

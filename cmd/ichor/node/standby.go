@@ -49,7 +49,7 @@ func (n *Node) standBy(ctx context.Context) error {
 	g.Go(func() error { return server.Serve(ctx, lent.secured()...) })
 	g.Go(func() error { return n.watchdog(ctx, func() error { return nil }) })
 	if page != nil {
-		g.Go(func() error { return serveHTTP(ctx, page, web.NotReady(why)) })
+		g.Go(func() error { return n.serveHTTP(ctx, page, web.NotReady(why)) })
 	}
 	g.Go(func() error {
 		tick := time.NewTicker(reopenPause)
