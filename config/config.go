@@ -110,7 +110,8 @@ type Delivery struct {
 
 // Assembly is when a study counts as complete.
 type Assembly struct {
-	QuietPeriod time.Duration `mapstructure:"quiet_period" default:"30s" doc:"A study is complete when nothing arrived for this long and no association is still sending it."`
+	QuietPeriod time.Duration `mapstructure:"quiet_period" default:"30s" doc:"A study is complete when nothing arrived for this long and no association is still sending it. After 8 studies of a sender the period follows the pauses of that sender and is shorter; 'ichor status --peers' shows it."`
+	LeastQuiet  time.Duration `mapstructure:"least_quiet_period" default:"3s" doc:"The period that follows a sender is at least this long. The same value as quiet_period: every sender has the whole quiet_period."`
 	Limit       time.Duration `mapstructure:"limit" default:"15m" doc:"A study is complete at the latest this long after its first object."`
 }
 

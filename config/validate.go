@@ -96,6 +96,7 @@ func (c *Config) validateNumbers() error {
 		{"dicom.idle_timeout", c.DICOM.IdleTimeout > 0},
 		{"dicom.read_timeout", c.DICOM.ReadTimeout > 0},
 		{"assembly.quiet_period", c.Assembly.QuietPeriod > 0},
+		{"assembly.least_quiet_period", c.Assembly.LeastQuiet > 0},
 		{"assembly.limit", c.Assembly.Limit >= c.Assembly.QuietPeriod},
 		{"delivery.first_retry", c.Delivery.FirstRetry > 0},
 		{"delivery.max_retry", c.Delivery.MaxRetry >= c.Delivery.FirstRetry},

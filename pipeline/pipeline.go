@@ -66,7 +66,11 @@ type Study struct {
 	Objects  []Input
 	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
 	Complete string // the rule by which the study was complete; recorded in the finding
+	Early    bool   // more objects may still arrive: end with ErrPartial if slices are missing
 }
+
+// ErrPartial is returned for a study with Early set whose series lacks slices.
+var ErrPartial = errors.New("the series is not contiguous")
 
 // running is the result of an analysis in progress.
 type running struct{ analysis.Analysis }
@@ -122,6 +126,9 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	if err != nil {
 		return err
 	}
+	if study.Early && !contiguous(r.Volume) {
+		return ErrPartial
+	}
 	r.Cavity, err = step(ctx, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Batch) })
 	if err != nil {
 		return err
@@ -142,6 +149,20 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	}
 	_, err = step(ctx, r, "measure", func() (struct{}, error) { return struct{}{}, r.measure(ctx, marks, bleeds) })
 	return err
+}
+
+// contiguous reports whether no slice seems to be missing. A stack of two spacings, as of thin slices below thick ones, is
+// contiguous if each gap occurs twice in a row.
+func contiguous(v *volume.Volume) bool {
+	const same = 1.2
+	gaps := v.Gaps()
+	for i, g := range gaps {
+		alike := func(k int) bool { return k >= 0 && k < len(gaps) && g < same*gaps[k] }
+		if !alike(i-1) && !alike(i+1) && len(gaps) > 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // measure decides which hemorrhages to report and measures them; for the range also with a lower and a higher threshold.

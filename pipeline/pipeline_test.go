@@ -410,3 +410,38 @@ func TestAnalyzeConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestAnalyzeEarly: a study that may lack slices is not analysed before it is complete; one without gaps is.
+func TestAnalyzeEarly(t *testing.T) {
+	whole := study(t, synthetic.Head(shape()), nil)
+	whole.Early = true
+	if _, err := analyzer().Analyze(t.Context(), whole); err != nil {
+		t.Errorf("a whole study: %v", err)
+	}
+	partial := whole
+	partial.Objects = slices.Delete(slices.Clone(whole.Objects), 5, 6)
+	if _, err := analyzer().Analyze(t.Context(), partial); !errors.Is(err, ErrPartial) {
+		t.Errorf("a study without its sixth slice: %v, want ErrPartial", err)
+	}
+}
+
+func TestContiguous(t *testing.T) {
+	for name, c := range map[string]struct {
+		gaps []float64
+		want bool
+	}{
+		"even":                     {[]float64{5, 5, 5, 5}, true},
+		"uneven gantry":            {[]float64{5, 5.1, 4.9, 5}, true},
+		"thin below thick":         {[]float64{2.5, 2.5, 2.5, 5, 5}, true},
+		"one missing":              {[]float64{5, 5, 10, 5}, false},
+		"one missing near the end": {[]float64{5, 5, 5, 10}, false},
+	} {
+		v := &volume.Volume{Grid: volume.Grid{AlongRow: volume.Vec{1}, AlongColumn: volume.Vec{0, 1}, Origins: []volume.Vec{{}}}}
+		for _, g := range c.gaps {
+			v.Origins = append(v.Origins, v.Origins[len(v.Origins)-1].Add(volume.Vec{0, 0, g}))
+		}
+		if got := contiguous(v); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}

@@ -20,14 +20,15 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	var asJSON bool
+	var asJSON, peers bool
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "status [CASE]",
-		Short:   "Show the newest cases of the running node, or one of them",
-		Example: "  ichor status\n  ichor status 3f2a9c0d11e4b7a6 --json",
+		Short:   "Show the newest cases of the running node, or one of them, or its senders",
+		Example: "  ichor status\n  ichor status 3f2a9c0d11e4b7a6 --json\n  ichor status --peers",
 		Args:    cobra.MaximumNArgs(1),
 	}
+	cmd.Flags().BoolVar(&peers, "peers", false, "show each sender with its pauses and its quiet period")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.Flags().IntVar(&limit, "limit", 20, "show at most `N` cases")
 	s := withSettings(cmd, nodeFlags)
@@ -36,9 +37,22 @@ func newStatus() *cobra.Command {
 		if limit < 1 {
 			return usageError(fmt.Sprintf("--limit %d: write 1 or more", limit))
 		}
+		if peers && len(args) == 1 {
+			return usageError("--peers shows senders: leave the case out")
+		}
 		n, err := running(s)
 		if err != nil {
 			return err
+		}
+		if peers {
+			var list []web.Peer
+			if err := n.get("peers", &list); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(w, list)
+			}
+			return printPeers(w, list)
 		}
 		if len(args) == 1 {
 			var d web.Detail
@@ -88,6 +102,23 @@ func printCases(w io.Writer, cases []state.Case) error {
 			note = f.Reason
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.Updated.Local().Format(time.DateTime), c.Phase, c.Objects, total, note)
+	}
+	return t.Flush()
+}
+
+func printPeers(w io.Writer, list []web.Peer) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no sender has completed a study yet")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "peer\tlast study\tstudies\tlate\tlongest pause\tquiet period")
+	for _, p := range list {
+		quiet := fmt.Sprintf("%g s", p.QuietPeriodS)
+		if !p.Learnt {
+			quiet += " (as configured, too few studies yet)"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%.1f s\t%s\n", p.AETitle, p.Last.Local().Format(time.DateTime), p.Studies, p.Late, p.LongestPauseS, quiet)
 	}
 	return t.Flush()
 }

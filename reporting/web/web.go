@@ -9,6 +9,7 @@
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
 //	/api/v1/dead-letters  failed analyses and deliveries that were given up, JSON
 //	/api/v1/turned-away   what peers proposed and was not accepted, JSON
+//	/api/v1/peers         the pauses of each sender and its quiet period, JSON
 //
 // and accepts orders by POST, only from this machine if no token is set (see operate.go):
 //
@@ -49,6 +50,18 @@ type Options struct {
 	Metrics  http.Handler // nil: none
 
 	TurnedAway func() []TurnedAway // the newest first; nil: not known
+	Peers      func() []Peer       // that sent studies, in the order of their titles; nil: not known
+}
+
+// Peer is a sender and its quiet period, which follows the pauses between its objects.
+type Peer struct {
+	AETitle       string    `json:"ae_title"`
+	Studies       int       `json:"studies"`         // complete studies of more than one object
+	Late          int       `json:"late"`            // of them, studies to which an object came soon after they were complete
+	LongestPauseS float64   `json:"longest_pause_s"` // between two objects of one of the latest studies, seconds
+	QuietPeriodS  float64   `json:"quiet_period_s"`  // seconds
+	Learnt        bool      `json:"learnt"`          // false: the configured period applies, because too few studies came
+	Last          time.Time `json:"last"`            // completion of the latest study
 }
 
 // TurnedAway is what a peer proposed and was not accepted since the node started: it cannot send such objects.
@@ -86,6 +99,10 @@ func New(o Options) http.Handler {
 		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
 	}
 	mux.Handle("GET /api/v1/turned-away", o.guard(func(*http.Request) (any, error) { return o.TurnedAway(), nil }))
+	if o.Peers == nil {
+		o.Peers = func() []Peer { return []Peer{} }
+	}
+	mux.Handle("GET /api/v1/peers", o.guard(func(*http.Request) (any, error) { return o.Peers(), nil }))
 	o.pages(mux)
 	if o.Metrics != nil {
 		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

@@ -14,7 +14,7 @@ import (
 const httpGrace = 5 * time.Second
 
 func (n *Node) web() http.Handler {
-	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.Ready, TurnedAway: n.turned.newest, Metrics: n.observer})
+	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.Ready, TurnedAway: n.turned.newest, Peers: n.peers, Metrics: n.observer})
 }
 
 // serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.

@@ -3,6 +3,7 @@
 //
 //	study.go       reception to assembly, assembly to the queue, and resuming after a restart
 //	job.go         one job of the queue: analyse and record the result
+//	early.go       analyses while the quiet period still runs
 //	call.go        connections to destinations and peers
 //	operator.go    retry, replay, dead letters
 //	engine.go      the loaded networks
@@ -61,7 +62,9 @@ type Node struct {
 	store        *state.Store
 	queue        *queue.Queue
 	engine       *Engine
-	working      sync.Map // cases that are being analysed
+	working      sync.Map      // cases that are being analysed
+	computing    chan struct{} // one element for each running analysis, early ones included
+	early        *early        // nil: none
 	results      *outcome.Recorder
 	destinations map[string]config.Destination // by name
 	deliverer    *deliver.Deliverer
@@ -117,9 +120,13 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}); err != nil {
 		return nil, err
 	}
+	n.computing = make(chan struct{}, c.Analysis.Workers)
+	if bytes, _ := memory(os.DirFS("/")); bytes == 0 || bytes >= uint64(1+c.Analysis.Workers)*minMemory {
+		n.early = newEarly(c.Analysis.Workers, n.analyseEarly)
+	}
 	n.assembler = assembly.New(assembly.Options{
-		Quiet: c.Assembly.QuietPeriod, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
-		Ready: n.spool.Ready,
+		Quiet: c.Assembly.QuietPeriod, Least: c.Assembly.LeastQuiet, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
+		Ready: n.spool.Ready, Senders: n.knownSenders(), Learnt: n.learnt, Ripe: n.early.begin,
 	})
 	for _, d := range c.Destinations {
 		if d.Commitment {
@@ -163,6 +170,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.scrub(ctx) })
 	g.Go(func() error { return n.assembler.Run(ctx) })
 	g.Go(func() error { return n.count(ctx) })
+	g.Go(func() error { return n.early.run(ctx, n.receivingObjects) })
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.results.Run(ctx) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
@@ -299,7 +307,7 @@ func (n *Node) newServer() (*scp.Server, error) {
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(), PrivateClasses: c.PrivateClasses,
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
-		Spool: n.spool, Sink: sink{n.assembler, n.store}, Commitments: n.callback, Logger: n.log,
+		Spool: n.spool, Sink: sink{n.assembler, n.store, n.early}, Commitments: n.callback, Logger: n.log,
 		Events: func(e scp.Event) { count(e); n.turned.received(e) },
 	})
 }

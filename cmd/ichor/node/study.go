@@ -15,10 +15,14 @@ import (
 type sink struct {
 	*assembly.Assembler
 	store *state.Store
+	early *early
 }
 
 // Received is called for each durable object. fresh: the spool did not have it before.
 func (s sink) Received(assoc uint64, o spool.Object, fresh bool) {
+	if fresh {
+		s.early.drop(o.StudyInstanceUID)
+	}
 	s.Assembler.Received(assoc, o, fresh || s.store.HasFailed(state.IDOf(o.StudyInstanceUID)))
 }
 
@@ -61,6 +65,7 @@ func (n *Node) complete(study, how string) {
 
 func (n *Node) submit(ctx context.Context, c state.Case) error {
 	if c.Phase != state.Queued {
+		n.early.drop(c.StudyInstanceUID) // no job will take it
 		return nil
 	}
 	return n.queue.Submit(ctx, jobOf(c))
