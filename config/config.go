@@ -120,16 +120,19 @@ type Analysis struct {
 	Bundle         string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one shipped with ichor."`
 	Library        string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one shipped with ichor."`
 	Provider       string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. If it is not available, ichor stops with an error; it never falls back to another one."`
-	Precision      string `mapstructure:"precision" default:"float32" doc:"float32 or int8. int8 is faster on processors with VNNI and needs a bundle that contains it; 'ichor models list' shows how it changes the results."`
+	Precision      string `mapstructure:"precision" default:"auto" doc:"auto, float32 or int8. int8 is faster on processors with VNNI and needs a bundle that contains it; 'ichor models list' shows how it changes the results. auto: int8 if provider is cpu, the processor has VNNI or a 8-bit dot product, and the masks of int8 differ little from those of float32 (Dice at least 0.995 for each network); float32 otherwise."`
 	OperatingPoint string `mapstructure:"operating_point" default:"balanced" doc:"balanced, sensitive or specific: the evidence that a suspected hemorrhage needs to be reported. sensitive finds more small and faint hemorrhages, and more false ones; 'ichor models list' shows the figures of each. Needs a bundle that contains operating points."`
 	Workers        int    `mapstructure:"workers" default:"1" doc:"Number of studies analysed at the same time."`
-	Threads        int    `mapstructure:"threads" default:"0" doc:"Threads for each network. 0: one per core."`
+	Threads        int    `mapstructure:"threads" default:"0" doc:"Cores for each analysis: slices that a network computes at the same time, or threads of the provider. 0: all cores, divided by workers."`
 	MinSlices      int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`
 	MinAge         int    `mapstructure:"min_age" default:"18" doc:"Studies of patients younger than this, in years, are refused: the shipped networks were made for adults. 0: any age is analysed."`
 	Contrast       bool   `mapstructure:"contrast" default:"false" doc:"If a study has only contrast-enhanced series, analyse one of them, with a warning. false: refuse the study."`
 	BoneKernel     bool   `mapstructure:"bone_kernel" default:"false" doc:"If a study has only series with a sharp kernel, analyse one of them, with a warning. false: refuse the study."`
 	MaxTries       int    `mapstructure:"max_tries" default:"3" doc:"An analysis that failed this many times is given up."`
 }
+
+// PrecisionAuto lets the node choose the precision.
+const PrecisionAuto = "auto"
 
 // Queue is the work queue.
 type Queue struct {

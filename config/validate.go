@@ -52,8 +52,8 @@ func (c *Config) Validate() error {
 	if !slices.Contains([]string{"cpu", "openvino", "cuda", "tensorrt"}, c.Analysis.Provider) {
 		return fmt.Errorf("analysis.provider %q: write cpu, openvino, cuda or tensorrt", c.Analysis.Provider)
 	}
-	if !slices.Contains([]string{"float32", "int8"}, c.Analysis.Precision) {
-		return fmt.Errorf("analysis.precision %q: write float32 or int8", c.Analysis.Precision)
+	if !slices.Contains([]string{"auto", "float32", "int8"}, c.Analysis.Precision) {
+		return fmt.Errorf("analysis.precision %q: write auto, float32 or int8", c.Analysis.Precision)
 	}
 	if !slices.Contains([]string{"balanced", "sensitive", "specific"}, c.Analysis.OperatingPoint) {
 		return fmt.Errorf("analysis.operating_point %q: write balanced, sensitive or specific", c.Analysis.OperatingPoint)

@@ -41,7 +41,7 @@ type Options struct {
 	CavityBone   Net
 	Bleed        Net
 	Decoder      Decoder // nil: only uncompressed pixels are read
-	Batch        int     // slices per run of a network; 0 means 1, which is as fast as more on a CPU
+	Runs         window.Runs
 	Selection    selection.Options
 }
 
@@ -129,7 +129,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	if study.Early && !contiguous(r.Volume) {
 		return ErrPartial
 	}
-	r.Cavity, err = step(ctx, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Batch) })
+	r.Cavity, err = step(ctx, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Runs) })
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	}
 	r.Finding.Warnings = append(r.Finding.Warnings, warnings...)
 	marks, err := step(ctx, r, "bleed", func() (*bleed.Marks, error) {
-		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Batch)
+		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Runs)
 	})
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
 	"ichor/scp/dcm"
 )
 
@@ -82,7 +83,7 @@ func analyzer() *Analyzer {
 		net(bundle.CavityTissue, 1, 0, 600, post), net(bundle.CavityBone, 1, 150, 650, post),
 		net(bundle.Bleed, 3, -50, 150, bundle.Post{MinComponentML: 0.3, SubtypePer: "component"}, "any", "IPH", "IVH", "SAH", "SDH", "EDH"),
 	}}}
-	return New(Options{Bundle: b, Batch: 3,
+	return New(Options{Bundle: b, Runs: window.Runs{Batch: 3, Lanes: 2},
 		CavityTissue: byValue{1, func(v float32, _ bool, p []float32) { p[0] = step01(v > 10.0/600 && v < 0.3) }},
 		CavityBone:   byValue{1, func(float32, bool, []float32) {}},
 		Bleed: byValue{6, func(v float32, left bool, p []float32) {

@@ -34,7 +34,7 @@ func newServe() *cobra.Command {
 		}
 		b := n.Engine().Bundle
 		log.Info("ready", "dicom", n.Addrs(), "ae", c.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
-			"provider", c.Analysis.Provider, "note", finding.Disclaimer)
+			"provider", c.Analysis.Provider, "precision", n.Engine().Precision, "chosen", n.Engine().Why, "note", finding.Disclaimer)
 		n.AnnounceReady(cmd.Context())
 		return errors.Join(n.Run(cmd.Context()), n.Close())
 	}

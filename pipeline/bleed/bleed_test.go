@@ -10,6 +10,7 @@ import (
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
 )
 
 const side = 32
@@ -83,7 +84,7 @@ func count(m *volume.Mask) map[uint8]int {
 }
 
 func find(v *volume.Volume, cavity *volume.Mask, n net, spec *bundle.Network, level Level) (*volume.Mask, error) {
-	m, err := Find(context.Background(), v, cavity, n, spec, 2)
+	m, err := Find(context.Background(), v, cavity, n, spec, window.Runs{Batch: 2, Lanes: 2})
 	if err != nil {
 		return nil, err
 	}

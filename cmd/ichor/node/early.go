@@ -198,7 +198,13 @@ func (n *Node) receivingObjects(study string) []spool.Object {
 func (n *Node) analyzeStudy(ctx context.Context, uid, complete string, objects []spool.Object, early bool) (*analysis.Analysis, error) {
 	select {
 	case n.computing <- struct{}{}:
-		defer func() { <-n.computing }()
+		defer func() {
+			<-n.computing
+			select {
+			case n.ended <- struct{}{}:
+			default:
+			}
+		}()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

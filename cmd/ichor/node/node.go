@@ -7,6 +7,7 @@
 //	call.go        connections to destinations and peers
 //	operator.go    retry, replay, dead letters
 //	engine.go      the loaded networks
+//	rest.go        memory freed after analyses
 //	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
 package node
@@ -64,6 +65,7 @@ type Node struct {
 	engine       *Engine
 	working      sync.Map      // cases that are being analysed
 	computing    chan struct{} // one element for each running analysis, early ones included
+	ended        chan struct{} // an analysis ended
 	early        *early        // nil: none
 	results      *outcome.Recorder
 	destinations map[string]config.Destination // by name
@@ -120,7 +122,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	n.computing = make(chan struct{}, c.Analysis.Workers)
+	n.computing, n.ended = make(chan struct{}, c.Analysis.Workers), make(chan struct{}, 1)
 	if bytes, _ := memory(os.DirFS("/")); bytes == 0 || bytes >= uint64(1+c.Analysis.Workers)*minMemory {
 		n.early = newEarly(c.Analysis.Workers, n.analyseEarly)
 	}
@@ -171,6 +173,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.assembler.Run(ctx) })
 	g.Go(func() error { return n.count(ctx) })
 	g.Go(func() error { return n.early.run(ctx, n.receivingObjects) })
+	g.Go(func() error { return n.rest(ctx) })
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.results.Run(ctx) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
