@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Validate checks values and combinations. The error names the key and says what to write instead.
@@ -64,7 +65,26 @@ func (c *Config) Validate() error {
 	if !slices.Contains([]string{"text", "json"}, c.Log.Format) {
 		return fmt.Errorf("log.format %q: write text or json", c.Log.Format)
 	}
+	if err := c.validateWorkers(); err != nil {
+		return err
+	}
 	return c.validateNumbers()
+}
+
+func (c *Config) validateWorkers() error {
+	switch w := c.Workers; {
+	case c.Analysis.Workers == 0 && w.Listen == "":
+		return fmt.Errorf("analysis.workers 0: set workers.listen, so that workers of other machines can analyse, or write at least 1")
+	case w.Listen == "":
+		return nil
+	case !hostPort(w.Listen):
+		return fmt.Errorf("workers.listen %q: write host:port", w.Listen)
+	case c.Queue.URL == "":
+		return fmt.Errorf("workers.listen: set queue.url, the NATS server that nodes and workers share")
+	case w.Certificate == "" || w.Key == "" || w.CA == "":
+		return fmt.Errorf("workers.listen: set workers.certificate, workers.key and workers.ca")
+	}
+	return nil
 }
 
 func (c *Config) validateNumbers() error {
@@ -78,7 +98,7 @@ func (c *Config) validateNumbers() error {
 		{"dicom.reserve_mib", c.DICOM.ReserveMiB, 0},
 		{"dicom.prepared_mib", c.DICOM.PreparedMiB, 0},
 		{"retention_gib", c.RetentionGiB, 0},
-		{"analysis.workers", c.Analysis.Workers, 1},
+		{"analysis.workers", c.Analysis.Workers, 0},
 		{"analysis.threads", c.Analysis.Threads, 0},
 		{"analysis.min_slices", c.Analysis.MinSlices, 2},
 		{"analysis.min_age", c.Analysis.MinAge, 0},
@@ -98,6 +118,7 @@ func (c *Config) validateNumbers() error {
 		{"assembly.quiet_period", c.Assembly.QuietPeriod > 0},
 		{"assembly.least_quiet_period", c.Assembly.LeastQuiet > 0},
 		{"assembly.limit", c.Assembly.Limit >= c.Assembly.QuietPeriod},
+		{"queue.ack_wait", c.Queue.AckWait >= time.Second},
 		{"delivery.first_retry", c.Delivery.FirstRetry > 0},
 		{"delivery.max_retry", c.Delivery.MaxRetry >= c.Delivery.FirstRetry},
 		{"delivery.max_age", c.Delivery.MaxAge > 0},

@@ -85,12 +85,20 @@ func New(o Options) *Analyzer {
 
 // Analyze finds and measures hemorrhage in a study. Errors come from ctx, from reading, or from a network.
 func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis, error) {
+	return a.conclude(ctx, study, a.analyze)
+}
+
+// Parameters returns the settings that findings depend on, as they name them.
+func (a *Analyzer) Parameters() map[string]string { return parameters(a.o.Bundle, a.o.Selection) }
+
+// conclude runs stages on a study. A refusal is a finding.
+func (a *Analyzer) conclude(ctx context.Context, study Study, stages func(context.Context, Study, *running) error) (*analysis.Analysis, error) {
 	r := &running{analysis.Analysis{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
-		Bundle: bundleOf(a.o.Bundle), Parameters: parameters(a.o.Bundle, a.o.Selection),
+		Bundle: bundleOf(a.o.Bundle), Parameters: a.Parameters(),
 		TimingMS: map[string]int64{},
 	}}}
-	err := a.analyze(ctx, study, r)
+	err := stages(ctx, study, r)
 	if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 		r.refuse(refusal)
 		err = nil
@@ -105,12 +113,8 @@ func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis
 	return &r.Analysis, nil
 }
 
-func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
-	b := a.o.Bundle
-	tissue := cavity.Network{Net: a.o.CavityTissue, Spec: b.Network(bundle.CavityTissue)}
-	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
-	bleeds := b.Network(bundle.Bleed)
-
+// read runs the stages before the networks: a volume in Hounsfield units.
+func (a *Analyzer) read(ctx context.Context, study Study, r *running) error {
 	in, err := step(ctx, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
 	if err != nil {
 		return err
@@ -123,6 +127,15 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 		return err
 	}
 	r.Volume, err = step(ctx, r, "volume", func() (*volume.Volume, error) { return build(ctx, in, choice, a.o.Decoder, r) })
+	return err
+}
+
+func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
+	b := a.o.Bundle
+	tissue := cavity.Network{Net: a.o.CavityTissue, Spec: b.Network(bundle.CavityTissue)}
+	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
+	bleeds := b.Network(bundle.Bleed)
+	err := a.read(ctx, study, r)
 	if err != nil {
 		return err
 	}

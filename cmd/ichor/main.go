@@ -77,7 +77,7 @@ func newRoot(started *bool) *cobra.Command {
 	}
 	root.AddCommand(newVersion())
 	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
-	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newSpool(), newCheck(), newModels(), newLoad())
+	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newSpool(), newCheck(), newModels(), newLoad())
 	return root
 }
 

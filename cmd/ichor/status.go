@@ -20,7 +20,7 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	var asJSON, peers bool
+	var asJSON, peers, workers bool
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "status [CASE]",
@@ -28,6 +28,7 @@ func newStatus() *cobra.Command {
 		Example: "  ichor status\n  ichor status 3f2a9c0d11e4b7a6 --json\n  ichor status --peers",
 		Args:    cobra.MaximumNArgs(1),
 	}
+	cmd.Flags().BoolVar(&workers, "workers", false, "show the workers of other machines that ask for jobs")
 	cmd.Flags().BoolVar(&peers, "peers", false, "show each sender with its pauses and its quiet period")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.Flags().IntVar(&limit, "limit", 20, "show at most `N` cases")
@@ -37,8 +38,8 @@ func newStatus() *cobra.Command {
 		if limit < 1 {
 			return usageError(fmt.Sprintf("--limit %d: write 1 or more", limit))
 		}
-		if peers && len(args) == 1 {
-			return usageError("--peers shows senders: leave the case out")
+		if (peers || workers) && len(args) == 1 || peers && workers {
+			return usageError("--peers shows senders, --workers shows workers, CASE one case: give one of them")
 		}
 		n, err := running(s)
 		if err != nil {
@@ -53,6 +54,16 @@ func newStatus() *cobra.Command {
 				return printJSON(w, list)
 			}
 			return printPeers(w, list)
+		}
+		if workers {
+			var list []web.Worker
+			if err := n.get("workers", &list); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(w, list)
+			}
+			return printWorkers(w, list)
 		}
 		if len(args) == 1 {
 			var d web.Detail
@@ -119,6 +130,19 @@ func printPeers(w io.Writer, list []web.Peer) error {
 			quiet += " (as configured, too few studies yet)"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%.1f s\t%s\n", p.AETitle, p.Last.Local().Format(time.DateTime), p.Studies, p.Late, p.LongestPauseS, quiet)
+	}
+	return t.Flush()
+}
+
+func printWorkers(w io.Writer, list []web.Worker) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no worker of another machine has asked for jobs since the start")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "worker\taddress\tversion\tbusy\tlast seen\tnote")
+	for _, x := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", x.Name, x.Address, x.Version, x.Busy, x.Last.Local().Format(time.DateTime), x.Refused)
 	}
 	return t.Flush()
 }

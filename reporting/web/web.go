@@ -9,6 +9,7 @@
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
 //	/api/v1/dead-letters  failed analyses and deliveries that were given up, JSON
 //	/api/v1/turned-away   what peers proposed and was not accepted, JSON
+//	/api/v1/workers       workers of other machines that asked for jobs, JSON
 //	/api/v1/peers         the pauses of each sender and its quiet period, JSON
 //
 // and accepts orders by POST, only from this machine if no token is set (see operate.go):
@@ -51,6 +52,17 @@ type Options struct {
 
 	TurnedAway func() []TurnedAway // the newest first; nil: not known
 	Peers      func() []Peer       // that sent studies, in the order of their titles; nil: not known
+	Workers    func() []Worker     // by name; nil: none
+}
+
+// Worker is a worker of another machine that asked for jobs.
+type Worker struct {
+	Name    string    `json:"name"` // host/process
+	Address string    `json:"address"`
+	Version string    `json:"version"`           // of ichor
+	Busy    int       `json:"busy"`              // studies it analysed when it last asked
+	Refused string    `json:"refused,omitempty"` // why it gets no jobs of this node
+	Last    time.Time `json:"last"`              // when it last asked
 }
 
 // Peer is a sender and its quiet period, which follows the pauses between its objects.
@@ -102,6 +114,10 @@ func New(o Options) http.Handler {
 	if o.Peers == nil {
 		o.Peers = func() []Peer { return []Peer{} }
 	}
+	if o.Workers == nil {
+		o.Workers = func() []Worker { return []Worker{} }
+	}
+	mux.Handle("GET /api/v1/workers", o.guard(func(*http.Request) (any, error) { return o.Workers(), nil }))
 	mux.Handle("GET /api/v1/peers", o.guard(func(*http.Request) (any, error) { return o.Peers(), nil }))
 	o.pages(mux)
 	if o.Metrics != nil {

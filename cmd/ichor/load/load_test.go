@@ -91,7 +91,7 @@ func TestSimulate(t *testing.T) {
 	t.Parallel()
 	for _, rho := range []float64{0.3, 0.6, 0.8} {
 		const seconds = 10.0
-		p := plan(func(p *Plan) { p.Studies, p.Rate = 200_000, rho * 3600 / seconds })
+		p := plan(func(p *Plan) { p.Studies, p.Rate = 200_000, rho*3600/seconds })
 		s := Service{Workers: 1, Analyse: map[Kind]time.Duration{Thick: seconds * time.Second}}
 		sum := 0.0
 		for _, l := range Simulate(p.Arrivals(), s) {

@@ -208,9 +208,16 @@ func (n *Node) analyzeStudy(ctx context.Context, uid, complete string, objects [
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	study := pipeline.Study{UID: uid, InOrder: true, Complete: complete, Early: early}
+	study := n.studyOf(uid, complete, objects)
+	study.Early = early
+	return n.engine.Analyzer.Analyze(ctx, study)
+}
+
+// studyOf returns a study of the spool.
+func (n *Node) studyOf(uid, complete string, objects []spool.Object) pipeline.Study {
+	study := pipeline.Study{UID: uid, InOrder: true, Complete: complete}
 	for _, o := range objects {
 		study.Objects = append(study.Objects, spooled{n.spool, o})
 	}
-	return n.engine.Analyzer.Analyze(ctx, study)
+	return study
 }

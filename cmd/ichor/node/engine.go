@@ -24,11 +24,18 @@ type Analyzer interface {
 	Analyze(context.Context, pipeline.Study) (*analysis.Analysis, error)
 }
 
+// Adopter reads a study that was analysed elsewhere; it is a pipeline.Analyzer, which needs no networks for this.
+type Adopter interface {
+	Adopt(context.Context, pipeline.Study, pipeline.Elsewhere) (*analysis.Analysis, error)
+	Parameters() map[string]string
+}
+
 // Engine is the loaded bundle and the analysis that uses it.
 type Engine struct {
 	Bundle   *bundle.Bundle
 	Decoder  *codec.Decoder
 	Analyzer Analyzer
+	Adopter  Adopter
 
 	Precision bundle.Precision
 	Why       string // who chose the precision, and why
@@ -148,7 +155,7 @@ func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundl
 		nets[n.Role] = net
 	}
 	e.Decoder, _ = codec.Detect(ctx) // without the library JPEG 2000 is not offered, and senders convert
-	e.Analyzer = pipeline.New(pipeline.Options{
+	a := pipeline.New(pipeline.Options{
 		Decoder:      e.Decoder,
 		Bundle:       e.Bundle,
 		CavityTissue: nets[bundle.CavityTissue],
@@ -157,6 +164,7 @@ func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundl
 		Runs:         window.Runs{Lanes: lanes},
 		Selection:    SelectionOptions(c),
 	})
+	e.Analyzer, e.Adopter = a, a
 	return e, e.Rest()
 }
 

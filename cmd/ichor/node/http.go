@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -14,12 +17,16 @@ import (
 const httpGrace = 5 * time.Second
 
 func (n *Node) web() http.Handler {
-	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.Ready, TurnedAway: n.turned.newest, Peers: n.peers, Metrics: n.observer})
+	return web.New(web.Options{Cases: n.store, Operator: n, Token: n.config.HTTP.Token, Ready: n.Ready, TurnedAway: n.turned.newest, Peers: n.peers,
+		Workers: n.workers, Metrics: n.observer})
 }
 
-// serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.
 func (n *Node) serveHTTP(ctx context.Context) error {
-	server := &http.Server{Handler: n.web(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	return serveUntil(ctx, &http.Server{Handler: n.web(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}, n.http)
+}
+
+// serveUntil serves until ctx is done. Requests that then take longer than httpGrace are aborted.
+func serveUntil(ctx context.Context, server *http.Server, l net.Listener) error {
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
@@ -30,9 +37,12 @@ func (n *Node) serveHTTP(ctx context.Context) error {
 		}
 		stopped <- err
 	})
-	err := server.Serve(n.http)
+	err := server.Serve(l)
 	if stop() || !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("web interface: %w", err)
 	}
 	return <-stopped
 }
+
+// quietLog is for errors of single connections, which anyone can cause.
+func quietLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }

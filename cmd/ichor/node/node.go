@@ -5,6 +5,9 @@
 //	job.go         one job of the queue: analyse and record the result
 //	early.go       analyses while the quiet period still runs
 //	call.go        connections to destinations and peers
+//	lend.go        studies for the workers of other machines
+//	exchange.go    what nodes and workers say to each other
+//	worker.go      such a worker, as a value
 //	operator.go    retry, replay, dead letters
 //	engine.go      the loaded networks
 //	rest.go        memory freed after analyses
@@ -44,11 +47,13 @@ type Options struct {
 	Version string       // of ichor, written to the result objects
 	Commit  string       // of the source, for metrics; may be empty
 	Logger  *slog.Logger // nil: no logging
+	Engine  *Engine      // nil: the bundle of the configuration is loaded
 }
 
 // Node is the complete appliance in one process. The fields are in the order in which a study passes through them.
 type Node struct {
 	config   config.Config
+	version  string
 	log      *slog.Logger
 	observer *observer
 	turned   turnedAway
@@ -57,6 +62,7 @@ type Node struct {
 	dicom        ports
 	credentials  *secure.Credentials // for TLS; nil: not configured
 	senders      map[string]sender   // by AE title
+	urgent       map[string]bool     // AE titles whose studies come first
 	server       *scp.Server
 	spool        *spool.Spool
 	assembler    *assembly.Assembler
@@ -67,6 +73,7 @@ type Node struct {
 	computing    chan struct{} // one element for each running analysis, early ones included
 	ended        chan struct{} // an analysis ended
 	early        *early        // nil: none
+	lending      *lending      // nil: no workers on other machines
 	results      *outcome.Recorder
 	destinations map[string]config.Destination // by name
 	deliverer    *deliver.Deliverer
@@ -82,7 +89,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, log: log, observer: newObserver(), asked: make(chan string, askedQueue)}
+	n := &Node{config: c, version: o.Version, engine: o.Engine, log: log, observer: newObserver(), asked: make(chan string, askedQueue)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -110,20 +117,25 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.results, err = outcome.New(n.resultOptions(o.Version)); err != nil {
 		return nil, err
 	}
-	if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
+	if n.engine == nil {
+		if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.openLending(ctx); err != nil {
 		return nil, err
 	}
 	if n.spool, err = spool.Open(ctx, disk); err != nil {
 		return nil, err
 	}
 	if n.queue, err = queue.Start(ctx, queue.Options{
-		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"),
+		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"), Serves: n.serves(), AckWait: c.Queue.AckWait,
 		Queued: n.queuedJobs, Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
-	n.computing, n.ended = make(chan struct{}, c.Analysis.Workers), make(chan struct{}, 1)
-	if bytes, _ := memory(os.DirFS("/")); bytes == 0 || bytes >= uint64(1+c.Analysis.Workers)*minMemory {
+	n.computing, n.ended = make(chan struct{}, max(c.Analysis.Workers, 1)), make(chan struct{}, 1)
+	if bytes, _ := memory(os.DirFS("/")); c.Analysis.Workers > 0 && (bytes == 0 || bytes >= uint64(1+c.Analysis.Workers)*minMemory) {
 		n.early = newEarly(c.Analysis.Workers, n.analyseEarly)
 	}
 	n.assembler = assembly.New(assembly.Options{
@@ -175,6 +187,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.early.run(ctx, n.receivingObjects) })
 	g.Go(func() error { return n.rest(ctx) })
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
+	g.Go(func() error { return n.lend(ctx) })
 	g.Go(func() error { return n.results.Run(ctx) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
 	g.Go(func() error { return n.callback.Run(ctx) })
@@ -193,6 +206,9 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) Close() error {
 	var errs []error
 	listeners := append(slices.Clone(n.dicom), n.http)
+	if n.lending != nil {
+		listeners = append(listeners, n.lending.listener)
+	}
 	for _, lns := range n.passed {
 		listeners = append(listeners, lns...)
 	}

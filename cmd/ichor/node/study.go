@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"ichor/pipeline/assembly"
@@ -68,18 +69,19 @@ func (n *Node) submit(ctx context.Context, c state.Case) error {
 		n.early.drop(c.StudyInstanceUID) // no job will take it
 		return nil
 	}
-	return n.queue.Submit(ctx, jobOf(c))
+	return n.queue.Submit(ctx, n.jobOf(c))
 }
 
-func jobOf(c state.Case) queue.Job {
-	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}
+func (n *Node) jobOf(c state.Case) queue.Job {
+	urgent := slices.ContainsFunc(n.spool.Study(c.StudyInstanceUID), func(o spool.Object) bool { return n.urgent[o.CallingAE] })
+	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete, Urgent: urgent}
 }
 
 // queuedJobs lists the jobs from which the queue is rebuilt when it is opened.
 func (n *Node) queuedJobs() (jobs []queue.Job, err error) {
 	cases, err := n.store.InPhase(state.Queued)
 	for _, c := range cases {
-		jobs = append(jobs, jobOf(c))
+		jobs = append(jobs, n.jobOf(c))
 	}
 	return jobs, err
 }
