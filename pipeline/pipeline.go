@@ -10,6 +10,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"ichor/models/bundle"
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/bleed"
@@ -185,25 +187,37 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	if err != nil {
 		return err
 	}
-	var spread measure.Range
-	for _, level := range []bleed.Level{bleed.Chosen, bleed.Lenient, bleed.Strict} {
-		labels, err := settled(level)
-		if err != nil {
+	r.Finding.LeastLesionML = max(measure.MinLesionML, spec.Post.MinComponentML)
+	var spread, others measure.Range
+	var levels errgroup.Group // two at a time: each label volume is as large as half of the images
+	levels.Go(func() error {
+		for _, level := range []bleed.Level{bleed.Lenient, bleed.Strict} {
+			labels, err := settled(level)
+			if err != nil {
+				return err
+			}
+			others.Add(labels, g)
+		}
+		return nil
+	})
+	levels.Go(func() (err error) {
+		if r.Labels, err = settled(bleed.Chosen); err != nil {
 			return err
 		}
-		spread.Add(labels, g)
-		if level == bleed.Chosen {
-			r.Labels = labels
-		}
+		spread.Add(r.Labels, g)
+		r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g, r.Finding.LeastLesionML)
+		return nil
+	})
+	if err := levels.Wait(); err != nil {
+		return err
 	}
+	spread.Include(others)
 	v, bounds := measure.Volumes(r.Labels, g), spread.Finding()
 	if !spec.TellsSubtypes() {
 		v.Untold, bounds.Low.Untold, bounds.High.Untold = true, true, true
 		r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind but do not determine its subtype.")
 	}
 	r.Finding.Volumes, r.Finding.Range = &v, bounds
-	r.Finding.LeastLesionML = max(measure.MinLesionML, spec.Post.MinComponentML)
-	r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g, r.Finding.LeastLesionML)
 	for i := range r.Finding.Lesions {
 		l := &r.Finding.Lesions[i]
 		first, last := r.Volume.Sources[l.Slices[0]].Number(), r.Volume.Sources[l.Slices[1]].Number()
