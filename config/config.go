@@ -6,13 +6,17 @@
 package config
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +25,8 @@ import (
 
 // Config is everything an operator can set.
 type Config struct {
+	Source string `mapstructure:"-"` // the file that was read, or Defaults
+
 	State           string        `mapstructure:"state" default:"" doc:"Folder for received objects, cases and results. Empty: /var/lib/ichor when run as a service, else the user's state folder."`
 	DICOM           DICOM         `mapstructure:"dicom" doc:"The DICOM node that receives studies."`
 	Destinations    []Destination `mapstructure:"destinations" doc:"Nodes that receive the results, by DICOM or DICOMweb. Each has its own queue."`
@@ -35,6 +41,9 @@ type Config struct {
 	RetentionCases  time.Duration `mapstructure:"retention_cases" default:"2160h" doc:"Cases, with findings, history and deliveries, leave the state file this long after their study was deleted. Digests stay, so that the same study sent again is not delivered again."`
 	RetentionGiB    int           `mapstructure:"retention_gib" default:"0" doc:"Disk quota for received studies. Delivered studies are deleted early, oldest first, when the quota is exceeded or when less than twice dicom.reserve_mib is free. 0: no quota."`
 	HTTP            HTTP          `mapstructure:"http" doc:"Dashboard, health checks, metrics, and cases as JSON."`
+	Canary          Canary        `mapstructure:"canary" doc:"Self-test: a synthetic head passes through the whole node, from C-STORE to delivery. Its results never reach a destination that is not listed here."`
+	Events          Events        `mapstructure:"events" doc:"Event log: what was received, analysed with which bundle, delivered, refused and changed, and who looked. It is append-only, and each entry holds the digest of the one before. 'ichor events verify' proves that nothing was changed."`
+	Audit           Audit         `mapstructure:"audit" doc:"Audit messages of DICOM PS3.15 section A.5, made from the event log. Both are off by default."`
 	Log             Log           `mapstructure:"log" doc:"Logging to standard error. Log lines contain no patient data."`
 }
 
@@ -120,13 +129,14 @@ type Assembly struct {
 // Analysis is the networks and where they run.
 type Analysis struct {
 	Bundle         string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one shipped with ichor."`
+	Shadow         string `mapstructure:"shadow" default:"" doc:"A second bundle that also analyses every live study and sends nothing; 'ichor models shadow' compares the two. It takes as much processor time and memory again. Empty: none."`
 	Library        string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one shipped with ichor."`
 	Provider       string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. If it is not available, ichor stops with an error; it never falls back to another one."`
 	Precision      string `mapstructure:"precision" default:"auto" doc:"auto, float32 or int8. int8 is faster on processors with VNNI and needs a bundle that contains it; 'ichor models list' shows how it changes the results. auto: int8 if provider is cpu, the processor has VNNI or a 8-bit dot product, and the masks of int8 differ little from those of float32 (Dice at least 0.995 for each network); float32 otherwise."`
 	OperatingPoint string `mapstructure:"operating_point" default:"balanced" doc:"balanced, sensitive or specific: the evidence that a suspected hemorrhage needs to be reported. sensitive finds more small and faint hemorrhages, and more false ones; 'ichor models list' shows the figures of each. Needs a bundle that contains operating points."`
 	Workers        int    `mapstructure:"workers" default:"1" doc:"Number of studies analysed at the same time. 0: none on this machine, only by workers of other machines (workers.listen)."`
 	Threads        int    `mapstructure:"threads" default:"0" doc:"Cores for each analysis: slices that a network computes at the same time, or threads of the provider. 0: all cores, divided by workers."`
-	MinSlices      int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed."`
+	MinSlices      int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed. Below 10, a part of a head is analysed too, down to one slice."`
 	MinAge         int    `mapstructure:"min_age" default:"18" doc:"Studies of patients younger than this, in years, are refused: the shipped networks were made for adults. 0: any age is analysed."`
 	Contrast       bool   `mapstructure:"contrast" default:"false" doc:"If a study has only contrast-enhanced series, analyse one of them, with a warning. false: refuse the study."`
 	BoneKernel     bool   `mapstructure:"bone_kernel" default:"false" doc:"If a study has only series with a sharp kernel, analyse one of them, with a warning. false: refuse the study."`
@@ -152,12 +162,6 @@ type Queue struct {
 	AckWait time.Duration `mapstructure:"ack_wait" default:"30s" doc:"A job whose worker is silent for this long is given to another one. The same on nodes and workers."`
 }
 
-// HTTP is the local web interface.
-type HTTP struct {
-	Listen string `mapstructure:"listen" default:"127.0.0.1:8080" doc:"Address of the dashboard, /healthz, /readyz, /metrics and /api/v1/cases. Empty: off. Addresses other than loopback require a token."`
-	Token  string `mapstructure:"token" default:"" doc:"Bearer token for everything except the health checks. For the dashboard, a browser asks for it as the password; the user name does not matter."`
-}
-
 // Log is how much is logged.
 type Log struct {
 	Level  string `mapstructure:"level" default:"info" doc:"debug, info, warn or error."`
@@ -167,49 +171,77 @@ type Log struct {
 // DefaultPath is read when it exists and no other file is named.
 const DefaultPath = "/etc/ichor/ichor.yaml"
 
+// Defaults is the Source of a configuration without a file.
+const Defaults = "(defaults and environment)"
+
 // Load reads the settings. If path is empty, Load reads DefaultPath, or no file if that does not exist. overrides are the
-// flags of the command line, by dotted key; they are applied last.
+// flags of the command line, by dotted key; they are applied last. An error about settings is an *Error with everything that is wrong.
 func Load(path string, overrides map[string]any) (Config, error) {
-	v := viper.New()
-	setDefaults(v, "", reflect.TypeFor[Config]())
-	v.SetEnvPrefix("ICHOR")
-	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
-	v.AutomaticEnv()
 	if path == "" {
 		if _, err := os.Stat(DefaultPath); err == nil {
 			path = DefaultPath
 		}
 	}
+	var text []byte
 	if path != "" {
-		v.SetConfigFile(path)
-		v.SetConfigType("yaml")
-		if err := v.ReadInConfig(); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				return Config{}, fmt.Errorf("no configuration file at %s; write one with 'ichor check --example' or leave --config out", path)
-			}
-			if errors.Is(err, fs.ErrPermission) {
-				return Config{}, fmt.Errorf("configuration %s: this user may not read it; run as root or as a member of its group, or use --config with another file (/dev/null: the defaults)", path)
-			}
-			return Config{}, fmt.Errorf("configuration %s: %s", path, oneLine(err))
+		var err error
+		if text, err = readFile(path); err != nil {
+			return Config{}, err
 		}
+	}
+	clean, read := readYAML(text)
+	faults, settings := environmentFaults()
+	faults = append(faults, read.faults...)
+	maps.Copy(settings, overrides)
+	c, err := decode(clean, settings)
+	if err != nil {
+		if len(faults) == 0 { // mapstructure repeats what was found already
+			faults = append(faults, Fault{0, oneLine(err)})
+		}
+	} else {
+		faults = append(faults, read.locate(c.Validate())...)
+	}
+	if len(faults) > 0 {
+		slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+		return Config{}, &Error{Source: orDefaults(path), Faults: faults}
+	}
+	c.Source = orDefaults(path)
+	return c, nil
+}
+
+// readFile reads the configuration file. Its errors say what to do.
+func readFile(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("no configuration file at %s; write one with 'ichor check --example' or leave --config out", path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("configuration %s: this user may not read it; run as root or as a member of its group, or use --config with another file (/dev/null: the defaults)", path)
+	case err != nil:
+		return nil, fmt.Errorf("configuration %s: %s", path, oneLine(err))
+	}
+	return text, nil
+}
+
+// decode applies defaults, the text of a file, the environment and the overrides, in this order.
+func decode(text []byte, overrides map[string]any) (c Config, err error) {
+	v := viper.New()
+	setDefaults(v, "", reflect.TypeFor[Config]())
+	v.SetEnvPrefix("ICHOR")
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	v.AutomaticEnv()
+	v.SetConfigType("yaml")
+	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
+		return c, err
 	}
 	for key, value := range overrides {
 		v.Set(key, value)
 	}
-	if err := retired(v); err != nil {
-		return Config{}, fmt.Errorf("configuration %s: %w", orDefaults(path), err)
-	}
-	var c Config
-	if err := v.UnmarshalExact(&c, viper.DecodeHook(times)); err != nil {
-		return Config{}, fmt.Errorf("configuration %s: %s; 'ichor check --example' prints every key", orDefaults(path), oneLine(err))
-	}
+	err = v.UnmarshalExact(&c, viper.DecodeHook(times))
 	if c.State == "" {
 		c.State = defaultState()
 	}
-	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("configuration %s: %w", orDefaults(path), err)
-	}
-	return c, nil
+	return c, err
 }
 
 // Default returns the defaults, without file, environment and flags, and without a state folder.
@@ -223,23 +255,12 @@ func Default() Config {
 	return c
 }
 
-// retired says what to write in place of keys of earlier versions.
-func retired(v *viper.Viper) error {
-	const instead = "since 0.2.0 reporting.series is a list: write - {object: SEG, number: 9001} in place of seg_number: 9001"
-	if _, keys := v.Get("reporting.series").(map[string]any); keys {
-		return errors.New(instead)
-	}
-	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ICHOR_REPORTING_SERIES_") {
-			return fmt.Errorf("environment variable %s: %s, in the configuration file", name, instead)
-		}
-	}
-	return nil
-}
+// retiredSeries says what to write in place of keys of version 0.1.
+const retiredSeries = "since 0.2.0 reporting.series is a list: write - {object: SEG, number: 9001} in place of seg_number: 9001"
 
 func orDefaults(path string) string {
 	if path == "" {
-		return "(defaults and environment)"
+		return Defaults
 	}
 	return path
 }

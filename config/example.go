@@ -73,7 +73,7 @@ func yamlValue(s string) string {
 func fields(t reflect.Type) iter.Seq[reflect.StructField] {
 	return func(yield func(reflect.StructField) bool) {
 		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
+			if f := t.Field(i); f.Tag.Get("mapstructure") != "-" && !yield(f) {
 				return
 			}
 		}

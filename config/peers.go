@@ -60,6 +60,9 @@ func (p *Peer) validate(key string) error {
 	if err := aeTitle(key+".ae_title", p.AETitle); err != nil {
 		return err
 	}
+	if p.AETitle == CanaryTitle {
+		return fmt.Errorf("%s.ae_title %s: this title belongs to the self-test; use another one", key, p.AETitle)
+	}
 	if _, err := p.Prefixes(); err != nil {
 		return fmt.Errorf("%s.addresses: %w", key, err)
 	}
@@ -79,18 +82,4 @@ func (p *Peer) validate(key string) error {
 }
 
 // Prefixes parses the peer's address ranges; a single address is a range of one.
-func (p *Peer) Prefixes() ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, s := range p.Addresses {
-		if prefix, err := netip.ParsePrefix(s); err == nil {
-			out = append(out, prefix.Masked())
-			continue
-		}
-		addr, err := netip.ParseAddr(s)
-		if err != nil {
-			return nil, fmt.Errorf("%q: write an address or a range such as 10.1.2.0/24", s)
-		}
-		out = append(out, netip.PrefixFrom(addr, addr.BitLen()))
-	}
-	return out, nil
-}
+func (p *Peer) Prefixes() ([]netip.Prefix, error) { return prefixes(p.Addresses) }

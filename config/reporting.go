@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"image/color"
 	"maps"
@@ -53,24 +54,21 @@ const (
 func subtypes() []string { return []string{"IPH", "IVH", "SAH", "SDH", "EDH", "ICH", "cavity"} }
 
 func (r *Reporting) validate() error {
+	var errs []error
 	if !slices.Contains([]string{RefusalsCT, RefusalsAll, RefusalsNone}, r.Refusals) {
-		return fmt.Errorf("reporting.refusals %q: write ct, all or none", r.Refusals)
+		errs = append(errs, fmt.Errorf("reporting.refusals %q: write ct, all or none", r.Refusals))
 	}
-	if err := r.validateSeries(); err != nil {
-		return err
-	}
+	errs = append(errs, r.validateSeries())
 	seen := map[string]bool{}
 	for i := range r.Segments {
 		s := &r.Segments[i]
-		if err := s.validate(fmt.Sprintf("reporting.segments[%d]", i)); err != nil {
-			return err
-		}
+		errs = append(errs, s.validate(fmt.Sprintf("reporting.segments[%d]", i)))
 		if seen[s.Subtype] {
-			return fmt.Errorf("reporting.segments[%d].subtype %s: listed twice", i, s.Subtype)
+			errs = append(errs, fmt.Errorf("reporting.segments[%d].subtype %s: listed twice", i, s.Subtype))
 		}
 		seen[s.Subtype] = true
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // seriesNumbers are the default series numbers. reporting/iod has the same table, and a test compares the two.

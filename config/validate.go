@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -9,66 +10,42 @@ import (
 	"time"
 )
 
-// Validate checks values and combinations. The error names the key and says what to write instead.
+// Validate checks values and combinations. Each of the joined errors begins with its key and says what to write instead.
 func (c *Config) Validate() error {
-	if err := aeTitle("dicom.ae_title", c.DICOM.AETitle); err != nil {
-		return err
-	}
-	if err := c.DICOM.validateListen(); err != nil {
-		return err
-	}
+	errs := []error{aeTitle("dicom.ae_title", c.DICOM.AETitle), c.DICOM.validateListen()}
 	for i, p := range c.DICOM.Peers {
-		if err := p.validate(fmt.Sprintf("dicom.peers[%d]", i)); err != nil {
-			return err
-		}
+		errs = append(errs, p.validate(fmt.Sprintf("dicom.peers[%d]", i)))
 	}
-	if err := c.DICOM.validateTLS(); err != nil {
-		return err
-	}
+	errs = append(errs, c.DICOM.validateTLS())
 	names := map[string]bool{}
 	for i, d := range c.Destinations {
 		key := fmt.Sprintf("destinations[%d]", i)
-		if d.Name == "" || names[d.Name] {
-			return fmt.Errorf("%s.name %q: give each destination its own name", key, d.Name)
+		if d.Name == "" || d.Name == CanaryTitle || names[d.Name] {
+			errs = append(errs, fmt.Errorf("%s.name %q: give each destination its own name", key, d.Name))
 		}
 		names[d.Name] = true
-		if err := d.validate(key); err != nil {
-			return err
-		}
+		errs = append(errs, d.validate(key))
 		if d.Passcode != "" && d.Username == "" {
-			return fmt.Errorf("%s.passcode: a passcode needs a username", key)
+			errs = append(errs, fmt.Errorf("%s.passcode: a passcode needs a username", key))
 		}
 	}
-	if err := c.Reporting.validate(); err != nil {
-		return err
-	}
-	if c.HTTP.Listen != "" {
-		if !hostPort(c.HTTP.Listen) {
-			return fmt.Errorf("http.listen %q: write host:port, or leave it empty to switch it off", c.HTTP.Listen)
+	errs = append(errs, c.Reporting.validate(), c.HTTP.validate(c.DICOM.TLS), c.Canary.validate(c.Destinations), c.Events.validate(), c.Audit.validate())
+	for _, w := range []struct {
+		key, value string
+		allowed    []string
+	}{
+		{"analysis.provider", c.Analysis.Provider, []string{"cpu", "openvino", "cuda", "tensorrt"}},
+		{"analysis.precision", c.Analysis.Precision, []string{"auto", "float32", "int8"}},
+		{"analysis.operating_point", c.Analysis.OperatingPoint, []string{"balanced", "sensitive", "specific"}},
+		{"log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}},
+		{"log.format", c.Log.Format, []string{"text", "json"}},
+	} {
+		if !slices.Contains(w.allowed, w.value) {
+			last := len(w.allowed) - 1
+			errs = append(errs, fmt.Errorf("%s %q: write %s or %s", w.key, w.value, strings.Join(w.allowed[:last], ", "), w.allowed[last]))
 		}
-		if c.HTTP.Token == "" && !Loopback(c.HTTP.Listen) {
-			return fmt.Errorf("http.listen %s can be reached from other machines: set http.token", c.HTTP.Listen)
-		}
 	}
-	if !slices.Contains([]string{"cpu", "openvino", "cuda", "tensorrt"}, c.Analysis.Provider) {
-		return fmt.Errorf("analysis.provider %q: write cpu, openvino, cuda or tensorrt", c.Analysis.Provider)
-	}
-	if !slices.Contains([]string{"auto", "float32", "int8"}, c.Analysis.Precision) {
-		return fmt.Errorf("analysis.precision %q: write auto, float32 or int8", c.Analysis.Precision)
-	}
-	if !slices.Contains([]string{"balanced", "sensitive", "specific"}, c.Analysis.OperatingPoint) {
-		return fmt.Errorf("analysis.operating_point %q: write balanced, sensitive or specific", c.Analysis.OperatingPoint)
-	}
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
-		return fmt.Errorf("log.level %q: write debug, info, warn or error", c.Log.Level)
-	}
-	if !slices.Contains([]string{"text", "json"}, c.Log.Format) {
-		return fmt.Errorf("log.format %q: write text or json", c.Log.Format)
-	}
-	if err := c.validateWorkers(); err != nil {
-		return err
-	}
-	return c.validateNumbers()
+	return errors.Join(append(errs, c.validateWorkers(), c.validateNumbers())...)
 }
 
 func (c *Config) validateWorkers() error {
@@ -88,6 +65,7 @@ func (c *Config) validateWorkers() error {
 }
 
 func (c *Config) validateNumbers() error {
+	var errs []error
 	for _, n := range []struct {
 		key        string
 		value, min int
@@ -100,12 +78,12 @@ func (c *Config) validateNumbers() error {
 		{"retention_gib", c.RetentionGiB, 0},
 		{"analysis.workers", c.Analysis.Workers, 0},
 		{"analysis.threads", c.Analysis.Threads, 0},
-		{"analysis.min_slices", c.Analysis.MinSlices, 2},
+		{"analysis.min_slices", c.Analysis.MinSlices, 1},
 		{"analysis.min_age", c.Analysis.MinAge, 0},
 		{"analysis.max_tries", c.Analysis.MaxTries, 1},
 	} {
 		if n.value < n.min {
-			return fmt.Errorf("%s %d: must be at least %d", n.key, n.value, n.min)
+			errs = append(errs, fmt.Errorf("%s %d: must be at least %d", n.key, n.value, n.min))
 		}
 	}
 	for _, d := range []struct {
@@ -117,8 +95,8 @@ func (c *Config) validateNumbers() error {
 		{"dicom.read_timeout", c.DICOM.ReadTimeout > 0},
 		{"assembly.quiet_period", c.Assembly.QuietPeriod > 0},
 		{"assembly.least_quiet_period", c.Assembly.LeastQuiet > 0},
-		{"assembly.limit", c.Assembly.Limit >= c.Assembly.QuietPeriod},
 		{"queue.ack_wait", c.Queue.AckWait >= time.Second},
+		{"assembly.limit", c.Assembly.Limit >= c.Assembly.QuietPeriod},
 		{"delivery.first_retry", c.Delivery.FirstRetry > 0},
 		{"delivery.max_retry", c.Delivery.MaxRetry >= c.Delivery.FirstRetry},
 		{"delivery.max_age", c.Delivery.MaxAge > 0},
@@ -127,10 +105,10 @@ func (c *Config) validateNumbers() error {
 		{"retention_cases", c.RetentionCases >= 0},
 	} {
 		if !d.ok {
-			return fmt.Errorf("%s: must be a positive time such as 30s, and assembly.limit and delivery.max_retry not below the time they limit", d.key)
+			errs = append(errs, fmt.Errorf("%s: must be a positive time such as 30s, and assembly.limit and delivery.max_retry not below the time they limit", d.key))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // hostPort reports whether s is host:port with a numeric port. The host may be empty.

@@ -32,7 +32,7 @@ func small() synthetic.Shape {
 func read(t *testing.T, s Study, d Decoder) (*volume.Volume, *running, error) {
 	t.Helper()
 	r := &running{}
-	in, err := readHeaders(t.Context(), s, r)
+	in, err := readStudy(t.Context(), s, selection.Options{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"ichor/pipeline/nifti"
 	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/selection"
 	"ichor/pipeline/volume"
@@ -158,11 +160,12 @@ func TestConditions(t *testing.T) {
 		out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 		found := regexp.MustCompile(`\d+\.\d+\.\d+`).FindString(string(out))
 		if err != nil || found == "" {
-			t.Skipf("%s is missing: dcmtk, libgdcm-tools and ICHOR_PYTHON with pydicom are needed", name)
+			t.Skipf("%s is missing: dcmtk, libgdcm-tools and ICHOR_PYTHON with pydicom and nibabel are needed", name)
 		}
 		return found
 	}
-	versions := fmt.Sprintf("dcmtk %s, gdcm %s, pydicom %s", version(dcmtk, "--version"), version(gdcm, "--version"), version(python, "-c", "import pydicom; print(pydicom.__version__)"))
+	versions := fmt.Sprintf("dcmtk %s, gdcm %s, pydicom %s, nibabel %s", version(dcmtk, "--version"), version(gdcm, "--version"), version(python, "-c", "import pydicom; print(pydicom.__version__)"),
+		version(python, "-c", "import nibabel; print(nibabel.__version__)"))
 	page, err := os.ReadFile(conditionsPage)
 	if err != nil && !*update {
 		t.Fatal(err)
@@ -252,6 +255,7 @@ values that they copy as they stand count as read. ichor itself reads the whole 
 			convert(gdcm, "--raw", paths[i], filepath.Join(dir, fmt.Sprintf("%d-gdcm.dcm", i))).told(original),
 			read.told(original), ichor(t, studies[i], was, usual.Finding.Warnings))
 	}
+	niftiConditions(t, &b, python)
 	if *update {
 		if err := os.WriteFile(conditionsPage, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -261,4 +265,88 @@ values that they copy as they stand count as read. ichor itself reads the whole 
 	if b.String() != string(page) {
 		t.Errorf("docs/conditions.md is not what the programs do now: run go test ./pipeline -run TestConditions -update\n%s", b.String())
 	}
+}
+
+// niftiConditions writes the table of NIfTI files, which nibabel makes and reads.
+func niftiConditions(t *testing.T, b *strings.Builder, python string) {
+	t.Helper()
+	dir := t.TempDir()
+	base := filepath.Join(dir, "base.nii")
+	if err := os.WriteFile(base, niftiOf(synthetic.Head(small()), stored{axis: [3]int{0, 1, 2}, back: [3]bool{true, true, false}}, asStored), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), python, "testdata/nifti_conditions.py", base, dir).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString(`
+## NIfTI
+
+The same for NIfTI files, which nibabel makes, and reads with its defaults. Values are compared as 16-bit integers; NaN
+counts as air.
+
+|Condition|nibabel|ichor|
+|---|---|---|
+`)
+	var original values
+	var usual []string
+	for line := range strings.Lines(string(out)) {
+		var said struct {
+			Name, Path string
+			values
+		}
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			t.Fatal(err)
+		}
+		if original.HU == "" {
+			original = said.values
+		}
+		data, err := os.ReadFile(said.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s |\n", said.Name, said.place().told(original), ichorOfNIfTI(t, data, original, &usual))
+	}
+}
+
+// place rounds the geometry, which many files have in single precision.
+func (v values) place() values {
+	for i, x := range v.Place {
+		v.Place[i] = math.Round(x*1e3) / 1e3
+	}
+	return v
+}
+
+// ichorOfNIfTI says what becomes of a file. usual are the warnings of the first one.
+func ichorOfNIfTI(t *testing.T, file []byte, original values, usual *[]string) string {
+	t.Helper()
+	in := scan(file)
+	f, err := Select(t.Context(), in, nil, selection.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Code != "" {
+		return "refuses: `" + f.Code + "`"
+	}
+	v, _, err := read(t, in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := nifti.Read(bytes.NewReader(file), 1e9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.New()
+	if err := binary.Write(sum, binary.LittleEndian, v.HU); err != nil { // slices, rows and columns are in the order of the file
+		t.Fatal(err)
+	}
+	got := values{HU: hex.EncodeToString(sum.Sum(nil)), Place: slices.Concat(m.Affine[0][:], m.Affine[1][:], m.Affine[2][:])}
+	said := got.place().told(original)
+	if *usual == nil {
+		*usual = append([]string{}, f.Warnings...)
+	}
+	if slices.ContainsFunc(f.Warnings, func(w string) bool { return !slices.Contains(*usual, w) }) {
+		said += ", with a warning"
+	}
+	return said
 }

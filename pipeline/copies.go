@@ -9,9 +9,9 @@ import (
 	"ichor/scp/dcm"
 )
 
-// leaveOutEarlierCopies keeps the newest copy of each image that came more than once with other content: the sender corrected
-// something. Images come in the order of arrival. A copy has the same UIDs, lies at the same place and has the same number;
-// different images under one UID are left to selection.
+// leaveOutEarlierCopies keeps only the newest copy of each image that was received more than once with different content,
+// because the sender has corrected it. Images are in order of arrival. Copies have the same UIDs, position and number;
+// different images with one UID are handled by selection.
 func (in *images) leaveOutEarlierCopies(r *running) {
 	key := func(h *dcm.DataSet) string {
 		return strings.Join(append([]string{h.String(dcm.SeriesInstanceUID), h.String(dcm.SOPInstanceUID), h.String(dcm.ReferencedFrameNumber),
@@ -39,7 +39,7 @@ func (in *images) leaveOutEarlierCopies(r *running) {
 	if corrected > 0 {
 		slices.Sort(attributes)
 		r.Finding.Corrected = true
-		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("The patient identification was corrected by the sender: %d images came again under the same UIDs with other values of %s. "+
+		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("The sender corrected the patient identification: %d images were received again with the same UIDs and different values of %s. "+
 			"This result was made from the newest copies.", corrected, strings.Join(slices.Compact(attributes), ", ")))
 	}
 }

@@ -55,7 +55,7 @@ func TestCorrectedPatient(t *testing.T) {
 			}
 			corrected := len(c.objects) > len(first.Objects)
 			said := slices.ContainsFunc(f.Warnings, func(w string) bool {
-				return strings.Contains(w, "corrected by the sender: 32 images") && strings.Contains(w, "Patient ID, Patient's Name")
+				return strings.Contains(w, "corrected the patient identification: 32 images") && strings.Contains(w, "Patient ID, Patient's Name")
 			})
 			if got := r.Header.String(dcm.PatientID); f.Status != finding.Analyzed || got != c.patient || f.Corrected != corrected || said != corrected {
 				t.Errorf("%s %q, patient %s, corrected %v, warnings %q", f.Status, f.Reason, got, f.Corrected, f.Warnings)

@@ -168,105 +168,6 @@ type spooled struct {
 
 func (s spooled) Open() (ObjectReader, error) { return s.spool.Read(s.Object) }
 
-// oddity is a change of a study that devices and tools make, and other DICOM software reads.
-type oddity struct {
-	name string
-	edit func(k int, d *dcm.DataSet)
-	file func(t *testing.T, k int, file []byte) []byte
-	warn string // part of a warning that is to be given
-	only bool   // no network carries it
-}
-
-// of is a study with the change.
-func (o oddity) of(t *testing.T, s *synthetic.Study) Study {
-	in := study(t, s, o.edit)
-	for k, object := range in.Objects {
-		if o.file != nil {
-			in.Objects[k] = memory{data: o.file(t, k, object.(memory).data)}
-		}
-	}
-	return in
-}
-
-func oddities() []oddity {
-	comma := func(v []byte) []byte {
-		out := strings.ReplaceAll(string(bytes.TrimRight(v, " ")), ".", ",")
-		return []byte(out + strings.Repeat(" ", len(out)%2))
-	}
-	odd := func(vr string) func(t *testing.T, k int, file []byte) []byte {
-		return func(t *testing.T, k int, file []byte) []byte {
-			return with(t, file, explicit(0x00081155, vr, []byte("1.2.3.4.5\x00")), explicit(0x001021B0, vr, []byte("G0000000")))
-		}
-	}
-	item := func(content ...[]byte) []byte { return implicit(dcm.Item, slices.Concat(content...)) }
-	return []oddity{
-		{name: "VR of an older age", file: odd("RE")},
-		{name: "VR of blanks", file: odd("  ")},
-		{name: "VR of dashes", file: odd("--")},
-		{name: "VR of zeros", file: odd("\x00\x00")},
-		{name: "VR of question marks", file: odd("??")},
-		{name: "private sequences under UN, implicit, explicit and nested", file: func(t *testing.T, k int, file []byte) []byte {
-			inner := explicit(0x00080100, "SH", []byte("X ")).bytes
-			return with(t, file, explicit(0x00091001, "UN", item(implicit(0x00080100, []byte("X ")))), explicit(0x00091002, "UN", item(inner)),
-				explicit(0x00091003, "UN", item(explicit(0x00091004, "UN", item(inner)).bytes)))
-		}},
-		{name: "group lengths under UN", file: func(t *testing.T, k int, file []byte) []byte {
-			return with(t, file, explicit(0x00080000, "UN", []byte{9, 0, 0, 0}), explicit(0x00280000, "UN", []byte{9, 0, 0, 0}))
-		}},
-		{name: "geometry in UT", file: func(t *testing.T, k int, file []byte) []byte {
-			return with(t, file, explicit(dcm.PixelSpacing, "UT", valueOf(t, file, dcm.PixelSpacing)), explicit(dcm.ImagePositionPatient, "UT", valueOf(t, file, dcm.ImagePositionPatient)),
-				explicit(dcm.ImageOrientationPatient, "LT", valueOf(t, file, dcm.ImageOrientationPatient)))
-		}},
-		{name: "decimal commas", warn: "decimal comma", file: func(t *testing.T, k int, file []byte) []byte {
-			return with(t, file, explicit(dcm.PixelSpacing, "DS", comma(valueOf(t, file, dcm.PixelSpacing))), explicit(dcm.RescaleIntercept, "DS", []byte("-1024,0 ")))
-		}},
-		{name: "MONOCHROME1", edit: func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.PhotometricInterpretation, "CS", "MONOCHROME1") }},
-		{name: "Number of Frames 0", edit: func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.NumberOfFrames, "IS", "0") }},
-		{name: "12 MB of private data", file: func(t *testing.T, k int, file []byte) []byte {
-			if k%4 > 0 {
-				return file
-			}
-			return with(t, file, explicit(0x00091001, "OB", make([]byte, 12<<20)))
-		}},
-		{name: "UIDs padded by blanks", file: func(t *testing.T, k int, file []byte) []byte {
-			uid := bytes.TrimRight(valueOf(t, file, dcm.StudyInstanceUID), "\x00")
-			return with(t, file, explicit(dcm.StudyInstanceUID, "UI", append(bytes.Clone(uid), "  "[:2-len(uid)%2]...)))
-		}},
-		{name: "derived by a tool", warn: "derived", edit: func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.ImageType, "CS", "DERIVED", "SECONDARY", "OTHER") }},
-		{name: "without contrast, in a form", edit: func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.ContrastBolusAgent, "LO", "W/O CONTRAST") }},
-		{name: "dummy dates", edit: func(_ int, d *dcm.DataSet) {
-			d.SetStrings(dcm.PatientBirthDate, "DA", "20000101")
-			d.SetStrings(dcm.StudyDate, "DA", "20000101")
-		}},
-		{name: "compressed under the label of Explicit VR Little Endian", warn: "labelled as Explicit VR Little Endian, but the pixel data is RLE Lossless",
-			file: func(t *testing.T, k int, file []byte) []byte {
-				_, elements := part10(t, file)
-				px := elements[len(elements)-1].bytes[12:]
-				frame := implicit(dcm.Item, rle(px))
-				value := slices.Concat(implicit(dcm.Item, nil), frame, implicit(dcm.SequenceDelimitationItem, nil))
-				head := []byte{0xE0, 0x7F, 0x10, 0x00, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}
-				return with(t, file, element{dcm.PixelData, append(head, value...)})
-			}},
-		{name: "no preamble and file meta information", only: true, warn: "no file meta information", file: func(t *testing.T, k int, file []byte) []byte {
-			meta, _ := part10(t, file)
-			return file[len(meta):]
-		}},
-		{name: "one without preamble", only: true, warn: "1 of 12 objects", file: func(t *testing.T, k int, file []byte) []byte {
-			if k == 11 {
-				return file[132:]
-			}
-			return file
-		}},
-		{name: "no Transfer Syntax UID", only: true, warn: "no Transfer Syntax UID", file: func(t *testing.T, k int, file []byte) []byte {
-			at := bytes.Index(file, []byte("\x02\x00\x10\x00UI"))
-			n := 8 + int(file[at+6])
-			out := slices.Concat(file[:at], file[at+n:])
-			binary.LittleEndian.PutUint32(out[140:], binary.LittleEndian.Uint32(out[140:])-uint32(n))
-			return out
-		}},
-	}
-}
-
 // TestOddStudies changes a study in ways that devices and tools do, which other DICOM software reads: its volume is that
 // of the study as it was, read from files and received by C-STORE alike.
 func TestOddStudies(t *testing.T) {
@@ -304,21 +205,6 @@ func TestOddStudies(t *testing.T) {
 			check("network", received)
 		})
 	}
-}
-
-// rle compresses cells of 16 bits: two segments of bytes, each byte as a run of one (PS3.5 §G.3).
-func rle(px []byte) []byte {
-	var segments [2][]byte
-	for i := len(px) - 2; i >= 0; i -= 2 {
-		segments[0], segments[1] = append(segments[0], px[i+1], 0), append(segments[1], px[i], 0)
-	}
-	slices.Reverse(segments[0])
-	slices.Reverse(segments[1])
-	head := make([]byte, 64)
-	binary.LittleEndian.PutUint32(head, 2)
-	binary.LittleEndian.PutUint32(head[4:], 64)
-	binary.LittleEndian.PutUint32(head[8:], uint32(64+len(segments[0])))
-	return slices.Concat(head, segments[0], segments[1])
 }
 
 // TestCutOffOverNetwork: an object that ends inside an element is refused with C000H, and not kept.

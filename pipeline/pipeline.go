@@ -66,6 +66,7 @@ type Named interface{ Name() string }
 type Study struct {
 	UID      string
 	Objects  []Input
+	NIfTI    Input  // in place of Objects: a .nii or .nii.gz file. Its study has no UID
 	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
 	Complete string // the rule by which the study was complete; recorded in the finding
 	Early    bool   // more objects may still arrive: end with ErrPartial if slices are missing
@@ -75,7 +76,10 @@ type Study struct {
 var ErrPartial = errors.New("the series is not contiguous")
 
 // running is the result of an analysis in progress.
-type running struct{ analysis.Analysis }
+type running struct {
+	analysis.Analysis
+	part bool // of a head
+}
 
 // Analyzer holds the networks. It is safe for concurrent use.
 type Analyzer struct{ o Options }
@@ -95,7 +99,7 @@ func (a *Analyzer) Parameters() map[string]string { return parameters(a.o.Bundle
 
 // conclude runs stages on a study. A refusal is a finding.
 func (a *Analyzer) conclude(ctx context.Context, study Study, stages func(context.Context, Study, *running) error) (*analysis.Analysis, error) {
-	r := &running{analysis.Analysis{Finding: finding.Finding{
+	r := &running{Analysis: analysis.Analysis{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
 		Bundle: bundleOf(a.o.Bundle), Parameters: a.Parameters(),
 		TimingMS: map[string]int64{},
@@ -117,7 +121,7 @@ func (a *Analyzer) conclude(ctx context.Context, study Study, stages func(contex
 
 // read runs the stages before the networks: a volume in Hounsfield units.
 func (a *Analyzer) read(ctx context.Context, study Study, r *running) error {
-	in, err := step(ctx, r, "read", func() (*images, error) { return readHeaders(ctx, study, r) })
+	in, err := step(ctx, r, "read", func() (*images, error) { return readStudy(ctx, study, a.o.Selection, r) })
 	if err != nil {
 		return err
 	}
@@ -283,7 +287,11 @@ func (r *running) refuse(why *finding.Refusal) {
 // checkCavity measures the cavity. It refuses a study without one, or with one larger than any head. Part of a head is analysed,
 // with a warning, because the networks work on single slices.
 func (r *running) checkCavity() error {
-	const none, small, large, huge = 50, 600, 2200, 3500 // mL
+	none, small := 50.0, 600.0         // mL
+	const large, huge = 2200.0, 3500.0 // mL
+	if r.part {
+		none, small = 1, 0
+	}
 	ml := r.Cavity.VolumeML(&r.Volume.Grid)
 	r.Finding.CavityML = ml
 	switch {

@@ -19,7 +19,8 @@ import (
 type images struct {
 	objects []received // image i belongs to objects[of[i]]
 	of      []int
-	headers []*dcm.DataSet // one per image, from volume.Frames
+	headers []*dcm.DataSet                          // one per image, from volume.Frames
+	decode  []func(context.Context) ([]byte, error) // of a NIfTI file, which has no objects: the pixels of each image
 }
 
 // received is one readable object.
@@ -28,17 +29,27 @@ type received struct {
 	frames int
 }
 
+// readStudy reads the headers of a study, or its NIfTI file.
+func readStudy(ctx context.Context, study Study, o selection.Options, r *running) (*images, error) {
+	if study.NIfTI != nil {
+		return readNIfTI(ctx, study, o.WithDefaults().MaxVoxels, r)
+	}
+	return readHeaders(ctx, study, r)
+}
+
 // readHeaders reads the header of every object. It skips unreadable objects and adds a warning with the reason. It refuses the
 // study if no object can be read.
 func readHeaders(ctx context.Context, study Study, r *running) (*images, error) {
 	out := &images{}
 	var unread, assumed notes
+	var without derived
 	for i, o := range study.Objects {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		var frames []*dcm.DataSet
 		f, err := open(o, func(f *dcm.File) (err error) {
+			without.complete(f, study.UID, i)
 			frames, err = framesOf(f)
 			return err
 		})
@@ -79,6 +90,7 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study were read although their headers do not conform to the standard: %s.",
 			assumed.n, len(study.Objects), assumed.text()))
 	}
+	without.say(&r.Finding, len(study.Objects))
 	return out, nil
 }
 
@@ -155,6 +167,11 @@ func unreadable(err error) bool {
 func choose(in *images, o selection.Options, r *running) (selection.Choice, error) {
 	c := selection.Choose(in.headers, o)
 	r.Finding.Candidates = c.Candidates
+	for i := range c.Candidates {
+		if r.Scan != nil {
+			c.Candidates[i].SeriesInstanceUID = "" // derived, for the analysis only
+		}
+	}
 	if c.Refusal != nil {
 		return c, c.Refusal
 	}
@@ -182,21 +199,41 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
 		}
 		if len(warnings) > 0 && len(c.Ranked) > 1 {
-			warnings = append(warnings, fmt.Sprintf("The study has %d more series or stacks of head slices, which may show the missing part; ichor does not combine series.", len(c.Ranked)-1))
+			warnings = append(warnings, in.elsewhere(c, s))
 		}
 		r.Finding.Warnings = append(append(r.Finding.Warnings, s.Warnings...), warnings...)
+		r.sayAssumed(in.headers[s.Images[0]], s.HeadNamed)
 		if n := in.countLossy(s); n > 0 {
 			r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d slices were compressed lossily, which changes the look of faint and small "+
 				"bleeding; send the series uncompressed or losslessly compressed.", n, len(s.Images)))
 		}
-		r.Finding.Candidates[s.Candidate].Chosen = true
+		r.Finding.Candidates[s.Candidate].Chosen, r.part = true, s.Part
 		number, _ := in.headers[s.Images[0]].Int(dcm.SeriesNumber)
 		r.Finding.Series = &finding.Series{SeriesInstanceUID: v.SeriesInstanceUID, Number: number, Slices: v.Slices(),
 			SpacingMM: [3]float64{v.SpacingMM[0], v.SpacingMM[1], v.MedianGap()}, TiltDeg: a.TiltDeg}
+		if r.Scan != nil {
+			r.Finding.Series.SeriesInstanceUID = ""
+		}
 		r.Header = in.headers[s.Images[a.Order[0]]]
 		return v, nil
 	}
 	return nil, first
+}
+
+// elsewhere names the other series and stacks of a study, of which one may show what the chosen one does not.
+func (in *images) elsewhere(c selection.Choice, chosen selection.Series) string {
+	var names []string
+	for _, s := range c.Ranked {
+		if s.Candidate == chosen.Candidate {
+			continue
+		}
+		name := "a series without number"
+		if n, ok := in.headers[s.Images[0]].Int(dcm.SeriesNumber); ok {
+			name = fmt.Sprintf("series %d", n)
+		}
+		names = append(names, fmt.Sprintf("%s with %d slices", name, len(s.Images)))
+	}
+	return fmt.Sprintf("Other stacks of head slices in the study may show the missing part (%s); ichor does not combine them, and they are not in the result.", strings.Join(names, ", "))
 }
 
 // head is the volume of a series whose pixels are Hounsfield units and show a head, with what has to be said about them.
@@ -214,13 +251,16 @@ func (in *images) head(ctx context.Context, s selection.Series, d Decoder) (*vol
 			return nil, nil, nil, err
 		}
 		if values, err = hounsfield.Check(v); errors.Is(err, hounsfield.ErrUnsigned) {
-			err = finding.Refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: most of them are beyond 32,767.\nSend the original series.")
+			err = finding.Refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: most of them are above 32,767.\nSend the original series.")
 		}
 		values = append(values, "The pixels are negative numbers that the header calls positive (Pixel Representation 0). They were read as negative; "+
 			"let the sender correct the header.")
 	}
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if s.Part {
+		return v, a, values, selection.CheckPart(v, s.HeadNamed)
 	}
 	warnings, err := selection.CheckHead(v, s.HeadNamed)
 	return v, a, append(values, warnings...), err
@@ -239,6 +279,10 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 	slices := make([]volume.Slice, len(s.Images))
 	whole := map[int]func() ([]byte, error){} // pixels of multi-frame objects, decoded once for all frames
 	for k, i := range s.Images {
+		if in.decode != nil {
+			slices[k] = volume.Slice{Header: in.headers[i], Pixels: in.decode[i]}
+			continue
+		}
 		o := in.objects[in.of[i]]
 		frame, ok := in.headers[i].Int(dcm.ReferencedFrameNumber)
 		if !ok {

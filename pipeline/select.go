@@ -13,9 +13,9 @@ import (
 // Select chooses the series as Analyze does, including the check that its pixels show a head. It needs no networks. The finding
 // has the candidates, and the chosen series with its warnings, or why there is none.
 func Select(ctx context.Context, study Study, d Decoder, o selection.Options) (finding.Finding, error) {
-	r := &running{analysis.Analysis{Finding: finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}}}}
+	r := &running{Analysis: analysis.Analysis{Finding: finding.Finding{Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}}}}
 	err := func() error {
-		in, err := readHeaders(ctx, study, r)
+		in, err := readStudy(ctx, study, o, r)
 		if err != nil {
 			return err
 		}

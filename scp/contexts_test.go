@@ -2,15 +2,20 @@ package scp
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"ichor/scp/dcm"
+	"ichor/scp/scptest"
 	"ichor/scp/spool"
 	"ichor/scp/ul"
 )
@@ -154,5 +159,40 @@ func TestSendersOfOddStudies(t *testing.T) {
 				t.Errorf("%d of %d objects, %v\n%s\n%s", n, len(c.paths), err, out, a.log)
 			}
 		})
+	}
+}
+
+// TestOrthancForwardsOddStudy: an Orthanc that is told to forward such a study, all classes in one association, forwards all.
+func TestOrthancForwardsOddStudy(t *testing.T) {
+	paths := oddStudy(t)
+	a := serve(t, Options{AnyPeer: true, PrivateClasses: true, DrainTimeout: 5 * time.Second}, spool.Options{})
+	host, port, _ := net.SplitHostPort(a.address)
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := scptest.StartOrthanc(t, map[string]any{"DicomModalities": map[string]any{"node": []any{"ICHOR", host, number}}})
+	var stored struct{ ID string }
+	var resources []string
+	for _, path := range paths {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.Post("http://"+archive.HTTP+"/instances", "application/dicom", bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.NewDecoder(answer.Body).Decode(&stored)
+		if err := errors.Join(err, answer.Body.Close()); err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s %v", path, answer.Status, err)
+		}
+		resources = append(resources, stored.ID)
+	}
+	var done struct{ FailedInstancesCount, InstancesCount int }
+	archive.JSON("/modalities/node/store", map[string]any{"Resources": resources, "Synchronous": true}, &done)
+	a.stop()
+	if n := len(a.spool.Study("1.2.826.0.99.1")); n != len(paths) || done.FailedInstancesCount != 0 {
+		t.Errorf("%d of %d objects, %+v\n%s", n, len(paths), done, a.log)
 	}
 }

@@ -51,6 +51,10 @@ type Event struct {
 	Conflict          bool  // a different object with the same SOP instance UID was already stored
 	Status            dimse.Status
 
+	// of Released and Aborted: what the association brought
+	Objects int
+	Cases   []string // names of the studies by Options.Name, at most mostCases
+
 	// of Unsupported
 	Reason string // UnsupportedClass or UnsupportedTransferSyntax
 	Count  int    // of the contexts

@@ -64,9 +64,10 @@ type Options struct {
 
 	Spool       *spool.Spool
 	Sink        Sink
-	Commitments Commitments  // nil: Storage Commitment is not offered
-	Logger      *slog.Logger // nil: no logging
-	Events      func(Event)  // called from many goroutines, must not block; may be nil
+	Commitments Commitments                          // nil: Storage Commitment is not offered
+	Name        func(studyInstanceUID string) string // names a study in the log; nil: studies are not named
+	Logger      *slog.Logger                         // nil: no logging
+	Events      func(Event)                          // called from many goroutines, must not block; may be nil
 }
 
 // Server accepts associations; see Serve.
@@ -121,6 +122,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Name == nil {
+		o.Name = func(string) string { return "" }
 	}
 	if o.Events == nil {
 		o.Events = func(Event) {}

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,11 @@ type session struct {
 	spool *spool.Intake
 
 	promises reports // of Storage Commitment, to send on this association
+
+	objects int   // stored
+	bytes   int64 // of these
+	refused int   // requests
+	cases   []string
 }
 
 func newSession(s *Server, id uint64, conn net.Conn) *session {
@@ -119,12 +126,39 @@ func (s *session) run() {
 		err = s.assoc.ConfirmRelease()
 	}
 	if err != nil {
-		s.log.Warn("association aborted", "took", time.Since(s.start), "err", err)
-		s.event(Event{Kind: Aborted, Took: time.Since(s.start), Err: err})
+		s.log.Warn("association aborted", append(s.brought(), "err", err)...)
+		s.event(Event{Kind: Aborted, Objects: s.objects, Cases: s.cases, Took: time.Since(s.start), Err: err})
 		return
 	}
-	s.log.Info("association released", "took", time.Since(s.start))
-	s.event(Event{Kind: Released, Took: time.Since(s.start)})
+	s.log.Info("association released", s.brought()...)
+	s.event(Event{Kind: Released, Objects: s.objects, Cases: s.cases, Took: time.Since(s.start)})
+}
+
+// mostCases bounds the studies of one association that are named.
+const mostCases = 16
+
+// count counts an object that is stored.
+func (s *session) count(o spool.Object, bytes int64) {
+	s.objects++
+	s.bytes += bytes
+	if name := s.o.Name(o.StudyInstanceUID); name != "" && len(s.cases) < mostCases && !slices.Contains(s.cases, name) {
+		s.cases = append(s.cases, name)
+	}
+}
+
+// brought says for the log what the association brought.
+func (s *session) brought() []any {
+	args := []any{"took", time.Since(s.start).Round(time.Millisecond)}
+	if s.objects > 0 {
+		args = append(args, "objects", s.objects, "bytes", s.bytes)
+	}
+	if s.refused > 0 {
+		args = append(args, "refused", s.refused)
+	}
+	if len(s.cases) > 0 {
+		args = append(args, "case", strings.Join(s.cases, " "))
+	}
+	return args
 }
 
 // establish reads the request and accepts or rejects it.
@@ -219,7 +253,11 @@ func (s *session) refuseFor(m *dimse.Message, why *dimse.StatusError, start time
 	if why.Status != dimse.ProcessingFailure && why.Status != dimse.OutOfResources {
 		shown.Err = nil // may contain UIDs of a patient's study
 	}
-	s.log.Warn("request refused", "err", &shown)
+	if s.refused++; s.refused == 1 { // one line an association; the rest is counted at its end
+		s.log.Warn("request refused", "err", &shown)
+	} else {
+		s.log.Debug("request refused", "err", &shown)
+	}
 	s.event(Event{
 		Kind: Refused, SOPClassUID: m.Context.AbstractSyntax, TransferSyntaxUID: m.Context.TransferSyntax,
 		Status: why.Status, Took: time.Since(start), Err: why,

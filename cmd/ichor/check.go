@@ -5,31 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
-	"ichor/cmd/ichor/node"
+	"ichor/cmd/ichor/doctor"
 	"ichor/config"
-	"ichor/scp/dcm/codec"
+	"ichor/reporting/web"
 )
 
-// checked is one line of the report.
-type checked struct {
-	What   string `json:"what"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
-}
+// serviceUser is the user of the unit.
+const serviceUser = "ichor"
 
 func newCheck() *cobra.Command {
 	var asJSON, example, offline bool
+	var as string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, disk, library, models and peers, and say how to fix problems",
+		Long: "check examines the configuration and what the node needs: each line is ok, warning or FAILED, and says what to do.\n" +
+			"Beside a running node it asks that node instead of trying its ports. Called by root it checks with the rights of the\n" +
+			"service user, if there is one.",
 		Example: "  ichor check --config /etc/ichor/ichor.yaml\n  ichor check --example >ichor.yaml\n" +
 			"  ichor check --offline   # do not connect to the destinations",
 		Args: cobra.NoArgs,
@@ -37,6 +42,7 @@ func newCheck() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.Flags().BoolVar(&example, "example", false, "print a configuration with every key and its default")
 	cmd.Flags().BoolVar(&offline, "offline", false, "do not connect to the destinations")
+	cmd.Flags().StringVar(&as, "user", "", "as root: check with the rights of the user `NAME` (default "+serviceUser+", if there is one)")
 	s := withSettings(cmd, serveFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		w := cmd.OutOrStdout()
@@ -44,145 +50,148 @@ func newCheck() *cobra.Command {
 			_, err := io.WriteString(w, config.Example())
 			return err
 		}
-		c, err := s.load()
-		if err != nil {
-			return err
+		if u, err := serviceAccount(as); err != nil {
+			return usageError(err.Error())
+		} else if u != nil {
+			return again(cmd.Context(), u, w, cmd.ErrOrStderr())
 		}
-		lines := surroundings(cmd.Context(), c, offline)
-		failed := 0
-		for _, l := range lines {
-			if !l.OK {
-				failed++
-			}
+		var lines []doctor.Line
+		c, err := s.read()
+		if err != nil {
+			lines = faultLines(err)
+		} else {
+			lines = doctor.Examine(cmd.Context(), examination(cmd.Context(), c, offline))
 		}
 		if asJSON {
-			err = printJSON(w, lines)
-		} else {
+			if err := printJSON(w, lines); err != nil {
+				return err
+			}
+		} else if err == nil {
 			printChecks(w, lines)
 		}
-		if failed > 0 {
-			return errors.Join(err, fmt.Errorf("%d of %d checks failed", failed, len(lines)))
+		switch failed := count(lines, doctor.Failed); {
+		case err != nil && !asJSON: // the faults are the message
+			_, err := s.load()
+			return err
+		case err != nil:
+			return usageError(fmt.Sprintf("the configuration has %d faults", len(lines)))
+		case failed > 0:
+			return fmt.Errorf("%d of %d checks failed", failed, len(lines))
 		}
-		return err
+		return nil
 	}
 	return cmd
 }
 
-func printChecks(w io.Writer, lines []checked) {
-	for _, l := range lines {
-		mark := "ok    "
-		if !l.OK {
-			mark = "FAILED"
-		}
-		fmt.Fprintf(w, "%s  %-14s %s\n", mark, l.What, l.Detail)
+// examination asks the node that runs with this configuration, if one does.
+func examination(ctx context.Context, c config.Config, offline bool) doctor.Options {
+	o := doctor.Options{Config: c, Offline: offline}
+	if c.HTTP.Listen == "" {
+		return o
 	}
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", c.HTTP.Listen)
+	if err != nil {
+		return o
+	}
+	_ = conn.Close()
+	o.Node = func(context.Context) (n web.Node, err error) {
+		client, err := newClient(c)
+		if err == nil {
+			err = client.get("node", &n)
+		}
+		if a := new(answerError); errors.As(err, &a) && a.code == http.StatusServiceUnavailable { // it waits for its disk
+			return web.Node{Configuration: c.Source, NotReady: a.text}, nil
+		}
+		return n, err
+	}
+	return o
 }
 
-// surroundings checks everything the node needs. Each failed check says what to do.
-func surroundings(ctx context.Context, c config.Config, offline bool) []checked {
-	var lines []checked
-	note := func(what string, detail string, err error) {
-		if err != nil {
-			detail = oneLine(err)
-		}
-		lines = append(lines, checked{what, err == nil, detail})
+// faultLines are the faults of a configuration as lines of the report.
+func faultLines(err error) (lines []doctor.Line) {
+	all := new(config.Error)
+	if !errors.As(err, &all) {
+		return []doctor.Line{{What: "configuration", Grade: doctor.Failed, Detail: oneLine(err)}}
 	}
-	note("configuration", "valid", nil) // Load has already rejected invalid ones
-	detail, err := checkState(c)
-	note("state folder", detail, err)
-	detail, err = node.CheckMemory(os.DirFS("/"))
-	note("memory", detail, err)
-	for _, e := range node.Entrances(c.DICOM) {
-		if e.Address == config.Systemd { // if the unit is enabled, systemd already holds the port
-			note(e.Key, "passed by "+e.Unit+"; 'systemctl status "+e.Unit+"' shows whether it is active", nil)
-			continue
-		}
-		note(e.Key, e.Address+" is free", checkPort(ctx, e.Address))
-	}
-	credentials, err := node.OpenCredentials(c, slog.New(slog.DiscardHandler))
-	if err != nil {
-		note("certificates", "", err)
-	} else if credentials != nil {
-		for _, e := range credentials.Expiries() {
-			detail, err := e.Check(time.Now())
-			note("certificate", detail, err)
-		}
-	}
-	if c.HTTP.Listen != "" {
-		note("http.listen", c.HTTP.Listen+" is free", checkPort(ctx, c.HTTP.Listen))
-	}
-	detail, err = checkModels(ctx, c)
-	note("models", detail, err)
-	note("transfer syntaxes", checkCodecs(ctx), nil)
-	if len(c.Destinations) == 0 {
-		note("destinations", "none: results stay in the state folder", nil)
-	}
-	for _, d := range c.Destinations {
-		if offline {
-			continue
-		}
-		if d.URL != "" {
-			note("destination", fmt.Sprintf("%s (%s) answers", d.Name, d.URL), node.Probe(ctx, d))
-			continue
-		}
-		p := peerFlags{called: d.AETitle, calling: c.DICOM.AETitle, timeout: 10 * time.Second, identity: node.Identity(d)}
-		if d.TLS && credentials != nil {
-			p.security = credentials.Client(d.ServerName)
-		} else if d.TLS {
-			continue // the problem with the certificates is already in the report
-		}
-		note("destination", fmt.Sprintf("%s (%s, %s) answers", d.Name, d.AETitle, d.Address), p.echo(ctx, d.Address))
+	for _, f := range all.Faults {
+		lines = append(lines, doctor.Line{What: "configuration", Grade: doctor.Failed, Detail: f.String()})
 	}
 	return lines
 }
 
-// checkState writes a test file and compares the free space with the reserve.
-func checkState(c config.Config) (string, error) {
-	if err := os.MkdirAll(c.State, 0o750); err != nil {
-		return "", fmt.Errorf("%w; make it writable for this user, or set state to another folder", err)
+func count(lines []doctor.Line, g doctor.Grade) (n int) {
+	for _, l := range lines {
+		if l.Grade == g {
+			n++
+		}
 	}
-	f, err := os.CreateTemp(c.State, ".check-*")
-	if err != nil {
-		return "", fmt.Errorf("%w; make it writable for this user, or set state to another folder", err)
-	}
-	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
-		return "", err
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(c.State, &fs); err != nil {
-		return "", fmt.Errorf("%s: %w", c.State, err)
-	}
-	free := fs.Bavail * uint64(fs.Bsize) >> 20
-	if free < uint64(c.DICOM.ReserveMiB) {
-		return "", fmt.Errorf("%s: %d MiB free, below dicom.reserve_mib %d; free disk space", c.State, free, c.DICOM.ReserveMiB)
-	}
-	return fmt.Sprintf("%s is writable, %d GiB free", c.State, free>>10), nil
+	return n
 }
 
-func checkPort(ctx context.Context, address string) error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("%w; is a node running already? stop it, or choose another port", err)
+func printChecks(w io.Writer, lines []doctor.Line) {
+	marks := map[doctor.Grade]string{doctor.OK: "ok", doctor.Warning: "warning", doctor.Failed: "FAILED"}
+	for _, l := range lines {
+		fmt.Fprintf(w, "%-7s  %-18s %s\n", marks[l.Grade], l.What, l.Detail)
 	}
-	return l.Close()
 }
 
-// checkCodecs says which transfer syntaxes can be decoded. Without the JPEG 2000 library the node does not offer JPEG
-// 2000, and senders convert.
-func checkCodecs(ctx context.Context) string {
-	d, missing := codec.Detect(ctx)
-	detail := fmt.Sprintf("%d are offered", len(d.TransferSyntaxes()))
-	if missing != nil {
-		detail += "; JPEG 2000 and HTJ2K are not: " + oneLine(missing)
+// serviceAccount returns the user with whose rights to check, nil for those of the caller.
+func serviceAccount(name string) (*user.User, error) {
+	if os.Getuid() != 0 {
+		if name != "" {
+			return nil, errors.New("--user needs root")
+		}
+		return nil, nil
 	}
-	return detail
+	if name == "root" {
+		return nil, nil
+	}
+	u, err := user.Lookup(name)
+	if name == "" {
+		if u, err = user.Lookup(serviceUser); err != nil {
+			return nil, nil // not installed as a service
+		}
+	}
+	return u, err
 }
 
-func checkModels(ctx context.Context, c config.Config) (string, error) {
-	e, err := node.OpenEngine(ctx, c.Analysis)
-	if err != nil {
-		return "", err
+// again runs this command line with the rights of another user: file access is decided by the kernel for the whole process.
+func again(ctx context.Context, u *user.User, stdout, stderr io.Writer) error {
+	id := func(text string) uint32 {
+		n, _ := strconv.ParseUint(text, 10, 32) // the user database has numbers
+		return uint32(n)
 	}
-	return fmt.Sprintf("%s %s reproduces its references on %s", e.Bundle.Name, e.Bundle.Version, c.Analysis.Provider), e.Close()
+	credential := &syscall.Credential{Uid: id(u.Uid), Gid: id(u.Gid)}
+	groups, err := u.GroupIds()
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		credential.Groups = append(credential.Groups, id(g))
+	}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", withoutUser(os.Args[1:])...)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "HOME=") }), "HOME="+u.HomeDir)
+	err = cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exitCode(exit.ExitCode())
+	}
+	if err != nil {
+		return fmt.Errorf("as user %s: %w", u.Username, err)
+	}
+	return nil
+}
+
+// withoutUser drops --user NAME and --user=NAME.
+func withoutUser(args []string) (left []string) {
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--user":
+			i++
+		case !strings.HasPrefix(args[i], "--user="):
+			left = append(left, args[i])
+		}
+	}
+	return left
 }

@@ -2,14 +2,19 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
+	"ichor/config"
 	"ichor/reporting/web"
 )
 
@@ -17,7 +22,10 @@ import (
 var nodeFlags = map[string]string{"http": "http.listen", "token": "http.token"}
 
 // client talks to the running node over HTTP.
-type client struct{ base, token string }
+type client struct {
+	base, token string
+	tls         *tls.Config // nil: plain HTTP
+}
 
 // running returns a client for the node named in the settings.
 func running(s *settings) (client, error) {
@@ -28,7 +36,43 @@ func running(s *settings) (client, error) {
 	if c.HTTP.Listen == "" {
 		return client{}, errors.New("http.listen is empty, so the node cannot be reached; set it and restart the node")
 	}
-	return client{"http://" + c.HTTP.Listen + "/api/v1/", c.HTTP.Token}, nil
+	return newClient(c)
+}
+
+// newClient returns a client for the node with this configuration.
+func newClient(c config.Config) (client, error) {
+	token, err := c.HTTP.ReadToken()
+	if err != nil {
+		return client{}, err
+	}
+	n := client{base: "http://" + c.HTTP.Listen + "/api/v1/", token: token}
+	if c.HTTP.TLS {
+		n.base = "https://" + c.HTTP.Listen + "/api/v1/"
+		n.tls, err = onlyCertificate(c.DICOM.TLS.Certificate)
+	}
+	return n, err
+}
+
+// onlyCertificate returns a configuration that trusts a server with exactly the certificate in a file. The name does not matter:
+// the node is reached by its listening address.
+func onlyCertificate(path string) (*tls.Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s contains no certificate", path)
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, // VerifyConnection compares the whole certificate
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 || !bytes.Equal(s.PeerCertificates[0].Raw, block.Bytes) {
+				return fmt.Errorf("the server does not have the certificate in %s", path)
+			}
+			return nil
+		},
+	}, nil
 }
 
 // get decodes the node's answer for path into v.
@@ -58,7 +102,10 @@ func (c client) exchange(r *http.Request, v any) error {
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	client := http.Client{Timeout: 30 * time.Second}
+	if user := cmp.Or(os.Getenv("SUDO_USER"), os.Getenv("USER")); user != "" {
+		r.Header.Set("X-Ichor-User", user) // for the event log
+	}
+	client := http.Client{Timeout: answerTime(r.URL.Path), Transport: &http.Transport{TLSClientConfig: c.tls, DisableKeepAlives: true}}
 	answer, err := client.Do(r)
 	if err != nil {
 		return fmt.Errorf("no node answers: %w; is 'ichor serve' running with this http.listen?", err)
@@ -66,9 +113,27 @@ func (c client) exchange(r *http.Request, v any) error {
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
-		return fmt.Errorf("the node answers %s: %s", answer.Status, strings.TrimSpace(string(text)))
+		return &answerError{answer.StatusCode, strings.TrimSpace(string(text))}
 	}
 	return json.NewDecoder(answer.Body).Decode(v)
+}
+
+// answerError is an answer other than success.
+type answerError struct {
+	code int
+	text string
+}
+
+func (e *answerError) Error() string {
+	return fmt.Sprintf("the node answers %d %s: %s", e.code, http.StatusText(e.code), e.text)
+}
+
+// answerTime is how long an answer may take. A self-test takes as long as an analysis.
+func answerTime(path string) time.Duration {
+	if strings.HasSuffix(path, "/canary") {
+		return 15 * time.Minute
+	}
+	return 30 * time.Second
 }
 
 // give loads the settings and sends the running node an order about dead letters or cases.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ichor/cmd/ichor/doctor"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
 )
@@ -23,6 +24,7 @@ func ok(t *testing.T, args ...string) string {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	out := t.TempDir()
 	text := ok(t, "demo", "--out", out, "--bundle", shippedBundle(t), "--library", library(t))
 	for _, want := range []string{"found mL", "true mL", "SEG ", "SC ", "SR ", "summary.png", finding.Disclaimer} {
@@ -55,6 +57,7 @@ func TestDemo(t *testing.T) {
 
 // TestFiles goes the way without a network: sample, analyze, and what analyze leaves.
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	list := ok(t, "sample", "--list")
 	if name, _, _ := strings.Cut(list, " "); name == "" || strings.Count(list, "\n") < 2 {
 		t.Errorf("sample --list: %s", list)
@@ -87,6 +90,7 @@ func TestFiles(t *testing.T) {
 
 // TestResultsOfFormerRun analyses a study into the folder of another one: nothing of the other may stay.
 func TestResultsOfFormerRun(t *testing.T) {
+	t.Parallel()
 	out := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(out, "sc"), 0o755); err != nil {
 		t.Fatal(err)
@@ -108,6 +112,7 @@ func TestResultsOfFormerRun(t *testing.T) {
 
 // TestAgainstNode uses the commands of an operator on a running node.
 func TestAgainstNode(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, testConfig(t))
 	dir, _ := sampleStudy(t, "normal")
 	address, web := n.Addr(), n.HTTPAddr()
@@ -131,11 +136,12 @@ func TestAgainstNode(t *testing.T) {
 }
 
 func TestModelsAndCheck(t *testing.T) {
+	t.Parallel()
 	if text := ok(t, "models", "list", "--bundle", shippedBundle(t)); !strings.Contains(text, "bleed") || !strings.Contains(text, finding.Disclaimer) {
 		t.Errorf("models list:\n%s", text)
 	}
 	ok(t, "models", "verify", "--bundle", shippedBundle(t), "--library", library(t))
-	var lines []checked
+	var lines []doctor.Line
 	_, stdout, _ := command(t, "check", "--json", "--offline", "--state", t.TempDir(), "--bundle", shippedBundle(t), "--library", library(t)) // a port may be taken here
 	if err := json.Unmarshal([]byte(stdout), &lines); err != nil || len(lines) < 4 {
 		t.Errorf("check: %v\n%s", err, stdout)

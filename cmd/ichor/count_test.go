@@ -18,6 +18,7 @@ import (
 // TestCompleteByCount holds that a study is complete as soon as all that its sender has of it is here: long before the
 // quiet period is over.
 func TestCompleteByCount(t *testing.T) {
+	t.Parallel()
 	dir, _ := sampleStudy(t, "normal")
 	files, _, err := findDICOM(t.Context(), dir)
 	if err != nil {

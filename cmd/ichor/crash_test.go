@@ -30,6 +30,7 @@ const kills = 20
 // what was not acknowledged as soon as the node is back, as routers do. At the end no acknowledged object is lost, and
 // the PACS has one set of results for each study.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	rounds := kills
 	if s := os.Getenv("ICHOR_KILLS"); s != "" {
 		if _, err := fmt.Sscan(s, &rounds); err != nil {
@@ -171,7 +172,7 @@ type process struct {
 func newProcess(t *testing.T, pacs *receiver.Receiver) *process {
 	t.Helper()
 	p := &process{t: t, pacs: pacs, state: t.TempDir(), address: freeAddress(t), http: freeAddress(t), config: filepath.Join(t.TempDir(), "ichor.yaml")}
-	text := fmt.Sprintf("state: %s\ndicom: {listen: %q, reserve_mib: 16, prepared_mib: 64}\nhttp: {listen: %q}\nassembly: {quiet_period: 1500ms}\n"+
+	text := fmt.Sprintf("state: %s\ncanary: {start: false}\ndicom: {listen: %q, reserve_mib: 16, prepared_mib: 64}\nhttp: {listen: %q}\nassembly: {quiet_period: 1500ms}\n"+
 		"analysis: {bundle: %s, library: %s}\ndelivery: {first_retry: 50ms, max_retry: 500ms}\n"+
 		"destinations: [{name: pacs, address: %q, ae_title: PACS}]\n",
 		p.state, p.address, p.http, shippedBundle(t), library(t), pacs.Address())

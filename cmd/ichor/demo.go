@@ -120,6 +120,7 @@ func (d demo) config(stateFolder, pacs string) config.Config {
 	c := config.Default()
 	c.State, c.Analysis = stateFolder, d.analysis
 	c.DICOM.Listen, c.DICOM.ReserveMiB, c.DICOM.PreparedMiB, c.HTTP.Listen = "127.0.0.1:0", 64, 0, ""
+	c.Canary.Start, c.Canary.At = false, ""
 	c.Assembly.QuietPeriod = time.Second
 	c.Destinations = []config.Destination{{Name: "pacs", Address: pacs, AETitle: "PACS"}}
 	return c

@@ -29,6 +29,7 @@ func openSpool(t *testing.T, dir string) *spool.Spool {
 // TestWrongUse runs the program as a user would get it wrong: one clear line on standard error, exit code 2 for wrong
 // usage or configuration and 1 for what cannot be done.
 func TestWrongUse(t *testing.T) {
+	t.Parallel()
 	lib := library(t)
 	dir := t.TempDir()
 	file := func(name, text string) string {
@@ -59,7 +60,7 @@ func TestWrongUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	bundle := []string{"--bundle", shippedBundle(t), "--library", lib}
-	serve := append([]string{"serve", "--state", filepath.Join(dir, "s"), "--http", "127.0.0.1:0"}, bundle...)
+	serve := append([]string{"serve", "--state", filepath.Join(dir, "s"), "--http", "127.0.0.1:0", "--log-level", "error"}, bundle...)
 
 	for _, c := range []struct {
 		name string
@@ -85,7 +86,7 @@ func TestWrongUse(t *testing.T) {
 		{"missing library", []string{"models", "verify", "--bundle", shippedBundle(t), "--library", filepath.Join(dir, "none.so")}, 1, "none.so"},
 		{"provider the library lacks", append([]string{"models", "verify", "--provider", "cuda"}, bundle...), 1, "cuda"},
 		{"port taken", append(serve, "--listen", taken.Addr().String()), 1, "already in use"},
-		{"state folder not writable", append([]string{"serve", "--state", filepath.Join(notFolder, "x")}, bundle...), 1, "state"},
+		{"state folder not writable", append([]string{"serve", "--log-level", "error", "--state", filepath.Join(notFolder, "x")}, bundle...), 1, "state"},
 		{"unknown sample", []string{"sample", "--out", dir, "--study", "nobody"}, 1, "nobody"},
 		{"no DICOM there", append([]string{"analyze", dir, "--out", dir}, bundle...), 1, "no DICOM file"},
 		{"nobody listens", []string{"echo", "127.0.0.1:1"}, 1, "check that a node is running there"},
@@ -120,7 +121,8 @@ func TestRejected(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"serve", "demo", "analyze", "select", "sample", "send", "echo", "status", "check", "models", "models list", "models verify", "spool", "spool list", "spool export"} {
+	t.Parallel()
+	for _, name := range []string{"serve", "demo", "analyze", "select", "sample", "send", "echo", "status", "check", "models", "models list", "models verify", "spool", "spool list", "spool export", "canary", "events", "events verify", "dead-letters", "replay"} {
 		code, stdout, _ := command(t, append(strings.Fields(name), "--help")...)
 		if code != 0 || !strings.Contains(stdout, "Examples:") {
 			t.Errorf("%s --help: code %d, no example in:\n%s", name, code, stdout)

@@ -21,6 +21,7 @@ type dicomFile struct {
 	path string
 	dcm.Identifiers
 	transferSyntax string
+	damage         error // why its header cannot be read
 }
 
 // Open opens the file for the analysis.
@@ -49,59 +50,106 @@ func openFile(path string) (fileReader, error) {
 	return fileReader{f, info.Size()}, nil
 }
 
-// findDICOM reads the headers of all DICOM files below root. It skips and counts damaged files and files of other formats.
-func findDICOM(ctx context.Context, root string) (files []dicomFile, others int, err error) {
-	files, damaged, others, err := walkDICOM(ctx, root)
-	return files, others + len(damaged), err
+// found is what lies below a folder.
+type found struct {
+	files   []dicomFile
+	damaged []dicomFile // DICOM files whose header is truncated or invalid
+	scans   []niftiFile
+	others  int // files of other formats
 }
 
-// walkDICOM is findDICOM, but returns the damaged files too: DICOM files whose header is truncated or invalid.
-func walkDICOM(ctx context.Context, root string) (files, damaged []dicomFile, others int, err error) {
+// findDICOM reads the headers of all DICOM files below root. It skips and counts damaged files and files of other formats.
+func findDICOM(ctx context.Context, root string) (files []dicomFile, others int, err error) {
+	f, err := find(ctx, root, findOptions{})
+	return f.files, f.others + len(f.damaged) + len(f.scans), err
+}
+
+// findOptions say what find passes over.
+type findOptions struct {
+	without string // a folder; "" for none
+	// tolerant: files and folders that cannot be opened count as damaged files. Otherwise they are an error, because skipping a
+	// file could lose a slice.
+	tolerant bool
+}
+
+// find reads the headers of all DICOM files below root, and lists NIfTI files.
+func find(ctx context.Context, root string, o findOptions) (out found, err error) {
+	seen := map[string]bool{}
+	if real, err := filepath.EvalSymlinks(o.without); err == nil && o.without != "" {
+		seen[real] = true
+	}
 	bar := progress(-1, "reading headers")
-	err = visitFiles(ctx, root, map[string]bool{}, func(path string) error {
-		f, err := readHeader(path)
+	err = visitFiles(ctx, root, seen, func(path string, err error) error {
+		var f dicomFile
+		switch {
+		case err == nil && isNIfTI(path):
+			out.scans = append(out.scans, niftiFile(path))
+			return nil
+		case err == nil:
+			f, err = readHeader(path)
+		}
 		switch {
 		case errors.Is(err, dcm.ErrNotDICOM), errors.Is(err, errDirectory):
-			others++
+			out.others++
 			return nil
-		case errors.As(err, new(*fs.PathError)): // skipping an unreadable file could lose a slice
+		case errors.As(err, new(*fs.PathError)) && !o.tolerant:
 			return err
 		case err != nil:
-			damaged = append(damaged, dicomFile{path: path})
+			out.damaged = append(out.damaged, dicomFile{path: path, damage: err})
 			return nil
 		}
-		files = append(files, f)
+		out.files = append(out.files, f)
 		return bar.Add(1)
 	})
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("reading %s: %w", root, err)
+		return found{}, fmt.Errorf("reading %s: %w", root, err)
 	}
-	return files, damaged, others, bar.Finish()
+	return out, bar.Finish()
 }
 
-// visitFiles calls visit once for each file below path, in the order of names. It follows symbolic links; seen are the
-// files and folders already visited.
-func visitFiles(ctx context.Context, path string, seen map[string]bool, visit func(path string) error) error {
+// niftiFile is the path of a NIfTI file.
+type niftiFile string
+
+// isNIfTI tells by the name. Files that begin with "._" hold what macOS keeps beside a file of that name.
+func isNIfTI(path string) bool {
+	name := strings.ToLower(filepath.Base(path))
+	return !strings.HasPrefix(name, "._") && (strings.HasSuffix(name, ".nii") || strings.HasSuffix(name, ".nii.gz"))
+}
+
+// Open opens the file for the analysis.
+func (f niftiFile) Open() (pipeline.ObjectReader, error) { return openFile(string(f)) }
+
+// Name names the file in reasons and warnings.
+func (f niftiFile) Name() string { return "file " + filepath.Base(string(f)) }
+
+// visitFiles calls visit once for each file below path, in the order of names, and with an error for a file or folder that cannot
+// be opened. It follows symbolic links, and skips broken ones; seen are the files and folders already visited.
+func visitFiles(ctx context.Context, path string, seen map[string]bool, visit func(path string, err error) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	real, err := filepath.EvalSymlinks(path)
-	if err != nil || seen[real] {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return err
+	case err != nil:
+		return visit(path, &fs.PathError{Op: "open", Path: path, Err: err})
+	case seen[real]:
+		return nil
 	}
 	seen[real] = true
 	info, err := os.Stat(real)
 	switch {
 	case err != nil:
-		return err
+		return visit(path, err)
 	case info.Mode().IsRegular():
-		return visit(path)
+		return visit(path, nil)
 	case !info.IsDir():
 		return nil
 	}
 	entries, err := os.ReadDir(real)
 	if err != nil {
-		return err
+		return visit(path, err)
 	}
 	for _, e := range entries {
 		err := visitFiles(ctx, filepath.Join(path, e.Name()), seen, visit)
@@ -141,31 +189,38 @@ func readHeader(path string) (dicomFile, error) {
 }
 
 // studyFromFiles returns the one study below root, or the one with that UID. Damaged files count as part of it: the analysis
-// counts them.
+// counts them. A NIfTI file is a study where there is no DICOM file.
 func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, error) {
-	files, damaged, others, err := walkDICOM(ctx, root)
+	all, err := find(ctx, root, findOptions{})
 	if err != nil {
 		return pipeline.Study{}, err
 	}
-	if len(files) == 0 && len(damaged) == 0 {
-		return pipeline.Study{}, fmt.Errorf("no DICOM file below %s (%d other files); name the folder that holds the study", root, others)
+	if len(all.files) == 0 && len(all.damaged) == 0 {
+		switch n := len(all.scans); {
+		case n == 0:
+			return pipeline.Study{}, fmt.Errorf("no DICOM file and no NIfTI file below %s (%d other files); name the folder that holds the study", root, all.others)
+		case n > 1:
+			return pipeline.Study{}, fmt.Errorf("%d NIfTI files below %s; name one of them, or analyse all with 'ichor analyze --all'", n, root)
+		}
+		return pipeline.Study{NIfTI: all.scans[0], Complete: "files"}, nil
 	}
 	byStudy := map[string][]pipeline.Input{}
-	for _, f := range files {
+	for _, f := range all.files {
 		byStudy[f.StudyInstanceUID] = append(byStudy[f.StudyInstanceUID], f)
 	}
 	switch {
 	case uid == "" && len(byStudy) > 1:
-		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one, or one with --study UID: %s", len(byStudy), root, listed(byStudy))
-	case uid == "" && len(files) > 0:
-		uid = files[0].StudyInstanceUID
+		return pipeline.Study{}, fmt.Errorf("%d studies below %s; name the folder of one, or one with --study UID, or analyse all with 'ichor analyze --all': %s",
+			len(byStudy), root, listed(byStudy))
+	case uid == "" && len(all.files) > 0:
+		uid = all.files[0].StudyInstanceUID
 	case uid == "": // no file says it; the report that says so needs one
 		uid = dcm.RandomUID()
 	case uid != "" && byStudy[uid] == nil:
 		return pipeline.Study{}, fmt.Errorf("no study %s below %s; there are %s", uid, root, listed(byStudy))
 	}
 	study := pipeline.Study{UID: uid, Objects: byStudy[uid], Complete: "files"}
-	for _, f := range damaged {
+	for _, f := range all.damaged {
 		study.Objects = append(study.Objects, f)
 	}
 	return study, nil

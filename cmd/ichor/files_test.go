@@ -47,16 +47,26 @@ func TestFindDICOM(t *testing.T) {
 	link(links, "circle")
 	link(filepath.Join(links, "nowhere"), "broken")
 	for name, root := range map[string]string{"folder": dir, "link to a folder": folder, "folder of links": links} {
-		files, damaged, _, err := walkDICOM(t.Context(), root)
-		if err != nil || len(files) != images || len(damaged) != 0 {
-			t.Errorf("%s: %d files, %d damaged, %v; want %d", name, len(files), len(damaged), err, images)
+		all, err := find(t.Context(), root, findOptions{})
+		if err != nil || len(all.files) != images || len(all.damaged) != 0 {
+			t.Errorf("%s: %d files, %d damaged, %v; want %d", name, len(all.files), len(all.damaged), err, images)
 		}
 		if study, err := studyFromFiles(t.Context(), root, ""); err != nil || len(study.Objects) != images {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, _, err := walkDICOM(t.Context(), filepath.Join(links, "broken")); err == nil {
+	if _, err := find(t.Context(), filepath.Join(links, "broken"), findOptions{}); err == nil {
 		t.Error("no error for a link to nothing")
+	}
+	link(filepath.Join(links, "loop"), "loop") // cannot be opened, as a file without permission
+	if _, err := find(t.Context(), links, findOptions{}); err == nil {
+		t.Error("no error for a file that cannot be opened")
+	}
+	if all, err := find(t.Context(), links, findOptions{tolerant: true}); err != nil || len(all.files) != images || len(all.damaged) != 1 {
+		t.Errorf("%d files, %d damaged, %v", len(all.files), len(all.damaged), err)
+	}
+	if all, err := find(t.Context(), links, findOptions{tolerant: true, without: dir}); err != nil || len(all.files) != 1 {
+		t.Errorf("without a folder: %d files, %v", len(all.files), err)
 	}
 }
 

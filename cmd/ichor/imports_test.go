@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"scp/":              {"scp/"},
 	"pipeline/finding":  {},
 	"pipeline":          {"pipeline/", "scp/dcm", "models/bundle"},
+	"pipeline/analysis": {"pipeline/finding", "pipeline/volume", "pipeline/nifti", "scp/dcm"},
 	"pipeline/subtype":  {"pipeline/bleed", "pipeline/volume", "pipeline/finding", "models/bundle"},
 	"pipeline/phantom":  {"pipeline/phantom/synthetic", "pipeline/finding", "scp/dcm", "pipeline/volume"},
 	"pipeline/":         {"pipeline/assembly", "pipeline/volume", "pipeline/window", "pipeline/finding", "pipeline/state", "scp/spool", "scp/dcm", "models/bundle"},
@@ -33,7 +34,8 @@ var allowed = map[string][]string{
 	"reporting/words":   {"pipeline/finding"},
 	"reporting/outcome": {"reporting", "reporting/iod", "pipeline/analysis", "pipeline/finding", "pipeline/state", "scp/dcm"},
 	"cmd/ichor/node":    {"config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
-	"cmd/":              {"cmd/ichor/node", "cmd/ichor/load", "config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
+	"cmd/ichor/doctor":  {"cmd/ichor/node", "config", "scp", "scp/", "reporting/"},
+	"cmd/":              {"cmd/ichor/node", "cmd/ichor/doctor", "cmd/ichor/load", "config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
 }
 
 // importers names the one package that may import each third-party module.
@@ -45,6 +47,7 @@ var importers = map[string]string{
 	"go.etcd.io/bbolt":                "pipeline/state",
 	"github.com/yalue/onnxruntime_go": "models/onnx",
 	"github.com/spf13/viper":          "config",
+	"go.yaml.in/yaml":                 "config",
 	"github.com/spf13/cobra":          "cmd/ichor",
 	"github.com/schollz/progressbar":  "cmd/ichor",
 	"github.com/coreos/go-systemd":    "cmd/ichor/node",

@@ -14,6 +14,7 @@ import (
 // TestInstall stages what 'make install' puts in place, lets systemd judge the unit, and runs the installed program,
 // which has to find its library and bundle under the prefix.
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	library(t)
 	analyze := peer(t, "systemd-analyze", "systemd")
 	stage := t.TempDir()

@@ -21,6 +21,7 @@ import (
 // TestStorescuToOrthanc is the whole way between foreign peers: dcmtk storescu sends, Orthanc is the destination and
 // holds one SEG, one SC series and one SR afterwards. Every object it holds is checked by dciodvfy and read back.
 func TestStorescuToOrthanc(t *testing.T) {
+	t.Parallel()
 	storescu := peer(t, "storescu", "dcmtk")
 	orthanc := scptest.StartOrthanc(t, map[string]any{
 		"DicomCheckCalledAet": true, "DicomAlwaysAllowStore": false, "DicomCheckModalityHost": true,

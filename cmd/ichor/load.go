@@ -24,6 +24,8 @@ func newLoad() *cobra.Command {
 	var out, listen string
 	var settings []string
 	var asJSON bool
+	simulated := load.Service{Quiet: 3 * time.Second, Ripe: 200 * time.Millisecond, Finish: map[load.Kind]time.Duration{load.Thick: 700 * time.Millisecond, load.Thin: 2 * time.Second}}
+	var thick, thin time.Duration
 	cmd := &cobra.Command{
 		Use:   "load [HOST:PORT]",
 		Short: "Measure a node under a load of synthetic studies",
@@ -32,7 +34,7 @@ func newLoad() *cobra.Command {
 			"address must deliver its results to AE title PACS at --listen; its cases stay there, so use a test system.\n" +
 			"load.json and load.svg are written to --out.",
 		Example: "  ichor load --studies 20 --rate 120 --warm 10\n  ichor load --pattern burst --burst 6 --studies 12 --senders 6 --thin 0.5\n" +
-			"  ichor load --pattern day --studies 60 --rate 4 --speed 24 --set assembly.quiet_period=1s\n  ichor load 10.1.2.3:11112 --listen 0.0.0.0:11113 --studies 10",
+			"  ichor load --pattern day --studies 60 --rate 4 --speed 24 --set assembly.quiet_period=1s\n  ichor load --simulate 4 --studies 5000 --rate 600 --thin 0.5\n  ichor load 10.1.2.3:11112 --listen 0.0.0.0:11113 --studies 10",
 		Args: cobra.MaximumNArgs(1),
 	}
 	f := cmd.Flags()
@@ -51,6 +53,9 @@ func newLoad() *cobra.Command {
 	f.StringVar(&listen, "listen", "127.0.0.1:0", "`ADDRESS` on which results are received")
 	f.StringVar(&o.CalledAE, "called", o.CalledAE, "AE `TITLE` of the node")
 	f.StringArrayVar(&settings, "set", nil, "`KEY=VALUE`: a setting of the node that load starts, such as assembly.quiet_period=1s")
+	f.IntVar(&simulated.Workers, "simulate", 0, "send nothing: predict the latencies of so many `WORKERS` by a discrete-event simulation")
+	f.DurationVar(&thick, "cost-thick", 2500*time.Millisecond, "with --simulate: `TIME` of one analysis of thick slices")
+	f.DurationVar(&thin, "cost-thin", 5*time.Second, "with --simulate: `TIME` of one analysis of thin slices")
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if len(args) == 1 && len(settings) > 0 {
@@ -58,6 +63,10 @@ func newLoad() *cobra.Command {
 		}
 		if err := o.Plan.Check(); err != nil {
 			return usageError(err.Error())
+		}
+		if simulated.Workers > 0 {
+			simulated.Analyse = map[load.Kind]time.Duration{load.Thick: thick, load.Thin: thin}
+			return printSimulated(cmd.OutOrStdout(), o.Plan, simulated)
 		}
 		bar := progress(o.Plan.Studies, "studies with results")
 		o.Progress = func(done, _ int) { _ = bar.Set(done) } // ignore drawing errors
@@ -110,6 +119,20 @@ func newLoad() *cobra.Command {
 		return printLoad(cmd.OutOrStdout(), report)
 	}
 	return cmd
+}
+
+// printSimulated predicts the latencies of a plan.
+func printSimulated(w io.Writer, p load.Plan, s load.Service) error {
+	arrivals := p.Arrivals()
+	all := load.SpreadOf(load.Simulate(arrivals, s))
+	busy := 0.0
+	for _, a := range arrivals {
+		busy += s.Analyse[a.Kind].Seconds()
+	}
+	use := busy / float64(s.Workers) / max(arrivals[len(arrivals)-1].At.Seconds(), busy/float64(s.Workers)) // a single burst uses all
+	_, err := fmt.Fprintf(w, "%d studies, %.4g an hour, %d workers: in use %.0f %%; last object to last result p50 %.1f s, p90 %.1f s, p99 %.1f s, longest %.1f s\n",
+		p.Studies, p.Rate, s.Workers, 100*use, all.P50, all.P90, all.P99, all.Max)
+	return err
 }
 
 // quietOf returns the quiet period of the node that load starts.

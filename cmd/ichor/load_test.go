@@ -29,6 +29,9 @@ func TestLoad(t *testing.T) {
 	if svg, err := os.ReadFile(filepath.Join(out, "load.svg")); err != nil || !strings.Contains(string(svg), "<circle") {
 		t.Errorf("load.svg: error %v", err)
 	}
+	if code, stdout, _ := command(t, "load", "--simulate", "2", "--studies", "1000", "--rate", "360"); code != exitOK || !strings.Contains(stdout, "2 workers: in use 1") {
+		t.Errorf("simulation: exit code %d, %s", code, stdout)
+	}
 	if code, _, stderr := command(t, "load", "127.0.0.1:1", "--set", "log.level=debug"); code != exitUsage {
 		t.Errorf("settings for a node that runs already: exit code %d, %s", code, stderr)
 	}

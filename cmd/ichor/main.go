@@ -38,6 +38,9 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
 	switch {
 	case err == nil:
 		return exitOK
@@ -77,7 +80,7 @@ func newRoot(started *bool) *cobra.Command {
 	}
 	root.AddCommand(newVersion())
 	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
-	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newSpool(), newCheck(), newModels(), newLoad())
+	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCanary(), newEvents(), newSpool(), newCheck(), newModels(), newLoad())
 	return root
 }
 

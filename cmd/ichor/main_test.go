@@ -109,6 +109,7 @@ func testConfig(t testing.TB) config.Config {
 	c.State = t.TempDir()
 	c.DICOM.Listen, c.HTTP.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.DICOM.ReserveMiB, c.DICOM.PreparedMiB = 16, 0
+	c.Canary.Start, c.Canary.At = false, ""
 	c.Assembly.QuietPeriod = 300 * time.Millisecond
 	c.Delivery.FirstRetry, c.Delivery.MaxRetry = 50*time.Millisecond, 200*time.Millisecond
 	c.Analysis.Bundle, c.Analysis.Library, c.Analysis.Precision = shippedBundle(t), library(t), precision

@@ -25,10 +25,10 @@ func newModels() *cobra.Command {
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usageError("use 'ichor models list' or 'ichor models verify'")
+			return usageError("use 'ichor models list', 'ichor models verify', 'ichor models use' or 'ichor models shadow'")
 		},
 	}
-	cmd.AddCommand(newModelsList(), newModelsVerify())
+	cmd.AddCommand(newModelsList(), newModelsVerify(), newModelsUse(), newModelsShadow())
 	return cmd
 }
 

@@ -29,6 +29,7 @@ torch.jit.script(Net()).save(sys.argv[1])`
 // TestModelsBrought turns a network of one channel into a bundle by the command of the training package, and analyses a
 // study with it: hemorrhage of unknown subtype.
 func TestModelsBrought(t *testing.T) {
+	t.Parallel()
 	py, lib := python(t), library(t)
 	dir := t.TempDir()
 	net, out := filepath.Join(dir, "net.pt"), filepath.Join(dir, "tiny")

@@ -18,6 +18,7 @@ import (
 
 // TestMetrics: what happened to a node shows in its metrics, and nothing of a patient does.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	authority := scptest.NewAuthority(t)
 	c := overTLS(t, authority)
 	c.Destinations = []config.Destination{{Name: "nobody", Address: freeAddress(t), AETitle: "NOBODY"}}

@@ -27,6 +27,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 
 // TestOperate does with the commands what an operator does after an archive was set up wrongly and an analysis failed.
 func TestOperate(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	n := startNode(t, toPACS(t, pacs))
 	ichor := func(want int, args ...string) string {
@@ -59,7 +60,7 @@ func TestOperate(t *testing.T) {
 		}
 	}
 	first := letters()[0].ID
-	if out := ichor(0, "dead-letters"); !strings.Contains(out, first) || !strings.Contains(out, "ichor replay") {
+	if out := ichor(0, "dead-letters", "--all"); !strings.Contains(out, first) || !strings.Contains(out, "ichor replay") {
 		t.Error(out)
 	}
 	if out := ichor(1, "replay", "--destination", "nowhere"); !strings.Contains(out, "no destination") {
@@ -68,8 +69,26 @@ func TestOperate(t *testing.T) {
 	if out := ichor(1, "replay", "d99999"); !strings.Contains(out, "ichor dead-letters") {
 		t.Error(out)
 	}
-	ichor(0, "dead-letters", "discard", first)
-	if out := ichor(0, "replay", "--destination", "pacs"); !strings.Contains(out, "1 deliveries") {
+	group := letters()[0].Group
+	if out := ichor(0, "dead-letters"); strings.Count(out, group) != 1 || !strings.Contains(out, "2 objects of 1 cases to pacs") {
+		t.Errorf("not one group %s: %s", group, out)
+	}
+	if out := ichor(2, "dead-letters", "discard", first); !strings.Contains(out, "--yes") {
+		t.Error(out)
+	}
+	if out := ichor(2, "replay", group); !strings.Contains(out, "Send 2 dead letters again: add --yes") {
+		t.Error(out)
+	}
+	if out := ichor(1, "replay", "g0000000", "--yes"); !strings.Contains(out, "no such group") {
+		t.Error(out)
+	}
+	if out := ichor(0, "status"); !strings.Contains(out, "dead-letters pacs: 2 objects of 1 cases were given up") {
+		t.Error(out)
+	}
+	if out := ichor(0, "dead-letters", "discard", first, "--yes"); !strings.Contains(out, "1 dead letter discarded") {
+		t.Error(out)
+	}
+	if out := ichor(0, "replay", "--destination", "pacs", "--yes"); !strings.Contains(out, "1 deliveries") {
 		t.Error(out)
 	}
 	if err := pacs.Wait(within(t), 1); err != nil {
@@ -105,6 +124,7 @@ func TestOperate(t *testing.T) {
 
 // TestRetryFailed retries an analysis that was given up.
 func TestRetryFailed(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t)
 	n := startNode(t, c)
 	dir, _ := sampleStudy(t, "normal")
@@ -126,7 +146,7 @@ func TestRetryFailed(t *testing.T) {
 		t.Errorf("%+v, %v", l, err)
 	}
 	code, out, errs := command(t, "dead-letters", "--http", n.HTTPAddr())
-	if code != 0 || !strings.Contains(out, "ichor retry "+string(id)) {
+	if code != 0 || !strings.Contains(out, "ichor retry --failed") {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 	if code, out, errs := command(t, "retry", "--failed", "--http", n.HTTPAddr()); code != 0 || !strings.Contains(out, string(id)) {
@@ -150,6 +170,7 @@ func closedAddress(t *testing.T) string { return freeAddress(t) }
 
 // TestOrdersFromPages holds that a page in a browser on this machine can give no order.
 func TestOrdersFromPages(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, testConfig(t))
 	ask := func(change func(*http.Request)) int {
 		t.Helper()
@@ -187,6 +208,7 @@ func TestOrdersFromPages(t *testing.T) {
 // TestDestinationRemoved: what waits for a destination that is taken out of the configuration is shown, and can be given
 // up, or sent when the destination is back.
 func TestDestinationRemoved(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	c := toPACS(t, pacs)
 	c.Destinations = append(c.Destinations, config.Destination{Name: "old", Address: closedAddress(t), AETitle: "OLD"})

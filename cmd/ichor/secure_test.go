@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ichor/cmd/ichor/doctor"
 	"ichor/config"
 	"ichor/scp/scptest"
 )
@@ -27,6 +28,7 @@ func overTLS(t *testing.T, authority *scptest.Authority) config.Config {
 
 // TestTLS calls a node over TLS by the commands, with the right certificate and with wrong ones.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	authority := scptest.NewAuthority(t)
 	n := startNode(t, overTLS(t, authority))
 	router, other := authority.Valid("router"), authority.Valid("other")
@@ -64,10 +66,10 @@ func TestCheckCertificates(t *testing.T) {
 	old := authority.Issue("old", time.Now().Add(-time.Hour))
 	c.DICOM.TLS.Certificate, c.DICOM.TLS.Key = old.File, old.Key
 	said := map[string]string{}
-	for _, l := range surroundings(t.Context(), c, true) {
-		said[l.What+fmt.Sprint(l.OK)] += l.Detail + "\n"
+	for _, l := range doctor.Examine(t.Context(), doctor.Options{Config: c, Offline: true}) {
+		said[l.What+" "+string(l.Grade)] += l.Detail + "\n"
 	}
-	if !strings.Contains(said["certificatefalse"], "expired on") || !strings.Contains(said["certificatetrue"], "renew it soon") || said["dicom.tls.listentrue"] == "" {
+	if !strings.Contains(said["certificate failed"], "expired on") || !strings.Contains(said["certificate warning"], "renew it soon") || said["dicom.tls.listen ok"] == "" {
 		t.Errorf("check says %q", said)
 	}
 }
@@ -79,7 +81,7 @@ func TestPassedSockets(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ichor.yaml")
 	configure := func(listen, tlsListen string) {
 		t.Helper()
-		text := fmt.Sprintf("state: %s\ndicom:\n  listen: %q\n  reserve_mib: 16\n  peers: [{ae_title: ICHOR-SCU}]\n"+
+		text := fmt.Sprintf("state: %s\ncanary: {start: false}\ndicom:\n  listen: %q\n  reserve_mib: 16\n  peers: [{ae_title: ICHOR-SCU}]\n"+
 			"  tls: {listen: %q, certificate: %s, key: %s, ca: %s}\nhttp: {listen: ''}\nanalysis: {bundle: %s, library: %s}\n",
 			t.TempDir(), listen, tlsListen, own.File, own.Key, authority.CA, shippedBundle(t), library(t))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

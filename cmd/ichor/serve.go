@@ -1,12 +1,18 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"ichor/cmd/ichor/node"
+	"ichor/config"
 	"ichor/pipeline/finding"
 )
 
@@ -23,20 +29,49 @@ func newServe() *cobra.Command {
 	}
 	s := withSettings(cmd, serveFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		start := time.Now()
 		c, err := s.load()
 		if err != nil {
 			return err
 		}
 		log := newLogger(c.Log, os.Stderr)
+		log.Info("starting", "version", versionText(), "configuration", c.Source, "state", c.State, "peers", peerNames(c), "destinations", destinationNames(c))
 		n, err := node.New(cmd.Context(), node.Options{Config: c, Version: version, Commit: commit(), Logger: log})
 		if err != nil {
 			return err
 		}
-		b := n.Engine().Bundle
-		log.Info("ready", "dicom", n.Addrs(), "ae", c.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
-			"provider", c.Analysis.Provider, "precision", n.Engine().Precision, "chosen", n.Engine().Why, "note", finding.Disclaimer)
 		n.AnnounceReady(cmd.Context())
-		return errors.Join(n.Run(cmd.Context()), n.Close())
+		stopping := context.AfterFunc(cmd.Context(), func() { log.Info("stopping: finishing what has begun") })
+		err = errors.Join(n.Run(cmd.Context()), n.Close())
+		stopping()
+		if err == nil {
+			log.Info("stopped", "ran", time.Since(start).Round(time.Second))
+		}
+		return err
 	}
 	return cmd
+}
+
+// peerNames names who may send.
+func peerNames(c config.Config) string {
+	if len(c.DICOM.Peers) == 0 {
+		return "any on this machine"
+	}
+	var names []string
+	for _, p := range c.DICOM.Peers {
+		names = append(names, p.AETitle)
+	}
+	return strings.Join(names, " ")
+}
+
+// destinationNames names who gets results.
+func destinationNames(c config.Config) string {
+	if len(c.Destinations) == 0 {
+		return "none"
+	}
+	var names []string
+	for _, d := range c.Destinations {
+		names = append(names, fmt.Sprintf("%s=%s", d.Name, cmp.Or(d.URL, d.AETitle+"@"+d.Address)))
+	}
+	return strings.Join(names, " ")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -30,19 +31,26 @@ func withSettings(cmd *cobra.Command, keys map[string]string) *settings {
 	return s
 }
 
-// load reads the configuration and applies the given flags. Any error is a usageError.
+// load reads the configuration and applies the given flags. Any error is a usageError, with a line for each fault.
 func (s *settings) load() (config.Config, error) {
+	c, err := s.read()
+	if faults := new(config.Error); errors.As(err, &faults) {
+		return c, usageError(err.Error())
+	}
+	if err != nil {
+		return c, usageError(oneLine(err))
+	}
+	return c, nil
+}
+
+func (s *settings) read() (config.Config, error) {
 	overrides := map[string]any{}
 	for flag, key := range s.keys {
 		if f := s.cmd.Flags().Lookup(flag); f.Changed {
 			overrides[key] = f.Value.String()
 		}
 	}
-	c, err := config.Load(s.file, overrides)
-	if err != nil {
-		return c, usageError(oneLine(err))
-	}
-	return c, nil
+	return config.Load(s.file, overrides)
 }
 
 // engineFlags are the flags of a command that runs networks.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -16,21 +15,21 @@ import (
 
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
-	"ichor/scp/dimse"
 )
 
 func newStatus() *cobra.Command {
-	var asJSON, peers, workers bool
+	var asJSON, alarms, peers, workers bool
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "status [CASE]",
-		Short:   "Show the newest cases of the running node, or one of them, or its senders",
-		Example: "  ichor status\n  ichor status 3f2a9c0d11e4b7a6 --json\n  ichor status --peers",
+		Short:   "Show what needs attention and the newest cases of the running node, or one case",
+		Example: "  ichor status\n  ichor status --alarms --json\n  ichor status --peers\n  ichor status 3f2a9c0d11e4b7a6 --json",
 		Args:    cobra.MaximumNArgs(1),
 	}
-	cmd.Flags().BoolVar(&workers, "workers", false, "show the workers of other machines that ask for jobs")
-	cmd.Flags().BoolVar(&peers, "peers", false, "show each sender with its pauses and its quiet period")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().BoolVar(&alarms, "alarms", false, "only the node: what needs attention, destinations and peers")
+	cmd.Flags().BoolVar(&peers, "peers", false, "show each sender with its pauses and its quiet period")
+	cmd.Flags().BoolVar(&workers, "workers", false, "show the workers of other machines that ask for jobs")
 	cmd.Flags().IntVar(&limit, "limit", 20, "show at most `N` cases")
 	s := withSettings(cmd, nodeFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -38,32 +37,17 @@ func newStatus() *cobra.Command {
 		if limit < 1 {
 			return usageError(fmt.Sprintf("--limit %d: write 1 or more", limit))
 		}
-		if (peers || workers) && len(args) == 1 || peers && workers {
-			return usageError("--peers shows senders, --workers shows workers, CASE one case: give one of them")
+		if (peers || workers) && (len(args) == 1 || alarms) || peers && workers {
+			return usageError("--peers shows senders, --workers shows workers, --alarms the node, CASE one case: give one of them")
 		}
 		n, err := running(s)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if peers {
-			var list []web.Peer
-			if err := n.get("peers", &list); err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(w, list)
-			}
-			return printPeers(w, list)
-		}
-		if workers {
-			var list []web.Worker
-			if err := n.get("workers", &list); err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(w, list)
-			}
-			return printWorkers(w, list)
+		case peers:
+			return show(w, n, "peers", asJSON, printPeers)
+		case workers:
+			return show(w, n, "workers", asJSON, printWorkers)
 		}
 		if len(args) == 1 {
 			var d web.Detail
@@ -75,27 +59,70 @@ func newStatus() *cobra.Command {
 			}
 			return printDetail(w, d)
 		}
+		var node web.Node
+		if err := n.get("node", &node); err != nil {
+			return err
+		}
 		var cases []state.Case
 		if err := n.get(fmt.Sprintf("cases?limit=%d", limit), &cases); err != nil {
 			return err
 		}
-		if asJSON {
+		if asJSON && !alarms {
 			return printJSON(w, cases)
+		}
+		if asJSON {
+			return printJSON(w, node)
+		}
+		printNode(w, node)
+		if alarms {
+			return nil
 		}
 		if err := printCases(w, cases); err != nil {
 			return err
 		}
-		var letters []web.DeadLetter
 		var turned []web.TurnedAway
-		if err := errors.Join(n.get("dead-letters", &letters), n.get("turned-away", &turned)); err != nil {
+		var counts state.Counts
+		if err := errors.Join(n.get("turned-away", &turned), n.get("counts", &counts)); err != nil {
 			return err
 		}
-		if len(letters) > 0 {
-			fmt.Fprintf(w, "\n%d dead letters: 'ichor dead-letters' lists them\n", len(letters))
+		if len(counts.Present) > 0 {
+			fmt.Fprintln(w)
 		}
+		printPresent(w, counts.Present)
 		return printTurnedAway(w, turned)
 	}
 	return cmd
+}
+
+// printNode prints what needs attention, then the destinations.
+func printNode(w io.Writer, n web.Node) {
+	switch {
+	case n.NotReady != "":
+		fmt.Fprintf(w, "NOT READY: %s\n", n.NotReady)
+	case len(n.Alarms) == 0:
+		fmt.Fprintln(w, "ready; nothing needs attention")
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+	for _, a := range n.Alarms {
+		fmt.Fprintf(w, "%-8s  %s: %s\n          %s\n", a.Severity, a.Title(), a.Text, a.Remedy)
+	}
+	if len(n.Destinations) > 0 {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "\ndestination\tstate\twaiting\toldest\tgiven up\tlast stored")
+		for _, d := range n.Destinations {
+			state, stored := "up", "never"
+			if d.Down {
+				state = "down since " + d.Since.Local().Format(time.DateTime)
+			}
+			if !d.Stored.IsZero() {
+				stored = d.Stored.Local().Format(time.DateTime)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%d\t%v\t%d\t%s\n", d.Name, state, d.Pending, d.Oldest.Round(time.Second), d.Dead, stored)
+		}
+		_ = t.Flush() // the caller's next line fails as well
+	}
+	fmt.Fprintln(w)
 }
 
 func printCases(w io.Writer, cases []state.Case) error {
@@ -117,7 +144,19 @@ func printCases(w io.Writer, cases []state.Case) error {
 	return t.Flush()
 }
 
-func printPeers(w io.Writer, list []web.Peer) error {
+// show prints a list of the node.
+func show[T any](w io.Writer, n client, path string, asJSON bool, print func(io.Writer, []T) error) error {
+	var list []T
+	if err := n.get(path, &list); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, list)
+	}
+	return print(w, list)
+}
+
+func printPeers(w io.Writer, list []web.Sender) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "no sender has completed a study yet")
 		return err
@@ -159,6 +198,13 @@ func printTurnedAway(w io.Writer, list []web.TurnedAway) error {
 	return t.Flush()
 }
 
+// printPresent prints for each destination how many objects it said to have already.
+func printPresent(w io.Writer, present map[string]int) {
+	for _, name := range slices.Sorted(maps.Keys(present)) {
+		fmt.Fprintf(w, "%s answered for %d objects that it has them already (0111H); make sure that they are there\n", name, present[name])
+	}
+}
+
 func printDetail(w io.Writer, d web.Detail) error {
 	fmt.Fprintf(w, "case %s: %s, %d objects, revision %d\n\n", d.ID, d.Phase, d.Objects, d.Revision)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -167,7 +213,7 @@ func printDetail(w io.Writer, d web.Detail) error {
 	}
 	present := map[string]int{} // objects by destination that it had already
 	for _, x := range d.Deliveries {
-		if x.State != state.Pending && strings.Contains(x.LastError, dimse.DuplicateInstance.String()) {
+		if x.Cause == state.Present {
 			present[x.Destination]++
 		}
 		fmt.Fprintf(t, "%s\t%s to %s: %s\t%s\n", x.Updated.Local().Format(time.DateTime), x.Kind, x.Destination, x.State, x.LastError)
@@ -180,9 +226,7 @@ func printDetail(w io.Writer, d web.Detail) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(present)) {
-		fmt.Fprintf(w, "%s answered for %d objects that it has them already (0111H); make sure that they are there\n", name, present[name])
-	}
+	printPresent(w, present)
 	if d.Finding == nil {
 		return nil
 	}

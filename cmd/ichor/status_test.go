@@ -7,7 +7,6 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
-	"ichor/scp/dimse"
 )
 
 // A case that failed, or is analysed again, is not told as if its former result stood.
@@ -35,11 +34,10 @@ func TestStatusOfFormerResult(t *testing.T) {
 
 // TestStatusCountsDuplicates: what a destination said to have already is counted, as it was not sent.
 func TestStatusCountsDuplicates(t *testing.T) {
-	stored := func(destination, answer string) state.Delivery {
-		return state.Delivery{DeliveryKey: state.DeliveryKey{Destination: destination}, State: state.Stored, LastError: answer}
+	stored := func(destination string, cause state.Cause) state.Delivery {
+		return state.Delivery{DeliveryKey: state.DeliveryKey{Destination: destination}, State: state.Stored, Cause: cause}
 	}
-	duplicate := (&dimse.StatusError{Status: dimse.DuplicateInstance, Comment: "known"}).Error()
-	d := web.Detail{Deliveries: []state.Delivery{stored("A", duplicate), stored("A", ""), stored("A", duplicate), stored("B", "B000H warning")}}
+	d := web.Detail{Deliveries: []state.Delivery{stored("A", state.Present), stored("A", ""), stored("A", state.Present), stored("B", "")}}
 	var b strings.Builder
 	if err := printDetail(&b, d); err != nil {
 		t.Fatal(err)
@@ -52,7 +50,7 @@ func TestStatusCountsDuplicates(t *testing.T) {
 // TestStatusOfPeers: a sender whose pauses are learnt has a quiet period of its own, a new one that of the configuration.
 func TestStatusOfPeers(t *testing.T) {
 	var b strings.Builder
-	err := printPeers(&b, []web.Peer{{AETitle: "CT1", Studies: 40, Late: 1, LongestPauseS: 8.04, QuietPeriodS: 12.5, Learnt: true}, {AETitle: "CT2", Studies: 3, QuietPeriodS: 30}})
+	err := printPeers(&b, []web.Sender{{AETitle: "CT1", Studies: 40, Late: 1, LongestPauseS: 8.04, QuietPeriodS: 12.5, Learnt: true}, {AETitle: "CT2", Studies: 3, QuietPeriodS: 30}})
 	if err != nil {
 		t.Fatal(err)
 	}

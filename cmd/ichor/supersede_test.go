@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"ichor/pipeline/phantom"
+	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/state"
 	"ichor/scp/dcm"
 	"ichor/scp/receiver"
@@ -16,6 +19,7 @@ import (
 // second result. The PACS gets one rejection note, which names all of the first result, and then the second in the same
 // series.
 func TestLateSlices(t *testing.T) {
+	t.Parallel()
 	pacs := startPACS(t)
 	p := newProcess(t, pacs)
 	text, err := os.ReadFile(p.config)
@@ -145,4 +149,54 @@ func countSeries(t *testing.T, objects []receiver.Instance) map[string]int {
 		n[header(t, o).String(dcm.SeriesInstanceUID)]++
 	}
 	return n
+}
+
+// TestCorrectedPatient: a study that is sent again under the same UIDs, with the right patient, has the results of that patient; the
+// PACS gets no more of the first one.
+func TestCorrectedPatient(t *testing.T) {
+	pacs := startPACS(t)
+	n := startNode(t, toPACS(t, pacs))
+	head, err := phantom.Load("epidural")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const uid = "1.2.826.0.1.3680043.8.498.47"
+	write := func(patient string) string {
+		dir := t.TempDir()
+		number := 0
+		if err := head.Write(dir, synthetic.WriteOptions{StudyInstanceUID: uid, Edit: func(_ int, d *dcm.DataSet) {
+			number++
+			d.SetStrings(dcm.SeriesInstanceUID, "UI", uid+".1")
+			d.SetStrings(dcm.SOPInstanceUID, "UI", fmt.Sprintf("%s.2.%d", uid, number))
+			d.SetStrings(dcm.PatientID, "LO", patient)
+			d.SetStrings(dcm.PatientName, "PN", patient+"^X")
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	id := state.IDOf(uid)
+	send(t, n.Addr(), write("TRAUMA47"))
+	if _, err := delivered(within(t), n.State(), id, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	former := len(pacs.Objects())
+	send(t, n.Addr(), write("HOSP08"))
+	eventually(t, "a second result", func() bool { c, err := n.State().Case(id); return err == nil && c.Revision == 2 })
+	c, err := delivered(within(t), n.State(), id, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Finding == nil || !c.Finding.Corrected || !strings.Contains(strings.Join(c.Finding.Warnings, "\n"), "patient identification was corrected") {
+		t.Errorf("%+v", c.Finding)
+	}
+	now := pacs.Objects()[former:]
+	if len(now) == 0 {
+		t.Error("no result of the right patient")
+	}
+	for _, o := range now {
+		if d := header(t, o); d.String(dcm.PatientID) != "HOSP08" || d.String(dcm.PatientName) != "HOSP08^X" {
+			t.Errorf("%s of %s", dcm.UIDName(o.SOPClassUID), d.String(dcm.PatientID))
+		}
+	}
 }

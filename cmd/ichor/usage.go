@@ -11,6 +11,11 @@ func oneLine(err error) string {
 	return strings.Join(lines, "; ")
 }
 
+// exitCode is the code of a command that has run as another process, which has said everything.
+type exitCode int
+
+func (e exitCode) Error() string { return "" }
+
 // usageError is an invalid command line or configuration: exit code 2, after which systemd does not restart the service.
 type usageError string
 

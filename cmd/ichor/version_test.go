@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ichor/scp/dcm"
 )
 
 // The version is written in one place; the changelog has an entry for it, as its first.
@@ -13,6 +15,9 @@ func TestVersion(t *testing.T) {
 	code, short, _ := command(t, "version")
 	if code != exitOK || short != long || !strings.HasPrefix(short, "ichor "+version) {
 		t.Errorf("version prints %q, --version %q", short, long)
+	}
+	if want := "ICHOR_" + strings.ReplaceAll(version, ".", "_"); dcm.ImplementationVersionName != want {
+		t.Errorf("Implementation Version Name %s, want %s", dcm.ImplementationVersionName, want)
 	}
 	raw, err := os.ReadFile("../../CHANGELOG.md")
 	if err != nil {

@@ -29,11 +29,11 @@ const (
 // maxOvershoot is how far a probability may lie outside 0 to 1: the rounding of a float32 sum.
 const maxOvershoot = 1e-4
 
-// Bundle is an opened bundle, its files checked against their digests.
+// Bundle is an opened bundle whose files match their digests.
 type Bundle struct {
 	Manifest
 	Dir    string
-	Digest string // sha256 of manifest.json, which holds the digests of all else
+	Digest string // sha256 of manifest.json, which holds the digests of all other files
 }
 
 // Open reads the bundle in dir. Errors about its content wrap ErrRefused and name the field, such as
@@ -69,7 +69,7 @@ func Open(dir string) (*Bundle, error) {
 	return b, nil
 }
 
-// Network returns the network of a role; every opened bundle has one of each.
+// Network returns the network with role r. Every opened bundle has one for each role.
 func (b *Bundle) Network(r Role) *Network {
 	i := slices.IndexFunc(b.Networks, func(n Network) bool { return n.Role == r })
 	if i < 0 {
@@ -78,13 +78,12 @@ func (b *Bundle) Network(r Role) *Network {
 	return &b.Networks[i]
 }
 
-// Load returns the bytes of the ONNX file. They are checked against the digest again, so that what runs is what was
-// opened.
+// Load reads the ONNX file and checks its digest again, so that no other file than the one checked by Open is run.
 func (n *Network) Load() ([]byte, error) {
 	return n.read(n.field("file"), n.File, n.SHA256, maxNetwork)
 }
 
-// Samples returns the values of the reference input and of the output that belongs to it.
+// Samples returns the values of the reference input and of its expected output.
 func (n *Network) Samples() (input, output []float32, err error) {
 	ref := &n.Reference
 	in, err := n.read("reference.input", ref.Input, ref.InputSHA256, 4*elements(ref.InputShape))
@@ -107,17 +106,17 @@ func (n *Network) checkFiles() error {
 		return err
 	}
 	if want := elements(n.Reference.InputShape); int64(len(in)) != want {
-		return refuse("reference.input", "holds %d values, input_shape says %d", len(in), want)
+		return refuse("reference.input", "has %d values; input_shape requires %d", len(in), want)
 	}
 	output := n.field("reference.output")
 	if want := elements(n.Reference.OutputShape); int64(len(out)) != want {
-		return refuse(output, "holds %d values, output_shape says %d", len(out), want)
+		return refuse(output, "has %d values; output_shape requires %d", len(out), want)
 	}
 	if slices.ContainsFunc(in, func(f float32) bool { return f != f || math.IsInf(float64(f), 0) }) {
-		return refuse("reference.input", "holds a value that is no number")
+		return refuse("reference.input", "contains NaN or an infinite value")
 	}
 	if slices.ContainsFunc(out, func(f float32) bool { return !(f >= -maxOvershoot && f <= 1+maxOvershoot) }) {
-		return refuse(output, "holds a value that is no probability")
+		return refuse(output, "contains a value outside 0 to 1")
 	}
 	return nil
 }
@@ -131,12 +130,12 @@ func (n *Network) read(field, name, want string, limit int64) ([]byte, error) {
 		return nil, refuse(field, "%v", err)
 	}
 	if got := digest(data); got != want {
-		return nil, refuse(field, "%s has sha256 %s, the manifest says %s; copy the bundle again", name, got, want)
+		return nil, refuse(field, "%s has sha256 %s, but the manifest lists %s; copy the bundle again", name, got, want)
 	}
 	return data, nil
 }
 
-// decode is strict: an unknown key, a wrong type and anything after the object are errors.
+// decode is strict: unknown keys, wrong types and data after the object are errors.
 func decode(raw []byte, m *Manifest) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
@@ -194,7 +193,7 @@ func floats(raw []byte) []float32 {
 	return out
 }
 
-// elements is the number of values of a checked shape.
+// elements returns the number of values in a shape that was checked.
 func elements(shape []int64) int64 {
 	n := int64(1)
 	for _, d := range shape {

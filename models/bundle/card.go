@@ -9,13 +9,13 @@ import (
 	"unicode"
 )
 
-// CardFile is the model card in the folder of a bundle. The manifest does not list it: it is a text about the manifest,
-// naming its digest, and must not change it. A bundle without one is whole.
+// CardFile is the name of the model card in the folder of a bundle. It is optional. The manifest does not list it, because
+// the card names the digest of the manifest.
 const CardFile = "CARD.md"
 
 const maxCard = 1 << 20
 
-// Card returns the model card, without control characters that a terminal would obey.
+// Card returns the model card without control characters, which could change the terminal.
 func (b *Bundle) Card() (string, error) {
 	raw, err := readCapped(filepath.Join(b.Dir, CardFile), maxCard)
 	if errors.Is(err, fs.ErrNotExist) {

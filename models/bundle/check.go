@@ -10,10 +10,10 @@ import (
 
 var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// check checks the manifest without its files. It returns the first contradiction and names the field.
+// check checks the manifest without its files. It returns the first error, which names the field.
 func (m *Manifest) check() error {
 	if m.Schema != 1 {
-		return refuse("schema", "is %d; this version reads 1", m.Schema)
+		return refuse("schema", "is %d; this version of ichor reads 1", m.Schema)
 	}
 	for _, f := range []struct{ field, value string }{
 		{"name", m.Name}, {"version", m.Version}, {"licence", m.Licence}, {"intended_use", m.IntendedUse},
@@ -24,15 +24,15 @@ func (m *Manifest) check() error {
 		}
 	}
 	if len(m.Networks) != len(Roles) {
-		return refuse("networks", "holds %d networks, not one for each of %v", len(m.Networks), Roles)
+		return refuse("networks", "has %d networks; there must be one for each of %v", len(m.Networks), Roles)
 	}
 	for i := range m.Networks {
 		n := &m.Networks[i]
 		if !slices.Contains(Roles[:], n.Role) {
-			return refuse(fmt.Sprintf("networks[%d].role", i), "%q is none of %v", n.Role, Roles)
+			return refuse(fmt.Sprintf("networks[%d].role", i), "%q must be one of %v", n.Role, Roles)
 		}
 		if slices.ContainsFunc(m.Networks[:i], func(o Network) bool { return o.Role == n.Role }) {
-			return refuse(fmt.Sprintf("networks[%d].role", i), "%q is there twice", n.Role)
+			return refuse(fmt.Sprintf("networks[%d].role", i), "%q appears twice", n.Role)
 		}
 		if err := n.check(); err != nil {
 			return fmt.Errorf("networks[%d].%w", i, err)
@@ -41,7 +41,7 @@ func (m *Manifest) check() error {
 	return m.checkCavityPost()
 }
 
-// checkCavityPost: the two cavity masks are united before anything else is done to them, so they share what is done.
+// checkCavityPost checks that both cavity networks have the same post-processing: it is applied to the union of their masks.
 func (m *Manifest) checkCavityPost() error {
 	var first *Post
 	for i := range m.Networks {
@@ -56,7 +56,7 @@ func (m *Manifest) checkCavityPost() error {
 		a, b := first.HURange, n.Post.HURange
 		same := a == b || a != nil && b != nil && *a == *b
 		if !same || first.LargestComponent != n.Post.LargestComponent || first.FillHoles != n.Post.FillHoles {
-			return refuse(fmt.Sprintf("networks[%d].post", i), "differs from that of the other cavity network")
+			return refuse(fmt.Sprintf("networks[%d].post", i), "differs from the post of the other cavity network")
 		}
 	}
 	return nil
@@ -93,7 +93,7 @@ func (n *Network) check() error {
 		return err
 	}
 	if !(n.Threshold > 0 && n.Threshold < 1) {
-		return refuse("threshold", "is %g, not between 0 and 1", n.Threshold)
+		return refuse("threshold", "is %g; it must be between 0 and 1", n.Threshold)
 	}
 	if err := n.Post.check(n); err != nil {
 		return err
@@ -106,21 +106,21 @@ func (n *Network) check() error {
 
 func checkPath(field, path string) error {
 	if !filepath.IsLocal(filepath.FromSlash(path)) || strings.ContainsAny(path, "\\\x00") {
-		return refuse(field, "%q is no path inside the bundle", path)
+		return refuse(field, "%q is not a path inside the bundle", path)
 	}
 	return nil
 }
 
 func checkDigest(field, digest string) error {
 	if !hexDigest.MatchString(digest) {
-		return refuse(field, "%q is not 64 lower-case hex digits", digest)
+		return refuse(field, "%q must be 64 lower-case hex digits", digest)
 	}
 	return nil
 }
 
 func checkTolerance(field string, tolerance float64) error {
 	if !(tolerance > 0 && tolerance <= 0.1) {
-		return refuse(field, "is %g, not above 0 and at most 0.1", tolerance)
+		return refuse(field, "is %g; it must be above 0 and at most 0.1", tolerance)
 	}
 	return nil
 }
@@ -130,40 +130,40 @@ func (in *Input) check() error {
 		return refuse("input.name", "is empty")
 	}
 	if in.Layout != "NCHW" {
-		return refuse("input.layout", "is %q; NCHW is read", in.Layout)
+		return refuse("input.layout", "is %q; it must be NCHW", in.Layout)
 	}
 	if err := checkShape("input.shape", in.Shape); err != nil {
 		return err
 	}
 	if in.Neighbours < 0 || in.Neighbours > 8 {
-		return refuse("input.neighbours", "is %d, not between 0 and 8", in.Neighbours)
+		return refuse("input.neighbours", "is %d; it must be between 0 and 8", in.Neighbours)
 	}
 	if want := int64(1 + 2*in.Neighbours); in.Shape[1] != want {
-		return refuse("input.shape", "has %d channels; %d neighbours on either side make %d", in.Shape[1], in.Neighbours, want)
+		return refuse("input.shape", "has %d channels; %d neighbours on either side require %d", in.Shape[1], in.Neighbours, want)
 	}
 	lo, hi := in.WindowHU[0], in.WindowHU[1]
 	if !(lo < hi) || lo < -2000 || hi > 32767 {
-		return refuse("input.window_hu", "is [%g, %g]; the lower end comes first, in HU", lo, hi)
+		return refuse("input.window_hu", "is [%g, %g]; write the lower value first, in HU", lo, hi)
 	}
 	if !(in.PixelMM == 0 || in.PixelMM >= 0.1 && in.PixelMM <= 10) {
-		return refuse("input.pixel_mm", "is %g; 0 is a plain resize, else 0.1 to 10", in.PixelMM)
+		return refuse("input.pixel_mm", "is %g; it must be 0 (plain resize) or between 0.1 and 10", in.PixelMM)
 	}
 	if !(in.SlabMM >= 0 && in.SlabMM <= 50) {
-		return refuse("input.slab_mm", "is %g, not between 0 and 50", in.SlabMM)
+		return refuse("input.slab_mm", "is %g; it must be between 0 and 50", in.SlabMM)
 	}
 	return nil
 }
 
-// checkShape wants [-1, C, N, N] with N a multiple of 16: the network halves it four times.
+// checkShape requires [-1, C, N, N] with N a multiple of 16, because the network halves it four times.
 func checkShape(field string, s []int64) error {
 	if len(s) != 4 || s[0] != -1 || s[2] != s[3] {
-		return refuse(field, "is %v, not [-1, C, N, N]", s)
+		return refuse(field, "is %v; it must be [-1, C, N, N]", s)
 	}
 	if s[1] < 1 || s[1] > maxChannels {
 		return refuse(field, "has %d channels", s[1])
 	}
 	if n := s[2]; n < 16 || n > maxSize || n%16 != 0 {
-		return refuse(field, "has images of %d x %d, not a multiple of 16 up to %d", n, n, maxSize)
+		return refuse(field, "has images of %d x %d; the size must be a multiple of 16 up to %d", n, n, maxSize)
 	}
 	return nil
 }
@@ -183,10 +183,10 @@ func (o *Output) check(r Role, size int) error {
 		}
 	}
 	if !slices.Equal(o.Channels, want) {
-		return refuse("output.channels", "is %q, not %q", o.Channels, want)
+		return refuse("output.channels", "is %q; it must be %q", o.Channels, want)
 	}
 	if int(o.Shape[1]) != len(want) || int(o.Shape[3]) != size {
-		return refuse("output.shape", "is %v, not [-1, %d, %d, %d]", o.Shape, len(want), size, size)
+		return refuse("output.shape", "is %v; it must be [-1, %d, %d, %d]", o.Shape, len(want), size, size)
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func (p *Post) check(n *Network) error {
 			return refuse("post", "has settings of the bleed network under role %s", r)
 		}
 		if h := p.HURange; h != nil && !(h[0] < h[1]) {
-			return refuse("post.hu_range", "is [%g, %g]; the lower end comes first", h[0], h[1])
+			return refuse("post.hu_range", "is [%g, %g]; write the lower value first", h[0], h[1])
 		}
 		return nil
 	}
@@ -210,18 +210,18 @@ func (p *Post) check(n *Network) error {
 		value, max float64
 	}{{"post.min_component_ml", p.MinComponentML, 100}, {"post.opening_mm", p.OpeningMM, 50}, {"post.rim_mm", p.RimMM, 200}} {
 		if !(f.value >= 0 && f.value <= f.max) {
-			return refuse(f.field, "is %g, not between 0 and %g", f.value, f.max)
+			return refuse(f.field, "is %g; it must be between 0 and %g", f.value, f.max)
 		}
 	}
 	if s := p.SureThreshold; s != 0 && !(s >= n.Threshold && s < 1) {
-		return refuse("post.sure_threshold", "is %g, not between the threshold, %g, and 1", s, n.Threshold)
+		return refuse("post.sure_threshold", "is %g; it must be between the threshold, %g, and 1", s, n.Threshold)
 	}
 	if err := p.Evidence.check(n); err != nil {
 		return err
 	}
 	if !n.TellsSubtypes() {
 		if p.SubtypePer != "" {
-			return refuse("post.subtype_per", "is %q; a network without subtypes has none", p.SubtypePer)
+			return refuse("post.subtype_per", "is %q; leave it out for a network without subtypes", p.SubtypePer)
 		}
 		return nil
 	}
@@ -229,7 +229,7 @@ func (p *Post) check(n *Network) error {
 	case "voxel", "component", "extra-axial", "anatomy":
 		return nil
 	}
-	return refuse("post.subtype_per", "is %q, not voxel, component, extra-axial or anatomy", p.SubtypePer)
+	return refuse("post.subtype_per", "is %q; it must be voxel, component, extra-axial or anatomy", p.SubtypePer)
 }
 
 func (r *Reference) check(n *Network) error {
@@ -238,16 +238,16 @@ func (r *Reference) check(n *Network) error {
 		got, model []int64
 	}{{"reference.input_shape", r.InputShape, n.Input.Shape}, {"reference.output_shape", r.OutputShape, n.Output.Shape}} {
 		if len(f.got) != 4 || f.got[0] < 1 || f.got[0] > 16 || !slices.Equal(f.got[1:], f.model[1:]) {
-			return refuse(f.field, "is %v; the network has %v, a batch of 1 to 16 goes first", f.got, f.model)
+			return refuse(f.field, "is %v; it must be %v with a batch of 1 to 16 in place of -1", f.got, f.model)
 		}
 	}
 	if r.InputShape[0] != r.OutputShape[0] {
-		return refuse("reference.output_shape", "has a batch of %d, the input %d", r.OutputShape[0], r.InputShape[0])
+		return refuse("reference.output_shape", "has a batch of %d, but the input has %d", r.OutputShape[0], r.InputShape[0])
 	}
 	return checkTolerance("reference.tolerance", r.Tolerance)
 }
 
-// checkPresent looks at the JSON itself: where zero means something, a key must be there, and a pair holds two values.
+// checkPresent checks the raw JSON: keys whose zero has a meaning must be present, and pairs must have two values.
 func checkPresent(raw map[string]any) error {
 	nets, _ := raw["networks"].([]any)
 	for i, v := range nets {
@@ -255,19 +255,19 @@ func checkPresent(raw map[string]any) error {
 		in, _ := net["input"].(map[string]any)
 		for _, key := range []string{"pixel_mm", "neighbours", "slab_mm"} {
 			if _, ok := in[key]; !ok {
-				return refuse(fmt.Sprintf("networks[%d].input.%s", i, key), "is not there; 0 has to be said")
+				return refuse(fmt.Sprintf("networks[%d].input.%s", i, key), "is missing; write 0 for none")
 			}
 		}
 		if pair, _ := in["window_hu"].([]any); len(pair) != 2 {
-			return refuse(fmt.Sprintf("networks[%d].input.window_hu", i), "is not a pair")
+			return refuse(fmt.Sprintf("networks[%d].input.window_hu", i), "must be a pair of numbers")
 		}
 		post, ok := net["post"].(map[string]any)
 		if !ok {
-			return refuse(fmt.Sprintf("networks[%d].post", i), "is not there")
+			return refuse(fmt.Sprintf("networks[%d].post", i), "is missing")
 		}
 		if r, ok := post["hu_range"]; ok {
 			if pair, _ := r.([]any); len(pair) != 2 {
-				return refuse(fmt.Sprintf("networks[%d].post.hu_range", i), "is not a pair")
+				return refuse(fmt.Sprintf("networks[%d].post.hu_range", i), "must be a pair of numbers")
 			}
 		}
 	}

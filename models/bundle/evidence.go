@@ -6,27 +6,27 @@ import (
 	"slices"
 )
 
-// OperatingPoint is how much evidence a part of what the network marks must have to be reported.
+// OperatingPoint says how much evidence a marked part needs to be reported.
 type OperatingPoint string
 
 const (
 	Balanced  OperatingPoint = "balanced"
-	Sensitive OperatingPoint = "sensitive" // small and faint bleeds are found more often, and so is blood that is none
+	Sensitive OperatingPoint = "sensitive" // finds more small and faint bleeds, with more false positives
 	Specific  OperatingPoint = "specific"
 )
 
-// OperatingPoints lists the values an OperatingPoint may have.
+// OperatingPoints lists all operating points, the most sensitive one first.
 var OperatingPoints = [...]OperatingPoint{Sensitive, Balanced, Specific}
 
-// Signs are the names of the numbers that evidence is made of, in the order of bleed.Signs.
+// Signs are the names of the features that evidence is computed from, in the order of bleed.Signs.
 var Signs = [...]string{"mass", "mean", "peak", "contrast", "thickness", "depth", "table", "falx", "asymmetry", "other"}
 
-// MostML is a volume from which on no rule may drop a part.
+// MostML is the largest AlwaysML: a part with this volume or more is always kept.
 const MostML = 5
 
-// Evidence decides which connected parts of what the network marks are reported: the chance that a part is blood is
-// 1 / (1 + exp(-(Intercept + sum of weight times sign))), fitted on held-out heads. A part is kept from the cut of the
-// operating point on, and in any case from AlwaysML on.
+// Evidence decides which connected parts of the mask are reported. The probability that a part is blood is
+// 1 / (1 + exp(-(Intercept + sum of weight times sign))), fitted on held-out heads. A part is kept if this reaches the cut of
+// the operating point, or if its volume reaches AlwaysML.
 type Evidence struct {
 	Intercept float64                  `json:"intercept"`
 	Weights   map[string]float64       `json:"weights"` // one for each of Signs
@@ -34,15 +34,15 @@ type Evidence struct {
 	Points    map[OperatingPoint]Point `json:"operating_points"` // all three
 }
 
-// Point is one operating point. What it was measured to do is only shown.
+// Point is one operating point. Its measured performance is only displayed.
 type Point struct {
 	Cut         float64 `json:"cut"`
-	Sensitivity float64 `json:"sensitivity"` // share of the bleeding heads with 1 mL or more in which any was found
-	FalseML     float64 `json:"false_ml"`    // a head without blood, on average
-	Heads       int     `json:"heads"`       // that it was measured on
+	Sensitivity float64 `json:"sensitivity"` // fraction of the heads with at least 1 mL of blood in which any was found
+	FalseML     float64 `json:"false_ml"`    // mean false volume per head without blood
+	Heads       int     `json:"heads"`       // used for the measurement
 }
 
-// Of is the logit of a part with these signs.
+// Of returns the logit of a part with these signs.
 func (e *Evidence) Of(signs [len(Signs)]float64) float64 {
 	sum := e.Intercept
 	for i, name := range Signs {
@@ -51,11 +51,11 @@ func (e *Evidence) Of(signs [len(Signs)]float64) float64 {
 	return sum
 }
 
-// At returns the bundle as it decides at point p. Another point than Balanced changes the digest, for UIDs of results are derived
-// from it, and two different results must not share one.
+// At returns the bundle with operating point p. A point other than Balanced changes Digest: the UIDs of results are derived from
+// it, so different results never share a UID.
 func (b *Bundle) At(p OperatingPoint) (*Bundle, error) {
 	if !slices.Contains(OperatingPoints[:], p) {
-		return nil, fmt.Errorf("operating point %q is none of %v; set analysis.operating_point", p, OperatingPoints)
+		return nil, fmt.Errorf("operating point %q: must be one of %v; set analysis.operating_point", p, OperatingPoints)
 	}
 	if p == Balanced {
 		return b, nil
@@ -71,7 +71,7 @@ func (b *Bundle) At(p OperatingPoint) (*Bundle, error) {
 	return &out, nil
 }
 
-// OperatingPoint is the one that the network's evidence is judged at; empty where it has no evidence.
+// OperatingPoint returns the operating point of the network, empty if it has no evidence.
 func (n *Network) OperatingPoint() OperatingPoint {
 	switch {
 	case n.Post.Evidence == nil:
@@ -82,7 +82,7 @@ func (n *Network) OperatingPoint() OperatingPoint {
 	return n.point
 }
 
-// Cut is the logit that a part must reach at the operating point.
+// Cut returns the logit that a part must reach at the operating point.
 func (n *Network) Cut() float64 {
 	cut := n.Post.Evidence.Points[n.OperatingPoint()].Cut
 	return math.Log(cut / (1 - cut))
@@ -91,49 +91,49 @@ func (n *Network) Cut() float64 {
 func (e *Evidence) check(n *Network) error {
 	if e == nil {
 		if n.Post.SubtypePer == "anatomy" {
-			return refuse("post.subtype_per", "is anatomy, but there is no post.evidence")
+			return refuse("post.subtype_per", "is anatomy, which requires post.evidence")
 		}
 		return nil
 	}
 	if !n.TellsSubtypes() {
-		return refuse("post.evidence", "is there, but the network tells no subtypes")
+		return refuse("post.evidence", "requires a network with subtypes")
 	}
 	if n.Post.SureThreshold != 0 || n.Post.OpeningMM != 0 {
-		return refuse("post.evidence", "is there beside sure_threshold or opening_mm; it takes their place")
+		return refuse("post.evidence", "replaces sure_threshold and opening_mm; remove them")
 	}
 	if n.Post.SubtypePer != "anatomy" {
-		return refuse("post.evidence", "is there, but subtype_per is %q, not anatomy", n.Post.SubtypePer)
+		return refuse("post.evidence", "requires subtype_per anatomy, which is %q", n.Post.SubtypePer)
 	}
 	if !finite(e.Intercept) {
-		return refuse("post.evidence.intercept", "is %g", e.Intercept)
+		return refuse("post.evidence.intercept", "is %g; it must be between -1000 and 1000", e.Intercept)
 	}
 	for _, name := range Signs {
 		w, ok := e.Weights[name]
 		if !ok || !finite(w) {
-			return refuse("post.evidence.weights."+name, "is missing, or larger than 1000")
+			return refuse("post.evidence.weights."+name, "is missing or not between -1000 and 1000")
 		}
 	}
 	if len(e.Weights) != len(Signs) {
-		return refuse("post.evidence.weights", "has %d entries, not one for each of %v", len(e.Weights), Signs)
+		return refuse("post.evidence.weights", "has %d entries; there must be one for each of %v", len(e.Weights), Signs)
 	}
 	if !(e.AlwaysML > 0 && e.AlwaysML <= MostML) {
-		return refuse("post.evidence.always_ml", "is %g, not above 0 and at most %d", e.AlwaysML, MostML)
+		return refuse("post.evidence.always_ml", "is %g; it must be above 0 and at most %d", e.AlwaysML, MostML)
 	}
 	if len(e.Points) != len(OperatingPoints) {
-		return refuse("post.evidence.operating_points", "has %d entries, not one for each of %v", len(e.Points), OperatingPoints)
+		return refuse("post.evidence.operating_points", "has %d entries; there must be one for each of %v", len(e.Points), OperatingPoints)
 	}
 	last := 0.0
 	for _, name := range OperatingPoints {
 		p, ok := e.Points[name]
 		field := "post.evidence.operating_points." + string(name)
 		if !ok || !(p.Cut > 0 && p.Cut < 1) {
-			return refuse(field+".cut", "is %g, not between 0 and 1", p.Cut)
+			return refuse(field+".cut", "is %g; it must be between 0 and 1", p.Cut)
 		}
 		if p.Cut < last {
-			return refuse(field+".cut", "is %g, below that of a more sensitive point", p.Cut)
+			return refuse(field+".cut", "is %g, which is below that of a more sensitive point", p.Cut)
 		}
 		if !(p.Sensitivity >= 0 && p.Sensitivity <= 1) || !(p.FalseML >= 0 && p.FalseML < 1000) || p.Heads < 0 {
-			return refuse(field, "says sensitivity %g, false_ml %g on %d heads", p.Sensitivity, p.FalseML, p.Heads)
+			return refuse(field, "has invalid values: sensitivity %g, false_ml %g, heads %d", p.Sensitivity, p.FalseML, p.Heads)
 		}
 		last = p.Cut
 	}

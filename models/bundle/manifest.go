@@ -1,9 +1,9 @@
 // Package bundle reads a model bundle: a folder with manifest.json, ONNX files and, for each network, a reference
-// input and output. Open refuses a bundle in which anything is missing, unknown, contradictory or altered, and names the
-// field. The manifest is the contract: a bundle may be brought by the user, and what it does not say is not assumed.
+// input and output. Open refuses a bundle if anything in it is missing, unknown, contradictory or altered, and names the
+// field. Users may supply their own bundle. The manifest is the contract: nothing is assumed that it does not say.
 package bundle
 
-// Role is what a network is for. A bundle holds each role exactly once.
+// Role is the purpose of a network. A bundle has one network for each role.
 type Role string
 
 const (
@@ -12,7 +12,7 @@ const (
 	Bleed        Role = "bleed"         // hemorrhage and its subtypes
 )
 
-// Roles lists the roles a bundle must hold.
+// Roles lists all roles.
 var Roles = [...]Role{CavityTissue, CavityBone, Bleed}
 
 // Manifest is manifest.json, schema 1.
@@ -27,17 +27,17 @@ type Manifest struct {
 	Networks    []Network `json:"networks"`
 }
 
-// Training is the record of how the weights came to be. Settings and metrics are free, and only shown.
+// Training records how the weights were made. Settings and metrics may have any content; they are only displayed.
 type Training struct {
 	Data     string         `json:"data"`
 	Seed     int64          `json:"seed"`
 	Commit   string         `json:"commit"`
 	Settings map[string]any `json:"settings"`
 	Metrics  map[string]any `json:"metrics"`
-	Limits   []string       `json:"limits"` // what the weights are known not to do
+	Limits   []string       `json:"limits"` // known limitations of the weights
 }
 
-// Network is one ONNX file and how it is to be used.
+// Network is one ONNX file and how to use it.
 type Network struct {
 	Role       Role      `json:"role"`
 	File       string    `json:"file"`
@@ -58,48 +58,48 @@ type Network struct {
 	point     OperatingPoint // empty is Balanced
 }
 
-// TellsSubtypes reports whether a bleed network names the five subtypes, beside hemorrhage of any kind.
+// TellsSubtypes reports whether a bleed network has a channel for each of the five subtypes, in addition to any hemorrhage.
 func (n *Network) TellsSubtypes() bool { return len(n.Output.Channels) > 1 }
 
-// Input says what the network sees.
+// Input describes the input of a network.
 type Input struct {
 	Name       string     `json:"name"`
 	Shape      []int64    `json:"shape"`  // -1, channels, N, N
 	Layout     string     `json:"layout"` // NCHW
 	WindowHU   [2]float64 `json:"window_hu"`
 	PixelMM    float64    `json:"pixel_mm"`   // 0: the whole image is resized to N x N
-	Neighbours int        `json:"neighbours"` // slabs on either side that are channels too
-	SlabMM     float64    `json:"slab_mm"`    // thickness made from thin slices; 0: slices as they are
+	Neighbours int        `json:"neighbours"` // slabs on either side, added as channels
+	SlabMM     float64    `json:"slab_mm"`    // thickness of slabs averaged from thin slices; 0: slices are used as they are
 }
 
-// Size is N of the N x N images.
+// Size returns N of the N x N images.
 func (i *Input) Size() int { return int(i.Shape[3]) }
 
-// Channels is the number of input channels.
+// Channels returns the number of input channels.
 func (i *Input) Channels() int { return int(i.Shape[1]) }
 
-// Output says what the network answers: probabilities.
+// Output describes the output of a network: probabilities.
 type Output struct {
 	Name     string   `json:"name"`
 	Shape    []int64  `json:"shape"`    // -1, channels, N, N
 	Channels []string `json:"channels"` // cavity; or any; or any, IPH, IVH, SAH, SDH, EDH
 }
 
-// Post is what is done to the thresholded mask. Cavity networks use the first three, the bleed network the rest.
+// Post is the post-processing of the thresholded mask. Cavity networks use the first three fields, the bleed network the rest.
 type Post struct {
 	LargestComponent bool        `json:"largest_component,omitempty"` // 3D, 6-connected
 	FillHoles        bool        `json:"fill_holes,omitempty"`        // in each slice
-	HURange          *[2]float64 `json:"hu_range,omitempty"`          // voxels outside are not cavity
+	HURange          *[2]float64 `json:"hu_range,omitempty"`          // voxels outside this range are not cavity
 
 	MinComponentML float64   `json:"min_component_ml,omitempty"` // 3D, 26-connected
-	SureThreshold  float64   `json:"sure_threshold,omitempty"`   // MinComponentML of a component must reach it; 0: the threshold itself
+	SureThreshold  float64   `json:"sure_threshold,omitempty"`   // MinComponentML of a component must reach this probability; 0: the threshold
 	OpeningMM      float64   `json:"opening_mm,omitempty"`       // radius, in the slice plane
-	RimMM          float64   `json:"rim_mm,omitempty"`           // opening acts this close to the border of the cavity
-	SubtypePer     string    `json:"subtype_per,omitempty"`      // voxel, component, extra-axial or anatomy; empty where subtypes are not told
-	Evidence       *Evidence `json:"evidence,omitempty"`         // takes the place of SureThreshold; nil: volume decides
+	RimMM          float64   `json:"rim_mm,omitempty"`           // opening is done within this distance of the border of the cavity
+	SubtypePer     string    `json:"subtype_per,omitempty"`      // voxel, component, extra-axial or anatomy; empty without subtypes
+	Evidence       *Evidence `json:"evidence,omitempty"`         // replaces SureThreshold; nil: decided by volume
 }
 
-// Reference is an input of one batch element and the output that this machine must reproduce, raw little-endian float32.
+// Reference is a reference input and the output that this machine must reproduce, as raw little-endian float32 values.
 type Reference struct {
 	Input        string  `json:"input"`
 	InputSHA256  string  `json:"input_sha256"`

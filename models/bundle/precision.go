@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Precision is the arithmetic that the networks of a bundle compute in.
+// Precision is the arithmetic of the networks of a bundle.
 type Precision string
 
 const (
@@ -14,12 +14,12 @@ const (
 	Int8    Precision = "int8"
 )
 
-// Precisions lists the values a Precision may have.
+// Precisions lists all precisions.
 var Precisions = [...]Precision{Float32, Int8}
 
 // Quantised is the same network with 8-bit weights and activations (ONNX QDQ): unsigned activations, signed weights with a
-// scale for each channel. Input, output, threshold and post-processing are those of the float32 network; the reference
-// input is the same, what comes out of it is not.
+// scale for each channel. Input, output, threshold, post-processing and the reference input are those of the float32
+// network; the reference output differs.
 type Quantised struct {
 	File      string             `json:"file"`
 	SHA256    string             `json:"sha256"`
@@ -27,7 +27,7 @@ type Quantised struct {
 	Deviation Deviation          `json:"deviation"`
 }
 
-// QuantisedReference is the output that belongs to the reference input of the network, of the same shape.
+// QuantisedReference is the expected output for the reference input of the network. It has the shape of the float32 output.
 type QuantisedReference struct {
 	Output       string  `json:"output"`
 	OutputSHA256 string  `json:"output_sha256"`
@@ -38,19 +38,19 @@ type QuantisedReference struct {
 // asked for.
 const leastDice = 0.995
 
-// Deviation is what int8 changes, measured on held-out heads when the file was made.
+// Deviation is the difference between int8 and float32, measured on held-out heads when the file was made.
 type Deviation struct {
 	Heads      int     `json:"heads"`
 	MaxAbs     float64 `json:"max_abs"`     // largest difference of a probability
-	Flipped    float64 `json:"flipped"`     // share of the network's pixels on the other side of the threshold
-	Dice       float64 `json:"dice"`        // of the two masks, all heads together
-	SpeedRatio float64 `json:"speed_ratio"` // processor time of float32 over that of int8, one thread
-	CPU        string  `json:"cpu"`         // where the ratio was measured
+	Flipped    float64 `json:"flipped"`     // fraction of pixels that change sides of the threshold
+	Dice       float64 `json:"dice"`        // between the two masks, over all heads
+	SpeedRatio float64 `json:"speed_ratio"` // processor time of float32 divided by that of int8, one thread
+	CPU        string  `json:"cpu"`         // on which the ratio was measured
 }
 
-// In returns the bundle as it runs in precision p: for int8, File, SHA256 and Reference of each network are those of the
-// int8 file. Version and Digest then differ from float32's, for results name both and UIDs are derived from Digest: two
-// different results must not share one.
+// In returns the bundle in precision p. For int8, File, SHA256 and Reference of each network are those of the int8 file.
+// Version and Digest then differ too: results name both, and the UIDs of results are derived from Digest, so different
+// results never share a UID.
 func (b *Bundle) In(p Precision) (*Bundle, error) {
 	switch p {
 	case Float32:
@@ -66,7 +66,7 @@ func (b *Bundle) In(p Precision) (*Bundle, error) {
 	for i := range out.Networks {
 		n := &out.Networks[i]
 		if n.Int8 == nil {
-			return nil, fmt.Errorf("bundle %s: networks[%d].int8 is not there: %s has no int8 file; set analysis.precision to float32, "+
+			return nil, fmt.Errorf("bundle %s: networks[%d].int8 is missing: %s has no int8 file; set analysis.precision to float32, "+
 				"or make one with `python -m ich quantize`: %w", b.Dir, i, n.Role, ErrRefused)
 		}
 		*n = n.int8()
@@ -88,10 +88,10 @@ func (b *Bundle) Int8Agrees() error {
 	return nil
 }
 
-// Precision is the arithmetic of the files that Load and Samples read.
+// Precision returns the precision of the files that Load and Samples read.
 func (n *Network) Precision() Precision { return cmp.Or(n.precision, Float32) }
 
-// field names a field of the files in use.
+// field returns the manifest field of a file in use.
 func (n *Network) field(name string) string {
 	if n.precision == Int8 {
 		return "int8." + name
@@ -99,7 +99,7 @@ func (n *Network) field(name string) string {
 	return name
 }
 
-// int8 is the network with the files of its int8 part.
+// int8 returns the network with its int8 files.
 func (n *Network) int8() Network {
 	out, q := *n, n.Int8
 	out.precision, out.Int8 = Int8, nil
@@ -132,18 +132,18 @@ func (q *Quantised) check() error {
 
 func (d *Deviation) check() error {
 	if d.Heads < 1 {
-		return refuse("int8.deviation.heads", "is %d; the deviation is measured on at least one", d.Heads)
+		return refuse("int8.deviation.heads", "is %d; it must be at least 1", d.Heads)
 	}
 	for _, f := range []struct {
 		field string
 		value float64
 	}{{"max_abs", d.MaxAbs}, {"flipped", d.Flipped}, {"dice", d.Dice}} {
 		if !(f.value >= 0 && f.value <= 1) {
-			return refuse("int8.deviation."+f.field, "is %g, not between 0 and 1", f.value)
+			return refuse("int8.deviation."+f.field, "is %g; it must be between 0 and 1", f.value)
 		}
 	}
 	if !(d.SpeedRatio > 0 && d.SpeedRatio < 1000) {
-		return refuse("int8.deviation.speed_ratio", "is %g, not above 0", d.SpeedRatio)
+		return refuse("int8.deviation.speed_ratio", "is %g; it must be above 0", d.SpeedRatio)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 	"ichor/models/bundle"
 )
 
-// maxBatch is the largest batch that a Network accepts: a larger one is no faster, and the library keeps its memory.
+// maxBatch is the largest batch that a Network accepts. Larger ones are no faster, and the library keeps their memory.
 const maxBatch = 64
 
 // errClosed is returned by a Network or Runtime after Close.
@@ -32,8 +32,7 @@ type Network struct {
 	used    atomic.Bool                 // it ran since it was loaded
 }
 
-// Load makes a network of an opened bundle ready to run. The ONNX file must have the input and output that the
-// manifest says.
+// Load prepares a network of an opened bundle. The ONNX file must have the input and output described in the manifest.
 func (r *Runtime) Load(n *bundle.Network) (*Network, error) {
 	data, err := n.Load()
 	if err != nil {
@@ -41,7 +40,7 @@ func (r *Runtime) Load(n *bundle.Network) (*Network, error) {
 	}
 	in, out, err := ort.GetInputOutputInfoWithONNXData(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: not a network that ONNX Runtime %s reads: %w: %w", n.File, r.Version(), err, bundle.ErrRefused)
+		return nil, fmt.Errorf("%s cannot be read by ONNX Runtime %s: %w: %w", n.File, r.Version(), err, bundle.ErrRefused)
 	}
 	if err := errors.Join(match("input", in, n.Input.Name, n.Input.Shape), match("output", out, n.Output.Name, n.Output.Shape)); err != nil {
 		return nil, fmt.Errorf("%s: %w", n.File, err)
@@ -97,14 +96,14 @@ func (s *Network) rest() error {
 	return former.Destroy()
 }
 
-// match compares what the ONNX file declares with the manifest; a dynamic dimension of the file (-1) fits any.
+// match compares the ONNX file with the manifest. A dynamic dimension of the file (-1) matches any size.
 func match(what string, got []ort.InputOutputInfo, name string, shape []int64) error {
 	if len(got) != 1 || got[0].Name != name {
 		names := make([]string, len(got))
 		for i := range got {
 			names[i] = got[i].Name
 		}
-		return fmt.Errorf("%s.name is %q, the file has %q: %w", what, name, names, bundle.ErrRefused)
+		return fmt.Errorf("%s.name is %q, but the file has %q: %w", what, name, names, bundle.ErrRefused)
 	}
 	if got[0].DataType != ort.TensorElementDataTypeFloat {
 		return fmt.Errorf("%s of the file is %s, not float32: %w", what, got[0].DataType, bundle.ErrRefused)
@@ -115,13 +114,13 @@ func match(what string, got []ort.InputOutputInfo, name string, shape []int64) e
 		fits = dims[i] == -1 || dims[i] == shape[i]
 	}
 	if !fits {
-		return fmt.Errorf("%s.shape is %v, the file has %v: %w", what, shape, dims, bundle.ErrRefused)
+		return fmt.Errorf("%s.shape is %v, but the file has %v: %w", what, shape, dims, bundle.ErrRefused)
 	}
 	return nil
 }
 
-// Run computes one batch: input holds batch times channels * N * N values in [0,1], NCHW; so does the result, with the
-// channels of the output. When ctx ends, the run is stopped between two nodes of the graph and ctx's error returned.
+// Run computes one batch. input has batch * channels * N * N values in [0,1], in NCHW order; the result has the same layout
+// with the channels of the output. When ctx is done, the run stops after the current node of the graph and returns ctx's error.
 func (s *Network) Run(ctx context.Context, input []float32, batch int) (_ []float32, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -130,7 +129,7 @@ func (s *Network) Run(ctx context.Context, input []float32, batch int) (_ []floa
 		return nil, fmt.Errorf("network %s: batch of %d; must be 1 to %d", s.role, batch, maxBatch)
 	}
 	if want := batch * size(s.in); len(input) != want {
-		return nil, fmt.Errorf("network %s: input of %d values, a batch of %d needs %d", s.role, len(input), batch, want)
+		return nil, fmt.Errorf("network %s: input of %d values; a batch of %d needs %d", s.role, len(input), batch, want)
 	}
 	s.mu.RLock() // Close waits for runs
 	defer s.mu.RUnlock()
@@ -170,19 +169,19 @@ func (s *Network) run(ctx context.Context, input, output []float32, batch int64)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		options.Terminate() // its only error is a destroyed options, which waits for us below
+		options.Terminate() // fails only for destroyed options; they are destroyed after this
 	})
 	err = s.session.RunWithOptions([]ort.Value{in}, []ort.Value{out}, options)
 	if !stop() {
 		<-stopped
 	}
-	// The library holds bare pointers into these Go slices; nothing in the wrapper keeps them alive.
+	// The library has pointers into these slices that the garbage collector does not see.
 	runtime.KeepAlive(input)
 	runtime.KeepAlive(output)
 	return err
 }
 
-// Close waits for runs to end and frees the network. A second Close does nothing.
+// Close waits for runs to end and frees the network. Closing it again does nothing.
 func (s *Network) Close() error {
 	s.runtime.mu.Lock()
 	delete(s.runtime.open, s)
@@ -205,8 +204,8 @@ func size(shape []int64) int {
 	return n
 }
 
-// Verify runs the reference input of n, the network that s was loaded from, and compares the result with the reference
-// output. An error names the network, the largest difference and the tolerance.
+// Verify runs the reference input of n, from which s was loaded, and compares the result with the reference output. The error
+// names the network, the largest difference and the tolerance.
 func (s *Network) Verify(ctx context.Context, n *bundle.Network) error {
 	input, want, err := n.Samples()
 	if err != nil {
@@ -225,7 +224,7 @@ func (s *Network) Verify(ctx context.Context, n *bundle.Network) error {
 		if n.Precision() == bundle.Int8 { // processors without VNNI add pairs of 8-bit products in 16 bits, and saturate
 			remedy = "set analysis.precision to float32"
 		}
-		return fmt.Errorf("network %s in %s: output differs from reference.output by %.2g, reference.tolerance is %g, on provider %s: %w; %s",
+		return fmt.Errorf("network %s in %s: output differs from reference.output by %.2g, more than reference.tolerance %g, on provider %s: %w; %s",
 			n.Role, n.Precision(), worst, n.Reference.Tolerance, s.runtime.options.Provider, bundle.ErrRefused, remedy)
 	}
 	return nil

@@ -9,8 +9,8 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// appendProvider adds the provider that was asked for. The CPU provider of ONNX Runtime is always there beneath it, for
-// nodes of a graph that a provider does not take; a provider as a whole is never replaced.
+// appendProvider adds the configured provider. ONNX Runtime runs the nodes of a graph that the provider does not support on
+// the CPU, but it never replaces the provider as a whole.
 func (r *Runtime) appendProvider(o *ort.SessionOptions) error {
 	switch r.options.Provider {
 	case "cpu":
@@ -36,7 +36,7 @@ func (r *Runtime) appendCUDA(o *ort.SessionOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Destroy()) }()
-	if err := c.Update(r.deviceOptions()); err != nil { // where libraries or the driver are missing, this fails and the next may not
+	if err := c.Update(r.deviceOptions()); err != nil { // fails if libraries or the driver are missing; the next call may not
 		return err
 	}
 	return o.AppendExecutionProviderCUDA(c)
@@ -60,7 +60,7 @@ func (r *Runtime) deviceOptions() map[string]string {
 	return device
 }
 
-// provided names the provider and the remedy.
+// provided adds the provider and the remedy to an error.
 func (r *Runtime) provided(err error, remedy string) error {
 	if err == nil {
 		return nil

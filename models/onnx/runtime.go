@@ -1,9 +1,9 @@
-// Package onnx runs the networks of a bundle with ONNX Runtime. It is the only place that knows the library: which
-// shared object is loaded, which execution provider computes, how long a tensor lives.
+// Package onnx runs the networks of a bundle with ONNX Runtime. It hides the library: loading the shared object, the
+// execution provider, and the lifetime of tensors.
 //
-//	Open            the library and the provider, by name; a missing provider is an error, never a fallback
-//	Runtime.Load    one network: a Network, safe for concurrent use
-//	Session.Verify  whether this machine reproduces the reference output of the network
+//	Open            loads the library with the named provider; if the provider is missing, it returns an error
+//	Runtime.Load    loads one network; it is safe for concurrent use
+//	Network.Verify  checks that this machine reproduces the reference output
 package onnx
 
 import (
@@ -23,15 +23,16 @@ import (
 // providers are the values of Options.Provider.
 var providers = []string{"cpu", "openvino", "cuda", "tensorrt"}
 
-// errLibrary: ONNX Runtime, or a part of it that the provider needs, cannot be used.
+// errLibrary is wrapped by errors about ONNX Runtime and the libraries of its providers.
 var errLibrary = errors.New("ONNX Runtime not usable")
 
-// Options are the choices of a site.
+// Options configure Open.
 type Options struct {
 	Library  string            // absolute path of libonnxruntime.so
+	Shipped  bool              // the library must be the shipped one, by size and digest
 	Provider string            // one of providers; empty is cpu
-	Threads  int               // inside one run, on the CPU; 0 is 1
-	Device   map[string]string // options of the provider by its own names, such as device_id
+	Threads  int               // CPU threads of one run; 0 means 1
+	Device   map[string]string // options of the provider, such as device_id
 }
 
 // Runtime is the loaded library and one execution provider.
@@ -49,23 +50,23 @@ var library struct {
 	path string
 }
 
-// Open loads the library. Errors wrap errLibrary and end in what to do.
+// Open loads the library. Its errors end with a remedy.
 func Open(o Options) (*Runtime, error) {
 	o.Provider = cmp.Or(o.Provider, "cpu")
 	o.Threads = max(o.Threads, 1)
-	if err := load(o.Library); err != nil {
+	if err := load(o.Library, o.Shipped); err != nil {
 		return nil, err
 	}
 	r := &Runtime{options: o, open: map[*Network]struct{}{}}
-	probe, err := r.sessionOptions() // tells now what the provider lacks
+	probe, err := r.sessionOptions() // fails now if the provider is not available
 	if err != nil {
 		return nil, err
 	}
 	return r, probe.Destroy()
 }
 
-func load(path string) error {
-	const remedy = "run 'make build', or set analysis.library to the libonnxruntime.so of ONNX Runtime 1.24 or newer"
+func load(path string, shipped bool) error {
+	const remedy = "install ichor again ('make build' in a source tree), or set analysis.library to the libonnxruntime.so of ONNX Runtime 1.24 or newer"
 	if path == "" || !filepath.IsAbs(path) {
 		return fmt.Errorf("%w: library path %q is not absolute; %s", errLibrary, path, remedy)
 	}
@@ -82,23 +83,26 @@ func load(path string) error {
 	defer library.Unlock()
 	if ort.IsInitialized() {
 		if path != library.path {
-			return fmt.Errorf("%w: %s is already loaded, so %s cannot be; restart the process", errLibrary, library.path, path)
+			return fmt.Errorf("%w: %s is already loaded, so %s cannot be loaded; restart the process", errLibrary, library.path, path)
 		}
 		return nil
 	}
+	if err := Intact(path, shipped); err != nil {
+		return err
+	}
 	ort.SetSharedLibraryPath(path)
 	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
-		// Too old a library says no more than "Error setting ORT API base: 2"; another architecture looks like a missing file.
+		// For a library that is too old the error is only "Error setting ORT API base: 2", for another architecture it is a missing file.
 		return fmt.Errorf("%w: %s cannot be loaded (older than 1.24, or built for another machine): %w; %s", errLibrary, path, err, remedy)
 	}
 	library.path = path
 	return nil
 }
 
-// Provider is the name of the execution provider in use.
+// Provider returns the name of the execution provider.
 func (r *Runtime) Provider() string { return r.options.Provider }
 
-// Version is the version of the library.
+// Version returns the version of the library.
 func (r *Runtime) Version() string { return ort.GetVersion() }
 
 // Rest frees the memory that the networks used for runs and would keep for the next. It does not wait for runs that are in
@@ -127,7 +131,7 @@ func (r *Runtime) Close() error {
 	return errors.Join(errs...)
 }
 
-// sessionOptions makes the options of one session; the caller destroys them.
+// sessionOptions returns options for one session. The caller must destroy them.
 func (r *Runtime) sessionOptions() (_ *ort.SessionOptions, err error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {
@@ -142,7 +146,7 @@ func (r *Runtime) sessionOptions() (_ *ort.SessionOptions, err error) {
 		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
 		o.SetIntraOpNumThreads(r.options.Threads),
 		o.SetInterOpNumThreads(1),
-		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"), // the node shares its processors
+		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"), // other work needs the processors
 	); err != nil {
 		return nil, fmt.Errorf("%w: session options: %w", errLibrary, err)
 	}

@@ -3,6 +3,7 @@ package analysis
 
 import (
 	"ichor/pipeline/finding"
+	"ichor/pipeline/nifti"
 	"ichor/pipeline/volume"
 	"ichor/scp/dcm"
 )
@@ -16,4 +17,5 @@ type Analysis struct {
 	// Header is the header of one image of the analysed series, or of any object of a refused study. If no object can be
 	// read, it has only the Study Instance UID.
 	Header *dcm.DataSet
+	Scan   *nifti.Scan // the file that the volume was read from, if it is NIfTI; nil for DICOM
 }

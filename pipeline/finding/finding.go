@@ -93,12 +93,13 @@ type Finding struct {
 
 // Study identifies the analysed study.
 type Study struct {
-	StudyInstanceUID string `json:"study_instance_uid"`
+	StudyInstanceUID string `json:"study_instance_uid,omitempty"` // NIfTI files have none
+	SHA256           string `json:"sha256,omitempty"`             // of a NIfTI file
 }
 
 // Series identifies the analysed series, with its geometry.
 type Series struct {
-	SeriesInstanceUID string     `json:"series_instance_uid"`
+	SeriesInstanceUID string     `json:"series_instance_uid,omitempty"`
 	Number            int        `json:"number,omitempty"` // Series Number; 0 where it has none
 	Slices            int        `json:"slices"`
 	SpacingMM         [3]float64 `json:"spacing_mm"` // between rows, between columns, median along the normal

@@ -9,7 +9,7 @@ import (
 // TestJSON holds that a finding survives the state file and the HTTP interface.
 func TestJSON(t *testing.T) {
 	f := Finding{
-		Status: Analyzed, Disclaimer: Disclaimer, Study: Study{"1.2"}, Series: &Series{"1.2.3", 4, 32, [3]float64{0.5, 0.5, 5}, -18.5},
+		Status: Analyzed, Disclaimer: Disclaimer, Study: Study{StudyInstanceUID: "1.2"}, Series: &Series{"1.2.3", 4, 32, [3]float64{0.5, 0.5, 5}, -18.5},
 		Bundle: Bundle{"n", "v", "d", "c"}, Volumes: &Volumes{Total: 15, IPH: 1, IVH: 2, SAH: 3, SDH: 4, EDH: 5}, CavityML: 1500,
 		TimingMS: map[string]int64{"bleed": 7}, Warnings: []string{"w"},
 	}

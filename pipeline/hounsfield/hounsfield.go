@@ -1,12 +1,12 @@
-// Package hounsfield checks that the values of a volume are Hounsfield units: that soft tissue, bone and air read what they
-// read in every head. Headers that say otherwise than the pixels are common after conversions, and a network sees no blood
-// in a head that is 1,024 HU too bright.
+// Package hounsfield checks that the values of a volume are Hounsfield units: that soft tissue, bone and air have the values
+// that they have in every head. After conversions, headers often do not match the pixels, and a network finds no blood in a
+// head that is 1,024 HU too bright.
 //
-// What is looked at is the histogram of the volume, without fill values: single values at the ends of the range or at zero
-// that many voxels have and their neighbours in the histogram do not. A head is in Hounsfield units where a good part of all
-// that is denser than air has a peak between -15 and 80 HU (brain at 20 to 45), where bone lies above 300 and mostly below
-// 2,200 HU, and where the air, if there is any, lies below -850 HU. The numbers hold for contrast-enhanced heads, with metal,
-// with neck and shoulders, with any padding, and without any air.
+// It uses the histogram of the volume without fill values. A fill value is at an end of the range or zero, and has many voxels
+// while the neighbouring values have few. A head is in Hounsfield units if a large part of everything denser than air has a
+// peak between -15 and 80 HU (brain has 20 to 45), if bone is above 300 and mostly below 2,200 HU, and if air, if there is
+// any, is below -850 HU. These limits also hold for heads with contrast agent, metal, neck and shoulders, any padding, and no
+// air.
 package hounsfield
 
 import (
@@ -20,30 +20,30 @@ import (
 
 const (
 	tissueLo, tissueHi = -15, 80 // HU, brain and muscle
-	tissueShare        = 0.15    // of what is denser than air, at least
-	notAir             = -300    // HU, above air and most of lung
-	airHi              = -850    // HU, the most that air reads
-	airShare           = 0.02    // of all voxels; with less there is no air to look at
+	tissueShare        = 0.15    // minimum, of everything denser than air
+	notAir             = -300    // HU, above air and most lung tissue
+	airHi              = -850    // HU, the maximum for air
+	airShare           = 0.02    // of all voxels; with less, air is not checked
 	boneLo             = 300
-	boneHi             = 2200 // bone beyond is metal or enamel
+	boneHi             = 2200 // above this it is metal or enamel
 	boneShare          = 0.003
-	denseShare         = 0.25     // of the voxels above boneLo that may lie above boneHi
-	brainLo, brainHi   = 12, 55   // HU, the peak of soft tissue in a head as it left the scanner
-	offset             = 1024     // what is added to Hounsfield units so that they are not negative
+	denseShare         = 0.25     // maximum, of the voxels above boneLo that are above boneHi
+	brainLo, brainHi   = 12, 55   // HU, the peak of soft tissue in an unchanged head
+	offset             = 1024     // added to Hounsfield units by some software so that they are not negative
 	wrap               = 4096     // 12 bits
-	wrappedShare       = 0.05     // of all voxels: far more than metal ever takes
-	fillShare          = 0.01     // of all voxels that have one value
-	stepMM             = 1.5      // voxels nearer to each other within a slice are passed over
+	wrappedShare       = 0.05     // of all voxels: far more than metal has
+	fillShare          = 0.01     // of all voxels, for a single value
+	stepMM             = 1.5      // distance of the sampled voxels within a slice
 	halfWidth          = 10       // HU: the histogram is smoothed by a mean of 21 values
-	least              = -1 << 15 // of an int16
+	least              = -1 << 15 // of int16
 )
 
-// ErrUnsigned is returned for a volume in which air has the largest value there is: its pixels are negative numbers of 16 bits
-// that were read as positive ones. They have to be read again, as signed.
-var ErrUnsigned = errors.New("negative pixels were read as positive ones")
+// ErrUnsigned: air has the largest possible value, because negative 16-bit pixels were read as unsigned. Read them again as
+// signed.
+var ErrUnsigned = errors.New("negative pixels were read as unsigned")
 
-// Check reports whether v is in Hounsfield units. Values that were certainly changed on their way are corrected in v, and a
-// warning says so. The error is ErrUnsigned, or a *finding.Refusal with code NotHounsfield that says what was seen.
+// Check checks whether v is in Hounsfield units. It corrects values that were certainly changed and returns a warning for
+// each correction. The error is ErrUnsigned, or a *finding.Refusal with code NotHounsfield.
 func Check(v *volume.Volume) (warnings []string, err error) {
 	h := count(v)
 	switch {
@@ -64,25 +64,25 @@ func Check(v *volume.Volume) (warnings []string, err error) {
 				}
 				return hu
 			})
-			warnings = append(warnings, "The pixels are negative numbers of 12 bits that the header calls positive (Pixel Representation 0): air read 3,072 HU. "+
-				"They were read as negative; let the sender correct the header.")
+			warnings = append(warnings, "The header declares negative 12-bit pixels as unsigned (Pixel Representation 0), so that air would have 3,072 HU. "+
+				"They were read as signed; the sender should correct the header.")
 		}
-	case h.share(least, -100)-h.share(volume.AirHU, volume.AirHU) < 0.01: // nothing is as light as fat, but padding
+	case h.share(least, -100)-h.share(volume.AirHU, volume.AirHU) < 0.01: // apart from padding, nothing is as light as fat
 		fixed := h.moved(func(hu int) int { return max(hu-offset, volume.AirHU) })
 		if peak := fixed.peak(); fixed.why() == "" && peak >= brainLo && peak <= brainHi {
 			h = fixed
 			apply(v, func(hu int16) int16 { return int16(max(int(hu)-offset, volume.AirHU)) })
-			warnings = append(warnings, fmt.Sprintf("The pixels are %d above Hounsfield units and the header does not say so (Rescale Intercept): brain read %d. "+
-				"%d was subtracted; let the sender correct the header.", offset, peak+offset, offset))
+			warnings = append(warnings, fmt.Sprintf("The pixels are %d above Hounsfield units, which is missing in the header (Rescale Intercept): brain has %d. "+
+				"%d was subtracted; the sender should correct the header.", offset, peak+offset, offset))
 		}
 	}
 	if why := h.why(); why != "" {
-		return nil, finding.Refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s (Rescale Slope, Rescale Intercept, Pixel Representation).\n"+
+		return nil, finding.Refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: %s (Rescale Slope, Rescale Intercept, Pixel Representation).\n"+
 			"Send the original series.", why)
 	}
 	if peak := h.peak(); peak < brainLo || peak > brainHi {
-		warnings = append(warnings, fmt.Sprintf("Soft tissue reads %d HU most often, where brain reads 20 to 45: "+
-			"all values may be too low or too high by as much, which alters what is taken for blood.", peak))
+		warnings = append(warnings, fmt.Sprintf("The most frequent value of soft tissue is %d HU; brain has 20 to 45. "+
+			"All values may be too low or too high by this difference, which changes what is detected as blood.", peak))
 	}
 	return warnings, nil
 }
@@ -96,10 +96,10 @@ func apply(v *volume.Volume, f func(int16) int16) {
 
 // histogram counts voxels by HU.
 type histogram struct {
-	of     []int // from least on
+	of     []int // index 0 is least
 	all    int
-	lo, hi int          // the least and the largest value
-	fill   map[int]bool // values that stand for no measurement
+	lo, hi int          // smallest and largest value
+	fill   map[int]bool // values that are not measurements
 }
 
 func count(v *volume.Volume) *histogram {
@@ -117,7 +117,7 @@ func count(v *volume.Volume) *histogram {
 	return h
 }
 
-// moved is the histogram after f was applied to every voxel.
+// moved returns the histogram with f applied to every voxel.
 func (h *histogram) moved(f func(hu int) int) *histogram {
 	out := &histogram{of: make([]int, len(h.of))}
 	for i, n := range h.of {
@@ -129,7 +129,7 @@ func (h *histogram) moved(f func(hu int) int) *histogram {
 	return out
 }
 
-// settle finds the ends and the fill values.
+// settle finds the smallest and largest value and the fill values.
 func (h *histogram) settle() {
 	var levels []int
 	h.all, h.fill = 0, map[int]bool{}
@@ -158,7 +158,7 @@ func (h *histogram) settle() {
 	}
 }
 
-// within counts the voxels from lo to hi that are no fill.
+// within counts the voxels from lo to hi without fill values.
 func (h *histogram) within(lo, hi int) (n int) {
 	for hu := max(lo, h.lo); hu <= min(hi, h.hi); hu++ {
 		if !h.fill[hu] {
@@ -168,7 +168,7 @@ func (h *histogram) within(lo, hi int) (n int) {
 	return n
 }
 
-// share is the part of all voxels, fill too, from lo to hi.
+// share returns the fraction of all voxels, including fill values, that are from lo to hi.
 func (h *histogram) share(lo, hi int) float64 {
 	n := 0
 	for _, c := range h.of[lo-least : hi-least+1] {
@@ -177,10 +177,10 @@ func (h *histogram) share(lo, hi int) float64 {
 	return float64(n) / float64(max(h.all, 1))
 }
 
-// smooth is the mean density about hu.
+// smooth counts the voxels around hu.
 func (h *histogram) smooth(hu int) int { return h.within(hu-halfWidth, hu+halfWidth) }
 
-// peak is the HU that soft tissue has most often.
+// peak returns the most frequent HU of soft tissue.
 func (h *histogram) peak() int { return h.highest(tissueLo, tissueHi) }
 
 func (h *histogram) highest(lo, hi int) int {
@@ -193,31 +193,31 @@ func (h *histogram) highest(lo, hi int) int {
 	return at
 }
 
-// why says why this is no head in Hounsfield units, "" where it may be one.
+// why returns why this cannot be a head in Hounsfield units, "" if it can.
 func (h *histogram) why() string {
 	dense := h.within(notAir+1, math.MaxInt16)
 	if h.share(notAir+1, math.MaxInt16) < airShare {
-		return fmt.Sprintf("they lie between %d and %d, and nothing is denser than air", h.lo, h.hi)
+		return fmt.Sprintf("they are between %d and %d, and nothing is denser than air", h.lo, h.hi)
 	}
 	if peak := h.peak(); peak == tissueLo || peak == tissueHi || float64(h.within(tissueLo, tissueHi)) < tissueShare*float64(dense) {
-		return fmt.Sprintf("they lie between %d and %d, most of them about %d, and too few have the density of brain (%d to %d)",
+		return fmt.Sprintf("they are between %d and %d, most of them about %d, and too few have the density of brain (%d to %d)",
 			h.lo, h.hi, h.highest(max(notAir, h.lo), h.hi), tissueLo, tissueHi)
 	}
 	if h.share(boneLo+1, math.MaxInt16)*float64(h.all) < boneShare*float64(dense) {
-		return fmt.Sprintf("they end at %d, where bone has more than %d; values were clipped, or are those of a display window", h.hi, boneLo)
+		return fmt.Sprintf("the largest is %d, but bone has more than %d; the values were clipped or are those of a display window", h.hi, boneLo)
 	}
 	if all, above := h.within(boneLo+1, math.MaxInt16), h.within(boneHi+1, math.MaxInt16); float64(above) > denseShare*float64(all) {
 		return fmt.Sprintf("%d %% of the bone is denser than %d", 100*above/all, boneHi)
 	}
 	if h.share(least, notAir) >= airShare {
 		if air := h.air(); air > airHi {
-			return fmt.Sprintf("air reads %d", air)
+			return fmt.Sprintf("air has %d", air)
 		}
 	}
 	return ""
 }
 
-// air is the value that voxels below notAir have most often.
+// air returns the most frequent value below notAir.
 func (h *histogram) air() int {
 	for fill := range h.fill {
 		if fill <= airHi {

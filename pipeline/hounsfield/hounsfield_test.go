@@ -110,8 +110,8 @@ func TestCheck(t *testing.T) {
 		}), "", ""},
 		{"slope 2.059, as some scanners have", changed(func(_, hu int) int { return int(2.059*math.Round((float64(hu)+1024)/2.059) - 1024) }), "", ""},
 		{"bone ends at 1000", changed(func(_, hu int) int { return min(hu, 1000) }), "", ""},
-		{"24 too low", changed(func(_, hu int) int { return hu - 24 }), "Soft tissue reads 11 HU", ""},
-		{"24 too high", changed(func(_, hu int) int { return hu + 24 }), "Soft tissue reads 59 HU", ""},
+		{"24 too low", changed(func(_, hu int) int { return hu - 24 }), "soft tissue is 11 HU", ""},
+		{"24 too high", changed(func(_, hu int) int { return hu + 24 }), "soft tissue is 59 HU", ""},
 
 		{"offset not said", changed(func(_, hu int) int { return hu + 1024 }), "1024 above Hounsfield units", ""},
 		{"offset not said, padding of -2000", changed(func(i, hu int) int {
@@ -120,19 +120,19 @@ func TestCheck(t *testing.T) {
 			}
 			return hu + 1024
 		}), "1024 above Hounsfield units", ""},
-		{"12 bits wrapped", changed(func(_, hu int) int { return hu & 0xFFF }), "negative numbers of 12 bits", ""},
+		{"12 bits wrapped", changed(func(_, hu int) int { return hu & 0xFFF }), "negative 12-bit pixels", ""},
 
 		{"offset of 1000 not said", changed(func(_, hu int) int { return max(hu+980, 0) }), "", "too few have the density of brain"},
 		{"offset said twice", changed(func(_, hu int) int { return hu - 1024 }), "", "too few have the density of brain"},
 		{"half the slope", scaled(0.5, -1024), "", "too few have the density of brain"},
-		{"half the slope about water", changed(func(_, hu int) int { return hu / 2 }), "", "air reads -504"},
+		{"half the slope about water", changed(func(_, hu int) int { return hu / 2 }), "", "air has -504"},
 		{"twice the slope", scaled(2, -1024), "", "too few have the density of brain"},
 		{"twice the slope about water", changed(func(_, hu int) int { return 2 * hu }), "", "denser than 2200"},
 		{"ten times the slope", scaled(10, -1024), "", "too few have the density of brain"},
 		{"100 too high", changed(func(_, hu int) int { return hu + 100 }), "", "too few have the density of brain"},
 		{"brain window of 8 bits", display(0, 80), "", "too few have the density of brain"},
 		{"wide window of 8 bits", display(-1000, 1000), "", "too few have the density of brain"},
-		{"clipped at 255", changed(func(_, hu int) int { return min(max(hu, 0), 255) }), "", "they end at 255"},
+		{"clipped at 255", changed(func(_, hu int) int { return min(max(hu, 0), 255) }), "", "the largest is 255"},
 		{"8 bits with the intercept of 12", changed(func(_, hu int) int { return hu&0xFF - 1024 }), "", "nothing is denser than air"},
 		{"inverted", changed(func(_, hu int) int { return 1000 - hu }), "", "too few have the density of brain"},
 		{"air only", changed(func(int, int) int { return -1000 }), "", "nothing is denser than air"},

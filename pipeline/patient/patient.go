@@ -1,5 +1,5 @@
-// Package patient tells whether images name one patient. Differences of form are none: case, padding, empty name components,
-// carets or spaces between them, dots in a date. What is not given says nothing.
+// Package patient checks whether images belong to one patient. It ignores differences of form: case, padding, empty name
+// components, carets or spaces between them, dots in a date. It ignores missing values.
 package patient
 
 import (
@@ -12,14 +12,14 @@ import (
 	"ichor/scp/dcm"
 )
 
-// attributes tell patients apart (PS3.3 §C.7.1.1), each in the form in which it is compared.
+// attributes identify a patient (PS3.3 §C.7.1.1). of returns the value in the form in which it is compared.
 var attributes = []struct {
 	name string
 	of   func(*dcm.DataSet) string
 }{
 	{"Patient ID", func(h *dcm.DataSet) string { return letters(h.String(dcm.PatientID), " ") }},
 	{"Patient's Name", func(h *dcm.DataSet) string {
-		alphabetic, _, _ := strings.Cut(h.String(dcm.PatientName), "=") // PS3.5 §6.2.1: the same name in other letters follows
+		alphabetic, _, _ := strings.Cut(h.String(dcm.PatientName), "=") // PS3.5 §6.2.1: the same name in other scripts follows
 		return letters(alphabetic, " ^,.")
 	}},
 	{"Patient's Birth Date", func(h *dcm.DataSet) string {
@@ -33,18 +33,18 @@ var attributes = []struct {
 		if sex := letters(h.String(dcm.PatientSex), " "); strings.HasPrefix(sex, "M") || strings.HasPrefix(sex, "F") {
 			return sex[:1]
 		}
-		return "" // O is not known in many places
+		return "" // many sites use O for unknown
 	}},
 }
 
-// letters is s in capitals, with one space in place of each run of separators.
+// letters returns s in capitals, with one space in place of each run of separators.
 func letters(s, separators string) string {
 	return strings.Join(strings.FieldsFunc(strings.ToUpper(s), func(r rune) bool {
 		return r == 0 || unicode.IsSpace(r) || strings.ContainsRune(separators, r)
 	}), " ")
 }
 
-// Differences names the attributes by which two images differ.
+// Differences returns the names of the attributes that differ between two images.
 func Differences(a, b *dcm.DataSet) (names []string) {
 	for _, attribute := range attributes {
 		if x, y := attribute.of(a), attribute.of(b); x != "" && y != "" && x != y {
@@ -54,8 +54,8 @@ func Differences(a, b *dcm.DataSet) (names []string) {
 	return names
 }
 
-// One checks that all images name one patient. The error is a *finding.Refusal with code SeveralPatients; it says which
-// attributes differ in how many images, and no value.
+// One checks that all images belong to one patient. The error is a *finding.Refusal with code SeveralPatients. It names the
+// attributes that differ and the numbers of images, but no values.
 func One(images []*dcm.DataSet) error {
 	var differ []string
 	for _, a := range attributes {
@@ -86,6 +86,6 @@ func One(images []*dcm.DataSet) error {
 	if len(differ) == 0 {
 		return nil
 	}
-	return finding.Refuse(finding.SeveralPatients, "The images of the study name several patients; these differ: %s.\n"+
+	return finding.Refuse(finding.SeveralPatients, "The images of the study belong to several patients. Different values: %s.\n"+
 		"Correct the identification in the archive and send the whole study again.", strings.Join(differ, "; "))
 }

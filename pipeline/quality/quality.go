@@ -28,7 +28,7 @@ const (
 	spoilt      = 0.5  // of the judged slices: unusable
 )
 
-// Check examines v inside cavity, the mask of the intracranial space. Warnings name slices, counted from 1 at the feet. The
+// Check examines v inside cavity, the mask of the intracranial space. Warnings name images by their numbers in the series. The
 // error is a *finding.Refusal with code Metal or Motion.
 func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error) {
 	var judged int
@@ -55,18 +55,18 @@ func Check(v *volume.Volume, cavity *volume.Mask) (warnings []string, err error)
 			"Scan again, or read the study without ichor.", len(moved), judged)
 	}
 	if len(metal) > 0 {
-		warnings = append(warnings, fmt.Sprintf("Metal streaks on %s: bleeds there can be missed or falsely reported.", names(metal)))
+		warnings = append(warnings, fmt.Sprintf("Metal streaks on %s: bleeds there can be missed or falsely reported.", names(v, metal)))
 	}
 	if len(moved) > 0 {
-		warnings = append(warnings, fmt.Sprintf("Streaks that look like motion on %s: bleeds there can be missed or falsely reported.", names(moved)))
+		warnings = append(warnings, fmt.Sprintf("Streaks that look like motion on %s: bleeds there can be missed or falsely reported.", names(v, moved)))
 	}
 	steps, pairs := displaced(v, cavity)
 	if beyond(steps, pairs) {
 		return nil, finding.Refuse(finding.Motion, "The head moved between %d of %d neighbouring slices.\nScan again, or read the study without ichor.", len(steps), pairs)
 	}
 	if len(steps) > 0 {
-		warnings = append(warnings, fmt.Sprintf("The head seems to have moved by %.0f mm or more after %s: bleeds there can be split or counted twice.",
-			stepMM, names(steps)))
+		warnings = append(warnings, fmt.Sprintf("The head seems to have moved by %.0f mm or more between %s: bleeds there can be split or counted twice.",
+			stepMM, pairsOf(v, steps)))
 	}
 	return warnings, nil
 }
@@ -191,26 +191,60 @@ func uneven(v *volume.Volume, at []volume.Vec, k int) (mm float64, ok bool) {
 	return step[1].Sub(step[0].Add(step[2]).Scale(0.5)).Length() * gap[1], true
 }
 
-// names lists slices in words, such as "slices 5 to 9 and 12".
-func names(k []int) string {
+// numbers returns the numbers of slices as a viewer shows them, in ascending order, and what they are numbers of. Where an
+// image has no number, slices are counted from the feet.
+func numbers(v *volume.Volume, slicesOf []int) (of []int, what, from string) {
+	for _, k := range slicesOf {
+		if k >= len(v.Sources) || v.Sources[k].Number() <= 0 {
+			of = of[:0]
+			for _, k := range slicesOf {
+				of = append(of, k+1)
+			}
+			return of, "slice", " (counted from the feet)"
+		}
+		of = append(of, v.Sources[k].Number())
+	}
+	slices.Sort(of)
+	return of, "image", ""
+}
+
+// names lists slices in words, such as "images 5 to 9 and 12".
+func names(v *volume.Volume, slicesOf []int) string {
+	k, what, from := numbers(v, slicesOf)
 	var parts []string
 	for i := 0; i < len(k); {
 		j := i
 		for j+1 < len(k) && k[j+1] == k[j]+1 {
 			j++
 		}
-		if part := fmt.Sprint(k[i] + 1); j == i {
+		if part := fmt.Sprint(k[i]); j == i {
 			parts = append(parts, part)
 		} else {
-			parts = append(parts, fmt.Sprintf("%s to %d", part, k[j]+1))
+			parts = append(parts, fmt.Sprintf("%s to %d", part, k[j]))
 		}
 		i = j + 1
 	}
-	if len(k) == 1 {
-		return "slice " + parts[0]
+	if len(k) > 1 {
+		what += "s"
 	}
+	return what + " " + list(parts) + from
+}
+
+// pairsOf lists neighbouring slices in words, each with the next one: "images 5 and 6, 8 and 9".
+func pairsOf(v *volume.Volume, first []int) string {
+	var parts []string
+	var what, from string
+	for _, k := range first {
+		var pair []int
+		pair, what, from = numbers(v, []int{k, k + 1})
+		parts = append(parts, fmt.Sprintf("%d and %d", pair[0], pair[1]))
+	}
+	return what + "s " + strings.Join(parts, ", ") + from
+}
+
+func list(parts []string) string {
 	if last := len(parts) - 1; last > 0 {
-		return "slices " + strings.Join(parts[:last], ", ") + " and " + parts[last]
+		return strings.Join(parts[:last], ", ") + " and " + parts[last]
 	}
-	return "slices " + parts[0]
+	return parts[0]
 }

@@ -91,13 +91,13 @@ func TestCheck(t *testing.T) {
 			}
 			return hu
 		}), nil, ""},
-		{"streaks of a clip", of(streaks(13, 15, true)), []string{"Metal streaks on slices 14 to 16:"}, ""},
-		{"streaks of a clip on one slice", of(streaks(13, 13, true)), []string{"Metal streaks on slice 14:"}, ""},
+		{"streaks of a clip", of(streaks(13, 15, true)), []string{"Metal streaks on slices 14 to 16 (counted from the feet):"}, ""},
+		{"streaks of a clip on one slice", of(streaks(13, 13, true)), []string{"Metal streaks on slice 14 (counted from the feet):"}, ""},
 		{"streaks all over", of(streaks(4, 27, true)), nil, finding.Metal},
-		{"streaks without metal", of(streaks(13, 14, false)), []string{"Streaks that look like motion on slices 14 to 15:"}, ""},
+		{"streaks without metal", of(streaks(13, 14, false)), []string{"Streaks that look like motion on slices 14 to 15 (counted from the feet):"}, ""},
 		{"streaks without metal all over", of(streaks(4, 27, false)), nil, finding.Motion},
 		{"moved once", func() (*volume.Volume, *volume.Mask) { return moved(8.5, func(k int) bool { return k > 15 }) },
-			[]string{"moved by 4 mm or more after slice 16:"}, ""},
+			[]string{"moved by 4 mm or more between slices 16 and 17 (counted from the feet):"}, ""},
 		{"moved a little", func() (*volume.Volume, *volume.Mask) { return moved(1.7, func(k int) bool { return k > 15 }) }, nil, ""},
 		{"moved all the time", func() (*volume.Volume, *volume.Mask) { return moved(6.8, func(k int) bool { return k%2 == 1 }) }, nil, finding.Motion},
 	} {
@@ -144,9 +144,27 @@ func TestCheckPasses(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for want, k := range map[string][]int{"slice 4": {3}, "slices 4 to 5": {3, 4}, "slices 1 and 3": {0, 2}, "slices 1 to 3, 5 and 8 to 9": {0, 1, 2, 4, 7, 8}} {
-		if got := names(k); got != want {
-			t.Errorf("%v: %q, want %q", k, got, want)
+	bare := &volume.Volume{}
+	fromHead := &volume.Volume{Sources: make([]volume.Source, 9)} // numbered from the head
+	for k := range fromHead.Sources {
+		fromHead.Sources[k].InstanceNumber = 20 - k
+	}
+	for _, c := range []struct {
+		v     *volume.Volume
+		k     []int
+		names string
+		pairs string
+	}{
+		{bare, []int{3}, "slice 4 (counted from the feet)", "slices 4 and 5 (counted from the feet)"},
+		{bare, []int{0, 1, 2, 4, 7, 8}, "slices 1 to 3, 5 and 8 to 9 (counted from the feet)", ""},
+		{fromHead, []int{3}, "image 17", "images 16 and 17"},
+		{fromHead, []int{3, 4, 7}, "images 13 and 16 to 17", "images 16 and 17, 15 and 16, 12 and 13"},
+	} {
+		if got := names(c.v, c.k); got != c.names {
+			t.Errorf("%v: %q, want %q", c.k, got, c.names)
+		}
+		if got := pairsOf(c.v, c.k); c.pairs != "" && got != c.pairs {
+			t.Errorf("%v: %q, want %q", c.k, got, c.pairs)
 		}
 	}
 }

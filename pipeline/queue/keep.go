@@ -22,8 +22,8 @@ const (
 	maxReopened = 10               // failed attempts with a working disk, after which only a restart can help
 )
 
-// diskTrouble reports whether an error comes from our own disk and may be temporary: the job itself is not at fault.
-func diskTrouble(err error) bool {
+// DiskTrouble reports whether an error comes from our own disk and may be temporary: it is full, read-only or failing.
+func DiskTrouble(err error) bool {
 	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
 		if errors.Is(err, e) {
 			return true
@@ -93,7 +93,7 @@ func (q *Queue) probe() error {
 	switch {
 	case err == nil:
 		return nil
-	case diskTrouble(err):
+	case DiskTrouble(err):
 		return fmt.Errorf("queue folder: %w; free disk space or repair the disk; nothing is lost, studies wait meanwhile", err)
 	}
 	return fmt.Errorf("queue folder: %w; make it writable for this user", err)
@@ -152,7 +152,7 @@ func (q *Queue) waits(cause error) error {
 	if err == nil {
 		return fmt.Errorf("embedded queue in %s: %w; see the log for its reason", q.opts.Dir, cause)
 	}
-	if !diskTrouble(err) {
+	if !DiskTrouble(err) {
 		return err
 	}
 	q.opts.Logger.Error("studies are not analysed until the queue can be opened", "err", err)
@@ -197,7 +197,7 @@ func (q *Queue) keep(ctx context.Context) error {
 			q.opts.Logger.Info("queue can store again")
 		}
 		q.broken, q.checked = err, time.Now()
-		if err == nil || diskTrouble(err) {
+		if err == nil || DiskTrouble(err) {
 			q.reopened = 0
 		} else {
 			q.reopened++

@@ -159,7 +159,7 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 		log.Info("analysis interrupted, its job goes back to the queue", "err", err)
 		q.putOff(abort, job, nil)
 		q.giveBack(msg, 0)
-	case diskTrouble(err):
+	case DiskTrouble(err):
 		wait := q.opts.Backoff(deliveries(msg))
 		log.Error("analysis postponed, its results cannot be stored: free disk space or repair the disk", "err", err, "after", wait)
 		q.putOff(abort, job, err)

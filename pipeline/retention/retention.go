@@ -40,6 +40,8 @@ type Options struct {
 	ReserveBytes uint64        // C-STORE is refused below this much free space; studies are removed below twice as much
 	Destinations []string      // the configured ones; deliveries to others can never succeed
 
+	Removed func(id state.CaseID, study, why string) // called when a study was removed; may be nil
+
 	Logger *slog.Logger     // nil: no logging
 	Now    func() time.Time // time.Now if nil
 }
@@ -54,6 +56,9 @@ func New(o Options) *Sweeper {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Removed == nil {
+		o.Removed = func(state.CaseID, string, string) {}
 	}
 	return &Sweeper{o}
 }
@@ -115,6 +120,15 @@ func (s *Sweeper) Sweep(at time.Time) {
 	}
 }
 
+// Remove removes the study of one case now, if nothing of it is left to be done, and reports whether it did.
+func (s *Sweeper) Remove(id state.CaseID) (removed bool) {
+	c, standing, since, err := s.o.State.Judge(id, s.o.Destinations)
+	if err != nil || standing == state.Unfinished {
+		return false
+	}
+	return s.drop(kept{c, standing, since}, s.o.Now().Add(time.Second), "order")
+}
+
 // forget deletes cases of studies that were removed long ago from the state.
 func (s *Sweeper) forget() {
 	n, err := s.o.State.Forget(s.o.KeepCases)
@@ -169,13 +183,12 @@ func (s *Sweeper) studies() (all []kept) {
 
 // drop removes a study if its standing is unchanged and no object of it arrived after before: such an object is acknowledged,
 // although the case may not show it yet. After an error the claim stays, and the next sweep continues.
-func (s *Sweeper) drop(k kept, before time.Time, why string) {
+func (s *Sweeper) drop(k kept, before time.Time, why string) (gone bool) {
 	log := s.o.Logger.With("case", k.c.ID)
 	err := s.o.State.Claim(k.c.ID, s.o.Destinations, k.standing, k.since)
 	if errors.Is(err, state.ErrStale) { // an operator or a sender changed it meanwhile
-		return
+		return false
 	}
-	gone := false
 	if err == nil {
 		var removed bool
 		removed, err = s.o.Spool.RemoveStudy(k.c.StudyInstanceUID, before)
@@ -190,7 +203,10 @@ func (s *Sweeper) drop(k kept, before time.Time, why string) {
 	switch {
 	case err != nil:
 		log.Error("old study not removed", "err", err)
+		return false
 	case gone:
 		log.Info("old study removed", "why", why)
+		s.o.Removed(k.c.ID, k.c.StudyInstanceUID, why)
 	}
+	return gone
 }

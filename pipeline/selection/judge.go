@@ -210,6 +210,10 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones are taken for a skull "+
 			"there.\nSend the head as a series of its own.", coverage, j.o.MaxCoverageMM)
 	}
+	if n := a.Grid.Slices(); n < wholeSlices || coverage < wholeMM {
+		j.series.Part = true
+		j.warn("The series is a part of a head: %s over %.0f mm. All results are of this part.", plural(n), coverage)
+	}
 	j.say(coverage/100, "%d axial slices over %.0f mm.", a.Grid.Slices(), coverage) // of two equal stacks the longer one wins
 	thickness := func(h *dcm.DataSet) float64 { mm, _ := h.Float(dcm.SliceThickness); return mm }
 	thickest := maxBy(headers, func(h *dcm.DataSet) int { return int(1000 * math.Min(thickness(h), 1e3)) })
@@ -227,6 +231,13 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 		j.say(0, "Thin slices, %.1f mm apart.", gap)
 	}
 	return true
+}
+
+func plural(slices int) string {
+	if slices == 1 {
+		return "one slice"
+	}
+	return fmt.Sprintf("%d slices", slices)
 }
 
 // maxBy returns the header with the highest score. One contrast-enhanced image makes the series contrast-enhanced.

@@ -164,3 +164,30 @@ func TestStacksApart(t *testing.T) {
 		}
 	}
 }
+
+// FuzzWords: no text of a form makes the judgement of a series panic, and a judgement that is not plain names what decided it.
+func FuzzWords(f *testing.F) {
+	for _, s := range []string{"", "W/O CONTRAST", "ohne KM", "0 ML", "C+", "C-SPINE", "平扫", "OMNIPAQUE (NOT GIVEN)", "Hr38f\\3", "FC99", "H31s", "\xff\xfe", "S/ C", "--"} {
+		f.Add(s, "OMNIPAQUE", "BONE", "065Y", "20000101")
+		f.Add("NONE", s, s, s, s)
+	}
+	f.Fuzz(func(t *testing.T, agent, description, kernelName, age, day string) {
+		h := series("a", 1)[0]
+		h.SetStrings(dcm.ContrastBolusAgent, "LO", agent)
+		h.SetStrings(dcm.SeriesDescription, "LO", description)
+		h.SetStrings(dcm.StudyDescription, "LO", agent)
+		h.SetStrings(dcm.BodyPartExamined, "CS", description)
+		h.SetStrings(dcm.ConvolutionKernel, "SH", kernelName)
+		h.SetStrings(dcm.PatientAge, "AS", age)
+		h.SetStrings(dcm.PatientBirthDate, "DA", day)
+		h.SetStrings(dcm.StudyDate, "DA", age)
+		if c, why := contrastOf(h); (c == plain) != (why == "") {
+			t.Errorf("%v because of %q", c, why)
+		}
+		kernelOf(h)
+		if years, ok := ageYears(h); ok && !(years >= 0 && years <= 130) {
+			t.Errorf("%g years", years)
+		}
+		Choose([]*dcm.DataSet{h}, Options{MinSlices: 1})
+	})
+}

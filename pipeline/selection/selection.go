@@ -15,8 +15,8 @@ import (
 
 // Options are the settings of a site; a zero field takes its default.
 type Options struct {
-	MinSlices     int     // 10
-	MinCoverageMM float64 // 80, along the slice normal
+	MinSlices     int     // 10; with fewer, a part of a head is analysed too
+	MinCoverageMM float64 // 80, along the slice normal; 0 for a part of a head
 	MaxCoverageMM float64 // 400: head, neck and shoulders
 	MaxAngleDeg   float64 // 35, between the slice normal and the patient's axis
 	MaxVoxels     int     // 200 million: about 760 slices of 512 x 512
@@ -25,9 +25,17 @@ type Options struct {
 	BoneKernel    bool    // the same for one with a sharp kernel
 }
 
+// A stack of fewer slices, or of less extent, is only a part of a head.
+const (
+	wholeSlices = 10
+	wholeMM     = 80
+)
+
 // WithDefaults returns o with defaults in place of zero fields.
 func (o Options) WithDefaults() Options {
-	o.MinSlices, o.MinCoverageMM = cmp.Or(o.MinSlices, 10), cmp.Or(o.MinCoverageMM, 80)
+	if o.MinSlices = cmp.Or(o.MinSlices, wholeSlices); o.MinSlices >= wholeSlices {
+		o.MinCoverageMM = cmp.Or(o.MinCoverageMM, wholeMM)
+	}
 	o.MaxCoverageMM = cmp.Or(o.MaxCoverageMM, 400)
 	o.MaxAngleDeg, o.MaxVoxels = cmp.Or(o.MaxAngleDeg, 35), cmp.Or(o.MaxVoxels, 200e6)
 	return o
@@ -38,6 +46,7 @@ type Series struct {
 	Candidate int   // index in Choice.Candidates
 	Images    []int // indices of the headers passed to Choose
 	HeadNamed bool  // the headers of series or study name a head
+	Part      bool  // of a head, which the options allow
 	Warnings  []string
 
 	acquired, first string // DICOM time at which its last image was acquired; its smallest UID

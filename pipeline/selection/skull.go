@@ -33,6 +33,16 @@ const (
 // may be missing, as after a craniectomy. named: the headers name a head. The error is a *finding.Refusal; an incomplete head
 // gives a warning.
 func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
+	return check(v, named, minSkullSpan)
+}
+
+// CheckPart is CheckHead for a part of a head, which may be one slice.
+func CheckPart(v *volume.Volume, named bool) error {
+	_, err := check(v, named, 0)
+	return err
+}
+
+func check(v *volume.Volume, named bool, leastSpanMM float64) (warnings []string, err error) {
 	span, cut, largest, waiting, since := 0.0, 0.0, 0.0, 0.0, math.Inf(1)
 	last := v.Slices() - 1
 	var lowest, highest float64
@@ -56,7 +66,7 @@ func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
 		}
 		highest = area
 	}
-	if span < minSkullSpan || largest < minLargest {
+	if span < leastSpanMM || largest < minLargest {
 		reason := "Nothing says that the series shows a head, and no skull is seen in it.\n" +
 			"Route only head CT here, or name the head in Body Part Examined or Series Description."
 		if named {

@@ -5,9 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -49,14 +49,7 @@ var transitions = map[Phase][]Phase{
 	Failed:    {Receiving, Queued},
 }
 
-func (p Phase) mayBecome(to Phase) bool {
-	for _, t := range transitions[p] {
-		if t == to {
-			return true
-		}
-	}
-	return false
-}
+func (p Phase) mayBecome(to Phase) bool { return slices.Contains(transitions[p], to) }
 
 // Case is the analysis of one study.
 type Case struct {
@@ -359,11 +352,7 @@ func getCase(tx *bolt.Tx, id CaseID) (Case, error) {
 	if raw == nil {
 		return Case{}, fmt.Errorf("case %s: %w", id, ErrNotFound)
 	}
-	var c Case
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return Case{}, fmt.Errorf("case %s: %w: %w", id, ErrDamaged, err)
-	}
-	return c, nil
+	return decode[Case](raw, "case "+string(id))
 }
 
 func putCase(tx *bolt.Tx, c *Case, now time.Time) error {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -97,11 +96,7 @@ func postpone(tx *bolt.Tx, t Transaction, wait time.Duration, now time.Time) err
 		if d.State != Stored || !d.Commitment {
 			continue
 		}
-		if err := unlist(tx, d); err != nil {
-			return err
-		}
-		d.Due = ran(tx) + wait
-		if err := errors.Join(list(tx, d), putDelivery(tx, &d, now)); err != nil {
+		if err := change(tx, d, now, func(d *Delivery) { d.Due = ran(tx) + wait }); err != nil {
 			return err
 		}
 	}
@@ -123,7 +118,7 @@ type Resend struct {
 	Most int
 }
 
-// Commit records the answer to a transaction: committed objects by SOP Instance UID, failed ones with the reason. It returns
+// AnswerCommitment records the answer to a transaction: committed objects by SOP Instance UID, failed ones with the reason. It returns
 // the destination of the transaction. known is false if there is no such request, or its answer was recorded before.
 func (s *Store) AnswerCommitment(uid string, committed []string, failed map[string]string, r Resend, now time.Time) (destination string, known bool, err error) {
 	err = s.update(func(tx *bolt.Tx) error {
@@ -132,9 +127,9 @@ func (s *Store) AnswerCommitment(uid string, committed []string, failed map[stri
 		if raw == nil {
 			return nil
 		}
-		var t Transaction
-		if err := json.Unmarshal(raw, &t); err != nil {
-			return fmt.Errorf("storage commitment transaction: %w: %w", ErrDamaged, err)
+		t, err := decode[Transaction](raw, "storage commitment transaction")
+		if err != nil {
+			return err
 		}
 		destination, known = t.Destination, true
 		asked := map[string]bool{}
@@ -146,14 +141,10 @@ func (s *Store) AnswerCommitment(uid string, committed []string, failed map[stri
 			if errors.Is(err, ErrNotFound) || err == nil && (d.State != Stored || !asked[instance]) {
 				return nil // meanwhile sent again, or committed by another answer
 			}
-			if err == nil {
-				err = unlist(tx, d)
-			}
 			if err != nil {
 				return err
 			}
-			f(&d)
-			return errors.Join(list(tx, d), putDelivery(tx, &d, now))
+			return change(tx, d, now, f)
 		}
 		for _, instance := range committed {
 			if err := each(instance, func(d *Delivery) { d.State, d.CommittedAt = Committed, now.UTC() }); err != nil {
@@ -189,11 +180,7 @@ func (s *Store) WaiveCommitment(destination string, now time.Time) error {
 			return err
 		}
 		for _, d := range all {
-			if err := unlist(tx, d); err != nil {
-				return err
-			}
-			d.Commitment = false
-			if err := errors.Join(list(tx, d), putDelivery(tx, &d, now)); err != nil {
+			if err := change(tx, d, now, func(d *Delivery) { d.Commitment = false }); err != nil {
 				return err
 			}
 		}
@@ -235,15 +222,9 @@ func (s *Store) RemovePromise(peer, transactionUID string) error {
 func (s *Store) Promises(each func(peer, transactionUID string, request []byte, age time.Duration)) error {
 	var all []promise
 	now := s.running()
-	err := s.view(func(tx *bolt.Tx) error {
-		return scan(tx.Bucket(bucketPromises), nil, func(v []byte) error {
-			var p promise
-			if err := json.Unmarshal(v, &p); err != nil {
-				return fmt.Errorf("storage commitment of a peer: %w: %w", ErrDamaged, err)
-			}
-			all = append(all, p)
-			return nil
-		})
+	err := s.view(func(tx *bolt.Tx) (err error) {
+		all, err = decodeAll[promise](tx.Bucket(bucketPromises), nil, "storage commitment of a peer")
+		return err
 	})
 	for _, p := range all {
 		each(p.Peer, p.TransactionUID, p.Request, now-p.From)

@@ -3,7 +3,6 @@ package state
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -87,6 +86,7 @@ const (
 	FileLost      Cause = "file lost"      // our own file is missing or has changed
 	Uncommitted   Cause = "uncommitted"    // stored, but not committed
 	Unconfigured  Cause = "unconfigured"   // the destination is no longer in the configuration
+	Present       Cause = "present"        // of a stored object: the destination had it already (0111H)
 )
 
 // Failure is an attempt that did not store the object.
@@ -145,25 +145,38 @@ func addDelivery(tx *bolt.Tx, d Delivery, now time.Time) error {
 
 // revive makes a delivery pending and due now, with its tries reset.
 func revive(tx *bolt.Tx, d Delivery, now time.Time) error {
-	if err := unlist(tx, d); err != nil {
-		return err
-	}
-	d.State, d.Tries, d.Refused, d.Rejected, d.Resent, d.From, d.Due = Pending, 0, 0, 0, 0, ran(tx), ran(tx)
-	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
+	return change(tx, d, now, func(d *Delivery) {
+		d.State, d.Tries, d.Refused, d.Rejected, d.Resent, d.From, d.Due = Pending, 0, 0, 0, 0, ran(tx), ran(tx)
+	})
 }
 
 // end moves a pending, stored or dead delivery to a final state.
 func end(tx *bolt.Tx, d Delivery, to DeliveryState, now time.Time) error {
+	return change(tx, d, now, func(d *Delivery) { d.State = to })
+}
+
+// change changes a delivery and keeps indexes and counts in step.
+func change(tx *bolt.Tx, d Delivery, now time.Time, f func(*Delivery)) error {
 	if err := unlist(tx, d); err != nil {
 		return err
 	}
-	d.State = to
+	f(&d)
 	return errors.Join(list(tx, d), putDelivery(tx, &d, now))
 }
 
 // MarkStored records that the destination has the object. A note that is not empty (a warning status) is kept as the last
 // error. Repeating it changes nothing. A delivery superseded meanwhile becomes replaced, see Late.
 func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
+	return s.markStored(key, "", note, now)
+}
+
+// MarkPresent is MarkStored for an object that the destination had already, which Counts tells: a destination that has it
+// from somebody else, or does not have it, says the same.
+func (s *Store) MarkPresent(key DeliveryKey, note string, now time.Time) error {
+	return s.markStored(key, Present, note, now)
+}
+
+func (s *Store) markStored(key DeliveryKey, cause Cause, note string, now time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		d, err := getDelivery(tx, key)
 		if err != nil {
@@ -176,12 +189,14 @@ func (s *Store) MarkStored(key DeliveryKey, note string, now time.Time) error {
 			d.LastError = note
 			return storedLate(tx, d, now)
 		}
-		if err := unlist(tx, d); err != nil {
-			return err
+		err = change(tx, d, now, func(d *Delivery) {
+			d.Tries++
+			d.LastError, d.Cause, d.StoredAt, d.State, d.From, d.Due = note, cause, now.UTC(), Stored, ran(tx), ran(tx)
+		})
+		if cause == Present {
+			err = errors.Join(err, count(tx, countPresent(d.Destination), 1))
 		}
-		d.Tries++
-		d.LastError, d.Cause, d.StoredAt, d.State, d.From, d.Due = note, "", now.UTC(), Stored, ran(tx), ran(tx)
-		return errors.Join(list(tx, d), putDelivery(tx, &d, now), putJSON(tx.Bucket(bucketCounts), lastStored(d.Destination), now.Unix()))
+		return errors.Join(err, putJSON(tx.Bucket(bucketCounts), lastStored(d.Destination), now.Unix()))
 	})
 }
 
@@ -196,23 +211,22 @@ func (s *Store) MarkFailed(failures []Failure, now time.Time) error {
 			if d.State != Pending {
 				continue
 			}
-			if err := unlist(tx, d); err != nil {
-				return err
-			}
-			d.Tries++
-			if f.Refused {
-				d.Refused++
-			}
-			if f.Rejected {
-				d.Rejected++
-			}
-			d.LastError, d.Cause = f.Err, f.Cause
-			if f.Dead {
-				d.State = Dead
-			} else if f.Wait > 0 {
-				d.Due = ran(tx) + f.Wait
-			}
-			if err := errors.Join(list(tx, d), putDelivery(tx, &d, now)); err != nil {
+			err = change(tx, d, now, func(d *Delivery) {
+				d.Tries++
+				if f.Refused {
+					d.Refused++
+				}
+				if f.Rejected {
+					d.Rejected++
+				}
+				d.LastError, d.Cause = f.Err, f.Cause
+				if f.Dead {
+					d.State = Dead
+				} else if f.Wait > 0 {
+					d.Due = ran(tx) + f.Wait
+				}
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -305,11 +319,7 @@ func readDelivery(tx *bolt.Tx, key []byte) (Delivery, error) {
 	if raw == nil {
 		return Delivery{}, fmt.Errorf("delivery to %s: %w", destination, ErrNotFound)
 	}
-	var d Delivery
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return Delivery{}, fmt.Errorf("delivery to %s: %w: %w", destination, ErrDamaged, err)
-	}
-	return d, nil
+	return decode[Delivery](raw, "delivery to "+string(destination))
 }
 
 func putDelivery(tx *bolt.Tx, d *Delivery, now time.Time) error {

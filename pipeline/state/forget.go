@@ -84,6 +84,11 @@ func (s *Store) Forget(after time.Duration) (n int, err error) {
 	}
 }
 
+// ForgetCase removes a case whose study was removed, at once. A digest of its result stays.
+func (s *Store) ForgetCase(id CaseID) error {
+	return s.update(func(tx *bolt.Tx) error { return forget(tx, id) })
+}
+
 func forget(tx *bolt.Tx, id CaseID) error {
 	c, err := getCase(tx, id)
 	if err != nil {
@@ -131,8 +136,8 @@ func forget(tx *bolt.Tx, id CaseID) error {
 // known returns what was kept of a case forgotten earlier, and the digests of what its destinations have of its current result.
 func known(tx *bolt.Tx, id CaseID) (left forgotten, has [][]byte, err error) {
 	if raw := tx.Bucket(bucketForgotten).Get([]byte(id)); raw != nil {
-		if err := json.Unmarshal(raw, &left); err != nil {
-			return left, nil, fmt.Errorf("digests of forgotten case %s: %w: %w", id, ErrDamaged, err)
+		if left, err = decode[forgotten](raw, "digests of forgotten case "+string(id)); err != nil {
+			return left, nil, err
 		}
 	}
 	results, err := outcomes(tx, id)

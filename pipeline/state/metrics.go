@@ -1,6 +1,9 @@
 package state
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Meter declares metrics that are looked up; read calls set once for each combination of values of the labels.
 type Meter interface {
@@ -49,17 +52,9 @@ func (s *Store) Measure(m Meter, destinations []string) {
 		}))
 	m.Gauge("ichor_oldest_job_age_seconds", "How long the oldest case in phase queued has waited or been analysed, 0 when there is none.", nil,
 		func(set func(float64, ...string)) {
-			queued, err := s.InPhase(Queued)
-			if err != nil {
-				return
+			if age, err := s.OldestJob(); err == nil {
+				set(age.Seconds())
 			}
-			var age float64
-			for _, c := range queued {
-				if c.QueuedAt > 0 {
-					age = max(age, (s.running() - c.QueuedAt).Seconds())
-				}
-			}
-			set(age)
 		})
 	m.Gauge("ichor_deliveries", "Result objects by destination and state: pending (the backlog), stored, committed, dead.", []string{"destination", "state"},
 		byDestination(func(c Counts, name string, set func(float64, ...string)) {
@@ -79,6 +74,8 @@ func (s *Store) Measure(m Meter, destinations []string) {
 				set(float64(at), name)
 			}
 		}))
+	m.Total("ichor_objects_present_total", "Objects that a destination said to have already (0111H), since the state file was made.", []string{"destination"},
+		byDestination(func(c Counts, name string, set func(float64, ...string)) { set(float64(c.Present[name]), name) }))
 	m.Gauge("ichor_dead_letters", "Deliveries given up, by destination and cause: unreachable, busy, rejected, denied, not authorized, not supported, bad object, file lost, uncommitted, unconfigured.",
 		[]string{"destination", "cause"}, func(set func(float64, ...string)) {
 			dead, err := s.DeadLetters()
@@ -93,4 +90,15 @@ func (s *Store) Measure(m Meter, destinations []string) {
 				set(v, k[0], k[1])
 			}
 		})
+}
+
+// OldestJob returns how long the oldest queued case has waited or been analysed, 0 when there is none.
+func (s *Store) OldestJob() (age time.Duration, err error) {
+	queued, err := s.InPhase(Queued)
+	for _, c := range queued {
+		if c.QueuedAt > 0 {
+			age = max(age, s.running()-c.QueuedAt)
+		}
+	}
+	return age, err
 }

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -37,9 +36,8 @@ type Instance struct {
 }
 
 // Outcomes returns the outcomes of the revisions of a case that have ended, the oldest first.
-func (s *Store) Outcomes(id CaseID) ([]Outcome, error) {
-	var all []Outcome
-	err := s.view(func(tx *bolt.Tx) (err error) {
+func (s *Store) Outcomes(id CaseID) (all []Outcome, err error) {
+	err = s.view(func(tx *bolt.Tx) error {
 		all, err = outcomes(tx, id)
 		return err
 	})
@@ -47,16 +45,7 @@ func (s *Store) Outcomes(id CaseID) ([]Outcome, error) {
 }
 
 func outcomes(tx *bolt.Tx, id CaseID) ([]Outcome, error) {
-	var all []Outcome
-	err := scan(tx.Bucket(bucketOutcomes), []byte(id), func(v []byte) error {
-		var o Outcome
-		if err := json.Unmarshal(v, &o); err != nil {
-			return fmt.Errorf("results of case %s: %w: %w", id, ErrDamaged, err)
-		}
-		all = append(all, o)
-		return nil
-	})
-	return all, err
+	return decodeAll[Outcome](tx.Bucket(bucketOutcomes), []byte(id), "results of case "+string(id))
 }
 
 // putOutcome records the result of a case and that it replaces the previous one.

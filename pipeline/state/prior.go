@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -46,9 +45,9 @@ func (s *Store) Prior(id CaseID, e Exam, f finding.Finding) (*finding.Prior, err
 		var of Case
 		cur := tx.Bucket(bucketPatients).Cursor()
 		for k, v := cur.Seek(key); k != nil && bytes.HasPrefix(k, key); k, v = cur.Next() {
-			var then scanned
-			if err := json.Unmarshal(v, &then); err != nil {
-				return fmt.Errorf("scan of a patient: %w: %w", ErrDamaged, err)
+			then, err := decode[scanned](v, "scan of a patient")
+			if err != nil {
+				return err
 			}
 			other := CaseID(k[len(key):])
 			if other == id || !then.before(now) || !agree(then.Birth, now.Birth) || !agree(then.Sex, now.Sex) || then.At.Before(newest.At) {

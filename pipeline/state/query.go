@@ -90,17 +90,10 @@ func (s *Store) InPhase(phase Phase) ([]Case, error) {
 }
 
 // History returns the events of a case, the oldest first.
-func (s *Store) History(id CaseID) ([]Event, error) {
-	var events []Event
-	err := s.view(func(tx *bolt.Tx) error {
-		return scan(tx.Bucket(bucketHistory), []byte(id), func(v []byte) error {
-			var e Event
-			if err := json.Unmarshal(v, &e); err != nil {
-				return fmt.Errorf("history of case %s: %w: %w", id, ErrDamaged, err)
-			}
-			events = append(events, e)
-			return nil
-		})
+func (s *Store) History(id CaseID) (events []Event, err error) {
+	err = s.view(func(tx *bolt.Tx) error {
+		events, err = decodeAll[Event](tx.Bucket(bucketHistory), []byte(id), "history of case "+string(id))
+		return err
 	})
 	return events, err
 }
@@ -145,6 +138,24 @@ func listed(tx *bolt.Tx, index, prefix []byte) (all []Delivery, err error) {
 	return all, nil
 }
 
+// decode decodes a stored value. what names it in the error.
+func decode[T any](raw []byte, what string) (v T, err error) {
+	if err = json.Unmarshal(raw, &v); err != nil {
+		err = fmt.Errorf("%s: %w: %w", what, ErrDamaged, err)
+	}
+	return v, err
+}
+
+// decodeAll decodes the values whose keys begin with prefix.
+func decodeAll[T any](b *bolt.Bucket, prefix []byte, what string) (all []T, err error) {
+	err = scan(b, prefix, func(raw []byte) error {
+		v, err := decode[T](raw, what)
+		all = append(all, v)
+		return err
+	})
+	return all, err
+}
+
 func scan(b *bolt.Bucket, prefix []byte, each func(value []byte) error) error {
 	cur := b.Cursor()
 	for k, v := cur.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = cur.Next() {
@@ -164,11 +175,12 @@ type Counts struct {
 	Ever       map[Phase]int    `json:"ever"`        // how often cases came to each phase
 	Refusals   map[string]int   `json:"refusals"`    // refused studies by code
 	LastStored map[string]int64 `json:"last_stored"` // by destination: when it last stored an object, in Unix time
+	Present    map[string]int   `json:"present"`     // by destination: objects that it said to have already (0111H)
 }
 
 // Counts returns how many cases are in each phase and how many deliveries in each state.
 func (s *Store) Counts() (Counts, error) {
-	c := Counts{Cases: map[Phase]int{}, Deliveries: map[string]map[DeliveryState]int{}, Ever: map[Phase]int{}, Refusals: map[string]int{}, LastStored: map[string]int64{}}
+	c := Counts{Cases: map[Phase]int{}, Deliveries: map[string]map[DeliveryState]int{}, Ever: map[Phase]int{}, Refusals: map[string]int{}, LastStored: map[string]int64{}, Present: map[string]int{}}
 	for _, p := range Phases {
 		c.Cases[p], c.Ever[p] = 0, 0
 	}
@@ -185,6 +197,8 @@ func (s *Store) Counts() (Counts, error) {
 				c.Refusals[rest] = n
 			case "stored":
 				c.LastStored[rest] = int64(n)
+			case "present":
+				c.Present[rest] = n
 			case "delivery":
 				state, destination, _ := strings.Cut(rest, "\x00")
 				if c.Deliveries[destination] == nil {
@@ -205,6 +219,8 @@ func countEver(p Phase) []byte { return []byte("ever\x00" + string(p)) }
 func countRefusals(code string) []byte { return []byte("refusal\x00" + code) }
 
 func lastStored(destination string) []byte { return []byte("stored\x00" + destination) }
+
+func countPresent(destination string) []byte { return []byte("present\x00" + destination) }
 
 func countDeliveries(destination string, state DeliveryState) []byte {
 	return []byte("delivery\x00" + string(state) + "\x00" + destination)

@@ -164,7 +164,10 @@ func openFile(path string) (s *Store, err error) {
 	s = &Store{db: db, elapsed: func() time.Duration { return time.Since(opened) }}
 	err = db.View(func(tx *bolt.Tx) error {
 		s.base = ran(tx)
-		return json.Unmarshal(tx.Bucket(bucketMeta).Get(keyNode), &s.node)
+		if err := json.Unmarshal(tx.Bucket(bucketMeta).Get(keyNode), &s.node); err != nil {
+			return fmt.Errorf("%w: name of the node: %w", ErrDamaged, err)
+		}
+		return nil
 	})
 	return s, err
 }
@@ -182,11 +185,11 @@ func cannotOpen(path string, err error) error {
 	case is(syscall.ENOMEM):
 		return what("the machine is out of memory: free memory or raise the limit (MemoryMax of the service) and start again")
 	case is(syscall.ENOSPC, syscall.EDQUOT):
-		return what("free disk space and start again; keep the file")
+		return what("free disk space; keep the file")
 	case is(syscall.EROFS):
-		return what("the disk is mounted read-only: look for the reason in the kernel's log, mount it writable and start again; keep the file")
+		return what("the disk is mounted read-only: look for the reason in the kernel's log and mount it writable; keep the file")
 	case is(syscall.EIO), errors.Is(err, ErrUnreadable):
-		return what("the disk could not read or write it: check the disk, its cables and the kernel's log, and start again; keep the file")
+		return what("the disk could not read or write it: check the disk, its cables and the kernel's log; keep the file")
 	case errors.Is(err, os.ErrPermission):
 		return what("make it and its folder readable and writable for this user and start again")
 	case errors.Is(err, os.ErrNotExist):

@@ -237,13 +237,19 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(garbage, []byte(strings.Repeat("not a database ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	nameless := filepath.Join(dir, "nameless.db")
+	n := must(Open(nameless))(t)
+	if err := n.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyNode) }); err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
 	newer := filepath.Join(dir, "newer.db")
 	s := must(Open(newer))(t)
 	if err := s.db.Update(func(tx *bolt.Tx) error { return putJSON(tx.Bucket(bucketMeta), keyVersion, formatVersion+1) }); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
-	for path, want := range map[string]error{held: ErrLocked, garbage: ErrDamaged, newer: ErrVersion, filepath.Join(dir, "no", "folder.db"): os.ErrNotExist} {
+	for path, want := range map[string]error{held: ErrLocked, garbage: ErrDamaged, nameless: ErrDamaged, newer: ErrVersion, filepath.Join(dir, "no", "folder.db"): os.ErrNotExist} {
 		if s, err := Open(path); !errors.Is(err, want) {
 			t.Errorf("%s: %v, %v, want %v", path, s, err, want)
 		}

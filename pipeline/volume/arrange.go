@@ -14,13 +14,15 @@ import (
 
 // Tolerances of the geometry.
 const (
-	parallelCos   = 0.9999 // between the orientations of two slices: 0.8 degrees
-	unitTolerance = 0.01   // of the length and the angle of the direction cosines
-	samePlaceMM   = 0.01   // slices closer than this along the normal have the same position
-	gapMissing    = 1.8    // times the median distance: a slice is missing
-	gapSeveral    = 2.5    // times the median distance: more than one is missing
-	gapMissingMM  = 7.0    // largest gap if several are missing: about the thickness of the networks' slabs
-	gapRefuseMM   = 20.0   // between any two slices
+	parallelCos      = 0.9999 // between the orientations of two slices: 0.8 degrees
+	unitTolerance    = 0.01   // of the length and the angle of the direction cosines
+	samePlaceMM      = 0.01   // slices closer than this along the normal have the same position
+	gapMissing       = 1.8    // times the median distance: a slice is missing
+	gapSeveral       = 2.5    // times the median distance: more than one is missing
+	gapMissingMM     = 7.0    // largest gap if several are missing: about the thickness of the networks' slabs
+	usualThicknessMM = 5.0    // of a slice that does not tell its thickness, and has no neighbour
+
+	gapRefuseMM = 20.0 // between any two slices
 )
 
 // Arrangement is the geometry of a series: the grid, the order of slices, and warnings.
@@ -75,6 +77,10 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 		a.Warnings = append(a.Warnings, Name(headers[n], n)+" has numbers with a decimal comma, which the standard does not allow; it was read as a decimal point.")
 	}
 	thickness, _ := headers[0].Float(dcm.SliceThickness)
+	if len(gaps) == 0 && !(thickness > 0) {
+		thickness = usualThicknessMM
+		a.Warnings = append(a.Warnings, fmt.Sprintf("The only slice has no Slice Thickness %s; %.0f mm was assumed, on which all volumes depend.", dcm.SliceThickness, thickness))
+	}
 	a.Grid.SupportMM = Support(gaps, thickness)
 	axis := a.Grid.Origins[a.Grid.Slices()-1].Sub(a.Grid.Origins[0])
 	if l := axis.Length(); l > 0 {
@@ -205,9 +211,11 @@ func median(v []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// checkGaps refuses two slices at one position, and large gaps in the stack. A protocol that changes the distance once (thin
-// slices through the skull base, thick ones above) has adjacent large gaps; missing slices leave a single one. Its width decides,
-// because the slices around a gap stand for the volume in it.
+// checkGaps refuses two slices at one position, and gaps in the stack: any beyond gapRefuseMM, and one that is wider than
+// gapMissingMM where more than one slice is missing. The slices around a gap stand for the volume in it; up to about the thickness
+// of a slab that the networks see, little can hide there. One missing slice of a thick stack is read with a warning, although
+// its gap is wider: refusing a whole head for it would cost more than it saves. A protocol that changes the distance once (thin
+// slices through the skull base, thick ones above) has adjacent large gaps; missing slices leave a single one.
 func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 	m := median(gaps)
 	uneven := false
@@ -219,8 +227,8 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		alone := (k == 0 || gaps[k-1] < g/1.5) && (k == len(gaps)-1 || gaps[k+1] < g/1.5)
 		switch {
 		case g > gapRefuseMM, alone && g > gapSeveral*m && g > gapMissingMM:
-			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between slices %d and %d of %d (from the feet), %.1f mm between most others; "+
-				"gaps up to %.0f mm, or of one slice, are read.\nSend the whole series again.", g, k+1, k+2, len(a.Order), m, gapMissingMM)
+			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between %s, %.1f mm between most others; gaps up to %.0f mm, or of one missing slice, are read.\n"+
+				"Send the whole series again.", g, a.pair(k, headers), m, gapMissingMM)
 		case alone && g > gapMissing*m:
 			if missing++; g > gaps[widest] || missing == 1 {
 				widest = k
@@ -230,14 +238,46 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		}
 	}
 	if missing > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %d places: %.1f mm between slices %d and %d, %.1f mm between most others; "+
-			"volumes assume that each slice extends to half of the gap.", missing, gaps[widest], widest+1, widest+2, m))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %s: %.1f mm lie between %s, %.1f mm between most others. "+
+			"The gap was read because %s; volumes assume that each slice extends to half of the gap, and bleeding in it is not seen.",
+			places(missing), gaps[widest], a.pair(widest, headers), m, readable(gaps[widest])))
 	}
 	if uneven {
 		a.Warnings = append(a.Warnings, fmt.Sprintf("The distance between slices varies from %.2f to %.2f mm; volumes use the actual distances.",
 			slices.Min(gaps), slices.Max(gaps)))
 	}
 	return nil
+}
+
+func places(n int) string {
+	if n == 1 {
+		return "one place"
+	}
+	return fmt.Sprintf("%d places", n)
+}
+
+// readable says by which rule of checkGaps a gap is read.
+func readable(mm float64) string {
+	if mm <= gapMissingMM {
+		return fmt.Sprintf("it is no wider than %.0f mm, about what the networks see as one slice", gapMissingMM)
+	}
+	return fmt.Sprintf("it is of one slice only, though wider than %.0f mm", gapMissingMM)
+}
+
+// pair names slice k and the next one as a viewer numbers them, or by their place in the stack.
+func (a *Arrangement) pair(k int, headers []*dcm.DataSet) string {
+	number := func(k int) int {
+		h := headers[a.Order[k]]
+		if n, ok := h.Int(dcm.ReferencedFrameNumber); ok { // see Frames
+			return n
+		}
+		n, _ := h.Int(dcm.InstanceNumber)
+		return n
+	}
+	if from, to := number(k), number(k+1); from > 0 && to > 0 {
+		return fmt.Sprintf("images %d and %d", min(from, to), max(from, to))
+	}
+	return fmt.Sprintf("slices %d and %d of %d (counted from the feet)", k+1, k+2, len(a.Order))
 }
 
 // duplicate refuses two different images at one position.

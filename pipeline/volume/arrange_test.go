@@ -219,6 +219,50 @@ func TestArrangeGaps(t *testing.T) {
 	}
 }
 
+// TestGapsAreExplained: warning and refusal name the images around the gap as the series numbers them, and the rule.
+func TestGapsAreExplained(t *testing.T) {
+	numbered := func(z ...float64) []*dcm.DataSet {
+		h := at(z...)
+		for i := range h {
+			h[i].SetStrings(dcm.InstanceNumber, "IS", fmt.Sprint(40-i)) // from the head
+		}
+		return h
+	}
+	for _, c := range []struct {
+		name    string
+		headers []*dcm.DataSet
+		says    []string
+	}{
+		{"of one thick slice", numbered(0, 5, 10, 20, 25), []string{"at one place: 10.0 mm lie between images 37 and 38,", "of one slice only, though wider than 7 mm"}},
+		{"narrow", numbered(0, 0.625, 1.25, 3.75, 4.375), []string{"between images 37 and 38,", "no wider than 7 mm"}},
+		{"without numbers", at(0, 5, 10, 20, 25), []string{"slices 3 and 4 of 5 (counted from the feet)"}},
+		{"refused", numbered(0, 5, 10, 25, 30), []string{"15.0 mm lie between images 37 and 38, 5.0 mm between most others; gaps up to 7 mm, or of one missing slice, are read"}},
+	} {
+		a, err := Arrange(c.headers)
+		said := fmt.Sprint(err)
+		if err == nil {
+			said = strings.Join(a.Warnings, "\n")
+		}
+		for _, want := range c.says {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: %q, want %q", c.name, said, want)
+			}
+		}
+	}
+}
+
+// TestLoneSlice: a slice without neighbours stands for its thickness, or for an assumed one, which is said.
+func TestLoneSlice(t *testing.T) {
+	h := at(0)
+	if a, err := Arrange(h); err != nil || a.Grid.SupportMM[0] != 5 || len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "5 mm was assumed") {
+		t.Errorf("%+v %v", a, err)
+	}
+	h[0].SetDecimals(dcm.SliceThickness, 2)
+	if a, err := Arrange(h); err != nil || a.Grid.SupportMM[0] != 2 || len(a.Warnings) != 0 {
+		t.Errorf("%+v %v", a, err)
+	}
+}
+
 // The volume of a mask does not depend on the order in which slices come, on gantry tilt (which shears the stack), on
 // the direction in which the patient lies, or on InstanceNumber.
 func TestVolumeOfMask(t *testing.T) {

@@ -52,7 +52,7 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 			Name(h, i), p, dcm.PhotometricInterpretation)
 	}
 	if why := NotHounsfield(h); why != "" {
-		return Stored{}, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: %s.\nSend the original series.", why)
+		return Stored{}, refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: %s.\nSend the original series.", why)
 	}
 	s := Stored{bytes: allocated / 8, columns: integer(dcm.Columns, 1), shift: uint(high + 1 - bits), bits: uint(bits),
 		signed: integer(dcm.PixelRepresentation, 0) == 1}
@@ -100,7 +100,7 @@ func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
 		return nil, 0, nil
 	}
 	if kind := items[0].String(dcm.ModalityLUTType); kind != "HU" {
-		return nil, 0, refuse(finding.NotHounsfield, "The pixels are no Hounsfield units: a table turns them into %.16q.\nSend the original series.", kind)
+		return nil, 0, refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: a table turns them into %.16q.\nSend the original series.", kind)
 	}
 	descriptor, _ := items[0].Floats(dcm.LUTDescriptor)
 	e, _ := items[0].Get(dcm.LUTData)

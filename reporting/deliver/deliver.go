@@ -63,6 +63,7 @@ type Store interface {
 	Due(destination string, n int) ([]state.Delivery, error)
 	NextDue(destination string) (wait time.Duration, ok bool, err error)
 	MarkStored(key state.DeliveryKey, note string, now time.Time) error
+	MarkPresent(key state.DeliveryKey, note string, now time.Time) error
 	MarkFailed(failures []state.Failure, now time.Time) error
 	GiveUp(destination string, age time.Duration, cause state.Cause, why string, now time.Time) ([]state.Delivery, error)
 	Delivery(key state.DeliveryKey) (state.Delivery, error)
@@ -108,10 +109,12 @@ type Options struct {
 	Now     func() time.Time                 // time for records, default time.Now; no decision depends on it
 	// Dial opens an association with a destination, default dimse.Connect with o. It must add what o does not have, such as
 	// TLS, and connect to a URL.
-	Dial   func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
-	Open   func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default: the file, compared with its digest
-	Events func(Event)                                                          // called for every attempt, from many goroutines; must not block; may be nil
-	Logger *slog.Logger
+	Dial func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
+	Open func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default: the file, compared with its digest
+	// Delivered is called when a destination has stored objects of a case and none of it is due: usually once for each case. May be nil.
+	Delivered func(destination string, id state.CaseID, objects int)
+	Events    func(Event) // called for every attempt, from many goroutines; must not block; may be nil
+	Logger    *slog.Logger
 }
 
 // Outcome of an attempt.
@@ -139,7 +142,8 @@ type Status struct {
 	Name      string    `json:"name"`
 	Address   string    `json:"address"`
 	Down      bool      `json:"down"`
-	Failures  int       `json:"failures"` // consecutive failed attempts
+	Since     time.Time `json:"since,omitzero"` // of the first of these failures
+	Failures  int       `json:"failures"`       // consecutive failed attempts
 	LastError string    `json:"last_error,omitempty"`
 	NextTry   time.Time `json:"next_try,omitzero"` // while down
 	Sending   int       `json:"sending"`           // objects of the attempt in progress
@@ -186,6 +190,9 @@ func New(opts Options) *Deliverer {
 	if opts.Open == nil {
 		opts.Open = openObject
 	}
+	if opts.Delivered == nil {
+		opts.Delivered = func(string, state.CaseID, int) {}
+	}
 	if opts.Events == nil {
 		opts.Events = func(Event) {}
 	}
@@ -203,6 +210,7 @@ func New(opts Options) *Deliverer {
 			log:     opts.Logger.With("dest", dest.Name),
 			wake:    make(chan struct{}, 1),
 			flights: map[state.DeliveryKey]bool{},
+			done:    map[state.CaseID]progress{},
 		})
 	}
 	return d

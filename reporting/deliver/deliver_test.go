@@ -74,6 +74,9 @@ func TestOutcomes(t *testing.T) {
 				if d.State != tt.state || d.Refused != tt.refused || tt.tries > 0 && d.Tries != tt.tries || !strings.Contains(d.LastError, tt.says) || tt.says == "" && d.LastError != "" {
 					t.Errorf("%s after %d tries, %d refusals: %q", d.State, d.Tries, d.Refused, d.LastError)
 				}
+				if counts, err := r.store.Counts(); err != nil || counts.Present["A"] != btoi(tt.says == "0111H") {
+					t.Errorf("%v present, %v", counts.Present, err)
+				}
 				if strings.Contains(r.log.String(), "says the peer") {
 					t.Errorf("the log repeats what a destination may say of a patient:\n%s", r.log.String())
 				}

@@ -26,10 +26,12 @@ type line struct {
 
 	mu        sync.Mutex // guards the fields below
 	failures  int        // consecutive failed attempts; the line pauses while not 0
+	since     time.Time  // of the first of them
 	nextTry   time.Time
 	lastError string
 	attempts  int                        // in progress
 	flights   map[state.DeliveryKey]bool // deliveries of the attempts in progress
+	done      map[state.CaseID]progress  // stored, and not told yet
 
 	checked time.Time // when giveUpOld last ran; used only by run
 }
@@ -37,7 +39,7 @@ type line struct {
 func (l *line) status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Failures: l.failures,
+	s := Status{Name: l.dest.Name, Address: l.dest.Address, Down: l.failures > 0, Since: l.since, Failures: l.failures,
 		LastError: l.lastError, NextTry: l.nextTry, Sending: len(l.flights)}
 	if l.dest.URL != "" {
 		s.Address = l.dest.URL
@@ -48,7 +50,10 @@ func (l *line) status() Status {
 // run repeats: wait until a delivery is due and the destination may be tried, then try.
 func (l *line) run(ctx context.Context) {
 	var attempts sync.WaitGroup
-	defer attempts.Wait()
+	defer func() {
+		attempts.Wait()
+		l.tell(true)
+	}()
 	for l.pause(ctx) {
 		most := l.seats()
 		if most == 0 {
@@ -65,6 +70,7 @@ func (l *line) run(ctx context.Context) {
 			continue
 		}
 		if len(batch) == 0 && !ask {
+			l.tell(false)
 			l.idle(ctx)
 			continue
 		}
@@ -233,6 +239,45 @@ func (l *line) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// progress is what a destination has stored of a case since the last line in the log about it.
+type progress struct {
+	objects int
+	since   time.Time
+}
+
+// mostUntold bounds the cases that are not told yet, for a line that is never idle.
+const mostUntold = 64
+
+func (l *line) add(id state.CaseID) {
+	l.mu.Lock()
+	p := l.done[id]
+	if p.objects++; p.objects == 1 {
+		p.since = time.Now()
+	}
+	l.done[id] = p
+	many := len(l.done) > mostUntold
+	l.mu.Unlock()
+	if many {
+		l.tell(true)
+	}
+}
+
+// tell logs what was stored, one line for each case, when nothing is being sent.
+func (l *line) tell(always bool) {
+	l.mu.Lock()
+	if l.attempts > 0 && !always || len(l.done) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	done := l.done
+	l.done = map[state.CaseID]progress{}
+	l.mu.Unlock()
+	for id, p := range done {
+		l.log.Info("delivered", "case", id, "objects", p.objects, "took", time.Since(p.since).Round(time.Millisecond))
+		l.opts.Delivered(l.dest.Name, id, p.objects)
+	}
+}
+
 // down records a failed attempt to reach the destination.
 func (l *line) down(err error) {
 	level := slog.LevelDebug
@@ -254,7 +299,9 @@ func (l *line) stateFailed(err error) {
 func (l *line) hold(err error) (failures int, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failures++
+	if l.failures++; l.failures == 1 {
+		l.since = l.opts.Now()
+	}
 	l.lastError = err.Error()
 	wait = l.opts.Backoff(l.failures)
 	l.nextTry = time.Now().Add(wait)
@@ -283,9 +330,9 @@ func (l *line) up() {
 
 // stored records that the destination has an object. It retries until this succeeds, because the disk may be full for a
 // moment, and an unrecorded object would be sent again.
-func (l *line) stored(ctx context.Context, d state.Delivery, note string, took time.Duration) {
+func (l *line) stored(ctx context.Context, d state.Delivery, mark func(state.DeliveryKey, string, time.Time) error, note string, took time.Duration) {
 	for failures := 1; ; failures++ {
-		err := l.opts.State.MarkStored(d.DeliveryKey, note, l.opts.Now())
+		err := mark(d.DeliveryKey, note, l.opts.Now())
 		if err == nil {
 			break
 		}
@@ -296,7 +343,8 @@ func (l *line) stored(ctx context.Context, d state.Delivery, note string, took t
 		case <-time.After(l.opts.Backoff(failures)):
 		}
 	}
-	l.log.Info("delivered", "case", d.Case, "kind", d.Kind, "took", took)
+	l.log.Debug("object delivered", "case", d.Case, "kind", d.Kind, "took", took)
+	l.add(d.Case)
 	l.opts.Events(Event{Delivery: d, Outcome: Stored, Took: took})
 }
 

@@ -126,14 +126,14 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 	switch {
 	case err == nil && status.Warning(): // stored, with a warning (PS3.4 Table B.2-1)
 		l.up()
-		l.stored(ctx, d, status.String(), took)
+		l.stored(ctx, d, l.opts.State.MarkStored, status.String(), took)
 	case err == nil:
 		l.up()
-		l.stored(ctx, d, "", took)
+		l.stored(ctx, d, l.opts.State.MarkStored, "", took)
 	case errors.As(err, &answer) && answer.Status == dimse.DuplicateInstance:
-		// It already has this SOP Instance UID (PS3.7 §C.5.9), from an earlier C-STORE whose answer did not arrive.
+		// It already has this SOP Instance UID (PS3.7 §C.5.9), usually from a C-STORE whose answer did not arrive.
 		l.up()
-		l.stored(ctx, d, answer.Error(), took)
+		l.stored(ctx, d, l.opts.State.MarkPresent, answer.Error(), took)
 	case errors.As(err, &answer) && answer.Status.Transient():
 		l.down(err)
 		l.failed(one, err, destination, true, took)

@@ -40,7 +40,7 @@ var (
 	Right                            = Code{"24028007", "SCT", "Right"}                                      // CID 244
 	Left                             = Code{"7771000", "SCT", "Left"}                                        // CID 244
 	RightAndLeft                     = Code{"51440002", "SCT", "Bilateral"}                                  // CID 244
-	Median                           = Code{"260528009", "SCT", "Median"}                                    // CID 245
+	Median                           = Code{"130290", "DCM", "Median"}                                       // CID 245
 	Detected                         = Code{"260373001", "SCT", "Detected"}                                  // not Present: nobody has looked at it
 	NotDetected                      = Code{"260415000", "SCT", "Not detected"}                              // not Absent: a bleed may have been missed
 	LongAxis                         = Code{"103339001", "SCT", "Long Axis"}                                 // CID 7470

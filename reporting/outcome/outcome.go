@@ -30,9 +30,11 @@ type Options struct {
 	State        *state.Store
 	Dir          string // one folder of result files for each case
 	Destinations []Destination
-	Reporting    reporting.Options
-	Reported     func(finding.Finding) bool // whether the site wants objects for a finding; nil: for every one
-	Wake         func()                     // called when there are new deliveries; may be nil
+	// Route returns the destinations of a case; nil: all.
+	Route     func(id state.CaseID, all []Destination) []Destination
+	Reporting reporting.Options
+	Reported  func(finding.Finding) bool // whether the site wants objects for a finding; nil: for every one
+	Wake      func()                     // called when there are new deliveries; may be nil
 
 	Logger *slog.Logger     // nil: no logging
 	Now    func() time.Time // time.Now if nil
@@ -48,6 +50,9 @@ type Recorder struct {
 func New(o Options) (*Recorder, error) {
 	if o.Reported == nil {
 		o.Reported = func(finding.Finding) bool { return true }
+	}
+	if o.Route == nil {
+		o.Route = func(_ state.CaseID, all []Destination) []Destination { return all }
 	}
 	if o.Wake == nil {
 		o.Wake = func() {}
@@ -90,7 +95,7 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 	}
 	if identify(report, present, all); present != nil && present.Identity != report.Identity() {
 		if a.Finding.Corrected {
-			r.o.Logger.Warn("patient identification was corrected by the sender; this result replaces the previous one", "case", id, "revision", revision)
+			r.o.Logger.Warn("the sender corrected the patient identification; this result replaces the previous one", "case", id, "revision", revision)
 		}
 		if err := r.supersedes(report, id, objects, present); err != nil {
 			return finding.Finding{}, err
@@ -103,7 +108,7 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 		}
 	}
 	f := report.Finding()
-	deliveries, err := r.save(id, written, priority(f), r.o.Destinations...)
+	deliveries, err := r.save(id, written, priority(f), r.o.Route(id, r.o.Destinations)...)
 	if err != nil {
 		return finding.Finding{}, err
 	}

@@ -240,7 +240,7 @@ func TestCorrectedPatient(t *testing.T) {
 	if err != nil || len(all) != 4 || !strings.Contains(all[0].Why, "corrected the patient identification") {
 		t.Errorf("%+v, %v", all, err)
 	}
-	if text := log.String(); strings.Count(text, "patient identification was corrected") != 3 || strings.Contains(text, "HOSP") || strings.Contains(text, "TRAUMA") {
+	if text := log.String(); strings.Count(text, "the sender corrected the patient identification") != 3 || strings.Contains(text, "HOSP") || strings.Contains(text, "TRAUMA") {
 		t.Errorf("log %s", text)
 	}
 }

@@ -187,7 +187,7 @@ def check_volume(group, ml, bounds=None):
 
 def check_lesions(groups, segments, lesions):
     """Each lesion of the finding has a group with its volume, axes, sites and side, and the segment of its subtype."""
-    sides = {"left": "7771000", "right": "24028007", "both sides": "51440002", "midline": "260528009"}
+    sides = {"left": "7771000", "right": "24028007", "both sides": "51440002", "midline": "130290"}
     lobes = {"frontal": "83251001", "parietal": "16630005", "temporal": "78277001", "occipital": "31065004"}
     count = {}
     for lesion in lesions:

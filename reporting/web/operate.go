@@ -22,6 +22,7 @@ type Operator interface {
 	DeadLetters(ctx context.Context) ([]DeadLetter, error)
 	Replay(ctx context.Context, s Selection) (replayed int, err error)
 	Discard(ctx context.Context, s Selection) (discarded int, err error)
+	Canary(ctx context.Context) (Canary, error)
 }
 
 // DeadLetter is work that was given up: the analysis of a case, or the delivery of one object.
@@ -35,18 +36,21 @@ type DeadLetter struct {
 	Reason      string       `json:"reason"`
 	Remedy      string       `json:"remedy"`
 	At          time.Time    `json:"at"`
+	Group       string       `json:"group"` // the same for one destination and reason
 }
 
-// Selection selects dead letters: by ID, or all deliveries to a destination. If both are empty, it selects all deliveries.
+// Selection selects dead letters: by ID or group, or all deliveries to a destination. If all are empty, it selects all deliveries.
 type Selection struct {
+	Groups      []string `json:"groups,omitempty"`
 	IDs         []string `json:"ids,omitempty"`
 	Destination string   `json:"destination,omitempty"`
 }
 
 // Done is the answer to an order.
 type Done struct {
-	Count int            `json:"count"`
-	Cases []state.CaseID `json:"cases,omitempty"`
+	Count  int            `json:"count"`
+	Canary *Canary        `json:"canary,omitempty"`
+	Cases  []state.CaseID `json:"cases,omitempty"`
 }
 
 // maxOrder bounds the body of a request.
@@ -61,13 +65,18 @@ func (o Options) operate(mux *http.ServeMux) {
 		}
 		return list, err
 	}))
+	mux.Handle("GET /api/v1/dead-letters/groups", o.guard(o.grouped))
 	mux.Handle("POST /api/v1/cases/{id}/retry", o.order(func(r *http.Request, _ Selection) (Done, error) {
 		id := state.CaseID(r.PathValue("id"))
-		return Done{1, []state.CaseID{id}}, o.Operator.Retry(r.Context(), id)
+		return Done{Count: 1, Cases: []state.CaseID{id}}, o.Operator.Retry(r.Context(), id)
 	}))
 	mux.Handle("POST /api/v1/retry-failed", o.order(func(r *http.Request, _ Selection) (Done, error) {
 		ids, err := o.Operator.RetryFailed(r.Context())
-		return Done{len(ids), ids}, err
+		return Done{Count: len(ids), Cases: ids}, err
+	}))
+	mux.Handle("POST /api/v1/canary", o.order(func(r *http.Request, _ Selection) (Done, error) {
+		c, err := o.Operator.Canary(r.Context())
+		return Done{Count: 1, Canary: &c}, err
 	}))
 	mux.Handle("POST /api/v1/dead-letters/replay", o.order(func(r *http.Request, s Selection) (Done, error) {
 		n, err := o.Operator.Replay(r.Context(), s)
@@ -87,7 +96,7 @@ func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Hand
 		if !o.authorized(w, r) {
 			return
 		}
-		if o.Token == "" && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		if !o.secured() && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 			http.Error(w, "only the ichor commands on this machine may do this; set http.token to allow it from elsewhere", http.StatusForbidden)
 			return
 		}
@@ -98,6 +107,10 @@ func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Hand
 			http.Error(w, "request: "+err.Error(), http.StatusBadRequest)
 			return
 		}
+		if strings.HasSuffix(r.URL.Path, "/canary") { // takes minutes on a slow machine
+			c := http.NewResponseController(w)
+			_ = errors.Join(c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Time{})) // fails only in tests without a connection
+		}
 		done, err := h(r, s)
 		switch {
 		case errors.Is(err, state.ErrNotFound):
@@ -107,6 +120,10 @@ func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Hand
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		default:
+			if o.Gave != nil {
+				address, _, _ := net.SplitHostPort(r.RemoteAddr)
+				o.Gave(r.Header.Get("X-Ichor-User"), address, strings.TrimPrefix(r.URL.Path, "/api/v1/"))
+			}
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(done) // fails if the client has disconnected
 		}

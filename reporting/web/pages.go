@@ -24,9 +24,6 @@ import (
 //go:embed pages.html style.css
 var files embed.FS
 
-// mostLetters bounds the list of dead letters.
-const mostLetters = 50
-
 // mostTurnedAway bounds the list of what was not accepted.
 const mostTurnedAway = 20
 
@@ -71,27 +68,17 @@ func (o Options) pages(mux *http.ServeMux) {
 	mux.Handle("GET /cases/{id}", page("case", o.one))
 }
 
-// admitted reports whether a request may read the pages. A browser asks its user for a password, which is the token, with any user
-// name. A password allows only reading; orders require the bearer token, which no browser sends by itself.
-func (o Options) admitted(w http.ResponseWriter, r *http.Request) bool {
-	_, password, _ := r.BasicAuth()
-	if o.hasToken(r) || same(password, o.Token) {
-		return o.here(w, r)
-	}
-	w.Header().Set("WWW-Authenticate", `Basic realm="ichor", charset="UTF-8"`)
-	http.Error(w, "a password is required: the value of http.token, with any user name", http.StatusUnauthorized)
-	return false
-}
-
 // overview is the data of the first page.
 type overview struct {
 	NotReady   string
+	Alarms     []Alarm
+	Node       *Node
 	Disclaimer string
 	Cases      []row
 	More       bool // there are older cases
-	Letters    []DeadLetter
-	MoreDead   int
+	Letters    []Letters
 	TurnedAway []TurnedAway
+	Present    map[string]int // by destination: objects that it said to have already
 }
 
 // row is one case in the list.
@@ -125,15 +112,25 @@ func (o Options) overview(r *http.Request) (any, error) {
 	for _, c := range cases[:min(limit, len(cases))] {
 		v.Cases = append(v.Cases, row{c, c.Current(), said(c), kinds(c.Current(), true)})
 	}
+	counts, err := o.Cases.Counts()
+	if err != nil {
+		return nil, err
+	}
+	v.Present = counts.Present
 	v.TurnedAway = o.TurnedAway()
 	v.TurnedAway = v.TurnedAway[:min(len(v.TurnedAway), mostTurnedAway)]
 	if o.Operator != nil {
-		if v.Letters, err = o.Operator.DeadLetters(r.Context()); err != nil {
+		letters, err := o.Operator.DeadLetters(r.Context())
+		if err != nil {
 			return nil, err
 		}
-		v.MoreDead = max(0, len(v.Letters)-mostLetters)
-		v.Letters = v.Letters[:len(v.Letters)-v.MoreDead]
+		v.Letters = Groups(letters)
 	}
+	if o.Node != nil {
+		n := o.Node()
+		v.Alarms, v.Node = n.Alarms, &n
+	}
+	o.looked(r, "dashboard")
 	return v, nil
 }
 
@@ -222,6 +219,7 @@ func (o Options) one(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.looked(r, "case "+string(d.ID))
 	v := detail{Detail: d, Disclaimer: finding.Disclaimer, Said: said(d.Case), Kinds: kinds(d.Finding, false), Sent: group(d.Deliveries)}
 	if f := d.Current(); f != nil {
 		v.Code = f.Code

@@ -62,6 +62,10 @@ func (kept) Outcomes(state.CaseID) ([]state.Outcome, error) {
 	return []state.Outcome{{Revision: 1, ReplacedBy: 2, Why: "further objects"}}, nil
 }
 
+func (kept) Counts() (state.Counts, error) {
+	return state.Counts{Present: map[string]int{"pacs": 3}}, nil
+}
+
 type operator struct{ Operator }
 
 func (operator) DeadLetters(context.Context) ([]DeadLetter, error) {
@@ -94,6 +98,9 @@ func TestPages(t *testing.T) {
 	if _, list, _ := page(t, h, ask("/api/v1/turned-away")); !strings.Contains(list, `"contexts":17`) || !strings.Contains(list, "Hanging Protocol") {
 		t.Errorf("what was not accepted: %s", list)
 	}
+	if _, counts, _ := page(t, h, ask("/api/v1/counts")); !strings.Contains(counts, `"present":{"pacs":3}`) {
+		t.Errorf("counts: %s", counts)
+	}
 	code, first, header := page(t, h, ask("/"))
 	rows := strings.Split(first, "<tr>")
 	row := func(id string) string {
@@ -117,11 +124,14 @@ func TestPages(t *testing.T) {
 			}
 		}
 	}
-	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "SEG to pacs") || !strings.Contains(first, "mend it") {
+	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "1 objects to pacs") || !strings.Contains(first, "mend it") {
 		t.Errorf("%d, the page lacks what stands still:\n%s", code, first)
 	}
 	if !strings.Contains(first, `Hanging Protocol<td>SOP class<td class="n">17`) {
 		t.Errorf("the page lacks what was not accepted:\n%s", first)
+	}
+	if !strings.Contains(first, "pacs answered for 3 objects that it has them already (0111H).") {
+		t.Errorf("the page lacks what was there already:\n%s", first)
 	}
 	if r := row("c3"); strings.Contains(r, "child") {
 		t.Errorf("a failure is told with the code of the former result: %s", r)
@@ -161,7 +171,7 @@ func TestPages(t *testing.T) {
 // of this machine are served.
 func TestPagesAccess(t *testing.T) {
 	ready := func() error { return nil }
-	open, closed := New(Options{Cases: kept{}, Operator: operator{}, Ready: ready}), New(Options{Cases: kept{}, Operator: operator{}, Token: "secret", Ready: ready})
+	open, closed := New(Options{Cases: kept{}, Operator: operator{}, Ready: ready}), New(Options{Cases: kept{}, Operator: operator{}, Token: "secret", Ready: ready, WrongWait: time.Millisecond})
 	basic := func(password string) func(*http.Request) {
 		return func(r *http.Request) { r.SetBasicAuth("anyone", password) }
 	}

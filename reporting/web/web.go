@@ -3,31 +3,32 @@
 //	/                     the dashboard (see pages.go)
 //	/cases/{id}           the page of one case
 //	/healthz              200 while the process works
-//	/readyz               200 if it can receive and analyse, otherwise 503 with the reason in one line
+//	/readyz               200 if it can receive and analyse, otherwise 503 with the reason in one line; then the alarms
 //	/metrics              for Prometheus
+//	/api/v1/node          what the node runs with, its alarms, destinations and peers, JSON
 //	/api/v1/cases         the newest cases, JSON
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
 //	/api/v1/dead-letters  failed analyses and deliveries that were given up, JSON
-//	/api/v1/turned-away   what peers proposed and was not accepted, JSON
-//	/api/v1/workers       workers of other machines that asked for jobs, JSON
+//	/api/v1/counts        how many cases and deliveries there are, JSON
 //	/api/v1/peers         the pauses of each sender and its quiet period, JSON
+//	/api/v1/workers       workers of other machines that asked for jobs, JSON
+//	/api/v1/turned-away   what peers proposed and was not accepted, JSON
 //
 // and accepts orders by POST, only from this machine if no token is set (see operate.go):
 //
 //	/api/v1/cases/{id}/retry, /api/v1/retry-failed, /api/v1/dead-letters/replay, /api/v1/dead-letters/discard
 //
 // If a token is set, everything except the health checks requires it as bearer token; browsers can send it as a password to read
-// the pages. If none is set, a request must be addressed to a name of this machine.
+// the pages, and a reverse proxy can name the user (see access.go). If none is set, a request must be addressed to a name of this machine.
 package web
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"ichor/pipeline/state"
@@ -40,19 +41,33 @@ type Cases interface {
 	Deliveries(id state.CaseID) ([]state.Delivery, error)
 	History(id state.CaseID) ([]state.Event, error)
 	Outcomes(id state.CaseID) ([]state.Outcome, error)
+	Counts() (state.Counts, error)
 }
 
 // Options configure the handler.
 type Options struct {
 	Cases    Cases
-	Operator Operator     // nil: no orders
-	Token    string       // empty: not required
-	Ready    func() error // returns why the node cannot receive or analyse, nil if it can
-	Metrics  http.Handler // nil: none
+	Operator Operator // nil: no orders
+	Token    string   // empty: not required
+	// UserHeader is the header in which a reverse proxy at one of the addresses Proxies names the user; empty: none.
+	UserHeader string
+	Proxies    []netip.Prefix
+	Ready      func() error // returns why the node cannot receive or analyse, nil if it can
+	Metrics    http.Handler // nil: none
 
 	TurnedAway func() []TurnedAway // the newest first; nil: not known
-	Peers      func() []Peer       // that sent studies, in the order of their titles; nil: not known
+	Node       func() Node         // nil: not known
+	Peers      func() []Sender     // that sent studies, in the order of their titles; nil: not known
 	Workers    func() []Worker     // by name; nil: none
+
+	Denied func(address string, times int)   // called for each wrong token; may be nil
+	Looked func(user, address, what string)  // called when someone sees a page or a case, at most hourly for the same; may be nil
+	Gave   func(user, address, order string) // called when someone gave an order; may be nil
+
+	WrongWait time.Duration // delay of the answer to the first wrong token of an address, then doubled up to 16 times this; 250 ms
+
+	wrong *wrongTokens
+	seen  *looks
 }
 
 // Worker is a worker of another machine that asked for jobs.
@@ -65,8 +80,8 @@ type Worker struct {
 	Last    time.Time `json:"last"`              // when it last asked
 }
 
-// Peer is a sender and its quiet period, which follows the pauses between its objects.
-type Peer struct {
+// Sender is a sender and its quiet period, which follows the pauses between its objects.
+type Sender struct {
 	AETitle       string    `json:"ae_title"`
 	Studies       int       `json:"studies"`         // complete studies of more than one object
 	Late          int       `json:"late"`            // of them, studies to which an object came soon after they were complete
@@ -96,29 +111,31 @@ type Detail struct {
 
 // New returns the handler.
 func New(o Options) http.Handler {
+	o.wrong, o.seen = &wrongTokens{of: map[string]attempts{}}, &looks{last: map[[3]string]time.Time{}}
+	if o.WrongWait <= 0 {
+		o.WrongWait = 250 * time.Millisecond
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := o.Ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-	})
+	mux.HandleFunc("GET /readyz", o.ready)
+	if o.Node != nil {
+		mux.Handle("GET /api/v1/node", o.guard(func(*http.Request) (any, error) { return o.Node(), nil }))
+	}
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
-	if o.TurnedAway == nil {
-		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
-	}
-	mux.Handle("GET /api/v1/turned-away", o.guard(func(*http.Request) (any, error) { return o.TurnedAway(), nil }))
+	mux.Handle("GET /api/v1/counts", o.guard(func(*http.Request) (any, error) { return o.Cases.Counts() }))
 	if o.Peers == nil {
-		o.Peers = func() []Peer { return []Peer{} }
+		o.Peers = func() []Sender { return []Sender{} }
 	}
+	mux.Handle("GET /api/v1/peers", o.guard(func(*http.Request) (any, error) { return o.Peers(), nil }))
 	if o.Workers == nil {
 		o.Workers = func() []Worker { return []Worker{} }
 	}
 	mux.Handle("GET /api/v1/workers", o.guard(func(*http.Request) (any, error) { return o.Workers(), nil }))
-	mux.Handle("GET /api/v1/peers", o.guard(func(*http.Request) (any, error) { return o.Peers(), nil }))
+	if o.TurnedAway == nil {
+		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
+	}
+	mux.Handle("GET /api/v1/turned-away", o.guard(func(*http.Request) (any, error) { return o.TurnedAway(), nil }))
 	o.pages(mux)
 	if o.Metrics != nil {
 		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
@@ -133,33 +150,14 @@ func New(o Options) http.Handler {
 	return mux
 }
 
-// hasToken reports whether a request has the token, or none is required.
-func (o Options) hasToken(r *http.Request) bool {
-	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return o.Token == "" || same(given, o.Token)
-}
-
-// same compares two strings in constant time.
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-// authorized checks the token and sends the error response if it is wrong.
-func (o Options) authorized(w http.ResponseWriter, r *http.Request) bool {
-	if o.hasToken(r) {
-		return true
-	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="ichor"`)
-	http.Error(w, "a bearer token is required: the value of http.token", http.StatusUnauthorized)
-	return false
-}
-
-// here rejects a request to a name other than those of this machine, if no token is set. Otherwise a foreign site could point its
-// own name to the address of this machine and read what its visitor may read (DNS rebinding).
-func (o Options) here(w http.ResponseWriter, r *http.Request) bool {
-	if o.Token != "" || ofThisMachine(r.Host) {
-		return true
-	}
-	http.Error(w, "use localhost, 127.0.0.1 or [::1]; to use another name, set http.token", http.StatusForbidden)
-	return false
+// NotReady is the handler of a node that has not opened its state: everything but /healthz answers with the cause.
+func NotReady(why func() error) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, why().Error(), http.StatusServiceUnavailable)
+	})
+	return mux
 }
 
 // guard serves JSON to authorized requests.
@@ -193,10 +191,17 @@ func limitOf(r *http.Request) int {
 	return 100
 }
 
-func (o Options) list(r *http.Request) (any, error) { return o.Cases.Cases(limitOf(r)) }
+func (o Options) list(r *http.Request) (any, error) {
+	o.looked(r, "cases")
+	return o.Cases.Cases(limitOf(r))
+}
 
 func (o Options) detail(r *http.Request) (any, error) {
-	return o.read(state.CaseID(r.PathValue("id")))
+	d, err := o.read(state.CaseID(r.PathValue("id")))
+	if err == nil {
+		o.looked(r, "case "+string(d.ID))
+	}
+	return d, err
 }
 
 // read returns a case with everything that belongs to it.

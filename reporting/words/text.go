@@ -5,7 +5,7 @@ import (
 	"unicode"
 )
 
-// Text makes s fit a text VR of n characters: no control characters, no backslash, no more than n runes.
+// Text returns s for a text VR of n characters: without control characters and backslashes, and cut to n runes.
 func Text(s string, n int) string {
 	r := []rune(strings.TrimSpace(Clean(s)))
 	if len(r) > n {
@@ -14,7 +14,7 @@ func Text(s string, n int) string {
 	return strings.TrimSpace(string(r))
 }
 
-// Clean removes what no text VR of one line may hold (PS3.5 §6.1.2.3, §6.2).
+// Clean replaces characters that a text VR of one line must not contain (PS3.5 §6.1.2.3, §6.2).
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -1,5 +1,5 @@
-// Package words holds the sentences of the product about a finding. Secondary captures, structured reports and the
-// dashboard say the same thing in the same words.
+// Package words has the product's sentences about a finding, so that secondary captures, structured reports and the dashboard
+// use the same words.
 package words
 
 import (
@@ -13,7 +13,7 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// Milliliters formats a volume as exactly as it is known; a trace reads "<0.1".
+// Milliliters formats a volume as Rounded does, and a trace as "<0.1".
 func Milliliters(v float64) string {
 	if v > 0 && v < 0.05 {
 		return "<0.1"
@@ -21,8 +21,8 @@ func Milliliters(v float64) string {
 	return Rounded(v)
 }
 
-// Rounded is a number of millilitres to 0.1 below 10 and to 1 from there on. More digits would claim a precision that no
-// measurement on a CT has.
+// Rounded formats a volume in millilitres with one decimal below 10 and none from 10 on. A measurement on a CT is not more
+// precise.
 func Rounded(v float64) string {
 	if math.Abs(v) < 9.95 {
 		return fmt.Sprintf("%.1f", v)
@@ -30,10 +30,10 @@ func Rounded(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// NotDetected says of a head without marked hemorrhage what the analysis can say, and no more.
+// NotDetected is the result for a head in which no hemorrhage was marked.
 const NotDetected = "No intracranial hemorrhage was detected. This does not exclude one."
 
-// Limits says what is not detected in any case. It stands beside each result.
+// Limits returns the limits of detection, which are stated with each result.
 func Limits(f finding.Finding) string {
 	least := ""
 	if f.LeastLesionML > 0 {
@@ -42,7 +42,7 @@ func Limits(f finding.Finding) string {
 	return "Not reported or often missed: " + least + "thin layers along the bone, the falx or the tentorium, isodense and chronic blood."
 }
 
-// Found sums up a head with hemorrhage in a sentence.
+// Found summarizes a head with hemorrhage in one sentence.
 func Found(f finding.Finding) string {
 	volume := Milliliters(f.Volumes.Total) + " mL in total"
 	switch n := len(f.Lesions); n {
@@ -55,13 +55,13 @@ func Found(f finding.Finding) string {
 	}
 }
 
-// NotAnalyzed says why a study was refused: what was seen, without what an operator can do about it.
+// NotAnalyzed returns why a study was refused, without the advice for operators.
 func NotAnalyzed(f finding.Finding) string {
 	return cmp.Or(Text(cmp.Or(f.Seen, f.Reason), 1000), "No reason is known.")
 }
 
-// Lesioned formats the number of lesions. It is a dash where there is hemorrhage but no part of it is large enough to be
-// listed as a lesion: a zero beside a volume would look like a contradiction.
+// Lesioned formats the number of lesions. It returns a dash if there is hemorrhage but no part is large enough to be a lesion:
+// a zero beside a volume would look like a contradiction.
 func Lesioned(n int, ml float64) string {
 	if n == 0 && ml > 0 {
 		return "–"
@@ -69,8 +69,8 @@ func Lesioned(n int, ml float64) string {
 	return strconv.Itoa(n)
 }
 
-// Lesions describes the largest lesions, at most most of them, one a line. One more line sums up the others. series is the
-// number of the series that was read, 0 where it has none.
+// Lesions describes up to most lesions, the largest first, one a line, and sums up the others in one more line. series is the
+// number of the analysed series, 0 if it has none.
 func Lesions(all []finding.Lesion, series, most int) []string {
 	sorted := slices.Clone(all)
 	slices.SortStableFunc(sorted, func(a, b finding.Lesion) int { return cmp.Compare(b.VolumeML, a.VolumeML) })
@@ -89,7 +89,7 @@ func Lesions(all []finding.Lesion, series, most int) []string {
 	return out
 }
 
-// Lesion describes one lesion. It leaves out what was not measured: findings of older versions can be written again.
+// Lesion describes one lesion. It omits what was not measured, because findings of older versions have fewer measurements.
 func Lesion(l finding.Lesion, series int) string {
 	s := fmt.Sprintf("%s %s mL", l.Subtype, Milliliters(l.VolumeML))
 	if p := Text(l.Position, 200); p != "" {
@@ -107,8 +107,8 @@ func Lesion(l finding.Lesion, series int) string {
 	return s + ", " + images(l, series) + "."
 }
 
-// images names the images of a lesion as a viewer numbers them. Slices of a series without numbers are counted from the
-// feet.
+// images returns the numbers of the images of a lesion as viewers show them. In a series without numbers it counts the slices
+// from the feet.
 func images(l finding.Lesion, series int) string {
 	what, from, to, of := "image", l.Images[0], l.Images[1], ""
 	if series > 0 {
@@ -126,7 +126,7 @@ func images(l finding.Lesion, series int) string {
 // MinBoundML is the smallest upper bound of a subtype that is shown.
 const MinBoundML = 0.05
 
-// Bounds says how far the total may be off and, where there are several, each subtype.
+// Bounds returns the range of the total and, if there are several subtypes, of each subtype.
 func Bounds(r finding.Range) string {
 	var each []string
 	for _, k := range finding.Kinds {
@@ -141,7 +141,7 @@ func Bounds(r finding.Range) string {
 	return s + ". This is not a confidence interval."
 }
 
-// Doubt says how much hemorrhage a lower threshold would mark in a head where none was found; "" for less than leastML.
+// Doubt says how much hemorrhage a lower threshold would mark in a head without detected hemorrhage; "" below leastML.
 func Doubt(r finding.Range) string {
 	if r.High.Total < leastML {
 		return ""
@@ -149,15 +149,15 @@ func Doubt(r finding.Range) string {
 	return fmt.Sprintf("A lower threshold would mark %s mL in this head.", Milliliters(r.High.Total))
 }
 
-// leastML is the smallest volume worth a comparison: a few voxels change a smaller one by hundreds of percent.
+// leastML is the smallest volume that is compared: a few voxels change smaller ones by hundreds of percent.
 const leastML = 1
 
-// Changed is the change of the total in a few words.
+// Changed returns the change of the total in a few words.
 func Changed(p finding.Prior) string {
 	return fmt.Sprintf("%s mL in %s (was %s mL)", signed(p.ChangeML), interval(p.Hours), Milliliters(p.Volumes.Total))
 }
 
-// Change says what changed since the prior finding, and why the two may be hard to compare.
+// Change describes the change since the prior finding, with a caution if the two are hard to compare.
 func Change(p finding.Prior) string {
 	s := fmt.Sprintf("Prior study %s earlier: total %s mL; change %s mL", interval(p.Hours), Milliliters(p.Volumes.Total), signed(p.ChangeML))
 	if p.Volumes.Total >= leastML {
@@ -170,7 +170,7 @@ func Change(p finding.Prior) string {
 	return s
 }
 
-// signed is a rounded change with its sign.
+// signed formats a rounded change with its sign.
 func signed(ml float64) string {
 	s := strings.TrimPrefix(Rounded(ml), "-")
 	if ml < 0 && strings.Trim(s, "0.") != "" {
@@ -179,7 +179,7 @@ func signed(ml float64) string {
 	return "+" + s
 }
 
-// interval is in minutes up to one hour, in hours up to two days, then in days.
+// interval formats a time in minutes below one hour, in hours below two days, otherwise in days.
 func interval(hours float64) string {
 	if hours < 1 {
 		return fmt.Sprintf("%.0f minutes", hours*60)

@@ -1,6 +1,6 @@
 package dcm
 
-// Standard attributes that go-dicom's dictionary of 2016 lacks or knows under another VR (PS3.6 §6), by VR.
+// Standard attributes that are missing or have another VR in go-dicom's dictionary of 2016 (PS3.6 §6), by VR.
 // US stands for "US or SS", OW for "OB or OW"; vrOf resolves those with Pixel Representation.
 var newerAttributes = map[VR]string{
 	"AE": "" +

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// build makes a data set of what the scan found in buf.
+// build makes a data set from the spans of a scan of buf.
 func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 	type level struct {
 		set   *DataSet
@@ -30,7 +30,7 @@ func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 		case endSpan:
 			ended := inItem[len(inItem)-1]
 			inItem = inItem[:len(inItem)-1]
-			if ended { // an item: hand it to the sequence around it
+			if ended { // an item: add it to the enclosing sequence
 				done := top.set
 				done.order()
 				stack = stack[:len(stack)-1]
@@ -38,7 +38,7 @@ func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 				top.items = append(top.items, done)
 				continue
 			}
-			if top.seq.Element() != 0 { // else a group length of the wrong kind
+			if top.seq.Element() != 0 { // otherwise a group length of the wrong kind
 				top.set.elements = append(top.set.elements, Element{top.seq, "SQ", top.items})
 			}
 			top.items = nil
@@ -69,7 +69,7 @@ func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 	return stack[0].set, nil
 }
 
-// order sorts what a sender left unsorted (PS3.5 §7.1); of elements with the same tag the first counts, as in Identify.
+// order sorts elements that were sent unsorted (PS3.5 §7.1). Of elements with the same tag it keeps the first, as Check does.
 func (d *DataSet) order() {
 	byTag := func(a, b Element) int { return int(int64(a.Tag) - int64(b.Tag)) }
 	if !slices.IsSortedFunc(d.elements, byTag) {
@@ -78,7 +78,7 @@ func (d *DataSet) order() {
 	d.elements = slices.CompactFunc(d.elements, func(a, b Element) bool { return a.Tag == b.Tag })
 }
 
-// eitherSigned reports whether the standard gives t "US or SS": Pixel Representation decides (PS3.5 §A.1).
+// eitherSigned reports whether t is "US or SS" in the standard, where Pixel Representation decides (PS3.5 §A.1).
 func eitherSigned(t Tag) bool {
 	switch t {
 	case SmallestImagePixelValue, LargestImagePixelValue, PixelPaddingValue, PixelPaddingRangeLimit, 0x00280071,
@@ -88,7 +88,7 @@ func eitherSigned(t Tag) bool {
 	return false
 }
 
-// decode reads one value field by its VR. It takes any bytes; what does not fit the VR is dropped.
+// decode reads one value field by its VR. It accepts any bytes and drops those that do not fit the VR.
 func decode(raw []byte, sp span, chars repertoire) Element {
 	vr := sp.vr
 	if vr == "UN" && !sp.guessed { // from a sender that does not know a standard attribute: implicit inside (PS3.5 §6.2.2)
@@ -125,7 +125,7 @@ func decode(raw []byte, sp span, chars repertoire) Element {
 	return Element{sp.tag, vr, littleEndian(raw, vr.bulk(), sp.bigEndian)}
 }
 
-// littleEndian copies raw, with words of size bytes turned round where they are big endian.
+// littleEndian copies raw and swaps big-endian words of size bytes.
 func littleEndian(raw []byte, size int, bigEndian bool) []byte {
 	out := bytes.Clone(raw)
 	if bigEndian && size == 2 { // pixels, most of the time
@@ -140,7 +140,7 @@ func littleEndian(raw []byte, size int, bigEndian bool) []byte {
 	return out
 }
 
-// numbers reads as many binary numbers as raw holds whole.
+// numbers reads the complete binary numbers in raw.
 func numbers(raw []byte, vr VR, bigEndian bool) any {
 	size := vr.number()
 	n := len(raw) / size

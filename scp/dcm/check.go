@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// Check walks over a data set of size bytes in transferSyntax, as it came over the network, and returns its identifiers; an
-// absent one is empty. ErrTruncated: an element, a sequence or the pixel data runs past the end. What else is wrong with an
-// object that has all its identifiers is left for Read to say: it may be one that nobody here needs to read. Values are
-// not read, so that it costs little. Errors as Read.
+// Check checks the structure of a data set of size bytes in transferSyntax, as received over the network, and returns its
+// identifiers; missing ones are empty. ErrTruncated: an element, a sequence or the pixel data extends beyond the end. If all
+// identifiers are present, other errors are left for Read, because the object may never be read. Check does not read values,
+// so it is fast. Errors as for Read.
 func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error) {
 	syn, deflated, err := syntaxOf(transferSyntax)
 	if err != nil {
@@ -36,7 +36,7 @@ func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error
 		f := &File{src: r, size: size, lim: lim, Pixels: p}
 		_, err = f.fragments()
 		return id, err
-	case p.Encapsulated: // PS3.5 §A.5 has no such thing
+	case p.Encapsulated: // not allowed by PS3.5 §A.5
 		return id, fmt.Errorf("%s: encapsulated in a deflated data set: %w", PixelData, ErrEncoding)
 	}
 	s.w.total = lim.InflatedBytes // a header has less
@@ -48,7 +48,7 @@ func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error
 	return id, s.trailing(syn)
 }
 
-// trailing checks the length of what stands behind the pixel data, as far as it looks like elements.
+// trailing checks the lengths of the elements after the pixel data, up to the first bytes that are not an element.
 func (s *scanner) trailing(syn syntax) error {
 	for last := PixelData; s.w.need(s.pos+12) == nil; {
 		tag := readTag(s.w.at(s.pos), syn.order())
@@ -71,7 +71,7 @@ func (s *scanner) trailing(syn syntax) error {
 	return nil
 }
 
-// identify scans for identifiers, and for nothing else.
+// identify scans for the identifiers only.
 func (s *scanner) identify(syn syntax) (id Identifiers, err error) {
 	fields := map[Tag]*string{StudyInstanceUID: &id.StudyInstanceUID, SeriesInstanceUID: &id.SeriesInstanceUID,
 		SOPClassUID: &id.SOPClassUID, SOPInstanceUID: &id.SOPInstanceUID, Modality: &id.Modality}
@@ -81,7 +81,7 @@ func (s *scanner) identify(syn syntax) (id Identifiers, err error) {
 	}
 	err = s.scan(syn)
 	for _, sp := range s.spans {
-		// Identifiers are kept for as long as the object is: longer than any UID is enough to be refused.
+		// Identifiers stay in memory, so they are cut; a cut one is too long to be accepted.
 		raw := s.w.buf[sp.start : sp.start+min(sp.length, maxIdentifier)]
 		if v := splitText(string(raw), "UI"); len(v) > 0 {
 			*fields[sp.tag] = v[0]
@@ -90,7 +90,7 @@ func (s *scanner) identify(syn syntax) (id Identifiers, err error) {
 	return id, err
 }
 
-// maxIdentifier is how much is kept of an identifier; UIDs have at most 64 bytes (PS3.5 §9.1).
+// maxIdentifier is the number of bytes kept of an identifier. UIDs have at most 64 (PS3.5 §9.1).
 const maxIdentifier = 66
 
 func (id Identifiers) complete() bool {

@@ -18,7 +18,7 @@ func (t Tag) String() string  { return fmt.Sprintf("(%04X,%04X)", t.Group(), t.E
 // VR is a value representation (PS3.5 §6.2), two upper-case letters.
 type VR string
 
-// Element is one data element. The Go type of Value follows from the VR:
+// Element is one data element. The VR determines the Go type of Value:
 //
 //	AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT   []string, UTF-8, trimmed of padding
 //	US SS UL SL UV SV                                    []int64
@@ -32,7 +32,7 @@ type Element struct {
 	Value any
 }
 
-// DataSet is a set of elements in ascending tag order (PS3.5 §7.1). The zero value is empty and usable.
+// DataSet is a set of elements in ascending tag order (PS3.5 §7.1). The zero value is an empty data set.
 type DataSet struct {
 	elements []Element
 }
@@ -73,7 +73,7 @@ func (d *DataSet) Put(e Element) {
 	d.elements = slices.Insert(d.elements, i, e)
 }
 
-// Clone returns a data set of the same elements; their values are shared.
+// Clone returns a data set with the same elements. They share their values.
 func (d *DataSet) Clone() *DataSet { return &DataSet{slices.Clone(d.elements)} }
 
 // Delete removes the element with tag t, if there is one.
@@ -100,7 +100,7 @@ func (d *DataSet) SetDecimals(t Tag, v ...float64) {
 	d.SetStrings(t, "DS", s...)
 }
 
-// Decimal formats f as a DS value: the most digits that fit 16 bytes.
+// Decimal formats f as a DS value with as many digits as fit in 16 bytes.
 func Decimal(f float64) string {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		f = 0
@@ -116,7 +116,7 @@ func Decimal(f float64) string {
 	return "0"
 }
 
-// String returns the first value of t as text, "" where t is absent, empty or not text.
+// String returns the first value of t as text, "" if t is missing, empty or not text.
 func (d *DataSet) String(t Tag) string {
 	if v := d.Strings(t); len(v) > 0 {
 		return v[0]
@@ -134,7 +134,7 @@ func (d *DataSet) Strings(t Tag) []string {
 	return v
 }
 
-// Int returns the first value of t as an integer: binary integers and IS alike.
+// Int returns the first value of t as an integer, for binary integers and IS.
 func (d *DataSet) Int(t Tag) (int, bool) {
 	e, ok := d.Get(t)
 	if !ok {
@@ -154,9 +154,8 @@ func (d *DataSet) Int(t Tag) (int, bool) {
 	return 0, false
 }
 
-// Floats returns all values of t as numbers: DS, IS, FL, FD and binary integers alike.
-// A decimal comma, which workstations write in the language of the site, counts as a point. It reports false where t is
-// absent, empty, or one value is not a finite number.
+// Floats returns all values of t as numbers, for DS, IS, FL, FD and binary integers. A decimal comma, which some workstations
+// write, is read as a point. It reports false if t is missing or empty, or if a value is not a finite number.
 func (d *DataSet) Floats(t Tag) ([]float64, bool) {
 	e, ok := d.Get(t)
 	if !ok {

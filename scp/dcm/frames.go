@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// Frame is where the fragments of one compressed frame lie in the file, in order.
+// Frame has the positions of the fragments of one compressed frame in the file, in order.
 type Frame []extent
 
 type extent struct{ offset, length int64 }
 
-// Frames finds the compressed frames of encapsulated pixel data (PS3.5 §A.4), as many as Number of Frames says. Which
-// fragments make up a frame is told by the basic or the extended offset table; without either, by their number, or by
-// where a JPEG or JPEG 2000 stream begins. Errors: ErrPixelData, ErrEncoding, ErrLimit, ErrTruncated.
+// Frames finds the compressed frames of encapsulated pixel data (PS3.5 §A.4). Their number is Number of Frames. It assigns the
+// fragments to frames by the basic or extended offset table; without one, by their number, or by the start of JPEG or JPEG
+// 2000 streams. Errors: ErrPixelData, ErrEncoding, ErrLimit, ErrTruncated.
 func (f *File) Frames() ([]Frame, error) {
 	if f.Pixels == nil || !f.Pixels.Encapsulated {
 		return nil, fmt.Errorf("no compressed (7FE0,0010): %w", ErrPixelData)
@@ -26,7 +26,7 @@ func (f *File) Frames() ([]Frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, fragments := items[0], items[1:] // the first item is the basic offset table, be it empty
+	table, fragments := items[0], items[1:] // the first item is the basic offset table, which may be empty
 	if n > len(fragments) {
 		return nil, fmt.Errorf("%d fragments for %d frames: %w", len(fragments), n, ErrPixelData)
 	}
@@ -62,12 +62,12 @@ func (f *File) Frames() ([]Frame, error) {
 		}
 	}
 	if len(frames) != n {
-		return nil, fmt.Errorf("%d fragments of which %d begin a frame, %d frames: %w", len(fragments), len(frames), n, ErrPixelData)
+		return nil, fmt.Errorf("%d fragments, of which %d start a frame, for %d frames: %w", len(fragments), len(frames), n, ErrPixelData)
 	}
 	return frames, nil
 }
 
-// cut makes a frame of each run of fragments up to the next that begins one; the first always does.
+// cut groups fragments into frames. A frame extends to the next fragment that starts one; the first fragment always does.
 func cut(fragments Frame, begins func(i int) bool) (frames []Frame) {
 	start := 0
 	for i := 1; i <= len(fragments); i++ {
@@ -79,8 +79,7 @@ func cut(fragments Frame, begins func(i int) bool) (frames []Frame) {
 	return frames
 }
 
-// fragments lists the items of the encapsulated pixel data. A last item that lacks its end, or the delimiter behind it,
-// is an error.
+// fragments lists the items of the encapsulated pixel data. A truncated last item or a missing delimiter is an error.
 func (f *File) fragments() (items Frame, err error) {
 	at := f.Pixels.Offset
 	for {
@@ -96,7 +95,7 @@ func (f *File) fragments() (items Frame, err error) {
 		case tag != Item || e.length == undefined:
 			return nil, fmt.Errorf("%s of %d bytes between fragments: %w", tag, e.length, ErrEncoding)
 		case e.offset+e.length > f.size:
-			return nil, fmt.Errorf("fragment of %d bytes, %d left: %w", e.length, f.size-e.offset, ErrTruncated)
+			return nil, fmt.Errorf("fragment of %d bytes, but only %d are left: %w", e.length, f.size-e.offset, ErrTruncated)
 		case len(items) > f.lim.Elements:
 			return nil, fmt.Errorf("more than %d fragments: %w", f.lim.Elements, ErrLimit)
 		}
@@ -105,8 +104,8 @@ func (f *File) fragments() (items Frame, err error) {
 	}
 }
 
-// offsets reads the offset table, nil where there is none: the basic one in the first item, with 32 bits an entry, or
-// the extended one, with 64 (PS3.5 §A.4, PS3.3 §C.7.6.3.1.8).
+// offsets reads the offset table: the basic one in the first item with 32-bit entries, or the extended one with 64-bit entries
+// (PS3.5 §A.4, PS3.3 §C.7.6.3.1.8). It returns nil if there is none.
 func (f *File) offsets(basic extent, n int) ([]uint64, error) {
 	var raw []byte
 	size := 4
@@ -135,14 +134,13 @@ func (f *File) offsets(basic extent, n int) ([]uint64, error) {
 			out[i] = binary.LittleEndian.Uint64(raw[8*i:])
 		}
 		if i > 0 && out[i] <= out[i-1] {
-			return nil, fmt.Errorf("offset table does not rise at frame %d: %w", i+1, ErrPixelData)
+			return nil, fmt.Errorf("offset table does not increase at frame %d: %w", i+1, ErrPixelData)
 		}
 	}
 	return out, nil
 }
 
-// ReadFrame returns the compressed bytes of a frame: those of its fragments, one behind the other. They lie in the file,
-// so there are no more of them than it has.
+// ReadFrame returns the compressed bytes of a frame, concatenated from its fragments. Their size is limited by that of the file.
 func (f *File) ReadFrame(frame Frame) ([]byte, error) {
 	total := int64(0)
 	for _, e := range frame {

@@ -2,7 +2,9 @@ package dcm
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // seeds are small files of our writer and a few by hand.
@@ -111,6 +113,28 @@ func FuzzScan(f *testing.F) {
 			if _, err := build(s.w.buf, s.spans, small); err == nil {
 				return
 			}
+		}
+	})
+}
+
+// FuzzText: text in whatever set it is declared comes out as UTF-8, and what has no declared set loses no character.
+func FuzzText(f *testing.F) {
+	for _, set := range []string{"", "ISO_IR 100", "ISO_IR 192", `\ISO 2022 IR 87`, `ISO 2022 IR 6\ISO 2022 IR 149`, "GB18030", "ISO_IR 13", "nothing"} {
+		f.Add(set, []byte("M\xfcller^J\xf6rg"), true)
+		f.Add(set, []byte("A=\x1b$B;3ED\x1b(B "), false)
+	}
+	f.Fuzz(func(t *testing.T, set string, raw []byte, name bool) {
+		vr := VR("LO")
+		if name {
+			vr = "PN"
+		}
+		got := newRepertoire(strings.Split(set, `\`)).decode(raw, vr)
+		if !utf8.ValidString(got) {
+			t.Fatalf("%q is not UTF-8", got)
+		}
+		splitText(got, vr)
+		if set == "" && !bytes.Contains(raw, []byte{0x1B}) && utf8.RuneCountInString(got) < utf8.RuneCount(raw) {
+			t.Fatalf("%q of %q", got, raw)
 		}
 	})
 }

@@ -2,9 +2,9 @@ package dcm
 
 import "encoding/binary"
 
-// Some senders write elements whose VR is none: two blanks, dashes, zeros, question marks, or letters that no edition of
-// the standard has. Whether the length behind such a VR has 16 or 32 bits, or the four bytes are the length of an
-// implicit element, is seen from what follows the value in each case.
+// Some senders write elements with an invalid VR: two blanks, dashes, zeros, question marks, or letters that are not a VR of
+// the standard. The length may then have 16 or 32 bits, or the four bytes are the length of an implicit element. We try each
+// and check what follows the value.
 
 // layout is one way to read the header of an element.
 type layout struct {
@@ -13,7 +13,7 @@ type layout struct {
 	vr     bool // there is a VR
 }
 
-// header reads what stands before the value of an element, and leaves the position behind it.
+// header reads the header of an element and moves the position to its value.
 func (s *scanner) header(tag Tag, f open) (sp span, length uint32, err error) {
 	sp = span{tag: tag, bigEndian: f.bigEndian}
 	h, order := s.w.at(s.pos), f.order()
@@ -46,7 +46,7 @@ func (s *scanner) header(tag Tag, f open) (sp span, length uint32, err error) {
 	return sp, l.length, nil
 }
 
-// guess chooses how to read an element whose VR is not known.
+// guess chooses the layout of an element with an unknown VR.
 func (s *scanner) guess(tag Tag, f open) layout {
 	h, order := s.w.at(s.pos), f.order()
 	short := layout{8, uint32(order.Uint16(h[6:])), true}
@@ -74,7 +74,7 @@ func (s *scanner) guess(tag Tag, f open) layout {
 	return best
 }
 
-// fits tells what speaks for a layout: 2 where the data set goes on behind the value as it should, 1 where it may, else 0.
+// fits rates a layout: 2 if the data set continues correctly after the value, 1 if it may, otherwise 0.
 func (s *scanner) fits(tag Tag, l layout, f open) int {
 	start := s.pos + l.size
 	if l.length == undefined {
@@ -125,8 +125,8 @@ func readTag(h []byte, order binary.ByteOrder) Tag {
 	return Tag(order.Uint16(h))<<16 | Tag(order.Uint16(h[2:]))
 }
 
-// mayBeSequence reports whether a value that is declared as bytes holds the items of a sequence: systems that do not know
-// an attribute keep its sequence under UN, with a defined length (PS3.5 §6.2.2).
+// mayBeSequence reports whether a value declared as bytes may contain the items of a sequence: systems that do not know an
+// attribute store its sequence as UN with a defined length (PS3.5 §6.2.2).
 func (s *scanner) mayBeSequence(sp span, end int64) bool {
 	if s.only != nil || sp.vr.bulk() == 0 || sp.guessed && sp.vr == "UN" {
 		return false
@@ -141,7 +141,7 @@ func (s *scanner) mayBeSequence(sp span, end int64) bool {
 	return readTag(s.w.at(s.pos), binary.LittleEndian) == Item
 }
 
-// trySequence takes the value up to end as the items of a sequence. Where it is none, everything is as before.
+// trySequence reads the value up to end as the items of a sequence. If it is not a sequence, nothing changes.
 func (s *scanner) trySequence(sp span, end int64) (is bool, err error) {
 	pos, depth, stack, spans := s.pos, s.depth, len(s.stack), len(s.spans)
 	sp.vr, sp.kind = "SQ", sequenceSpan
@@ -160,8 +160,8 @@ func (s *scanner) trySequence(sp span, end int64) (is bool, err error) {
 	return false, nil
 }
 
-// syntaxOfItem tells how the item at this position of a sequence under UN is encoded: implicit little endian after the
-// standard (PS3.5 §6.2.2 note 2), explicit where its first element says so.
+// syntaxOfItem returns the encoding of the item at this position of a sequence stored as UN: implicit little endian as in the
+// standard (PS3.5 §6.2.2 note 2), or explicit if its first element is.
 func (s *scanner) syntaxOfItem() syntax {
 	if s.w.need(s.pos+8) == nil {
 		if h := s.w.at(s.pos); readTag(h, binary.LittleEndian).Group() != 0xFFFE {
@@ -173,5 +173,5 @@ func (s *scanner) syntaxOfItem() syntax {
 	return syntax{implicit: true}
 }
 
-// isVR reports whether b are two capital letters.
+// isVR reports whether b is two capital letters.
 func isVR(b []byte) bool { return b[0] >= 'A' && b[0] <= 'Z' && b[1] >= 'A' && b[1] <= 'Z' }

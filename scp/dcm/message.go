@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// ReadDataSet reads the data set of a message, which comes without file meta information, in the transfer syntax of its
-// presentation context: all of it, pixel data left out. Errors as Read.
+// ReadDataSet reads the data set of a message, which has no file meta information, in the transfer syntax of its presentation
+// context, without pixel data. Errors as for Read.
 func ReadDataSet(r io.Reader, transferSyntax string, lim Limits) (*DataSet, error) {
 	lim = lim.withDefaults()
 	syn, deflated, err := syntaxOf(transferSyntax)
@@ -24,8 +24,8 @@ func ReadDataSet(r io.Reader, transferSyntax string, lim Limits) (*DataSet, erro
 	return build(s.w.buf, s.spans, lim)
 }
 
-// EncodeInformation returns a data set that is no object: action or event information, an identifier. Implicit or
-// Explicit VR Little Endian. It holds UIDs, codes and numbers, and so no Specific Character Set; text is ErrEncoding.
+// EncodeInformation encodes action or event information or an identifier in Implicit or Explicit VR Little Endian. It allows
+// only UIDs, codes and numbers, which need no Specific Character Set; text is ErrEncoding.
 func EncodeInformation(d *DataSet, transferSyntax string) ([]byte, error) {
 	if transferSyntax != ImplicitVRLittleEndian && transferSyntax != ExplicitVRLittleEndian {
 		return nil, fmt.Errorf("writing information in transfer syntax %s: %w", UIDName(transferSyntax), ErrTransferSyntax)

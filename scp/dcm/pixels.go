@@ -2,26 +2,25 @@ package dcm
 
 import (
 	"bytes"
-	"compress/flate"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 )
 
-// PixelSource says where (7FE0,0010) lies.
+// PixelSource is the position of (7FE0,0010).
 type PixelSource struct {
 	VR           VR
-	Offset       int64 // of the value, from the start of the file; of the inflated data set where Deflated
-	Length       int64 // bytes; -1 where encapsulated
+	Offset       int64 // of the value, from the start of the file, or of the inflated data set if Deflated
+	Length       int64 // bytes; -1 if encapsulated
 	Encapsulated bool  // PS3.5 §A.4
 	Deflated     bool
 
 	bigEndian bool
 }
 
-// PixelData returns the native pixel data of all frames, little endian, exactly as many bytes as Rows, Columns,
-// Samples per Pixel, Bits Allocated and Number of Frames say (PS3.5 §8.1.1). Errors: ErrPixelData, ErrLimit,
+// PixelData returns the native pixel data of all frames, little endian. Its length follows from Rows, Columns, Samples per
+// Pixel, Bits Allocated and Number of Frames (PS3.5 §8.1.1). Errors: ErrPixelData, ErrLimit,
 // ErrTruncated.
 func (f *File) PixelData() ([]byte, error) {
 	p := f.Pixels
@@ -37,17 +36,17 @@ func (f *File) PixelData() ([]byte, error) {
 	}
 	bits, cells := im.BitsAllocated, im.Bytes()
 	if p.Length < cells { // longer is padding
-		return nil, fmt.Errorf("%d bytes, the image attributes ask for %d: %w", p.Length, cells, ErrPixelData)
+		return nil, fmt.Errorf("%d bytes, but the image attributes require %d: %w", p.Length, cells, ErrPixelData)
 	}
 	want := cells
 	if p.bigEndian && p.VR == "OW" {
-		want = min(want+want%2, p.Length) // the last byte of an odd number is the second one of its word
+		want = min(want+want%2, p.Length) // of an odd number, the last byte is the second one of its word
 	}
 	var out []byte
 	if p.Deflated {
 		out, err = f.inflatePixels(want)
 	} else if p.Offset+want > f.size {
-		err = fmt.Errorf("%d bytes of pixel data, the file has %d of them: %w", want, f.size-p.Offset, ErrTruncated)
+		err = fmt.Errorf("%d bytes of pixel data, but the file has only %d: %w", want, f.size-p.Offset, ErrTruncated)
 	} else {
 		out = make([]byte, want)
 		if n, rerr := f.src.ReadAt(out, p.Offset); int64(n) < want {
@@ -60,7 +59,7 @@ func (f *File) PixelData() ([]byte, error) {
 	if p.bigEndian && bits > 8 {
 		size := bits / 8
 		if p.VR == "OW" {
-			size = 2 // swapped word by word, whatever the cells are (PS3.5 §A.3)
+			size = 2 // swapped word by word for any size of cells (PS3.5 §A.3)
 		}
 		out = littleEndian(out, size, true)
 	} else if p.bigEndian && p.VR == "OW" {
@@ -69,7 +68,7 @@ func (f *File) PixelData() ([]byte, error) {
 	return out[:cells], nil
 }
 
-// Image is what the Image Pixel module says about the cells of the pixel data (PS3.3 §C.7.6.3).
+// Image describes the cells of the pixel data, from the Image Pixel module (PS3.3 §C.7.6.3).
 type Image struct {
 	Rows, Columns, Samples int
 	Frames                 int
@@ -77,16 +76,16 @@ type Image struct {
 	Signed                 bool
 }
 
-// FrameCells is the number of cells of one frame: one for each sample of each pixel.
+// FrameCells returns the number of cells of one frame: one for each sample of each pixel.
 func (im Image) FrameCells() int { return im.Rows * im.Columns * im.Samples }
 
-// Bytes is the length of the native pixel data of all frames.
+// Bytes returns the length of the native pixel data of all frames.
 func (im Image) Bytes() int64 {
 	return (int64(im.FrameCells())*int64(im.Frames)*int64(im.BitsAllocated) + 7) / 8
 }
 
-// Image reads and checks the attributes that say how large the pixel data is. Errors: ErrPixelData, and ErrLimit where
-// it would be larger than Limits.PixelBytes.
+// Image reads and checks the attributes that determine the size of the pixel data. Errors: ErrPixelData, and ErrLimit if it
+// would be larger than Limits.PixelBytes.
 func (f *File) Image() (im Image, err error) {
 	factor := func(t Tag, absent, most int) int {
 		v, ok := f.Data.Int(t)
@@ -121,7 +120,7 @@ func (f *File) Image() (im Image, err error) {
 	return im, nil
 }
 
-// frames is Number of Frames; an image that says 0 has one.
+// frames returns Number of Frames; 0 is read as 1.
 func (f *File) frames() int {
 	if n, ok := f.Data.Int(NumberOfFrames); ok && n != 0 {
 		return n
@@ -129,12 +128,12 @@ func (f *File) frames() int {
 	return 1
 }
 
-// inflatePixels inflates the data set again, up to the end of the pixel data; memory grows with what really comes.
+// inflatePixels inflates the data set again, up to the end of the pixel data. It allocates memory only for bytes that arrive.
 func (f *File) inflatePixels(want int64) ([]byte, error) {
 	if f.Pixels.Offset+want > f.lim.InflatedBytes {
-		return nil, fmt.Errorf("%d bytes inflated, the limit is %d: %w", f.Pixels.Offset+want, f.lim.InflatedBytes, ErrLimit)
+		return nil, fmt.Errorf("%d bytes inflated, more than the limit of %d: %w", f.Pixels.Offset+want, f.lim.InflatedBytes, ErrLimit)
 	}
-	z := flate.NewReader(f.Encoded())
+	z := inflate(f.Encoded())
 	if _, err := io.CopyN(io.Discard, z, f.Pixels.Offset); err != nil {
 		return nil, fmt.Errorf("pixel data: %w: %w", ErrTruncated, err)
 	}

@@ -1,6 +1,7 @@
 package dcm
 
 import (
+	"bufio"
 	"compress/flate"
 	"encoding/binary"
 	"fmt"
@@ -12,14 +13,14 @@ import (
 // maxDepth bounds the nesting of sequences, read and written.
 const maxDepth = 32
 
-// Limits bound what reading one object may cost. A zero field stands for its default.
+// Limits limit the cost of reading one object. Zero values take the defaults given.
 type Limits struct {
-	HeaderBytes   int64 // everything before Pixel Data but for long values, which are not read; 32 MiB
+	HeaderBytes   int64 // everything before Pixel Data, without long values, which are not read; 32 MiB
 	Elements      int   // elements, items and sequences together; 500,000
 	Depth         int   // nesting of sequences; 32
 	Values        int   // text values of all elements together; 1,000,000
 	InflatedBytes int64 // output of Deflated Explicit VR Little Endian; 512 MiB
-	PixelBytes    int64 // what PixelData may return; 1 GiB
+	PixelBytes    int64 // returned by PixelData; 1 GiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -42,13 +43,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// File is a Part 10 file whose header is in memory and whose pixel data is not.
+// File is a Part 10 file with its header in memory. The pixel data is not read.
 type File struct {
 	Meta   FileMeta
-	Data   *DataSet     // without Pixel Data and what follows it; text is UTF-8, whatever (0008,0005) says
-	Pixels *PixelSource // nil where the object has no (7FE0,0010) at the top
+	Data   *DataSet     // without Pixel Data and the elements after it; text is UTF-8 for any (0008,0005)
+	Pixels *PixelSource // nil if there is no (7FE0,0010) at the top level
 
-	// Assumed says what the file lacks, or says wrongly, and how it was read in spite of that; "" is nothing. It names no patient.
+	// Assumed describes what is missing or wrong in the file and what was assumed; "" if nothing. It contains no patient data.
 	Assumed string
 
 	src       io.ReaderAt
@@ -57,7 +58,7 @@ type File struct {
 	lim       Limits
 }
 
-// Identifiers say which object this is and where it belongs.
+// Identifiers identify an object, its series and its study.
 type Identifiers struct {
 	StudyInstanceUID  string
 	SeriesInstanceUID string
@@ -66,9 +67,9 @@ type Identifiers struct {
 	Modality          string
 }
 
-// Read reads the header of a Part 10 file of size bytes (PS3.10 §7): everything before Pixel Data, or all of it where
-// there is none. Preamble, file meta information and Transfer Syntax UID may be missing: see Assumed. r must stay open for
-// PixelData. Errors: ErrNotDICOM, ErrTransferSyntax, ErrTruncated, ErrLimit, ErrEncoding.
+// Read reads the header of a Part 10 file of size bytes (PS3.10 §7): everything before Pixel Data, or the whole file if it has
+// none. Preamble, file meta information and Transfer Syntax UID may be missing: see Assumed. r must stay open for PixelData.
+// Errors: ErrNotDICOM, ErrTransferSyntax, ErrTruncated, ErrLimit, ErrEncoding.
 func Read(r io.ReaderAt, size int64, lim Limits) (*File, error) {
 	lim = lim.withDefaults()
 	f := &File{src: r, size: size, lim: lim}
@@ -104,8 +105,8 @@ func Read(r io.ReaderAt, size int64, lim Limits) (*File, error) {
 	return f, f.recognise()
 }
 
-// begin reads the file meta information, as far as there is one, and leaves f.dataStart behind it. bare: nothing but the
-// data set itself can tell whether this is DICOM.
+// begin reads the file meta information, if there is any, and sets f.dataStart to its end. bare: there is neither preamble nor
+// meta information, so only the data set shows whether this is DICOM.
 func (f *File) begin(w *window) (bare bool, err error) {
 	var at int64
 	switch {
@@ -139,7 +140,7 @@ func (f *File) begin(w *window) (bare bool, err error) {
 		bare, f.dataStart = true, at
 		f.assume("no file meta information")
 	default:
-		return false, fmt.Errorf("no preamble with DICM at byte 128, or nothing behind it: %w", ErrNotDICOM)
+		return false, fmt.Errorf("no preamble with DICM at byte 128, or nothing after it: %w", ErrNotDICOM)
 	}
 	if f.Meta.TransferSyntaxUID == "" {
 		f.Meta.TransferSyntaxUID = likelySyntax(w, f.dataStart)
@@ -155,7 +156,7 @@ func (f *File) assume(what string) {
 	f.Assumed += what
 }
 
-// likelySyntax tells from the first element at pos how a data set is encoded whose transfer syntax is not given.
+// likelySyntax guesses a missing transfer syntax from the first element of the data set, at pos.
 func likelySyntax(w *window, pos int64) string {
 	if w.need(pos+8) != nil {
 		return ImplicitVRLittleEndian // PS3.5 §10: the default
@@ -170,19 +171,19 @@ func likelySyntax(w *window, pos int64) string {
 	return ImplicitVRLittleEndian
 }
 
-// identified reports whether the scan has met an identifier that objects have, where nothing else says that this is DICOM.
+// identified reports whether the scan has found an identifier; without meta information nothing else shows that this is DICOM.
 func (s *scanner) identified() bool {
 	return slices.ContainsFunc(s.spans, func(sp span) bool {
 		return sp.kind == valueSpan && sp.length > 0 && (sp.tag == SOPClassUID || sp.tag == SOPInstanceUID || sp.tag == StudyInstanceUID)
 	})
 }
 
-// Encoded reads the data set as it lies in the file, behind the meta information: what C-STORE sends.
+// Encoded reads the data set as stored in the file, without the meta information, as C-STORE sends it.
 func (f *File) Encoded() *io.SectionReader {
 	return io.NewSectionReader(f.src, f.dataStart, f.size-f.dataStart)
 }
 
-// inflater notes that its stream ends before it should.
+// inflater records whether its stream was cut off.
 type inflater struct {
 	io.Reader
 	cut bool
@@ -195,14 +196,25 @@ func (z *inflater) Read(p []byte) (int, error) {
 }
 
 func inflated(r io.Reader, lim Limits) *window {
-	return &window{r: &inflater{Reader: flate.NewReader(r)}, size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes), total: min(64<<20, lim.InflatedBytes)}
+	return &window{r: &inflater{Reader: inflate(r)}, size: -1, max: min(lim.HeaderBytes, lim.InflatedBytes), total: min(64<<20, lim.InflatedBytes)}
 }
 
-// readMeta reads group 2 at position at and leaves f.dataStart behind it. The group length is believed where elements of
-// group 2 end there; some files have it wrong.
+// inflate decompresses a deflated data set (PS3.5 §A.5). Some peers put the header of zlib (RFC 1950) before the stream, which
+// the standard has not. A stream without it that begins with the same bits has a length and its complement next (RFC 1951 §3.2.4).
+func inflate(r io.Reader) io.ReadCloser {
+	in := bufio.NewReader(r)
+	if b, err := in.Peek(5); err == nil && b[0]&0x8F == 8 && binary.BigEndian.Uint16(b)%31 == 0 &&
+		binary.LittleEndian.Uint16(b[1:])^binary.LittleEndian.Uint16(b[3:]) != 0xFFFF {
+		in.Discard(2)
+	}
+	return flate.NewReader(in)
+}
+
+// readMeta reads group 2 at position at and sets f.dataStart to its end. Some files have a wrong group length, so it is used
+// only if the elements of group 2 end there.
 func (f *File) readMeta(w *window, at int64) error {
 	scan := func(end int64) (*scanner, error) {
-		s := &scanner{w: w, pos: at, lim: f.lim, group: 2, trying: 1} // it may be scanned again
+		s := &scanner{w: w, pos: at, lim: f.lim, group: 2, trying: 1} // it may be scanned twice
 		if end > 0 {
 			part := *w
 			part.size = end
@@ -242,8 +254,8 @@ func (f *File) readMeta(w *window, at int64) error {
 	return nil
 }
 
-// syntaxOf tells how a data set in transfer syntax uid is encoded (PS3.5 §10, §A). All that compress pixel data are
-// Explicit VR Little Endian around it.
+// syntaxOf returns the encoding of a data set in transfer syntax uid (PS3.5 §10, §A). With compressed pixel data, it is Explicit
+// VR Little Endian.
 func syntaxOf(uid string) (s syntax, deflated bool, err error) {
 	switch uid {
 	case ImplicitVRLittleEndian:
@@ -262,14 +274,14 @@ func syntaxOf(uid string) (s syntax, deflated bool, err error) {
 	return syntax{}, false, fmt.Errorf("transfer syntax %q: %w", UIDName(uid), ErrTransferSyntax)
 }
 
-// Readable reports whether the data sets of a transfer syntax can be read, even if their pixels may not.
+// Readable reports whether data sets of a transfer syntax can be read, even if their pixels cannot be decoded.
 func Readable(transferSyntax string) bool {
 	_, _, err := syntaxOf(transferSyntax)
 	return err == nil
 }
 
-// sniff corrects implicit to explicit and the other way round where the first element says so: such files exist, and
-// no sane first element makes the two ambiguous.
+// sniff corrects implicit to explicit or the reverse, according to the first element. Such files exist, and a valid first
+// element is never ambiguous.
 func (s *scanner) sniff(syn syntax) syntax {
 	if syn.bigEndian || s.w.need(s.pos+8) != nil {
 		return syn

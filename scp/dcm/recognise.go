@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// recognise sets the transfer syntax of an object that is labelled as uncompressed and whose pixel data is encapsulated,
-// where the first bytes of the stream leave no doubt. Otherwise the label stays, and the pixels cannot be decoded.
+// recognise corrects the transfer syntax of an object that is labelled as uncompressed but has encapsulated pixel data, if the
+// first bytes of the stream are unambiguous. Otherwise the pixels cannot be decoded.
 func (f *File) recognise() error {
 	native := []string{ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian}
 	if f.Pixels == nil || !f.Pixels.Encapsulated || !slices.Contains(native, f.Meta.TransferSyntaxUID) {
@@ -15,7 +15,7 @@ func (f *File) recognise() error {
 	}
 	items, err := f.fragments()
 	if err != nil || len(items) < 2 {
-		return nil // Frames will tell
+		return nil // Frames reports the error
 	}
 	head := make([]byte, min(items[1].length, 4<<10))
 	if n, err := f.src.ReadAt(head, items[1].offset); n < len(head) {
@@ -28,7 +28,7 @@ func (f *File) recognise() error {
 	return nil
 }
 
-// compressionOf tells the transfer syntax from the first bytes of a compressed frame, "" where they may be anything.
+// compressionOf returns the transfer syntax for the first bytes of a compressed frame, "" if they are ambiguous.
 func compressionOf(head []byte) string {
 	switch {
 	case len(head) < 64:
@@ -43,7 +43,7 @@ func compressionOf(head []byte) string {
 	return ""
 }
 
-// segments calls use with each marker of a JPEG or JPEG 2000 header and what is in its segment, until it returns false.
+// segments calls use with each marker of a JPEG or JPEG 2000 header and the bytes of its segment, until use returns false.
 func segments(head []byte, use func(marker byte, b []byte) bool) {
 	for at := 2; at+4 <= len(head) && head[at] == 0xFF; {
 		n := int(binary.BigEndian.Uint16(head[at+2:]))
@@ -54,7 +54,7 @@ func segments(head []byte, use func(marker byte, b []byte) bool) {
 	}
 }
 
-// jpegOf looks at the frame header and the scan header (ITU-T T.81 §B.2, T.87 §C.2).
+// jpegOf determines the transfer syntax from frame header and scan header (ITU-T T.81 §B.2, T.87 §C.2).
 func jpegOf(head []byte) (uid string) {
 	var frame byte
 	segments(head, func(marker byte, b []byte) bool {
@@ -84,8 +84,8 @@ func jpegOf(head []byte) (uid string) {
 	return uid
 }
 
-// jpeg2000Of looks at the wavelet in the coding style, and for the marker of the high-throughput coder (ISO 15444-1 §A.6.1,
-// 15444-15 §A).
+// jpeg2000Of determines the transfer syntax from the wavelet in the coding style and the marker of the high-throughput coder
+// (ISO 15444-1 §A.6.1, 15444-15 §A).
 func jpeg2000Of(head []byte) string {
 	fast, lossy := false, false
 	segments(head, func(marker byte, b []byte) bool {
@@ -110,7 +110,7 @@ func jpeg2000Of(head []byte) string {
 	return JPEG2000Lossless
 }
 
-// isRLE reports whether head is the header of RLE segments: their number, and offsets that rise from 64 (PS3.5 §G.5).
+// isRLE reports whether head is the header of RLE segments: their number, and increasing offsets from 64 on (PS3.5 §G.5).
 func isRLE(head []byte) bool {
 	n := binary.LittleEndian.Uint32(head)
 	if n < 1 || n > 15 {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// The scan finds where every element of a data set begins and ends, and checks each length against what is left,
-// before anything is decoded: it is linear, iterative and bounded, whatever the bytes are.
+// The scan finds the start and end of every element of a data set and checks each length before anything is decoded. It is
+// linear, iterative and bounded for any input.
 
 type spanKind uint8
 
@@ -17,14 +17,14 @@ const (
 	endSpan // of the innermost open item or sequence
 )
 
-// span is one step of the scan: a value, or the begin or end of a sequence or item.
+// span is one step of the scan: a value, or the start or end of a sequence or item.
 type span struct {
 	tag       Tag
 	vr        VR
 	kind      spanKind
 	bigEndian bool
 	guessed   bool // the VR is the dictionary's, not the sender's
-	start     int  // of the value, in what window holds
+	start     int  // of the value, in the buffer of the window
 	length    int
 }
 
@@ -38,13 +38,13 @@ func (s syntax) order() binary.ByteOrder {
 	return binary.LittleEndian
 }
 
-// open is a sequence or item that the scan is inside of.
+// open is an open sequence or item.
 type open struct {
 	syntax
 	item      bool
 	fragments bool  // encapsulated pixel data of an icon: items hold bytes (PS3.5 §A.4)
-	either    bool  // items may be explicit or implicit: a sequence under UN
-	end       int64 // -1 where a delimiter ends it
+	either    bool  // items may be explicit or implicit: a sequence stored as UN
+	end       int64 // -1 if ended by a delimiter
 	limit     int64 // end of the innermost enclosing defined length, -1 for none
 }
 
@@ -52,19 +52,19 @@ type scanner struct {
 	w     *window
 	pos   int64
 	lim   Limits
-	group uint16 // the scan stops before the first element at the top that is not of this group, 0 for any
+	group uint16 // the scan stops before the first top-level element outside this group; 0: any group
 
 	stack  []open
 	depth  int // of sequences
-	trying int // sequences that may turn out to be none, see trySequence
+	trying int // possible sequences, see trySequence
 	spans  []span
 	noted  int          // elements, items and ends so far
-	only   map[Tag]bool // values at the top that spans is to hold, the first of each that is not empty; nil: all there is
+	only   map[Tag]bool // record only the first non-empty value of each of these top-level elements; nil: all
 	pixels *PixelSource
 	passed bool // stopped at another group, or at pixel data
 }
 
-// note adds sp to spans, where it is wanted.
+// note adds sp to spans if it is to be recorded.
 func (s *scanner) note(sp span) {
 	s.noted++
 	switch {
@@ -77,7 +77,7 @@ func (s *scanner) note(sp span) {
 	s.spans = append(s.spans, sp)
 }
 
-// scan runs to the end of the window, to pixel data or to another group. On error s.spans holds what came before.
+// scan runs to the end of the window, to pixel data or to another group. On error, s.spans has everything before it.
 func (s *scanner) scan(top syntax) error {
 	for {
 		f := open{syntax: top, item: true, end: -1, limit: -1}
@@ -101,7 +101,7 @@ func (s *scanner) scan(top syntax) error {
 	}
 }
 
-// inside runs until only the outermost n sequences and items are open.
+// inside scans until only the outermost n sequences and items are open.
 func (s *scanner) inside(n int) error {
 	for len(s.stack) > n {
 		f := s.stack[len(s.stack)-1]
@@ -116,7 +116,7 @@ func (s *scanner) inside(n int) error {
 	return nil
 }
 
-// step takes one element, item or delimiter, and counts it.
+// step reads one element, item or delimiter, and counts it.
 func (s *scanner) step(f open) (done bool, err error) {
 	at := s.pos
 	if done, err = s.next(f); err != nil {
@@ -152,21 +152,22 @@ func (s *scanner) push(f open, sp span) error {
 	return nil
 }
 
-// check returns the end of a value, item or sequence of length bytes: it must lie inside the enclosing item, and inside the stream where its length is known.
+// check returns the end of a value, item or sequence of length bytes. It must be within the enclosing item, and within the
+// stream if its length is known.
 func (s *scanner) check(t Tag, length uint32, f open) (end int64, err error) {
 	end = s.pos + int64(length)
 	if f.limit >= 0 && end > f.limit {
-		return 0, fmt.Errorf("%s: %d bytes with %d left in its item or sequence: %w", t, length, f.limit-s.pos, ErrEncoding)
+		return 0, fmt.Errorf("%s: %d bytes, but only %d are left in its item or sequence: %w", t, length, f.limit-s.pos, ErrEncoding)
 	}
 	if s.w.size >= 0 && end > s.w.size {
-		return 0, fmt.Errorf("%s: %d bytes with %d left: %w", t, length, s.w.size-s.pos, ErrTruncated)
+		return 0, fmt.Errorf("%s: %d bytes, but only %d are left: %w", t, length, s.w.size-s.pos, ErrTruncated)
 	}
 	return end, nil
 }
 
 const undefined = 0xFFFFFFFF // PS3.5 §7.1.1
 
-// next takes one element, item or delimiter.
+// next reads one element, item or delimiter.
 func (s *scanner) next(f open) (done bool, err error) {
 	if f.limit >= 0 && s.pos+8 > f.limit {
 		return false, fmt.Errorf("%d bytes left in an item or sequence: %w", f.limit-s.pos, ErrEncoding)
@@ -221,8 +222,8 @@ func (s *scanner) next(f open) (done bool, err error) {
 	return false, nil
 }
 
-// Values that are longer are left out of the data set, without being read: workstations keep megabytes of their own in
-// private elements. Nothing that is looked at in an image is as long, but for the offsets of its frames.
+// Longer values are skipped and not in the data set: workstations store megabytes in private elements. No attribute that we
+// use is as long, except the offsets of frames.
 const (
 	longPrivate = 64 << 10
 	longValue   = 1 << 20
@@ -238,7 +239,8 @@ func (s *scanner) dispensable(tag Tag, length int64) bool {
 	return length > longValue
 }
 
-// leave goes to end without keeping what lies before it. Short values are not worth it, and what is tried must stay.
+// leave skips to end without keeping the bytes. It keeps short values, which are cheaper to read, and everything while a
+// sequence is tried.
 func (s *scanner) leave(tag Tag, end int64) (err error) {
 	if n := end - s.pos; s.trying > 0 || n < longPrivate {
 		err = s.w.need(end)
@@ -258,8 +260,8 @@ func (s *scanner) undefinedLength(sp span, f open) error {
 	case sp.tag == PixelData, sp.vr == "OB", sp.vr == "OW": // PS3.5 §A.4
 		in.fragments = true
 	case sp.vr == "SQ":
-	case sp.guessed: // a sequence that the dictionary does not know
-	case sp.vr == "UN": // PS3.5 §6.2.2 note 2 (CP-246): implicit little endian inside, whatever is around it
+	case sp.guessed: // a sequence that is not in the dictionary
+	case sp.vr == "UN": // PS3.5 §6.2.2 note 2 (CP-246): implicit little endian inside
 		in.syntax, in.either = syntax{implicit: true}, true
 	default:
 		return fmt.Errorf("%s: undefined length with VR %s: %w", sp.tag, sp.vr, ErrEncoding)
@@ -268,7 +270,7 @@ func (s *scanner) undefinedLength(sp span, f open) error {
 	return s.push(in, sp)
 }
 
-// delimiter takes an item or one of the delimitation items (PS3.5 §7.5).
+// delimiter reads an item or one of the delimitation items (PS3.5 §7.5).
 func (s *scanner) delimiter(tag Tag, length uint32, f open) error {
 	s.pos += 8
 	inside := len(s.stack) > 0
@@ -299,15 +301,15 @@ func (s *scanner) delimiter(tag Tag, length uint32, f open) error {
 	case tag == ItemDelimitationItem && f.item && inside, tag == SequenceDelimitationItem && !f.item:
 		if f.end < 0 {
 			s.pop()
-		} // else superfluous: the length ends it
+		} // otherwise superfluous: the length ends it
 		return nil
 	}
 	return fmt.Errorf("%s out of place: %w", tag, ErrEncoding)
 }
 
-// pixelData notes where the pixel data at the top lies. Elements behind it are not read.
+// pixelData records the position of the top-level pixel data. Elements after it are not read.
 func (s *scanner) pixelData(tag Tag, vr VR, length uint32) error {
-	if tag != PixelData { // floating point pixel data: nothing that we decode
+	if tag != PixelData { // floating point pixel data, which we do not decode
 		return nil
 	}
 	s.pixels = &PixelSource{VR: vr, Offset: s.pos, Length: int64(length)}

@@ -1,7 +1,7 @@
 package dcm
 
 // Tags of the data elements that ichor uses, by keyword (PS3.6 §6, §7, §8); Tag.VR gives the value representation of
-// each. The keywords ImplementationClassUID and ImplementationVersionName stand for our own values, see uids.go.
+// each. ImplementationClassUID and ImplementationVersionName are our own values, see uids.go.
 const (
 	// File meta information (PS3.10 §7.1)
 	FileMetaInformationGroupLength Tag = 0x00020000

@@ -12,14 +12,14 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
-// Text is decoded by us, and no character is lost: what the declared set does not have is taken as UTF-8 where it is UTF-8,
-// else as ISO 8859-1, as other systems show it.
+// Text is decoded without losing characters: bytes that are not in the declared set are read as UTF-8 if they are valid UTF-8,
+// otherwise as ISO 8859-1, as in other systems.
 
-// repertoire is the meaning of a Specific Character Set (PS3.3 §C.12.1.1.2, PS3.5 §6.1.2).
+// repertoire is a parsed Specific Character Set (PS3.3 §C.12.1.1.2, PS3.5 §6.1.2).
 type repertoire struct {
 	whole    encoding.Encoding // one encoding for everything, no code extensions
-	utf8     bool              // ISO_IR 192; also the default repertoire, where senders leave (0008,0005) out
-	g0, g1   graphic           // with code extensions: what each value begins with
+	utf8     bool              // ISO_IR 192; also used if (0008,0005) is missing
+	g0, g1   graphic           // with code extensions: the sets at the start of each value
 	extended bool
 }
 
@@ -103,8 +103,8 @@ func newRepertoire(terms []string) repertoire {
 	return r
 }
 
-// decode returns the text of a whole value field as UTF-8. A backslash in it separates values: one that was the
-// second byte of a character is gone.
+// decode returns the text of a whole value field as UTF-8. Backslashes in it separate values; those that were the second byte
+// of a character are decoded.
 func (r repertoire) decode(raw []byte, vr VR) string {
 	plain := true
 	for _, c := range raw {
@@ -120,22 +120,22 @@ func (r repertoire) decode(raw []byte, vr VR) string {
 		return likely(raw)
 	case r.whole != nil:
 		return convert(r.whole, raw)
-	case r.g1.decoder == nil && bytes.IndexByte(raw, 0x1B) < 0: // nothing in it says how to read its high bytes
+	case r.g1.decoder == nil && bytes.IndexByte(raw, 0x1B) < 0: // no escape sequence says how to read high bytes
 		return likely(raw)
 	}
 	return r.codeExtensions(raw, vr)
 }
 
-// likely decodes bytes in no set, or in another one than was declared.
+// likely decodes bytes without a declared set, or that are not in the declared set.
 func likely(raw []byte) string {
 	if utf8.Valid(raw) {
 		return string(raw)
 	}
-	s, _ := charmap.ISO8859_1.NewDecoder().Bytes(raw) // has a character for every byte
+	s, _ := charmap.ISO8859_1.NewDecoder().Bytes(raw) // decodes every byte
 	return string(s)
 }
 
-// codeExtensions follows the escape sequences of ISO 2022 as DICOM uses them (PS3.5 §6.1.2.5).
+// codeExtensions decodes text with the escape sequences of ISO 2022 used by DICOM (PS3.5 §6.1.2.5).
 func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 	var out strings.Builder
 	g0, g1 := r.g0, r.g1
@@ -171,7 +171,7 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 			i++
 			continue
 		}
-		var run []byte // as many characters of this set as follow
+		var run []byte // the following characters of this set
 		for i+set.width <= len(raw) && raw[i] > ' ' && raw[i]&0x80 == c&0x80 {
 			run = append(run, set.prefix...)
 			for _, b := range raw[i : i+set.width] {
@@ -188,7 +188,7 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 	return out.String()
 }
 
-// convert decodes raw by e, or as what it is likely to be where e does not have all of it.
+// convert decodes raw with e, or by likely if e cannot decode all of it.
 func convert(e encoding.Encoding, raw []byte) string {
 	b, err := e.NewDecoder().Bytes(raw)
 	if err != nil || bytes.ContainsRune(b, utf8.RuneError) {
@@ -197,8 +197,7 @@ func convert(e encoding.Encoding, raw []byte) string {
 	return string(b)
 }
 
-// splitText makes values of a decoded value field: split, and trimmed of padding (PS3.5 §6.2). Leading spaces count
-// in the VRs that hold prose.
+// splitText splits a decoded value field into values and trims padding (PS3.5 §6.2). It keeps leading spaces in VRs for prose.
 func splitText(s string, vr VR) []string {
 	if vr.single() {
 		if s = strings.TrimRight(s, " \x00"); s == "" {

@@ -9,8 +9,8 @@ import (
 )
 
 // PlausibleUID reports whether s can be the UID of an object: at most 64 digits and dots (PS3.5 §9.1). Empty components and
-// leading zeros, which some devices write, are accepted: objects of others keep the UIDs that they came with. A UID that
-// does not begin with a dot leads no file name out of its folder.
+// leading zeros, which some devices write, are accepted: we never change the UIDs of received objects. Without a leading dot,
+// a UID in a file name cannot point outside its folder.
 func PlausibleUID(s string) bool {
 	return len(s) > 0 && len(s) <= 64 && s[0] != '.' && strings.Trim(s, "0123456789.") == ""
 }

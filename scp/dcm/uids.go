@@ -3,7 +3,7 @@ package dcm
 // Our identity in file meta information and in associations (PS3.7 §D.3.3.2, PS3.10 §7.1).
 const (
 	ImplementationClassUID    = "2.25.299315214638310167729029702477435944631"
-	ImplementationVersionName = "ICHOR_0_1"
+	ImplementationVersionName = "ICHOR_0_2_0" // follows version in cmd/ichor; a test compares them
 )
 
 // Transfer syntaxes (PS3.5 §A, PS3.6 Table A-1).
@@ -62,7 +62,7 @@ const (
 	PositronEmissionTomographyImageStorage          = "1.2.840.10008.5.1.4.1.1.128"
 )
 
-// UIDName is the name of a well-known UID as a person knows it, or the UID itself.
+// UIDName returns the common name of a well-known UID, or the UID itself.
 func UIDName(uid string) string {
 	if n, ok := uidNames[uid]; ok {
 		return n

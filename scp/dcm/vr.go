@@ -9,8 +9,7 @@ import (
 	"github.com/grailbio/go-dicom/dicomtag"
 )
 
-// long reports whether the explicit form has a 32-bit length (PS3.5 §7.1.2, Table 7.1-1). VRs that the standard may
-// add later have it too.
+// long reports whether the explicit form has a 32-bit length (PS3.5 §7.1.2, Table 7.1-1), as all future VRs have.
 func (v VR) long() bool {
 	switch v {
 	case "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM",
@@ -20,7 +19,7 @@ func (v VR) long() bool {
 	return true
 }
 
-// vrs are the value representations of the standard (PS3.5 §6.2), by their two letters.
+// vrs are the value representations of the standard (PS3.5 §6.2).
 var vrs = func() map[string]VR {
 	m := map[string]VR{}
 	for _, v := range strings.Fields("AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV") {
@@ -49,7 +48,7 @@ func (v VR) charset() bool {
 	return false
 }
 
-// single reports whether a backslash is part of the one text value.
+// single reports whether the VR has a single value, in which a backslash is text.
 func (v VR) single() bool {
 	switch v {
 	case "LT", "ST", "UR", "UT":
@@ -58,7 +57,7 @@ func (v VR) single() bool {
 	return false
 }
 
-// number is the size in bytes of one binary number, 0 for other VRs.
+// number returns the size in bytes of one binary number, 0 for other VRs.
 func (v VR) number() int {
 	switch v {
 	case "FL":
@@ -69,7 +68,7 @@ func (v VR) number() int {
 	return integers[v].size
 }
 
-// bulk is the word size in bytes of a VR that is kept as bytes, 0 for other VRs.
+// bulk returns the word size in bytes of a VR stored as bytes, 0 for other VRs.
 func (v VR) bulk() int {
 	switch v {
 	case "OB", "UN":
@@ -84,7 +83,7 @@ func (v VR) bulk() int {
 	return 0
 }
 
-// pad is the byte that makes a value even (PS3.5 §6.2).
+// pad returns the byte that pads a value to even length (PS3.5 §6.2).
 func (v VR) pad() byte {
 	if v.text() && v != "UI" {
 		return ' '
@@ -92,7 +91,7 @@ func (v VR) pad() byte {
 	return 0
 }
 
-// VR is the value representation the standard gives t, "UN" where t is private or not known. "US or SS" is US,
+// VR returns the value representation of t in the standard, "UN" if t is private or unknown. "US or SS" is US,
 // "OB or OW" is OW; private creators are LO (PS3.5 §7.8.1), group lengths UL.
 func (t Tag) VR() VR {
 	group, element := t.Group(), t.Element()

@@ -21,8 +21,8 @@ type FileMeta struct {
 	SourceAETitle             string // (0002,0016), optional
 }
 
-// WriteFile writes a complete Part 10 file: WriteMeta, then d in the transfer syntax of meta, Explicit VR Little
-// Endian where meta has none. SOP class and instance are taken from d where meta lacks them.
+// WriteFile writes a complete Part 10 file: WriteMeta, then d in the transfer syntax of meta, by default Explicit VR Little
+// Endian. SOP class and instance are taken from d if they are missing in meta.
 func WriteFile(w io.Writer, meta FileMeta, d *DataSet) error {
 	if meta.SOPClassUID == "" {
 		meta.SOPClassUID = d.String(SOPClassUID)
@@ -39,8 +39,8 @@ func WriteFile(w io.Writer, meta FileMeta, d *DataSet) error {
 	return WriteDataSet(w, d, meta.TransferSyntaxUID)
 }
 
-// WriteMeta writes what stands in front of a data set in a file: zero preamble, DICM, group 2 (PS3.10 §7.1).
-// SOP class, SOP instance and transfer syntax must be there.
+// WriteMeta writes the part of a file before the data set: zero preamble, DICM, group 2 (PS3.10 §7.1). SOP class, SOP instance
+// and transfer syntax are required.
 func WriteMeta(w io.Writer, meta FileMeta) error {
 	if meta.SOPClassUID == "" || meta.SOPInstanceUID == "" || meta.TransferSyntaxUID == "" {
 		return fmt.Errorf("file meta information without SOP class, SOP instance or transfer syntax: %w", ErrEncoding)
@@ -66,7 +66,7 @@ func WriteMeta(w io.Writer, meta FileMeta) error {
 			return err
 		}
 	}
-	head := make([]byte, 128, 256+len(e.buf)) // the preamble: all zero where no application profile uses it
+	head := make([]byte, 128, 256+len(e.buf)) // the preamble: all zero without an application profile
 	head = append(head, "DICM"...)
 	head = append(head, 2, 0, 0, 0, 'U', 'L', 4, 0)
 	head = binary.LittleEndian.AppendUint32(head, uint32(len(e.buf)))
@@ -75,9 +75,8 @@ func WriteMeta(w io.Writer, meta FileMeta) error {
 }
 
 // WriteDataSet writes d without file meta information, Implicit, Explicit or Deflated Explicit VR Little Endian.
-// Text is written as UTF-8, and Specific Character Set says so (ISO_IR 192) whatever d says; sequences and items
-// have explicit lengths; group lengths are left out (PS3.5 §7.2). A value that its VR cannot hold is an error that
-// names the tag (ErrEncoding).
+// Text is written as UTF-8, with Specific Character Set ISO_IR 192. Sequences and items have explicit lengths; group lengths
+// are omitted (PS3.5 §7.2). For a value that does not fit its VR, the error names the tag (ErrEncoding).
 func WriteDataSet(w io.Writer, d *DataSet, transferSyntax string) error {
 	e := &encoder{w: w}
 	var deflate *flate.Writer
@@ -110,9 +109,9 @@ func WriteDataSet(w io.Writer, d *DataSet, transferSyntax string) error {
 	return nil
 }
 
-// encoder appends elements to buf, little endian; long values at the top go to w directly.
+// encoder appends elements to buf, little endian, and writes long top-level values to w directly.
 type encoder struct {
-	w        io.Writer // nil keeps everything in buf
+	w        io.Writer // nil: everything stays in buf
 	implicit bool
 	buf      []byte
 }
@@ -129,7 +128,7 @@ func (e *encoder) flush() error {
 // header appends tag, VR and length (PS3.5 §7.1.2, §7.1.3).
 func (e *encoder) header(t Tag, vr VR, n int) error {
 	if uint64(n) >= math.MaxUint32 {
-		return fmt.Errorf("%s: value of %d bytes, a length field holds 32 bits: %w", t, n, ErrEncoding)
+		return fmt.Errorf("%s: value of %d bytes is too long for a 32-bit length: %w", t, n, ErrEncoding)
 	}
 	e.buf = binary.LittleEndian.AppendUint16(e.buf, t.Group())
 	e.buf = binary.LittleEndian.AppendUint16(e.buf, t.Element())
@@ -140,7 +139,7 @@ func (e *encoder) header(t Tag, vr VR, n int) error {
 		e.buf = append(e.buf, vr[0], vr[1], 0, 0)
 		e.buf = binary.LittleEndian.AppendUint32(e.buf, uint32(n))
 	case n > math.MaxUint16:
-		return fmt.Errorf("%s: value of %d bytes, VR %s holds %d: %w", t, n, vr, math.MaxUint16-1, ErrEncoding)
+		return fmt.Errorf("%s: value of %d bytes; VR %s allows %d: %w", t, n, vr, math.MaxUint16-1, ErrEncoding)
 	default:
 		e.buf = append(e.buf, vr[0], vr[1])
 		e.buf = binary.LittleEndian.AppendUint16(e.buf, uint16(n))
@@ -203,7 +202,7 @@ func (e *encoder) sequence(el Element, depth int) error {
 		first := len(e.buf)
 		for _, sub := range it.Elements() {
 			if sub.Tag == SpecificCharacterSet {
-				continue // the text is UTF-8 now, as the top of the data set says
+				continue // all text is UTF-8 now, which the top level says
 			}
 			if err := e.element(sub, depth+1); err != nil {
 				return fmt.Errorf("%s > %w", el.Tag, err)
@@ -216,11 +215,11 @@ func (e *encoder) sequence(el Element, depth int) error {
 	return e.patch(el.Tag, start)
 }
 
-// patch writes the length of what follows the length field before offset at.
+// patch writes the length of the bytes from offset at into the length field before it.
 func (e *encoder) patch(t Tag, at int) error {
 	n := len(e.buf) - at
 	if uint64(n) >= math.MaxUint32 {
-		return fmt.Errorf("%s: sequence of %d bytes, a length field holds 32 bits: %w", t, n, ErrEncoding)
+		return fmt.Errorf("%s: sequence of %d bytes is too long for a 32-bit length: %w", t, n, ErrEncoding)
 	}
 	binary.LittleEndian.PutUint32(e.buf[at-4:], uint32(n))
 	return nil
@@ -255,7 +254,7 @@ func encodeValue(el Element) ([]byte, error) {
 	case []byte:
 		if n := el.VR.bulk(); n > 0 {
 			if n > 2 && len(v)%n != 0 {
-				return nil, fmt.Errorf("%d bytes are no multiple of %d: %w", len(v), n, ErrEncoding)
+				return nil, fmt.Errorf("%d bytes are not a multiple of %d: %w", len(v), n, ErrEncoding)
 			}
 			return v, nil
 		}
@@ -265,7 +264,7 @@ func encodeValue(el Element) ([]byte, error) {
 
 func encodeText(vr VR, values []string) ([]byte, error) {
 	if vr.single() && len(values) > 1 {
-		return nil, fmt.Errorf("%d values, the VR holds one: %w", len(values), ErrEncoding)
+		return nil, fmt.Errorf("%d values; the VR allows one: %w", len(values), ErrEncoding)
 	}
 	var b bytes.Buffer
 	for i, s := range values {
@@ -276,7 +275,7 @@ func encodeText(vr VR, values []string) ([]byte, error) {
 			return nil, fmt.Errorf("value %d is not UTF-8: %w", i+1, ErrEncoding)
 		}
 		if !vr.single() && strings.Contains(s, `\`) {
-			return nil, fmt.Errorf("value %d holds a backslash, which separates values: %w", i+1, ErrEncoding)
+			return nil, fmt.Errorf("value %d contains a backslash, which separates values: %w", i+1, ErrEncoding)
 		}
 		if vr == "DS" && len(s) > 16 { // as some senders write them; PS3.5 §6.2 allows 16 bytes
 			if f, ok := parseDecimal(s); ok {
@@ -288,7 +287,7 @@ func encodeText(vr VR, values []string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// integers tells the size in bytes and the signedness of the binary integer VRs.
+// integers gives the size in bytes and the signedness of the binary integer VRs.
 var integers = map[VR]struct {
 	size   int
 	signed bool

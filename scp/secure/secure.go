@@ -215,6 +215,18 @@ func (c *Credentials) Server(mutual bool) *tls.Config {
 	}
 }
 
+// Web returns the TLS configuration of a web server: our certificate, and none is asked of browsers.
+func (c *Credentials) Web() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			t := c.current().config()
+			t.VerifyConnection, t.NextProtos = nil, []string{"http/1.1"}
+			return t, nil
+		},
+	}
+}
+
 // Client returns the current TLS configuration of a requestor; call it again for each connection. Without a CA file it trusts
 // the authorities of the system. The certificate must contain serverName; empty: the host in the address.
 func (c *Credentials) Client(serverName string) *tls.Config {

@@ -53,6 +53,12 @@ func (s *Spool) Ready() error {
 	return nil
 }
 
+// Unavailable returns a spool without a folder, for a node that cannot open its state: nothing can be stored, and Ready
+// returns the error of why.
+func Unavailable(why func() error) *Spool {
+	return newSpool(Options{}, disk{free: func(string) (uint64, error) { return 0, why() }})
+}
+
 // Watch detects a full, read-only or failing disk, and its recovery, while nobody sends, until ctx is done. Without it Ready
 // knows only how the last write ended.
 func (s *Spool) Watch(ctx context.Context) error {
@@ -82,7 +88,7 @@ func (s *Spool) watch() {
 func (s *Spool) reserved(n int64) error {
 	free, err := s.disk.free(s.opts.Dir)
 	if err != nil {
-		return diskError("free space", err)
+		return diskError("trying the disk", err)
 	}
 	if reserve := s.opts.ReserveBytes / n; reserve > 0 && free < uint64(reserve) {
 		return fmt.Errorf("%d MiB free, %d MiB are kept in reserve: %w; free disk space", free>>20, reserve>>20, ErrNoSpace)

@@ -21,7 +21,11 @@ var ErrTransport = errors.New("no DICOM connection")
 func dial(ctx context.Context, address string, o Options) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.ARTIM)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	network := "tcp"
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}

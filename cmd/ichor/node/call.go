@@ -24,6 +24,7 @@ func OpenCredentials(c config.Config, log *slog.Logger) (*secure.Credentials, er
 	t := c.DICOM.TLS
 	called := slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return d.TLS }) ||
 		slices.ContainsFunc(c.DICOM.Peers, func(p config.Peer) bool { return p.TLS })
+	called = called || c.Audit.Server != ""
 	if t.Certificate == "" && t.CA == "" && !called {
 		return nil, nil
 	}
@@ -80,6 +81,10 @@ func (n *Node) newCallback() *scp.Callback {
 func (n *Node) dial(ctx context.Context, to deliver.Destination, o dimse.ConnectOptions) (deliver.Peer, error) {
 	d, ok := n.destinations[to.Name]
 	switch {
+	case to.Name == n.canary.destination():
+		if o.Address = n.canary.address(); o.Address == "" {
+			return nil, errors.New("no self-test is running")
+		}
 	case !ok:
 		return nil, fmt.Errorf("destination %q is not in the configuration", to.Name)
 	case d.URL != "":

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"ichor/config"
 	"ichor/pipeline/state"
 	"ichor/scp/find"
 )
@@ -48,6 +49,12 @@ func (n *Node) countStudy(ctx context.Context, study string) {
 		return
 	}
 	title := objects[len(objects)-1].CallingAE
+	if title == config.CanaryTitle {
+		if all, ok := n.canary.expected(study); ok {
+			n.assembler.Expect(study, all)
+		}
+		return
+	}
 	s, ok := n.senders[title]
 	if !ok || !s.count {
 		return

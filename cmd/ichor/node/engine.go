@@ -93,9 +93,6 @@ func OpenEngine(ctx context.Context, c config.Analysis) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b, err = b.At(bundle.OperatingPoint(c.OperatingPoint)); err != nil {
-		return nil, err
-	}
 	if c.Precision != config.PrecisionAuto {
 		return loadEngine(ctx, c, library, b, bundle.Precision(c.Precision), "as configured")
 	}
@@ -132,6 +129,9 @@ func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundl
 	if e.Bundle, err = b.In(p); err != nil {
 		return nil, err
 	}
+	if e.Bundle, err = e.Bundle.At(bundle.OperatingPoint(c.OperatingPoint)); err != nil {
+		return nil, err
+	}
 	threads, lanes := c.Threads, 1
 	if threads == 0 {
 		threads = max(1, runtime.NumCPU()/max(c.Workers, 1))
@@ -139,7 +139,7 @@ func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundl
 	if c.Provider == "cpu" { // runs side by side, each on one thread, wait less for each other than the threads of one run
 		threads, lanes = 1, threads
 	}
-	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Provider: c.Provider, Threads: threads}); err != nil {
+	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Shipped: c.Library == "", Provider: c.Provider, Threads: threads}); err != nil {
 		return nil, err
 	}
 	nets := map[bundle.Role]*onnx.Network{}

@@ -88,6 +88,8 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	f, err := n.results.Record(ctx, job.CaseID, job.Revision, len(objects), *result)
 	if err == nil {
 		n.analysed(job.StudyInstanceUID, result)
+		n.recordAnalysis(job.StudyInstanceUID, f)
+		n.compare(job.CaseID, n.studyOf(job.StudyInstanceUID, job.Complete, objects), result)
 	}
 	return f, err
 }

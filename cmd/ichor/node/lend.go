@@ -212,6 +212,7 @@ func (n *Node) lendBegin(w http.ResponseWriter, r *http.Request, c state.Case) e
 			return err
 		}
 		n.analysed(c.StudyInstanceUID, early)
+		n.recordAnalysis(c.StudyInstanceUID, early.Finding)
 		n.deliverer.Wake()
 		return errDone
 	}
@@ -288,6 +289,8 @@ func (n *Node) lendResult(w http.ResponseWriter, r *http.Request, c state.Case) 
 		return err
 	}
 	n.analysed(c.StudyInstanceUID, a)
+	n.recordAnalysis(c.StudyInstanceUID, f)
+	n.compare(c.ID, study, a)
 	n.log.Info("study done", "case", c.ID, "stage", "analysis", "status", f.Status, "peer", r.RemoteAddr, "code", f.Code)
 	n.deliverer.Wake()
 	return nil

@@ -1,6 +1,7 @@
 // Package node is the complete appliance as a value. New connects the parts in the order in which a study passes through
 // them, Run works until its context is done, Close frees them.
 //
+//	standby.go     a disk that cannot be written at the start
 //	study.go       reception to assembly, assembly to the queue, and resuming after a restart
 //	job.go         one job of the queue: analyse and record the result
 //	early.go       analyses while the quiet period still runs
@@ -13,6 +14,13 @@
 //	rest.go        memory freed after analyses
 //	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
+//	alarms.go      what an operator must act on
+//	watch.go       tells about alarms in the log, and sees that the node before this one crashed
+//	callers.go     who called and who was rejected
+//	canary.go      the self-test
+//	record.go      the event log
+//	shadow.go      a second bundle that analyses and sends nothing
+//	choice.go      which bundle is used, and which were
 package node
 
 import (
@@ -23,7 +31,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,10 +38,12 @@ import (
 
 	"ichor/config"
 	"ichor/pipeline/assembly"
+	"ichor/pipeline/finding"
 	"ichor/pipeline/queue"
 	"ichor/pipeline/retention"
 	"ichor/pipeline/state"
 	"ichor/reporting/deliver"
+	"ichor/reporting/events"
 	"ichor/reporting/outcome"
 	"ichor/scp"
 	"ichor/scp/secure"
@@ -53,13 +62,25 @@ type Options struct {
 // Node is the complete appliance in one process. The fields are in the order in which a study passes through them.
 type Node struct {
 	config   config.Config
-	version  string
+	version  string // of ichor
+	commit   string // of its source
 	log      *slog.Logger
 	observer *observer
 	turned   turnedAway
+	callers  callers
+	tokens   tokens
+	refused  refusal
+	canary   canary
+	events   eventLog
+	shadow   chan shadowed // analysed studies for the second bundle
+	news     chan struct{} // something happened that may be an alarm
+	token    string        // of the web interface
+	started  time.Time     // of this node
+	crashed  time.Time     // when a node before it was last alive that did not stop in order
 
-	passed       map[string]ports // sockets from systemd that dicom has not taken yet
+	passed       map[string][]net.Listener // sockets from systemd that dicom has not taken yet
 	dicom        ports
+	blocked      error               // why New could not open the state folder; Run tries again
 	credentials  *secure.Credentials // for TLS; nil: not configured
 	senders      map[string]sender   // by AE title
 	urgent       map[string]bool     // AE titles whose studies come first
@@ -83,18 +104,23 @@ type Node struct {
 	http         net.Listener
 }
 
-// New builds every part in flow order and resumes the work of an earlier run. On error nothing stays open.
+// New builds every part and resumes the work of an earlier run. On error nothing stays open. It is no error if the disk of the
+// state folder is full, read-only or failing: Ready then returns the cause, and Run tries again.
 func New(ctx context.Context, o Options) (_ *Node, err error) {
 	c, log := o.Config, o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, version: o.Version, engine: o.Engine, log: log, observer: newObserver(), asked: make(chan string, askedQueue)}
+	n := &Node{config: c, version: o.Version, commit: o.Commit, engine: o.Engine, log: log, started: now(), observer: newObserver(), asked: make(chan string, askedQueue), news: make(chan struct{}, 1), shadow: make(chan shadowed, shadowQueued)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if n.config, err = WithChoice(c); err != nil {
+		return nil, err
+	}
+	c = n.config
 	if err := n.claimSockets(); err != nil {
 		return nil, err
 	}
@@ -105,16 +131,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.look()
-	if err := os.MkdirAll(c.State, 0o750); err != nil {
-		return nil, fmt.Errorf("state folder %s: %w; make it writable for this user, or set state to another folder", c.State, err)
-	}
-	disk := spoolOptions(c, log)
-	spool.MakeRoom(disk.Dir, max(disk.ReserveBytes, minFree)) // state and queue cannot be opened on a full disk
-	// The state file is locked first: a second process must not touch spool or results.
-	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
-		return nil, err
-	}
-	if n.results, err = outcome.New(n.resultOptions(o.Version)); err != nil {
+	if n.token, err = c.HTTP.ReadToken(); err != nil {
 		return nil, err
 	}
 	if n.engine == nil {
@@ -125,43 +142,12 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := n.openLending(ctx); err != nil {
 		return nil, err
 	}
-	if n.spool, err = spool.Open(ctx, disk); err != nil {
-		return nil, err
-	}
-	if n.queue, err = queue.Start(ctx, queue.Options{
-		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"), Serves: n.serves(), AckWait: c.Queue.AckWait,
-		Queued: n.queuedJobs, Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: log,
-	}); err != nil {
-		return nil, err
-	}
 	n.computing, n.ended = make(chan struct{}, max(c.Analysis.Workers, 1)), make(chan struct{}, 1)
 	if bytes, _ := memory(os.DirFS("/")); c.Analysis.Workers > 0 && (bytes == 0 || bytes >= uint64(1+c.Analysis.Workers)*minMemory) {
 		n.early = newEarly(c.Analysis.Workers, n.analyseEarly)
 	}
-	n.assembler = assembly.New(assembly.Options{
-		Quiet: c.Assembly.QuietPeriod, Least: c.Assembly.LeastQuiet, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
-		Ready: n.spool.Ready, Senders: n.knownSenders(), Learnt: n.learnt, Ripe: n.early.begin,
-	})
-	for _, d := range c.Destinations {
-		if d.Commitment {
-			continue
-		}
-		if err := n.store.WaiveCommitment(d.Name, now()); err != nil {
-			return nil, err
-		}
-	}
-	if err := n.buryUnknown(); err != nil {
-		return nil, err
-	}
-	n.deliverer = n.newDeliverer()
-	n.callback = n.newCallback()
-	n.sweeper = retention.New(n.retentionOptions())
-	if n.server, err = n.newServer(); err != nil {
-		return nil, err
-	}
-	n.measure(o.Version, o.Commit)
-	if err := n.resume(ctx); err != nil {
-		return nil, err
+	if n.blocked = n.open(ctx); n.blocked != nil && !queue.DiskTrouble(n.blocked) {
+		return nil, n.blocked
 	}
 	if err := n.listenDICOM(ctx); err != nil {
 		return nil, err
@@ -174,11 +160,85 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	return n, nil
 }
 
+// open opens the state folder, resumes the work of an earlier run, and builds the parts that need it, in flow order. After an
+// error nothing of it stays open, and it can be called again.
+func (n *Node) open(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.closeState())
+		}
+	}()
+	c := n.config
+	if err := os.MkdirAll(c.State, 0o750); err != nil {
+		return fmt.Errorf("state folder %s: %w; make it writable for this user, or set state to another folder", c.State, err)
+	}
+	disk := spoolOptions(c, n.log)
+	spool.MakeRoom(disk.Dir, max(disk.ReserveBytes, minFree)) // state and queue cannot be opened on a full disk
+	// The state file is locked first: a second process must not touch spool or results.
+	if n.store, err = state.Open(filepath.Join(c.State, "state.db")); err != nil {
+		return err
+	}
+	n.crashed = n.foundMark()
+	if err := n.openEvents(); err != nil {
+		return err
+	}
+	if n.results, err = outcome.New(n.resultOptions(n.version)); err != nil {
+		return err
+	}
+	if n.spool, err = spool.Open(ctx, disk); err != nil {
+		return err
+	}
+	if n.queue, err = queue.Start(ctx, queue.Options{
+		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"), Serves: n.serves(), AckWait: c.Queue.AckWait,
+		Queued: n.queuedJobs, Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: n.log,
+	}); err != nil {
+		return err
+	}
+	n.assembler = assembly.New(assembly.Options{
+		Quiet: c.Assembly.QuietPeriod, Least: c.Assembly.LeastQuiet, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
+		Ready: n.spool.Ready, Senders: n.knownSenders(), Learnt: n.learnt, Ripe: n.early.begin,
+	})
+	for _, d := range c.Destinations {
+		if d.Commitment {
+			continue
+		}
+		if err := n.store.WaiveCommitment(d.Name, now()); err != nil {
+			return err
+		}
+	}
+	if err := n.buryUnknown(); err != nil {
+		return err
+	}
+	if err := n.resume(ctx); err != nil {
+		return err
+	}
+	n.deliverer = n.newDeliverer()
+	n.callback = n.newCallback()
+	n.sweeper = retention.New(n.retentionOptions())
+	if err := n.canary.open(); err != nil {
+		return fmt.Errorf("socket of the self-test: %w", err)
+	}
+	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, n.early}, n.callback); err != nil {
+		return err
+	}
+	n.measure(n.version, n.commit)
+	n.recordStart()
+	return nil
+}
+
 // Run works until ctx is done, then drains: each part stops accepting work and has its own time limit to finish what it
 // has begun. The rest is on disk, and the next New resumes it.
 func (n *Node) Run(ctx context.Context) error {
+	if n.blocked != nil {
+		if err := n.standBy(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	b := n.engine.Bundle
+	n.log.Info("ready", "dicom", n.Addrs(), "ae", n.config.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
+		"provider", n.config.Analysis.Provider, "precision", n.engine.Precision, "chosen", n.engine.Why, "note", finding.Disclaimer)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.server.Serve(ctx, n.dicom...) })
+	g.Go(func() error { return n.server.Serve(ctx, append(n.dicom.secured(), n.canary.door)...) })
 	g.Go(func() error { return n.spool.Prepare(ctx) })
 	g.Go(func() error { return n.spool.Watch(ctx) })
 	g.Go(func() error { return n.scrub(ctx) })
@@ -186,32 +246,44 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.count(ctx) })
 	g.Go(func() error { return n.early.run(ctx, n.receivingObjects) })
 	g.Go(func() error { return n.rest(ctx) })
-	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.lend(ctx) })
+	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.results.Run(ctx) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
 	g.Go(func() error { return n.callback.Run(ctx) })
 	g.Go(func() error { return n.sweeper.Run(ctx) })
-	g.Go(func() error { return n.watchdog(ctx) })
+	g.Go(func() error { return n.watchdog(ctx, n.alive) })
+	g.Go(func() error { return n.watch(ctx) })
+	g.Go(func() error { return n.runCanary(ctx) })
+	g.Go(func() error { return n.keepEvents(ctx) })
+	g.Go(func() error { return n.runShadow(ctx) })
+	for _, a := range n.events.audits {
+		g.Go(func() error { return a.Run(ctx) })
+	}
 	if n.http != nil {
-		g.Go(func() error { return n.serveHTTP(ctx) })
+		g.Go(func() error { return n.serveHTTP(ctx, n.http, n.web()) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
+	n.removeMark()
+	n.events.Append(events.Event{Kind: events.Stopped})
 	return nil
 }
 
 // Close frees what New opened, in reverse order. Call it after Run has returned.
 func (n *Node) Close() error {
-	var errs []error
-	listeners := append(slices.Clone(n.dicom), n.http)
+	listeners := []net.Listener{n.http}
 	if n.lending != nil {
 		listeners = append(listeners, n.lending.listener)
+	}
+	for _, p := range n.dicom {
+		listeners = append(listeners, p.Listener)
 	}
 	for _, lns := range n.passed {
 		listeners = append(listeners, lns...)
 	}
+	var errs []error
 	for _, l := range listeners {
 		if l != nil {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
@@ -219,18 +291,27 @@ func (n *Node) Close() error {
 			}
 		}
 	}
+	errs = append(errs, n.closeState())
+	if n.engine != nil {
+		errs = append(errs, n.engine.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// closeState closes what open opened.
+func (n *Node) closeState() error {
+	var errs []error
 	if n.queue != nil {
 		errs = append(errs, n.queue.Close())
 	}
 	if n.spool != nil {
 		errs = append(errs, n.spool.Close())
 	}
-	if n.engine != nil {
-		errs = append(errs, n.engine.Close())
-	}
+	errs = append(errs, n.canary.close(), n.closeEvents())
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
+	n.queue, n.spool, n.store = nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -256,6 +337,9 @@ func (n *Node) State() *state.Store { return n.store }
 
 // Ready returns an error if the node cannot receive or analyse.
 func (n *Node) Ready() error {
+	if n.blocked != nil {
+		return n.blocked
+	}
 	if err := n.spool.Ready(); err != nil {
 		return fmt.Errorf("disk: %w", err)
 	}
@@ -264,6 +348,9 @@ func (n *Node) Ready() error {
 	}
 	if err := n.expired(now()); err != nil {
 		return err
+	}
+	if c := n.canary.last(); c != nil && !c.OK {
+		return fmt.Errorf("self-test: %s", c.Result)
 	}
 	return n.alive()
 }
@@ -304,12 +391,13 @@ func (n *Node) retentionOptions() retention.Options {
 	c := n.config
 	return retention.Options{
 		State: n.store, Spool: n.spool, Results: resultsDir(c), Keep: c.Retention, KeepFailed: c.RetentionFailed, KeepCases: c.RetentionCases,
-		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: destinationNames(c), Logger: n.log, Now: now,
+		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: append(destinationNames(c), n.canary.destination()), Logger: n.log, Now: now, Removed: n.recordRemoval,
 	}
 }
 
-func (n *Node) newServer() (*scp.Server, error) {
-	c, count := n.config.DICOM, scp.Count(n.observer)
+// newServer makes the server for our ports. commitments may be nil.
+func (n *Node) newServer(objects *spool.Spool, to scp.Sink, commitments scp.Commitments) (*scp.Server, error) {
+	c := n.config.DICOM
 	var peers []scp.Peer
 	for _, p := range c.Peers {
 		prefixes, err := p.Prefixes()
@@ -322,12 +410,28 @@ func (n *Node) newServer() (*scp.Server, error) {
 			Listens: p.Address != "",
 		})
 	}
+	any := len(peers) == 0
+	for _, p := range peers {
+		n.callers.expect(p.AETitle)
+	}
+	if n.canary.door != nil {
+		peers = append(peers, n.canary.peer())
+	}
 	return scp.New(scp.Options{
-		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: len(peers) == 0,
+		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: any,
 		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(), PrivateClasses: c.PrivateClasses,
 		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
-		Spool: n.spool, Sink: sink{n.assembler, n.store, n.early}, Commitments: n.callback, Logger: n.log,
-		Events: func(e scp.Event) { count(e); n.turned.received(e) },
+		Spool: objects, Sink: to, Commitments: commitments, Logger: n.log,
+		Name: func(study string) string { return string(state.IDOf(study)) },
+		Events: func(e scp.Event) {
+			n.observer.received(e)
+			n.turned.received(e)
+			n.callers.received(e)
+			if e.Kind == scp.Rejected || e.Kind == scp.Unsupported {
+				n.happened()
+			}
+			n.recordCall(e)
+		},
 	})
 }
 
@@ -339,10 +443,16 @@ func (n *Node) newDeliverer() *deliver.Deliverer {
 			Associations: d.Associations, Commitment: d.Commitment, Deflate: d.Deflate,
 		})
 	}
+	destinations = append(destinations, deliver.Destination{Name: n.canary.destination(), CalledAE: config.CanaryTitle, CallingAE: n.config.DICOM.AETitle})
 	c, count := n.config.Delivery, deliver.Count(n.observer)
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
-		Dial: n.dial, Events: func(e deliver.Event) { count(e); n.sent(e) },
+		Dial: n.dial, Events: func(e deliver.Event) {
+			count(e)
+			n.sent(e)
+			n.recordLetter(e)
+			n.happened()
+		}, Delivered: n.recordDelivery,
 	})
 }
 

@@ -50,7 +50,7 @@ func TestFullDisk(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "20000")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- n.watchdog(ctx) }()
+	go func() { ended <- n.watchdog(ctx, n.alive) }()
 	buf := make([]byte, 100)
 	if err := systemd.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -67,13 +67,14 @@ func TestFullDisk(t *testing.T) {
 // TestSlowRequestAtTheEnd stops the web interface while a request is on its way and never comes.
 func TestSlowRequestAtTheEnd(t *testing.T) {
 	n := &Node{log: slog.New(slog.DiscardHandler), observer: newObserver()}
+	n.config.HTTP.MaxConnections = 8
 	var err error
 	if n.http, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- n.serveHTTP(ctx) }()
+	go func() { ended <- n.serveHTTP(ctx, n.http, n.web()) }()
 	conn, err := net.Dial("tcp", n.http.Addr().String())
 	if err != nil {
 		t.Fatal(err)

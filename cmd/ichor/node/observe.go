@@ -9,12 +9,14 @@ import (
 	"ichor/reporting"
 	"ichor/reporting/deliver"
 	"ichor/reporting/metrics"
+	"ichor/scp"
 )
 
 // observer holds the metrics. The parts of the node declare theirs beside the code they count; what belongs to no part
 // is declared here. No metric names a patient, a study or a peer that is not configured.
 type observer struct {
 	*metrics.Registry
+	received                 func(scp.Event)
 	stage, result, delivered func(seconds float64, values ...string)
 }
 
@@ -25,6 +27,7 @@ func newObserver() *observer {
 	r := metrics.New()
 	return &observer{
 		Registry: r,
+		received: scp.Count(r),
 		stage: r.Histogram("ichor_analysis_seconds", "Time of an analysis by stage: read, selection, volume, cavity, quality, bleed, measure.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320}, "stage"),
 		result: r.Histogram("ichor_result_seconds", "From the last image of a study to its result being stored on this node, repeated analyses included.", wait),
@@ -69,14 +72,30 @@ func (n *Node) sent(e deliver.Event) {
 // measure declares the metrics that are read when they are asked for. commit is that of the source, "" when unknown.
 func (n *Node) measure(version, commit string) {
 	r := n.observer.Registry
-	one := func(name, help string, read func() float64) {
-		r.Gauge(name, help, nil, func(set func(float64, ...string)) { set(read()) })
-	}
 	yes := func(b bool) float64 {
 		if b {
 			return 1
 		}
 		return 0
+	}
+	r.Gauge("ichor_alarm", "1 for each alarm, by name, severity (critical, warning) and subject: a destination or a file. docs/operate.md lists the alarms.", []string{"name", "severity", "subject"},
+		func(set func(float64, ...string)) {
+			for _, a := range n.alarms() {
+				set(1, a.Name, string(a.Severity), a.Subject)
+			}
+		})
+	r.Gauge("ichor_canary_success", "1 when the last self-test passed, 0 when it failed; missing before the first.", nil, func(set func(float64, ...string)) {
+		if c := n.canary.last(); c != nil {
+			set(yes(c.OK))
+		}
+	})
+	r.Gauge("ichor_canary_timestamp_seconds", "When the last self-test began, in Unix time; missing before the first.", nil, func(set func(float64, ...string)) {
+		if c := n.canary.last(); c != nil {
+			set(float64(c.At.Unix()))
+		}
+	})
+	one := func(name, help string, read func() float64) {
+		r.Gauge(name, help, nil, func(set func(float64, ...string)) { set(read()) })
 	}
 	r.Gauge("ichor_build_info", "Always 1; the labels are the version of ichor, the commit of its source and the version of Go.", []string{"version", "commit", "goversion"},
 		func(set func(float64, ...string)) { set(1, version, commit, runtime.Version()) })

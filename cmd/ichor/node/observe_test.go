@@ -35,7 +35,6 @@ var update = flag.Bool("update", false, "rewrite docs/operate-metrics.md")
 func TestMetricsTable(t *testing.T) {
 	n := &Node{observer: newObserver()}
 	deliver.Count(n.observer)
-	scp.Count(n.observer)
 	n.measure("", "")
 	families := slices.Clone(n.observer.Families)
 	slices.SortFunc(families, func(a, b metrics.Family) int { return strings.Compare(a.Name, b.Name) })
@@ -101,7 +100,7 @@ func TestMetricsOfOneStudy(t *testing.T) {
 	n.engine.Bundle, n.engine.Decoder = &bundle.Bundle{}, &codec.Decoder{}
 	n.engine.Bundle.Name, n.engine.Bundle.Version, n.engine.Bundle.Digest = "heads", "1.2", "sha256:abc"
 	n.look()
-	if n.server, err = n.newServer(); err != nil {
+	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, nil}, n.callback); err != nil {
 		t.Fatal(err)
 	}
 	n.deliverer = n.newDeliverer()
@@ -185,7 +184,7 @@ func TestMetricsOfDeadLetters(t *testing.T) {
 // TestEventsAreCounted: events of reception and of commitments, by reason and status.
 func TestEventsAreCounted(t *testing.T) {
 	n := &Node{observer: newObserver()}
-	received, sent := scp.Count(n.observer), deliver.Count(n.observer)
+	received, sent := n.observer.received, deliver.Count(n.observer)
 	received(scp.Event{Kind: scp.Refused, Status: dimse.OutOfResources})
 	received(scp.Event{Kind: scp.Rejected, Err: fmt.Errorf("calling %q: %w", "X", &ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonCalledAE})})
 	received(scp.Event{Kind: scp.Accepted})

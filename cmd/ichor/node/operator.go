@@ -2,10 +2,14 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"ichor/config"
 	"ichor/pipeline/state"
@@ -73,7 +77,7 @@ func (n *Node) DeadLetters(context.Context) ([]web.DeadLetter, error) {
 			continue
 		}
 		list = append(list, web.DeadLetter{
-			ID: analysisID(c), Kind: "analysis", Case: c.ID, Tries: c.Tries, Reason: c.Error, At: c.Updated,
+			Group: group("", c.Error), ID: analysisID(c), Kind: "analysis", Case: c.ID, Tries: c.Tries, Reason: c.Error, At: c.Updated,
 			Remedy: "fix the problem given as the reason, then run 'ichor retry " + string(c.ID) + "'",
 		})
 	}
@@ -83,7 +87,7 @@ func (n *Node) DeadLetters(context.Context) ([]web.DeadLetter, error) {
 	}
 	for _, d := range deliveries {
 		list = append(list, web.DeadLetter{
-			ID: deliveryID(d), Kind: "delivery", Case: d.Case, Object: d.Kind, Destination: d.Destination, Tries: d.Tries,
+			Group: group(d.Destination, d.LastError), ID: deliveryID(d), Kind: "delivery", Case: d.Case, Object: d.Kind, Destination: d.Destination, Tries: d.Tries,
 			Reason: d.LastError, Remedy: deliver.Remedy(d.Cause), At: d.Updated,
 		})
 	}
@@ -104,7 +108,7 @@ func (n *Node) buryUnknown() error {
 		return err
 	}
 	for name := range counts.Deliveries {
-		if n.configured(name) {
+		if n.configured(name) || name == n.canary.destination() {
 			continue
 		}
 		if err := n.store.WaiveCommitment(name, now()); err != nil {
@@ -136,10 +140,21 @@ func (n *Node) Replay(_ context.Context, s web.Selection) (int, error) {
 	return count, err
 }
 
-// Discard discards dead letters permanently. Each must be named: an empty selection does not mean all.
-func (n *Node) Discard(_ context.Context, s web.Selection) (count int, err error) {
+// Discard discards dead letters permanently. They must be named: an empty selection does not mean all.
+func (n *Node) Discard(ctx context.Context, s web.Selection) (count int, err error) {
+	if s.Destination != "" || len(s.Groups) > 0 {
+		letters, err := n.DeadLetters(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, l := range letters {
+			if s.Destination != "" && l.Destination == s.Destination || slices.Contains(s.Groups, l.Group) {
+				s.IDs = append(s.IDs, l.ID)
+			}
+		}
+	}
 	if len(s.IDs) == 0 {
-		return 0, fmt.Errorf("name the dead letters to discard: %w", state.ErrNotFound)
+		return 0, fmt.Errorf("there are no such dead letters; 'ichor dead-letters' lists them: %w", state.ErrNotFound)
 	}
 	var deliveries []string
 	for _, id := range s.IDs {
@@ -180,6 +195,9 @@ func (n *Node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (coun
 	}
 	var chosen []state.Delivery
 	for _, d := range dead {
+		if len(s.Groups) > 0 && !slices.Contains(s.Groups, group(d.Destination, d.LastError)) {
+			continue
+		}
 		if s.Destination != "" && d.Destination != s.Destination || len(s.IDs) > 0 && !wanted[deliveryID(d)] {
 			continue
 		}
@@ -190,6 +208,9 @@ func (n *Node) eachDead(s web.Selection, do func(state.DeliveryKey) error) (coun
 		if wanted[id] {
 			return 0, unknownLetter(id)
 		}
+	}
+	if len(s.Groups) > 0 && len(chosen) == 0 {
+		return 0, unknownLetter(strings.Join(s.Groups, ", "))
 	}
 	for _, d := range chosen {
 		switch err := do(d.DeliveryKey); {
@@ -213,4 +234,11 @@ func destinationNames(c config.Config) (names []string) {
 		names = append(names, d.Name)
 	}
 	return names
+}
+
+// group names the dead letters with the same destination and reason. Numbers in a reason, such as UIDs, do not count.
+func group(destination, reason string) string {
+	words := strings.FieldsFunc(reason, func(r rune) bool { return unicode.IsDigit(r) || r == '.' })
+	sum := sha256.Sum256([]byte(destination + "\x00" + strings.Join(words, "")))
+	return "g" + hex.EncodeToString(sum[:4])
 }

@@ -22,10 +22,10 @@ func (n *Node) learnt(s assembly.Sender) {
 }
 
 // peers lists the senders for display.
-func (n *Node) peers() []web.Peer {
-	list := []web.Peer{}
+func (n *Node) peers() []web.Sender {
+	list := []web.Sender{}
 	for _, s := range n.assembler.Senders() {
-		list = append(list, web.Peer{AETitle: s.AETitle, Studies: s.Studies, Late: s.Late, Learnt: s.Learnt(), Last: s.Last.UTC(),
+		list = append(list, web.Sender{AETitle: s.AETitle, Studies: s.Studies, Late: s.Late, Learnt: s.Learnt(), Last: s.Last.UTC(),
 			LongestPauseS: s.LongestPause().Seconds(), QuietPeriodS: s.Quiet(n.config.Assembly.LeastQuiet, n.config.Assembly.QuietPeriod).Seconds()})
 	}
 	return list

@@ -46,10 +46,12 @@ func (n *Node) resultOptions(version string) outcome.Options {
 		State: n.store, Dir: resultsDir(n.config), Reporting: ReportingOptions(n.config, version), Logger: n.log, Now: now,
 		Reported: func(f finding.Finding) bool { return isReported(f, n.config.Reporting.Refusals) },
 		Wake:     func() { n.deliverer.Wake() },
+		Route:    n.route,
 	}
 	for _, d := range n.config.Destinations {
 		o.Destinations = append(o.Destinations, outcome.Destination{Name: d.Name, Form: formOf(d), Commitment: d.Commitment, RejectionNote: d.RejectionNote})
 	}
+	o.Destinations = append(o.Destinations, outcome.Destination{Name: n.canary.destination()})
 	return o
 }
 

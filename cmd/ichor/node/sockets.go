@@ -23,8 +23,8 @@ const (
 
 // passedSockets returns the listening sockets that systemd opened for this process, by name. This allows port 104 without
 // root. Without systemd there are none. Child processes do not inherit them.
-func passedSockets() (map[string]ports, error) {
-	sockets := map[string]ports{}
+func passedSockets() (map[string][]net.Listener, error) {
+	sockets := map[string][]net.Listener{}
 	for _, file := range activation.Files(true) {
 		ln, err := net.FileListener(file) // a duplicate
 		if err := errors.Join(err, file.Close()); err != nil {
@@ -80,23 +80,37 @@ func (n *Node) listenDICOM(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			lns = ports{ln}
+			lns = []net.Listener{ln}
 		}
 		for _, ln := range lns {
+			p := port{Listener: ln}
 			if e.Socket == dicomTLSSocket {
-				ln = tls.NewListener(ln, n.credentials.Server(n.config.DICOM.TLS.RequireClient))
+				p.tls = n.credentials.Server(n.config.DICOM.TLS.RequireClient)
 			}
-			n.dicom = append(n.dicom, ln)
+			n.dicom = append(n.dicom, p)
 		}
 	}
 	return nil
 }
 
-// ports are the listeners of one service.
-type ports []net.Listener
+// port is an open DICOM port.
+type port struct {
+	net.Listener
+	tls *tls.Config // nil: without TLS
+}
 
-// Addr returns the address of the first listener.
-func (p ports) Addr() net.Addr { return p[0].Addr() }
+type ports []port
+
+// secured returns the listeners to serve, with TLS where it belongs.
+func (p ports) secured() []net.Listener {
+	out := make([]net.Listener, len(p))
+	for i, x := range p {
+		if out[i] = x.Listener; x.tls != nil {
+			out[i] = tls.NewListener(x.Listener, x.tls)
+		}
+	}
+	return out
+}
 
 func (p ports) String() string {
 	words := make([]string, len(p))

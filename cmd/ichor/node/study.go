@@ -56,6 +56,7 @@ func (n *Node) complete(study, how string) {
 		return
 	}
 	log.Info("study complete", "stage", "assembly", "objects", c.Objects, "how", how)
+	n.recordStudy(study, c.Objects, how)
 	ctx, cancel := context.WithTimeout(context.Background(), submitTime)
 	defer cancel()
 	if err := n.submit(ctx, c); err != nil {

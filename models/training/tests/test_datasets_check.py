@@ -200,7 +200,7 @@ NOTES = {
     "a missing slice": ("cq500", f"{THIN}/CT000005.dcm", Path.unlink, "CT PLAIN THIN: slices 0.62 to 1.25 mm apart, some may be missing"),
     "partial rsna": ("rsna", "stage_2_train/ID_0000cadc6af.dcm", Path.unlink, "of 19 labelled slices are missing"),
     "windowed copy": ("instance", "train_2/data/001.nii.gz", lambda p: trees.nifti(p, trees.Head(np.clip(trees.head().hu, 0, 255), None, None)),
-                      "are no Hounsfield units"),
+                      "are not in Hounsfield units"),
     "mask of another scan": ("instance", "train_2/label/001.nii.gz",
                              lambda p: trees.save(p, *trees.store((trees.head().hu > 500).astype(np.uint8), (0.5, 0.4), 5.0, "LPS")), "HU in the median, not blood"),
     "empty mask": ("instance", "train_2/label/001.nii.gz", lambda p: trees.nifti(p, trees.head(()), "mask"), "its mask is empty"),

@@ -171,7 +171,8 @@ func (c *Client) do(rq *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// Probe checks whether the service exists and accepts our credentials, without storing anything (OPTIONS).
+// Probe checks whether the service exists and accepts our credentials, without storing anything. It asks by OPTIONS; a service that
+// answers 404 to that, as Orthanc does, gets a Store transaction without an instance.
 func (c *Client) Probe(ctx context.Context) error {
 	rq, err := http.NewRequestWithContext(ctx, http.MethodOptions, c.target, nil)
 	if err != nil {
@@ -181,12 +182,35 @@ func (c *Client) Probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
+	_ = answer.Body.Close() // frees the only connection
 	e := deny(answer)
-	if answer.StatusCode == http.StatusMethodNotAllowed || answer.StatusCode == http.StatusNotImplemented || !e.Denied() {
+	switch {
+	case e.Code == http.StatusNotFound:
+		return c.storeNothing(ctx)
+	case e.Code == http.StatusMethodNotAllowed, e.Code == http.StatusNotImplemented, !e.Denied():
 		return nil // it exists; not every service supports OPTIONS
 	}
 	return e
+}
+
+// storeNothing posts a payload without a part. A Store transaction refuses it with a status that is no denial, mostly 400.
+func (c *Client) storeNothing(ctx context.Context) error {
+	const boundary = "ichor-probe"
+	rq, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, strings.NewReader("--"+boundary+"--\r\n"))
+	if err != nil {
+		return err
+	}
+	rq.Header.Set("Content-Type", mime.FormatMediaType("multipart/related", map[string]string{"type": "application/dicom", "boundary": boundary}))
+	rq.Header.Set("Accept", "application/dicom+json")
+	answer, err := c.do(rq)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if e := deny(answer); e.Denied() {
+		return e
+	}
+	return nil
 }
 
 // Release closes the client.

@@ -273,22 +273,27 @@ func TestSilence(t *testing.T) {
 }
 
 func TestProbe(t *testing.T) {
-	code := 200
+	code, store := 200, 0 // answers to OPTIONS and to POST; 0: the same
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodOptions {
-			t.Error(r.Method)
+		if text, _ := io.ReadAll(r.Body); r.Method == http.MethodPost && (len(text) > 30 || !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/related")) {
+			t.Errorf("not empty: %q", text)
+		}
+		if r.Method == http.MethodPost && store != 0 {
+			w.WriteHeader(store)
+			return
 		}
 		w.WriteHeader(code)
+		_, _ = io.WriteString(w, "words")
 	}))
 	c, err := New(Options{URL: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		code int
-		ok   bool
-	}{{200, true}, {204, true}, {405, true}, {401, false}, {404, false}} {
-		code = tt.code
+		code, store int
+		ok          bool
+	}{{200, 0, true}, {204, 0, true}, {405, 0, true}, {401, 0, false}, {404, 0, false}, {404, 400, true}, {404, 401, false}} {
+		code, store = tt.code, tt.store
 		if err := c.Probe(t.Context()); (err == nil) != tt.ok {
 			t.Errorf("HTTP %d: %v", tt.code, err)
 		}

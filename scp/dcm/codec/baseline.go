@@ -14,7 +14,7 @@ import (
 	"ichor/scp/dcm/codec/t81"
 )
 
-// decodeJPEGBaseline decodes a frame of sequential JPEG with 8 bits, which is lossy, by the standard library.
+// decodeJPEGBaseline decodes a frame of sequential 8-bit JPEG, which is lossy, with the standard library.
 func decodeJPEGBaseline(_ context.Context, src []byte, im dcm.Image) ([]byte, error) {
 	if im.BitsAllocated != 8 {
 		return nil, fmt.Errorf("JPEG of 8 bits for cells of %d", im.BitsAllocated)
@@ -27,7 +27,7 @@ func decodeJPEGBaseline(_ context.Context, src []byte, im dcm.Image) ([]byte, er
 		return nil, err
 	}
 	if decoded.Bounds() != image.Rect(0, 0, im.Columns, im.Rows) {
-		return nil, fmt.Errorf("JPEG frame of %v, the image has %d x %d pixels", decoded.Bounds(), im.Columns, im.Rows)
+		return nil, fmt.Errorf("JPEG frame of %v, but the image has %d x %d pixels", decoded.Bounds(), im.Columns, im.Rows)
 	}
 	out := make([]byte, 0, im.FrameCells())
 	switch g, gray := decoded.(*image.Gray); {
@@ -43,13 +43,13 @@ func decodeJPEGBaseline(_ context.Context, src []byte, im dcm.Image) ([]byte, er
 			}
 		}
 	default:
-		return nil, fmt.Errorf("JPEG frame of another kind than %d samples", im.Samples)
+		return nil, fmt.Errorf("JPEG frame does not have %d samples", im.Samples)
 	}
 	return out, nil
 }
 
-// sequential looks at the markers up to the first scan: the frame must be sequential Huffman JPEG of 8 bits, as large
-// as the image. Progressive frames are not of this transfer syntax, and each of their many scans costs a whole image.
+// sequential checks the markers up to the first scan: the frame must be sequential 8-bit Huffman JPEG of the size of the image.
+// Progressive frames do not belong to this transfer syntax, and each of their many scans costs a whole image.
 func sequential(src []byte, im dcm.Image) error {
 	s, err := t81.Open(src)
 	if err != nil {
@@ -61,17 +61,17 @@ func sequential(src []byte, im dcm.Image) error {
 		case err != nil:
 			return err
 		case marker == t81.SOF0 || marker == t81.SOF1:
-			if len(b) < 6 || b[0] != 8 { // chroma may have less resolution, so that this is no t81.Frame
-				return errors.New("JPEG frame of other than 8 bits")
+			if len(b) < 6 || b[0] != 8 { // not t81.ReadFrame, because chroma may have a lower resolution
+				return errors.New("JPEG frame does not have 8 bits")
 			}
 			height, width := int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
 			if height != im.Rows || width != im.Columns || int(b[5]) != im.Samples {
-				return fmt.Errorf("JPEG frame of %d x %d pixels with %d samples, the image has %d x %d with %d",
+				return fmt.Errorf("JPEG frame of %d x %d pixels with %d samples, but the image has %d x %d with %d",
 					width, height, b[5], im.Columns, im.Rows, im.Samples)
 			}
 			return nil
 		case marker > t81.SOF1 && marker <= 0xCF && marker != t81.DHT, marker == t81.SOS:
-			return fmt.Errorf("marker FF%02X is not of sequential JPEG", marker)
+			return fmt.Errorf("marker FF%02X does not belong to sequential JPEG", marker)
 		}
 	}
 }

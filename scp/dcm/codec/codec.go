@@ -1,12 +1,12 @@
-// Package codec decodes pixel data in every transfer syntax that this node accepts.
+// Package codec decodes pixel data in every accepted transfer syntax.
 //
-//	table.go     transfer syntaxes and what decodes each
+//	table.go     transfer syntaxes and their decoders
 //	rle          RLE Lossless                                      PS3.5 Annex G
 //	jpegll       JPEG Lossless, all predictors                     ITU-T T.81 Annex H
 //	jpegls       JPEG-LS, lossless and near-lossless               ITU-T T.87
 //	openjpeg     JPEG 2000, HTJ2K: OpenJPEG in a limited process   ISO 15444-1, 15444-15
 //
-// A stream never says how much memory is taken: the image attributes do, and the stream must agree with them.
+// The image attributes determine how much memory is allocated, never the stream; the stream must agree with them.
 package codec
 
 import (
@@ -22,7 +22,7 @@ import (
 	"ichor/scp/dcm/codec/openjpeg"
 )
 
-// Options of a Decoder.
+// Options configure a Decoder.
 type Options struct {
 	OpenJPEG *openjpeg.Tool // nil: JPEG 2000 and HTJ2K are not decoded
 }
@@ -30,17 +30,17 @@ type Options struct {
 // Decoder decodes pixel data. It is safe for concurrent use.
 type Decoder struct{ table []entry }
 
-// New makes a Decoder of what is there.
+// New returns a Decoder.
 func New(o Options) *Decoder { return &Decoder{table: tableOf(o)} }
 
-// Detect makes a Decoder with what is installed on this machine; missing says why JPEG 2000 is not decoded, nil where
-// it is.
+// Detect returns a Decoder that uses the tools installed on this machine. missing is why JPEG 2000 cannot be decoded, nil if it
+// can.
 func Detect(ctx context.Context) (d *Decoder, missing error) {
 	tool, err := openjpeg.Find(ctx)
 	return New(Options{OpenJPEG: tool}), err
 }
 
-// TransferSyntaxes lists what is decoded, the preferred first.
+// TransferSyntaxes lists the transfer syntaxes that can be decoded, the preferred one first.
 func (d *Decoder) TransferSyntaxes() []string {
 	out := make([]string, len(d.table))
 	for i, e := range d.table {
@@ -49,9 +49,9 @@ func (d *Decoder) TransferSyntaxes() []string {
 	return out
 }
 
-// Pixels returns the native pixel data of all frames as dcm.File.PixelData does, whatever the transfer syntax; samples
-// of a compressed pixel lie together, and colours are RGB where JPEG had them as YCbCr. Signed values of fewer bits than
-// their cell have their sign extended. Errors: those of PixelData, ErrTransferSyntax, ctx's, or of the file system.
+// Pixels returns the native pixel data of all frames as dcm.File.PixelData does, for any transfer syntax. The samples of a
+// compressed pixel are adjacent, and YCbCr of JPEG is converted to RGB. Signed values with fewer bits than their cell are
+// sign-extended. Errors: those of PixelData, ErrTransferSyntax, ctx's, or of the file system.
 func (d *Decoder) Pixels(ctx context.Context, f *dcm.File) ([]byte, error) {
 	if f.Pixels != nil && !f.Pixels.Encapsulated {
 		return f.PixelData()
@@ -80,7 +80,7 @@ func frames(ctx context.Context, f *dcm.File, e entry) ([]byte, error) {
 	if len(list) == 1 {
 		return oneFrame(ctx, f, e, im, list, 0)
 	}
-	// Some at a time, on all processors; what is taken grows with what has really been decoded.
+	// In batches, on all processors, so that memory grows only with what was decoded.
 	var out []byte
 	some := make([][]byte, runtime.GOMAXPROCS(0))
 	for at := 0; at < len(list); at += len(some) {
@@ -122,7 +122,7 @@ func oneFrame(ctx context.Context, f *dcm.File, e entry, im dcm.Image, list []dc
 	return cells, nil
 }
 
-// isLocal tells a fault of this machine, which another try may not meet, from one of the stream.
+// isLocal reports whether an error is due to this machine, so that a retry may succeed, and not to the stream.
 func isLocal(err error) bool {
 	var path *os.PathError
 	return errors.As(err, &path)

@@ -11,14 +11,14 @@ import (
 	"ichor/scp/dcm/codec/rle"
 )
 
-// entry is a transfer syntax and what decodes one frame of it to cells, nil for uncompressed ones, which dcm reads.
+// entry is a transfer syntax and its decoder from one frame to cells, nil for uncompressed ones, which dcm reads.
 type entry struct {
 	transferSyntax string
 	decode         func(ctx context.Context, src []byte, im dcm.Image) ([]byte, error)
 }
 
-// tableOf is what is decoded, the preferred first: uncompressed before compressed, lossless before lossy, cheap before
-// costly. Twelve-bit JPEG is not decoded, so JPEG Extended is not in it.
+// tableOf returns the decoded transfer syntaxes in order of preference: uncompressed before compressed, lossless before lossy,
+// fast before slow. JPEG Extended is missing because 12-bit JPEG is not decoded.
 func tableOf(o Options) []entry {
 	t := []entry{
 		{dcm.ExplicitVRLittleEndian, nil},

@@ -132,7 +132,7 @@ def look(volume: Volume) -> Look:
     note = lambda what, remedy: notes.append(str(DataError(_file(volume), what, remedy)))  # noqa: E731
     low, high = float(scan.hu.min()), float(scan.hu.max())
     if low > GREY[0] or high < GREY[1]:
-        note(f"values from {low:.0f} to {high:.0f} are no Hounsfield units of a head", "give the CT, not a windowed or normalised copy")
+        note(f"values from {low:.0f} to {high:.0f} are not in Hounsfield units of a head", "give the CT, not a windowed or normalised copy")
     if volume.dataset != "synthetic" and not all(PIXEL_MM[0] <= s <= PIXEL_MM[1] for s in scan.spacing):
         note(f"pixels of {scan.spacing[0]:.3g} x {scan.spacing[1]:.3g} mm", "millilitres will be wrong if the header is; compare with the source")
     gaps = np.diff(scan.positions)

@@ -2,8 +2,8 @@ package jpegll
 
 import "fmt"
 
-// spec is a Huffman table as the stream defines it (T.81 §B.2.4.2): how many codes there are of each length, and the
-// categories they stand for, in order of their codes.
+// spec is the definition of a Huffman table in the stream (T.81 §B.2.4.2): the number of codes of each length, and their
+// categories in order of the codes.
 type spec struct {
 	counts  [16]byte
 	symbols []byte
@@ -12,15 +12,15 @@ type spec struct {
 // maxCategory is the largest difference category (T.81 Table H.2).
 const maxCategory = 16
 
-// huffman reads a DHT segment. Tables are only noted here: building one costs more than the few bytes that define it,
-// and a stream may define thousands.
+// huffman reads a DHT segment. It does not build the tables: a stream may define thousands in few bytes, and building one is
+// expensive.
 func (d *decoder) huffman(b []byte) error {
 	for len(b) > 0 {
 		if len(b) < 17 {
 			return fmt.Errorf("Huffman table of %d bytes", len(b))
 		}
 		class, at := b[0]>>4, b[0]&15
-		if class != 0 || at > 3 { // lossless JPEG has DC tables alone
+		if class != 0 || at > 3 { // lossless JPEG has only DC tables
 			return fmt.Errorf("Huffman table of class %d at place %d", class, at)
 		}
 		s := &spec{counts: [16]byte(b[1:17])}
@@ -38,15 +38,15 @@ func (d *decoder) huffman(b []byte) error {
 	return nil
 }
 
-// fastBits is the length of the codes that are found at once.
+// fastBits is the maximum length of codes that are found by one look-up.
 const fastBits = 9
 
-// table finds the code at the front of 16 bits.
+// table decodes the first code of 16 bits.
 type table struct {
 	fast    [1 << fastBits]uint16 // by the first bits: length in the upper byte, category in the lower; 0 for a longer code
-	ends    [17]int               // of each length: what is below begins with a code of so many bits, or fewer
-	starts  [17]int               // of each length: the first code, with zeros behind it
-	firsts  [17]int               // of each length: the index of its first category
+	ends    [17]int               // by length: smaller values start with a code of at most this length
+	starts  [17]int               // by length: the first code, padded with zeros
+	firsts  [17]int               // by length: the index of its first category
 	symbols []byte
 }
 
@@ -60,7 +60,7 @@ func (s *spec) build() (*table, error) {
 		t.starts[length], t.firsts[length] = next, index
 		for range n {
 			if next+span > 1<<16 {
-				return nil, fmt.Errorf("Huffman table with more codes of %d bits than there can be", length)
+				return nil, fmt.Errorf("Huffman table with too many codes of %d bits", length)
 			}
 			category := s.symbols[index]
 			if category > maxCategory {
@@ -79,7 +79,7 @@ func (s *spec) build() (*table, error) {
 	return t, nil
 }
 
-// slow finds a code of more than fastBits bits; length 0 is none.
+// slow finds a code longer than fastBits; it returns length 0 if there is none.
 func (t *table) slow(front int) (length, category int) {
 	for length := fastBits + 1; length <= 16; length++ {
 		if front < t.ends[length] {
@@ -89,17 +89,17 @@ func (t *table) slow(front int) (length, category int) {
 	return 0, 0
 }
 
-// bits reads entropy-coded data up to the next marker (T.81 §F.2.2.5). Behind it come zeros, which are counted: the
-// caller asks now and then whether it has been given some.
+// bits reads entropy-coded data up to the next marker (T.81 §F.2.2.5). After it, it returns zeros and counts them; callers
+// check with short from time to time.
 type bits struct {
 	src   []byte
 	pos   int
 	acc   uint64 // the next bits, from the top
 	n     int    // how many there are
-	zeros int    // how many of them, at the end, are not from src
+	zeros int    // how many of them are padding after src
 }
 
-// fill makes at least 48 bits ready.
+// fill reads until acc has at least 48 bits.
 func (b *bits) fill() {
 	for b.n <= 48 {
 		c := byte(0)
@@ -120,5 +120,5 @@ func (b *bits) fill() {
 	}
 }
 
-// short reports whether bits were taken that are not from src.
+// short reports whether bits after the end of src were used.
 func (b *bits) short() bool { return b.n < b.zeros }

@@ -196,8 +196,8 @@ func TestRefuses(t *testing.T) {
 	}{
 		{"empty", nil, "SOI"},
 		{"text", []byte("<html>"), "SOI"},
-		{"baseline", change(find(t81.SOF3)+1, 0xC0), "not of lossless"},
-		{"arithmetic", change(find(t81.SOF3)+1, 0xCB), "not of lossless"},
+		{"baseline", change(find(t81.SOF3)+1, 0xC0), "does not belong to lossless"},
+		{"arithmetic", change(find(t81.SOF3)+1, 0xCB), "does not belong to lossless"},
 		{"17 bits", change(find(t81.SOF3)+4, 17), "17 bits"},
 		{"other width", change(find(t81.SOF3)+8, 7), "the image has"},
 		{"other height", change(find(t81.SOF3)+6, 7), "the image has"},

@@ -7,7 +7,7 @@ import (
 	"ichor/scp/dcm/codec/t81"
 )
 
-// scan reads a scan header (T.81 §B.2.3) and decodes what follows it.
+// scan reads a scan header (T.81 §B.2.3) and decodes the scan.
 func (d *decoder) scan(b []byte) error {
 	header, err := d.scans.Read(b)
 	if err != nil {
@@ -30,7 +30,7 @@ func (d *decoder) scan(b []byte) error {
 	if predictor < 1 || predictor > 7 || shift >= d.frame.Precision {
 		return fmt.Errorf("predictor %d with point transform %d", predictor, shift)
 	}
-	// Each sample takes a bit at least.
+	// Each sample needs at least one bit.
 	if d.width*d.height*n > 8*len(d.src) {
 		return fmt.Errorf("scan of %d bytes cannot hold %d samples: %w", len(d.src), d.width*d.height*n, t81.ErrTruncated)
 	}
@@ -42,18 +42,17 @@ func (d *decoder) scan(b []byte) error {
 	return err
 }
 
-// plane is one component of a scan, with its last two lines. Lines have one sample more than there are columns, in
-// front.
+// plane is one component of a scan, with its last two lines. Lines have one additional sample at the start.
 type plane struct {
 	table       *table
 	component   int
 	above, line []uint16
 }
 
-// lines decodes all lines of a scan, and returns how many bytes it has.
+// lines decodes all lines of a scan and returns its length in bytes.
 func (d *decoder) lines(planes []plane, predictor, shift int) (used int, err error) {
 	if d.restart%d.width != 0 { // T.81 §H.1.1
-		return 0, fmt.Errorf("restart interval of %d pixels, a line has %d", d.restart, d.width)
+		return 0, fmt.Errorf("restart interval of %d pixels is not a multiple of the %d of a line", d.restart, d.width)
 	}
 	interval := d.restart / d.width // lines
 	for i := range planes {
@@ -189,20 +188,20 @@ func (p *plane) difference(in *bits) (uint16, error) {
 	return uint16(v), nil
 }
 
-// restart goes behind the restart marker that must be here, the n-th from 0 (T.81 §F.2.2.4).
+// restart skips restart marker n, counted from 0, which must be here (T.81 §F.2.2.4).
 func (b *bits) restart(n int) error {
 	at := b.end()
 	if at+2 > len(b.src) {
 		return t81.ErrTruncated
 	}
 	if m := b.src[at+1]; b.src[at] != 0xFF || m != t81.RST0+byte(n%8) {
-		return fmt.Errorf("bytes %02X%02X where restart marker %d should be", b.src[at], m, n%8)
+		return fmt.Errorf("bytes %02X%02X in place of restart marker %d", b.src[at], m, n%8)
 	}
 	*b = bits{src: b.src, pos: at + 2}
 	return nil
 }
 
-// end is where the entropy-coded data ends: at the next marker, as far as what was read ahead tells.
+// end returns the end of the entropy-coded data, which is the next marker if it was already read.
 func (b *bits) end() int {
 	at := b.pos
 	for at+1 < len(b.src) && (b.src[at] != 0xFF || b.src[at+1] == 0 || b.src[at+1] == 0xFF) {

@@ -12,20 +12,20 @@ import (
 
 // decoder is the state of one frame.
 type decoder struct {
-	src t81.Stream // what is not yet read
+	src t81.Stream // the unread rest
 
-	width, height, components int // as the image says; the frame header must agree
+	width, height, components int // of the image; the frame header must agree
 	frame                     t81.Frame
 	scans                     t81.Scans
 
 	tables  [4]*spec
 	restart int // interval in pixels, 0 for none
 
-	out []uint16 // samples of a pixel together
+	out []uint16 // the samples of a pixel are adjacent
 }
 
-// Decode returns the samples of a frame of the given size, those of a pixel together, and their precision in bits. A
-// stream of another size is an error; it is found before memory is taken for it.
+// Decode returns the samples of a frame of the given size and their precision in bits; the samples of a pixel are adjacent. If
+// the stream has another size, it returns an error before it allocates memory.
 func Decode(src []byte, width, height, components int) (samples []uint16, precision int, err error) {
 	if width < 1 || height < 1 || components < 1 {
 		return nil, 0, fmt.Errorf("image of %d x %d pixels with %d samples", width, height, components)
@@ -34,7 +34,7 @@ func Decode(src []byte, width, height, components int) (samples []uint16, precis
 	if d.src, err = t81.Open(src); err != nil {
 		return nil, 0, err
 	}
-	for !d.scans.Complete() { // some writers leave EOI out
+	for !d.scans.Complete() { // some writers omit EOI
 		if err := d.next(); err != nil {
 			return nil, 0, err
 		}
@@ -42,7 +42,7 @@ func Decode(src []byte, width, height, components int) (samples []uint16, precis
 	return d.out, d.frame.Precision, nil
 }
 
-// next takes a marker segment, and the scan behind it where it is a scan header.
+// next reads a marker segment and, after a scan header, the scan.
 func (d *decoder) next() error {
 	marker, b, err := d.src.Next()
 	switch {
@@ -65,8 +65,8 @@ func (d *decoder) next() error {
 		d.restart = int(binary.BigEndian.Uint16(b))
 	case marker == t81.SOS:
 		return d.scan(b)
-	case marker == t81.DNL, marker >= t81.SOF0 && marker <= 0xCF: // DHT and SOF3 apart, other processes and arithmetic coding
-		return fmt.Errorf("marker FF%02X is not of lossless Huffman JPEG", marker)
+	case marker == t81.DNL, marker >= t81.SOF0 && marker <= 0xCF: // except DHT and SOF3: other processes and arithmetic coding
+		return fmt.Errorf("marker FF%02X does not belong to lossless Huffman JPEG", marker)
 	}
 	return nil
 }

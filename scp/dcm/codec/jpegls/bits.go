@@ -7,18 +7,18 @@ import (
 	"ichor/scp/dcm/codec/t81"
 )
 
-// reader reads entropy-coded data up to the next marker. Behind a byte FF, a zero bit is stuffed in (T.87 §C.2.1).
-// Behind the data come zeros, which are counted: the caller asks now and then whether it has been given some.
+// reader reads entropy-coded data up to the next marker. After a byte FF there is a stuffed zero bit (T.87 §C.2.1). After the
+// data it returns zeros and counts them; callers check with short from time to time.
 type reader struct {
 	src   []byte
 	pos   int
 	acc   uint64 // the next bits, from the top
 	n     int    // how many there are
-	zeros int    // how many of them, at the end, are not from src
+	zeros int    // how many of them are padding after src
 	ff    bool   // the byte before pos is FF
 }
 
-// fill makes at least 49 bits ready.
+// fill reads until acc has at least 49 bits.
 func (r *reader) fill() {
 	for r.n <= 48 {
 		c, width := byte(0), 8
@@ -42,10 +42,10 @@ func (r *reader) fill() {
 	}
 }
 
-// short reports whether bits were taken that are not from src.
+// short reports whether bits after the end of src were used.
 func (r *reader) short() bool { return r.n < r.zeros }
 
-// bit takes one bit.
+// bit reads one bit.
 func (r *reader) bit() bool {
 	if r.n < 1 {
 		r.fill()
@@ -56,7 +56,7 @@ func (r *reader) bit() bool {
 	return b
 }
 
-// take takes n bits, at most 32.
+// take reads n bits, at most 32.
 func (r *reader) take(n int) int {
 	if r.n < n {
 		r.fill()
@@ -67,7 +67,7 @@ func (r *reader) take(n int) int {
 	return v
 }
 
-// zeroRun takes zeros and the one bit behind them, and reports false where there are more than limit.
+// zeroRun reads zeros and the following one bit. It reports false if there are more than limit zeros.
 func (r *reader) zeroRun(limit int) (run int, ok bool) {
 	for {
 		if r.n < 32 {
@@ -91,20 +91,20 @@ func (r *reader) drop(n int) {
 	r.n -= n
 }
 
-// restart goes on behind restart marker n, counted from 0 (T.81 §B.1.1.3).
+// restart skips restart marker n, counted from 0 (T.81 §B.1.1.3).
 func (r *reader) restart(n int) error {
 	at := r.end()
 	if at+2 > len(r.src) {
 		return t81.ErrTruncated
 	}
 	if m := r.src[at+1]; m != t81.RST0+byte(n%8) {
-		return fmt.Errorf("bytes FF%02X where restart marker %d should be", m, n%8)
+		return fmt.Errorf("bytes FF%02X in place of restart marker %d", m, n%8)
 	}
 	*r = reader{src: r.src, pos: at + 2}
 	return nil
 }
 
-// end is where the entropy-coded data ends: at the next marker, as far as what was read ahead tells.
+// end returns the end of the entropy-coded data, which is the next marker if it was already read.
 func (r *reader) end() int {
 	at := r.pos
 	for at+1 < len(r.src) && (r.src[at] != 0xFF || r.src[at+1] < 0x80 || r.src[at+1] == 0xFF) {

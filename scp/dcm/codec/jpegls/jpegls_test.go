@@ -79,7 +79,7 @@ func TestRefuses(t *testing.T) {
 		want   string
 	}{
 		{"empty", nil, "SOI"},
-		{"JPEG", change(find(sof55)+1, 0xC3), "not of JPEG-LS"},
+		{"JPEG", change(find(sof55)+1, 0xC3), "does not belong to JPEG-LS"},
 		{"17 bits", change(find(sof55)+4, 17), "17 bits"},
 		{"other width", change(find(sof55)+8, 5), "the image has"},
 		{"two frames", before(t81.SOS, "fff7000b080004000401011100"), "second frame"},

@@ -14,7 +14,7 @@ type context struct{ a, b, c, n int }
 // runBits is J of T.87 §A.2.1: the bits of a run length, by run index.
 var runBits = [32]int{0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 
-// maxError bounds a decoded error: no encoder makes a larger one, and a damaged stream must not make them grow.
+// maxError is the maximum of a decoded error. Encoders make no larger ones; in a damaged stream errors could grow.
 const maxError = 1<<16 - 1
 
 var errError = errors.New("JPEG-LS stream with an impossible error value")
@@ -58,7 +58,7 @@ func newScan(src []byte, p params, width, components int) *scan {
 	return s
 }
 
-// begin sets contexts and lines to what they are before the first line and behind a restart marker (T.87 §A.8, §C.2.5).
+// begin resets contexts and lines, as before the first line and after a restart marker (T.87 §A.8, §C.2.5).
 func (s *scan) begin(width int) {
 	a := max(2, (s.rng+32)/64)
 	for i := range s.contexts {
@@ -70,8 +70,8 @@ func (s *scan) begin(width int) {
 	}
 }
 
-// decode writes the samples of the components in which to out, where those of all components lie together. A restart
-// marker stands after so many lines, where restart is not 0.
+// decode writes the samples of the components in which to out, where the samples of a pixel are adjacent. restart is the number
+// of lines between restart markers, 0 for none.
 func (s *scan) decode(out []uint16, which []int, height, components int, interleave byte, restart int) error {
 	width := len(s.planes[0].line) - 2
 	for y := range height {

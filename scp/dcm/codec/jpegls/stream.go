@@ -18,30 +18,30 @@ const (
 	lse   = 0xF8
 )
 
-// Info is what the stream says of itself.
+// Info describes a stream.
 type Info struct {
 	Precision int // bits a sample
-	Near      int // the most that a sample may differ from the original; 0 is lossless
+	Near      int // maximum difference of a sample from the original; 0: lossless
 }
 
-// presets are the coding parameters of an LSE segment (T.87 §C.2.4.1.1); 0 stands for the default.
+// presets are the coding parameters of an LSE segment (T.87 §C.2.4.1.1); 0 means the default.
 type presets struct{ maxval, t1, t2, t3, reset int }
 
 type decoder struct {
-	src t81.Stream // what is not yet read
+	src t81.Stream // the unread rest
 
-	width, height, components int // as the image says; the frame header must agree
+	width, height, components int // of the image; the frame header must agree
 	info                      Info
 	frame                     t81.Frame
 	scans                     t81.Scans
 	presets                   presets
-	restart                   int // lines after which the coder begins anew, 0 for none
+	restart                   int // number of lines between restarts of the coder, 0 for none
 
-	out []uint16 // samples of a pixel together
+	out []uint16 // the samples of a pixel are adjacent
 }
 
-// Decode returns the samples of a frame of the given size, those of a pixel together. A stream of another size is an
-// error; it is found before memory is taken for it.
+// Decode returns the samples of a frame of the given size; the samples of a pixel are adjacent. If the stream has another size,
+// it returns an error before it allocates memory.
 func Decode(src []byte, width, height, components int) ([]uint16, Info, error) {
 	if width < 1 || height < 1 || components < 1 {
 		return nil, Info{}, fmt.Errorf("image of %d x %d pixels with %d samples", width, height, components)
@@ -51,7 +51,7 @@ func Decode(src []byte, width, height, components int) ([]uint16, Info, error) {
 		return nil, Info{}, err
 	}
 	d := &decoder{src: in, width: width, height: height, components: components}
-	for !d.scans.Complete() { // some writers leave EOI out
+	for !d.scans.Complete() { // some writers omit EOI
 		if err := d.next(); err != nil {
 			return nil, Info{}, err
 		}
@@ -59,7 +59,7 @@ func Decode(src []byte, width, height, components int) ([]uint16, Info, error) {
 	return d.out, d.info, nil
 }
 
-// next takes a marker segment, and the scan behind it where it is a scan header.
+// next reads a marker segment and, after a scan header, the scan.
 func (d *decoder) next() error {
 	marker, b, err := d.src.Next()
 	switch {
@@ -86,9 +86,9 @@ func (d *decoder) next() error {
 			d.restart = d.restart<<8 | int(c)
 		}
 	case marker == app8 && len(b) == 5 && string(b[:4]) == "mrfx" && b[4] != 0:
-		return errors.New("JPEG-LS with a vendor's colour transform, which is not read")
+		return errors.New("JPEG-LS with a vendor's colour transform is not supported")
 	case marker <= 0xCF:
-		return fmt.Errorf("marker FF%02X is not of JPEG-LS", marker)
+		return fmt.Errorf("marker FF%02X does not belong to JPEG-LS", marker)
 	}
 	return nil
 }
@@ -96,14 +96,14 @@ func (d *decoder) next() error {
 // preset reads an LSE segment (T.87 §C.2.4.1).
 func (d *decoder) preset(b []byte) error {
 	if len(b) != 11 || b[0] != 1 {
-		return errors.New("JPEG-LS with a mapping table or an extended size, which is not read")
+		return errors.New("JPEG-LS with a mapping table or an extended size is not supported")
 	}
 	word := func(i int) int { return int(binary.BigEndian.Uint16(b[1+2*i:])) }
 	d.presets = presets{word(0), word(1), word(2), word(3), word(4)}
 	return nil
 }
 
-// scan reads a scan header (T.87 §C.2.3) and decodes what follows it.
+// scan reads a scan header (T.87 §C.2.3) and decodes the scan.
 func (d *decoder) scan(b []byte) error {
 	header, err := d.scans.Read(b)
 	if err != nil {
@@ -112,7 +112,7 @@ func (d *decoder) scan(b []byte) error {
 	n := len(header.Components)
 	for _, table := range header.Tables {
 		if table != 0 {
-			return errors.New("JPEG-LS with a mapping table, which is not read")
+			return errors.New("JPEG-LS with a mapping table is not supported")
 		}
 	}
 	near, interleave, transform := int(header.Start), header.End, header.Transform
@@ -190,7 +190,7 @@ func (p presets) resolve(precision, near int) (params, error) {
 	return out, nil
 }
 
-// log2 is the logarithm rounded up.
+// log2 returns the binary logarithm, rounded up.
 func log2(n int) (l int) {
 	for 1<<l < n {
 		l++

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// siz is what the image and tile size segment says (ISO 15444-1 §A.5.1).
+// siz is the image and tile size segment (ISO 15444-1 §A.5.1).
 type siz struct {
 	width, height, components int
 	bits                      int // precision of a sample
@@ -18,16 +18,16 @@ const (
 	szd = 0xFF51 // SIZ
 )
 
-// maxTiles bounds the tiles of one frame: encoders make one, or some tens.
+// maxTiles is the maximum number of tiles of one frame. Encoders make one, or a few tens.
 const maxTiles = 4096
 
-// header reads the start of a code stream, of which SIZ is always the first segment.
+// header reads the start of a code stream. Its first segment is always SIZ.
 func header(b []byte) (siz, error) {
 	if len(b) < 42 || binary.BigEndian.Uint16(b) != soc || binary.BigEndian.Uint16(b[2:]) != szd {
-		return siz{}, errors.New("no JPEG 2000 code stream: it does not begin with SOC and SIZ")
+		return siz{}, errors.New("not a JPEG 2000 code stream: it does not start with SOC and SIZ")
 	}
 	word := func(at int) int64 { return int64(binary.BigEndian.Uint32(b[at:])) }
-	width, height := word(8)-word(16), word(12)-word(20) // grid less offset
+	width, height := word(8)-word(16), word(12)-word(20) // grid minus offset
 	tileWidth, tileHeight := word(24), word(28)
 	components := int(binary.BigEndian.Uint16(b[40:]))
 	if width < 1 || height < 1 || width > 1<<16 || height > 1<<16 || components < 1 || components > 4 || len(b) < 42+3*components {
@@ -49,8 +49,8 @@ func header(b []byte) (siz, error) {
 	return s, nil
 }
 
-// codeStream finds the code stream in a JP2 file (ISO 15444-1 §I.4): some senders put the whole file into a fragment. Anything
-// else comes back as it is.
+// codeStream finds the code stream in a JP2 file (ISO 15444-1 §I.4), because some senders put the whole file into a fragment. It
+// returns anything else unchanged.
 func codeStream(b []byte) []byte {
 	const signature = "\x00\x00\x00\x0CjP  \r\n\x87\n"
 	if len(b) < len(signature) || string(b[:len(signature)]) != signature {

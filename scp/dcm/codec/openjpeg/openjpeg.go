@@ -1,8 +1,8 @@
 // Package openjpeg decodes JPEG 2000 and HTJ2K with opj_decompress, the command of OpenJPEG, in a process of its own.
 //
-// OpenJPEG is C code that reads what strangers send. So it runs under prlimit (util-linux) with bounded memory, CPU
-// time and file size, without the environment of this process, in an empty folder, and is killed at a deadline. What it
-// does wrong costs one frame.
+// OpenJPEG is C code that reads untrusted data. It therefore runs under prlimit (util-linux) with limited memory, CPU time and
+// file size, without the environment of this process and in an empty folder, and is killed at a deadline. Its failure costs
+// only one frame.
 package openjpeg
 
 import (
@@ -26,10 +26,10 @@ const (
 	timeout     = time.Minute
 	cpuSeconds  = 30
 	memoryBytes = 1 << 30
-	killGrace   = time.Second // from the kill to giving up on its pipes
+	killGrace   = time.Second // between the kill and closing its pipes
 )
 
-// ErrMissing: the commands are not installed, or cannot be used.
+// ErrMissing: the commands are not installed or cannot be used.
 var ErrMissing = errors.New("opj_decompress is not usable; install libopenjp2-tools and util-linux")
 
 // Tool is an installed opj_decompress. It is safe for concurrent use.
@@ -38,7 +38,7 @@ type Tool struct {
 	version             [2]int
 }
 
-// Find looks for opj_decompress and prlimit on the PATH and asks for the version. Errors wrap ErrMissing, or are ctx's.
+// Find finds opj_decompress and prlimit on the PATH and checks the version. Errors wrap ErrMissing, or are those of ctx.
 func Find(ctx context.Context) (*Tool, error) {
 	t := &Tool{}
 	for name, path := range map[string]*string{"opj_decompress": &t.decompress, "prlimit": &t.prlimit} {
@@ -61,7 +61,7 @@ func Find(ctx context.Context) (*Tool, error) {
 	}
 	m := regexp.MustCompile(`openjp2 library v(\d+)\.(\d+)`).FindStringSubmatch(said)
 	if m == nil {
-		return nil, fmt.Errorf("%w: %s -h does not say its version", ErrMissing, t.decompress)
+		return nil, fmt.Errorf("%w: %s -h does not print its version", ErrMissing, t.decompress)
 	}
 	for i := range t.version {
 		if t.version[i], err = strconv.Atoi(m[1+i]); err != nil {
@@ -71,12 +71,12 @@ func Find(ctx context.Context) (*Tool, error) {
 	return t, nil
 }
 
-// HTJ2K reports whether this OpenJPEG decodes High-Throughput JPEG 2000: from 2.5 on.
+// HTJ2K reports whether this OpenJPEG decodes High-Throughput JPEG 2000, which needs version 2.5.
 func (t *Tool) HTJ2K() bool { return t.version[0] > 2 || t.version[0] == 2 && t.version[1] >= 5 }
 
-// Decode returns the samples of a frame of the given size, those of a pixel together, and their precision; signed ones
-// in two's complement of so many bits. src is a code stream or a JP2 file. A stream of another size is an error, before
-// anything is run.
+// Decode returns the samples of a frame of the given size and their precision. The samples of a pixel are adjacent; signed ones
+// are two's complement with this many bits. src is a code stream or a JP2 file. If the stream has another size, it returns an
+// error before it runs the command.
 func (t *Tool) Decode(ctx context.Context, src []byte, width, height, components int) (samples []uint16, precision int, err error) {
 	src = codeStream(src)
 	h, err := header(src)
@@ -84,7 +84,7 @@ func (t *Tool) Decode(ctx context.Context, src []byte, width, height, components
 		return nil, 0, err
 	}
 	if h.width != width || h.height != height || h.components != components {
-		return nil, 0, fmt.Errorf("JPEG 2000 frame of %d x %d pixels with %d samples, the image has %d x %d with %d",
+		return nil, 0, fmt.Errorf("JPEG 2000 frame of %d x %d pixels with %d samples, but the image has %d x %d with %d",
 			h.width, h.height, h.components, width, height, components)
 	}
 	dir, err := os.MkdirTemp("", "ichor-j2k-")
@@ -107,7 +107,7 @@ func (t *Tool) Decode(ctx context.Context, src []byte, width, height, components
 	}
 	info, err := os.Lstat(filepath.Join(dir, "out.rawl"))
 	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(want) {
-		return nil, 0, fmt.Errorf("opj_decompress did not give %d bytes%s", want, reason(said))
+		return nil, 0, fmt.Errorf("opj_decompress did not write %d bytes%s", want, reason(said))
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "out.rawl"))
 	if err != nil {
@@ -116,7 +116,7 @@ func (t *Tool) Decode(ctx context.Context, src []byte, width, height, components
 	return interleave(raw, width*height, components, cell, h.bits), h.bits, nil
 }
 
-// interleave puts the samples of a pixel together. Signed ones come with their sign extended, which is cut off.
+// interleave makes the samples of a pixel adjacent and removes the sign extension of signed ones.
 func interleave(raw []byte, pixels, components, cell, bits int) []uint16 {
 	out := make([]uint16, pixels*components)
 	mask := uint16(1<<bits - 1)
@@ -133,7 +133,7 @@ func interleave(raw []byte, pixels, components, cell, bits int) []uint16 {
 	return out
 }
 
-// run runs opj_decompress in dir under the limits, where it may write files of size bytes, and returns what it said.
+// run runs opj_decompress in dir with the limits. It may write files of size bytes. run returns its output.
 func (t *Tool) run(ctx context.Context, dir string, size int, args ...string) (said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -155,7 +155,7 @@ func (t *Tool) run(ctx context.Context, dir string, size int, args ...string) (s
 	return out.String(), err
 }
 
-// tail keeps the first bytes written to it.
+// tail stores the first bytes written to it.
 type tail struct{ bytes.Buffer }
 
 func (t *tail) Write(b []byte) (int, error) {
@@ -164,7 +164,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// reason is the first complaint in what the command said.
+// reason returns the first error message in the output of the command.
 func reason(said string) string {
 	for line := range strings.Lines(said) {
 		if strings.Contains(line, "ERROR") {

@@ -11,22 +11,22 @@ const (
 	maxRatio    = 64 // a replicate run turns 2 bytes into 128
 )
 
-// Decode returns the cells of a frame, little endian, samples of a pixel together: pixels × samples × width bytes, where
-// width is the size of a cell in bytes. The frame holds one segment for each byte of each sample, the most significant
-// byte first (PS3.5 §G.2).
+// Decode returns the cells of a frame, little endian, with the samples of a pixel adjacent: pixels × samples × width bytes, where
+// width is the size of a cell in bytes. The frame has one segment for each byte of each sample, the most significant byte first
+// (PS3.5 §G.2).
 func Decode(src []byte, pixels, samples, width int) ([]byte, error) {
 	if pixels < 1 || samples < 1 || width < 1 {
 		return nil, fmt.Errorf("image of %d pixels with %d samples of %d bytes", pixels, samples, width)
 	}
 	if len(src) < headerBytes {
-		return nil, fmt.Errorf("RLE frame of %d bytes, its header has %d", len(src), headerBytes)
+		return nil, fmt.Errorf("RLE frame of %d bytes is shorter than its header of %d", len(src), headerBytes)
 	}
 	segments := samples * width
 	if n := binary.LittleEndian.Uint32(src); segments > 15 || n != uint32(segments) {
-		return nil, fmt.Errorf("RLE frame of %d segments, its image asks for %d", n, segments)
+		return nil, fmt.Errorf("RLE frame of %d segments, but the image requires %d", n, segments)
 	}
 	if pixels*segments > maxRatio*len(src) {
-		return nil, fmt.Errorf("RLE frame of %d bytes cannot hold %d", len(src), pixels*segments)
+		return nil, fmt.Errorf("RLE frame of %d bytes is too short for %d", len(src), pixels*segments)
 	}
 	out := make([]byte, pixels*segments)
 	for s := range segments {

@@ -1,5 +1,5 @@
-// Package t81 takes apart what the JPEG processes have in common: marker segments (ITU-T T.81 §B.1), and the frame
-// header (§B.2.2), which JPEG-LS shares (T.87 §C.2.2). What is entropy-coded is up to each process.
+// Package t81 parses the parts that all JPEG processes share: marker segments (ITU-T T.81 §B.1) and the frame header (§B.2.2),
+// which JPEG-LS has too (T.87 §C.2.2). Entropy-coded data is decoded by the packages of the processes.
 package t81
 
 import (
@@ -29,26 +29,26 @@ const (
 // ErrTruncated: the stream ends too early.
 var ErrTruncated = errors.New("JPEG stream ends too early")
 
-// Stream is what is not yet read of a JPEG stream.
+// Stream is the unread rest of a JPEG stream.
 type Stream []byte
 
-// Open takes SOI off the front of src.
+// Open reads SOI at the start of src.
 func Open(src []byte) (Stream, error) {
 	if len(src) < 2 || src[0] != 0xFF || src[1] != SOI {
-		return nil, errors.New("no JPEG stream: it does not begin with SOI")
+		return nil, errors.New("not a JPEG stream: it does not start with SOI")
 	}
 	return src[2:], nil
 }
 
-// Next takes the next marker, with fill bytes before it, and its parameters, of which EOI has none (T.81 §B.1.1.2,
-// §B.1.1.4). A marker that stands alone but EOI is out of place.
+// Next reads fill bytes, the next marker and its parameters; EOI has none (T.81 §B.1.1.2, §B.1.1.4). Other markers without
+// parameters are errors.
 func (s *Stream) Next() (marker byte, parameters []byte, err error) {
 	b := *s
 	if len(b) < 2 {
 		return 0, nil, ErrTruncated
 	}
 	if b[0] != 0xFF {
-		return 0, nil, fmt.Errorf("byte %02X where a JPEG marker should be", b[0])
+		return 0, nil, fmt.Errorf("byte %02X in place of a JPEG marker", b[0])
 	}
 	for len(b) > 0 && b[0] == 0xFF {
 		b = b[1:]
@@ -68,26 +68,26 @@ func (s *Stream) Next() (marker byte, parameters []byte, err error) {
 	}
 	n := int(binary.BigEndian.Uint16(b))
 	if n < 2 || n > len(b) {
-		return 0, nil, fmt.Errorf("marker segment of %d bytes, %d left", n, len(b))
+		return 0, nil, fmt.Errorf("marker segment of %d bytes, but only %d are left", n, len(b))
 	}
 	*s = b[n:]
 	return marker, b[2:n], nil
 }
 
-// Frame is a frame header whose components have one resolution.
+// Frame is a frame header with components of equal resolution.
 type Frame struct {
 	Precision  int    // bits a sample, 2 to 16
-	Components []byte // their numbers, each other
+	Components []byte // their numbers, all different
 }
 
-// ReadFrame reads the parameters of a frame header, which must be of an image of this size.
+// ReadFrame reads the parameters of a frame header, which must have the size of the image.
 func ReadFrame(b []byte, width, height, components int) (Frame, error) {
 	if len(b) < 6 || len(b) != 6+3*int(b[5]) {
 		return Frame{}, fmt.Errorf("frame header of %d bytes", len(b))
 	}
 	h, w := int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
 	if w != width || h != height || int(b[5]) != components {
-		return Frame{}, fmt.Errorf("JPEG frame of %d x %d pixels with %d samples, the image has %d x %d with %d",
+		return Frame{}, fmt.Errorf("JPEG frame of %d x %d pixels with %d samples, but the image has %d x %d with %d",
 			w, h, b[5], width, height, components)
 	}
 	f := Frame{Precision: int(b[0])}
@@ -111,18 +111,18 @@ func ReadFrame(b []byte, width, height, components int) (Frame, error) {
 // Scan is a scan header (T.81 §B.2.3, T.87 §C.2.3).
 type Scan struct {
 	Components []int  // indices into those of the frame
-	Tables     []byte // what is selected for each: Huffman tables, or a mapping table
-	Start, End byte   // Ss and Se: of lossless JPEG the predictor, of JPEG-LS NEAR and the interleave mode
-	Transform  byte   // Ah and Al: of lossless processes, Al is the point transform
+	Tables     []byte // selected for each component: Huffman tables, or a mapping table
+	Start, End byte   // Ss and Se: the predictor in lossless JPEG, NEAR and the interleave mode in JPEG-LS
+	Transform  byte   // Ah and Al: in lossless processes, Al is the point transform
 }
 
-// Scans reads scan headers, each of components that no other has.
+// Scans reads scan headers. No component may be in two scans.
 type Scans struct {
 	frame []byte
 	seen  []bool
 }
 
-// Scans returns a reader of the scan headers behind f.
+// Scans returns a reader of the scan headers after f.
 func (f Frame) Scans() Scans { return Scans{f.Components, make([]bool, len(f.Components))} }
 
 // Read reads the parameters of a scan header.
@@ -143,7 +143,7 @@ func (s Scans) Read(b []byte) (Scan, error) {
 			}
 		}
 		if at < 0 || s.seen[at] {
-			return Scan{}, fmt.Errorf("scan of component %d, which is decoded or not there", b[1+2*i])
+			return Scan{}, fmt.Errorf("scan of component %d, which is missing or already decoded", b[1+2*i])
 		}
 		s.seen[at] = true
 		out.Components, out.Tables = append(out.Components, at), append(out.Tables, b[2+2*i])

@@ -44,12 +44,18 @@ COMPANY = {
 CORE_HU = {
     "IPH": (40.0, 44.0, 49.0, 54.5, 59.0, 64.0, 70.0),
     "IVH": (41.0, 43.0, 46.0, 49.0, 54.0, 65.0, 72.0),
-    "SAH": (43.0, 45.0, 46.5, 48.5, 51.0, 57.0, 64.0),
-    "SDH": (41.0, 43.5, 46.0, 50.0, 55.0, 63.0, 70.0),
+    "SAH": (43.0, 43.8, 44.6, 45.6, 46.8, 52.0, 59.0),
+    "SDH": (40.0, 41.0, 42.0, 45.5, 53.5, 62.0, 70.0),
     "EDH": (46.0, 49.0, 52.0, 56.0, 60.0, 65.0, 72.0),
 }
-# What is drawn beyond the table, because part of it is too thin or too dark to be seen.
-DRAWN_ML = {"IPH": 1.4, "IVH": 0.72, "SAH": 1.35, "SDH": 1.5, "EDH": 1.25}
+# Factors on what is drawn, at LEVELS: dilated labels are larger than the blood itself, and part of it is too thin or too dark to be seen.
+DRAWN_ML = {
+    "IPH": (0.5, 0.5, 0.53, 0.72, 0.97, 1.1, 1.1),
+    "IVH": (0.3, 0.3, 0.3, 0.47, 0.85, 0.93, 0.93),
+    "SAH": (4.0, 4.0, 4.0, 2.0, 1.75, 1.4, 1.2),
+    "SDH": (2.4, 2.4, 2.4, 1.05, 2.2, 1.8, 1.4),
+    "EDH": (0.9, 0.9, 0.9, 1.25, 1.5, 1.4, 1.1),
+}
 MORE_COMPANY = 2.0
 
 
@@ -61,7 +67,8 @@ def draw_company(rng: np.random.Generator) -> tuple[str, ...]:
 
 def draw_ml(rng: np.random.Generator, subtype: str) -> float:
     """Millilitres of a subtype in a head."""
-    return float(DRAWN_ML[subtype] * np.exp(np.interp(rng.random(), LEVELS, np.log(ML[subtype]))))
+    level = rng.random()
+    return float(np.interp(level, LEVELS, DRAWN_ML[subtype]) * np.exp(np.interp(level, LEVELS, np.log(ML[subtype]))))
 
 
 def draw_hu(rng: np.random.Generator, subtype: str) -> float:
