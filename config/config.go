@@ -34,6 +34,7 @@ type Config struct {
 	Assembly        Assembly      `mapstructure:"assembly" doc:"When a study counts as complete."`
 	Reporting       Reporting     `mapstructure:"reporting" doc:"What the result objects look like."`
 	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and how they run."`
+	Workers         Workers       `mapstructure:"workers" doc:"Workers of other machines ('ichor worker'), which share the NATS server at queue.url. Both sides use these files; their certificates must be signed by an authority of this installation only."`
 	Queue           Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
 	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are deleted this long after the last result was delivered."`
 	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies without a delivered result: the analysis failed, or results became dead letters, or their destination was removed from this file."`
@@ -87,6 +88,7 @@ type Peer struct {
 	MaxAssociations int      `mapstructure:"max_associations" sample:"16" doc:"Maximum number of simultaneous associations of this peer. 0: the value of dicom.max_per_peer."`
 	Address         string   `mapstructure:"address" sample:"10.1.2.3:104" doc:"host:port on which the peer listens. Storage Commitment results are sent there. Empty: they are sent on the association of the request."`
 	TLS             bool     `mapstructure:"tls" sample:"false" doc:"Use TLS to connect to that address, with the files in dicom.tls."`
+	Urgent          bool     `mapstructure:"urgent" sample:"false" doc:"Studies of this peer are analysed before those of others."`
 	Find            bool     `mapstructure:"find" sample:"false" doc:"Use C-FIND at that address to ask how many objects a study has; the study is complete when all have arrived. For an archive that holds the whole study before it sends it."`
 }
 
@@ -119,7 +121,8 @@ type Delivery struct {
 
 // Assembly is when a study counts as complete.
 type Assembly struct {
-	QuietPeriod time.Duration `mapstructure:"quiet_period" default:"30s" doc:"A study is complete when nothing arrived for this long and no association is still sending it."`
+	QuietPeriod time.Duration `mapstructure:"quiet_period" default:"30s" doc:"A study is complete when nothing arrived for this long and no association is still sending it. After 8 studies of a sender the period follows the pauses of that sender and is shorter; 'ichor status --peers' shows it."`
+	LeastQuiet  time.Duration `mapstructure:"least_quiet_period" default:"3s" doc:"The period that follows a sender is at least this long. The same value as quiet_period: every sender has the whole quiet_period."`
 	Limit       time.Duration `mapstructure:"limit" default:"15m" doc:"A study is complete at the latest this long after its first object."`
 }
 
@@ -129,10 +132,10 @@ type Analysis struct {
 	Shadow         string `mapstructure:"shadow" default:"" doc:"A second bundle that also analyses every live study and sends nothing; 'ichor models shadow' compares the two. It takes as much processor time and memory again. Empty: none."`
 	Library        string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one shipped with ichor."`
 	Provider       string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. If it is not available, ichor stops with an error; it never falls back to another one."`
-	Precision      string `mapstructure:"precision" default:"float32" doc:"float32 or int8. int8 is faster on processors with VNNI and needs a bundle that contains it; 'ichor models list' shows how it changes the results."`
+	Precision      string `mapstructure:"precision" default:"auto" doc:"auto, float32 or int8. int8 is faster on processors with VNNI and needs a bundle that contains it; 'ichor models list' shows how it changes the results. auto: int8 if provider is cpu, the processor has VNNI or a 8-bit dot product, and the masks of int8 differ little from those of float32 (Dice at least 0.995 for each network); float32 otherwise."`
 	OperatingPoint string `mapstructure:"operating_point" default:"balanced" doc:"balanced, sensitive or specific: the evidence that a suspected hemorrhage needs to be reported. sensitive finds more small and faint hemorrhages, and more false ones; 'ichor models list' shows the figures of each. Needs a bundle that contains operating points."`
-	Workers        int    `mapstructure:"workers" default:"1" doc:"Number of studies analysed at the same time."`
-	Threads        int    `mapstructure:"threads" default:"0" doc:"Threads for each network. 0: one per core."`
+	Workers        int    `mapstructure:"workers" default:"1" doc:"Number of studies analysed at the same time. 0: none on this machine, only by workers of other machines (workers.listen)."`
+	Threads        int    `mapstructure:"threads" default:"0" doc:"Cores for each analysis: slices that a network computes at the same time, or threads of the provider. 0: all cores, divided by workers."`
 	MinSlices      int    `mapstructure:"min_slices" default:"10" doc:"Series with fewer slices are not analysed. Below 10, a part of a head is analysed too, down to one slice."`
 	MinAge         int    `mapstructure:"min_age" default:"18" doc:"Studies of patients younger than this, in years, are refused: the shipped networks were made for adults. 0: any age is analysed."`
 	Contrast       bool   `mapstructure:"contrast" default:"false" doc:"If a study has only contrast-enhanced series, analyse one of them, with a warning. false: refuse the study."`
@@ -140,9 +143,23 @@ type Analysis struct {
 	MaxTries       int    `mapstructure:"max_tries" default:"3" doc:"An analysis that failed this many times is given up."`
 }
 
+// PrecisionAuto lets the node choose the precision.
+const PrecisionAuto = "auto"
+
+// Workers are those of other machines.
+type Workers struct {
+	Listen      string `mapstructure:"listen" default:"" doc:"HTTPS address on which workers get the studies of this node and return results, such as 0.0.0.0:8443. Empty: this node has no workers on other machines. 'ichor worker' does not listen."`
+	URL         string `mapstructure:"url" default:"" doc:"URL of that address for workers; its host must be in the certificate. Without a port: that of listen. Empty: https://HOSTNAME:PORT."`
+	Certificate string `mapstructure:"certificate" default:"" doc:"PEM file with our certificate, followed by its intermediate certificates."`
+	Key         string `mapstructure:"key" default:"" doc:"PEM file with the private key."`
+	CA          string `mapstructure:"ca" default:"" doc:"PEM file with the authorities that sign the certificates of nodes and workers."`
+	CRL         string `mapstructure:"crl" default:"" doc:"File with their certificate revocation lists, PEM or DER. Empty: revocation is not checked."`
+}
+
 // Queue is the work queue.
 type Queue struct {
-	URL string `mapstructure:"url" default:"" doc:"nats://host:4222 of an external NATS server with JetStream. Empty: an embedded server without a network port."`
+	URL     string        `mapstructure:"url" default:"" doc:"nats://host:4222 of an external NATS server with JetStream. Empty: an embedded server without a network port."`
+	AckWait time.Duration `mapstructure:"ack_wait" default:"30s" doc:"A job whose worker is silent for this long is given to another one. The same on nodes and workers."`
 }
 
 // Log is how much is logged.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Validate checks values and combinations. Each of the joined errors begins with its key and says what to write instead.
@@ -34,7 +35,7 @@ func (c *Config) Validate() error {
 		allowed    []string
 	}{
 		{"analysis.provider", c.Analysis.Provider, []string{"cpu", "openvino", "cuda", "tensorrt"}},
-		{"analysis.precision", c.Analysis.Precision, []string{"float32", "int8"}},
+		{"analysis.precision", c.Analysis.Precision, []string{"auto", "float32", "int8"}},
 		{"analysis.operating_point", c.Analysis.OperatingPoint, []string{"balanced", "sensitive", "specific"}},
 		{"log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}},
 		{"log.format", c.Log.Format, []string{"text", "json"}},
@@ -44,7 +45,23 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %q: write %s or %s", w.key, w.value, strings.Join(w.allowed[:last], ", "), w.allowed[last]))
 		}
 	}
-	return errors.Join(append(errs, c.validateNumbers())...)
+	return errors.Join(append(errs, c.validateWorkers(), c.validateNumbers())...)
+}
+
+func (c *Config) validateWorkers() error {
+	switch w := c.Workers; {
+	case c.Analysis.Workers == 0 && w.Listen == "":
+		return fmt.Errorf("analysis.workers 0: set workers.listen, so that workers of other machines can analyse, or write at least 1")
+	case w.Listen == "":
+		return nil
+	case !hostPort(w.Listen):
+		return fmt.Errorf("workers.listen %q: write host:port", w.Listen)
+	case c.Queue.URL == "":
+		return fmt.Errorf("workers.listen: set queue.url, the NATS server that nodes and workers share")
+	case w.Certificate == "" || w.Key == "" || w.CA == "":
+		return fmt.Errorf("workers.listen: set workers.certificate, workers.key and workers.ca")
+	}
+	return nil
 }
 
 func (c *Config) validateNumbers() error {
@@ -59,7 +76,7 @@ func (c *Config) validateNumbers() error {
 		{"dicom.reserve_mib", c.DICOM.ReserveMiB, 0},
 		{"dicom.prepared_mib", c.DICOM.PreparedMiB, 0},
 		{"retention_gib", c.RetentionGiB, 0},
-		{"analysis.workers", c.Analysis.Workers, 1},
+		{"analysis.workers", c.Analysis.Workers, 0},
 		{"analysis.threads", c.Analysis.Threads, 0},
 		{"analysis.min_slices", c.Analysis.MinSlices, 1},
 		{"analysis.min_age", c.Analysis.MinAge, 0},
@@ -77,6 +94,8 @@ func (c *Config) validateNumbers() error {
 		{"dicom.idle_timeout", c.DICOM.IdleTimeout > 0},
 		{"dicom.read_timeout", c.DICOM.ReadTimeout > 0},
 		{"assembly.quiet_period", c.Assembly.QuietPeriod > 0},
+		{"assembly.least_quiet_period", c.Assembly.LeastQuiet > 0},
+		{"queue.ack_wait", c.Queue.AckWait >= time.Second},
 		{"assembly.limit", c.Assembly.Limit >= c.Assembly.QuietPeriod},
 		{"delivery.first_retry", c.Delivery.FirstRetry > 0},
 		{"delivery.max_retry", c.Delivery.MaxRetry >= c.Delivery.FirstRetry},

@@ -10,6 +10,7 @@ import (
 	"ichor/pipeline"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/phantom/synthetic"
+	"ichor/pipeline/window"
 	"ichor/scp/dcm"
 )
 
@@ -45,7 +46,7 @@ func ExampleAnalyzer_Analyze() {
 			network(bundle.CavityBone, [2]float64{150, 650}, "cavity"),
 			bleed,
 		}}},
-		Batch:        8,
+		Runs:         window.Runs{Batch: 8, Lanes: 2},
 		CavityTissue: threshold{0.01, 0.2}, // 6 to 120 HU
 		CavityBone:   threshold{2, 2},      // nothing
 		Bleed:        threshold{0.53, 0.7}, // 56 to 90 HU

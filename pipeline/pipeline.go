@@ -10,6 +10,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"ichor/models/bundle"
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/bleed"
@@ -41,7 +43,7 @@ type Options struct {
 	CavityBone   Net
 	Bleed        Net
 	Decoder      Decoder // nil: only uncompressed pixels are read
-	Batch        int     // slices per run of a network; 0 means 1, which is as fast as more on a CPU
+	Runs         window.Runs
 	Selection    selection.Options
 }
 
@@ -67,7 +69,11 @@ type Study struct {
 	NIfTI    Input  // in place of Objects: a .nii or .nii.gz file. Its study has no UID
 	InOrder  bool   // Objects come in the order of arrival: of two copies of an image the later one counts
 	Complete string // the rule by which the study was complete; recorded in the finding
+	Early    bool   // more objects may still arrive: end with ErrPartial if slices are missing
 }
+
+// ErrPartial is returned for a study with Early set whose series lacks slices.
+var ErrPartial = errors.New("the series is not contiguous")
 
 // running is the result of an analysis in progress.
 type running struct {
@@ -85,12 +91,20 @@ func New(o Options) *Analyzer {
 
 // Analyze finds and measures hemorrhage in a study. Errors come from ctx, from reading, or from a network.
 func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis, error) {
+	return a.conclude(ctx, study, a.analyze)
+}
+
+// Parameters returns the settings that findings depend on, as they name them.
+func (a *Analyzer) Parameters() map[string]string { return parameters(a.o.Bundle, a.o.Selection) }
+
+// conclude runs stages on a study. A refusal is a finding.
+func (a *Analyzer) conclude(ctx context.Context, study Study, stages func(context.Context, Study, *running) error) (*analysis.Analysis, error) {
 	r := &running{Analysis: analysis.Analysis{Finding: finding.Finding{
 		Status: finding.Analyzed, Disclaimer: finding.Disclaimer, Study: finding.Study{StudyInstanceUID: study.UID}, Complete: study.Complete,
-		Bundle: bundleOf(a.o.Bundle), Parameters: parameters(a.o.Bundle, a.o.Selection),
+		Bundle: bundleOf(a.o.Bundle), Parameters: a.Parameters(),
 		TimingMS: map[string]int64{},
 	}}}
-	err := a.analyze(ctx, study, r)
+	err := stages(ctx, study, r)
 	if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 		r.refuse(refusal)
 		err = nil
@@ -105,12 +119,8 @@ func (a *Analyzer) Analyze(ctx context.Context, study Study) (*analysis.Analysis
 	return &r.Analysis, nil
 }
 
-func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
-	b := a.o.Bundle
-	tissue := cavity.Network{Net: a.o.CavityTissue, Spec: b.Network(bundle.CavityTissue)}
-	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
-	bleeds := b.Network(bundle.Bleed)
-
+// read runs the stages before the networks: a volume in Hounsfield units.
+func (a *Analyzer) read(ctx context.Context, study Study, r *running) error {
 	in, err := step(ctx, r, "read", func() (*images, error) { return readStudy(ctx, study, a.o.Selection, r) })
 	if err != nil {
 		return err
@@ -123,10 +133,22 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 		return err
 	}
 	r.Volume, err = step(ctx, r, "volume", func() (*volume.Volume, error) { return build(ctx, in, choice, a.o.Decoder, r) })
+	return err
+}
+
+func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
+	b := a.o.Bundle
+	tissue := cavity.Network{Net: a.o.CavityTissue, Spec: b.Network(bundle.CavityTissue)}
+	bone := cavity.Network{Net: a.o.CavityBone, Spec: b.Network(bundle.CavityBone)}
+	bleeds := b.Network(bundle.Bleed)
+	err := a.read(ctx, study, r)
 	if err != nil {
 		return err
 	}
-	r.Cavity, err = step(ctx, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Batch) })
+	if study.Early && !contiguous(r.Volume) {
+		return ErrPartial
+	}
+	r.Cavity, err = step(ctx, r, "cavity", func() (*volume.Mask, error) { return cavity.Mask(ctx, r.Volume, tissue, bone, a.o.Runs) })
 	if err != nil {
 		return err
 	}
@@ -139,13 +161,27 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 	}
 	r.Finding.Warnings = append(r.Finding.Warnings, warnings...)
 	marks, err := step(ctx, r, "bleed", func() (*bleed.Marks, error) {
-		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Batch)
+		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Runs)
 	})
 	if err != nil {
 		return err
 	}
 	_, err = step(ctx, r, "measure", func() (struct{}, error) { return struct{}{}, r.measure(ctx, marks, bleeds) })
 	return err
+}
+
+// contiguous reports whether no slice seems to be missing. A stack of two spacings, as of thin slices below thick ones, is
+// contiguous if each gap occurs twice in a row.
+func contiguous(v *volume.Volume) bool {
+	const same = 1.2
+	gaps := v.Gaps()
+	for i, g := range gaps {
+		alike := func(k int) bool { return k >= 0 && k < len(gaps) && g < same*gaps[k] }
+		if !alike(i-1) && !alike(i+1) && len(gaps) > 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // measure decides which hemorrhages to report and measures them; for the range also with a lower and a higher threshold.
@@ -155,25 +191,37 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	if err != nil {
 		return err
 	}
-	var spread measure.Range
-	for _, level := range []bleed.Level{bleed.Chosen, bleed.Lenient, bleed.Strict} {
-		labels, err := settled(level)
-		if err != nil {
+	r.Finding.LeastLesionML = max(measure.MinLesionML, spec.Post.MinComponentML)
+	var spread, others measure.Range
+	var levels errgroup.Group // two at a time: each label volume is as large as half of the images
+	levels.Go(func() error {
+		for _, level := range []bleed.Level{bleed.Lenient, bleed.Strict} {
+			labels, err := settled(level)
+			if err != nil {
+				return err
+			}
+			others.Add(labels, g)
+		}
+		return nil
+	})
+	levels.Go(func() (err error) {
+		if r.Labels, err = settled(bleed.Chosen); err != nil {
 			return err
 		}
-		spread.Add(labels, g)
-		if level == bleed.Chosen {
-			r.Labels = labels
-		}
+		spread.Add(r.Labels, g)
+		r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g, r.Finding.LeastLesionML)
+		return nil
+	})
+	if err := levels.Wait(); err != nil {
+		return err
 	}
+	spread.Include(others)
 	v, bounds := measure.Volumes(r.Labels, g), spread.Finding()
 	if !spec.TellsSubtypes() {
 		v.Untold, bounds.Low.Untold, bounds.High.Untold = true, true, true
 		r.Finding.Warnings = append(r.Finding.Warnings, "These networks find hemorrhage of any kind but do not determine its subtype.")
 	}
 	r.Finding.Volumes, r.Finding.Range = &v, bounds
-	r.Finding.LeastLesionML = max(measure.MinLesionML, spec.Post.MinComponentML)
-	r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g, r.Finding.LeastLesionML)
 	for i := range r.Finding.Lesions {
 		l := &r.Finding.Lesions[i]
 		first, last := r.Volume.Sources[l.Slices[0]].Number(), r.Volume.Sources[l.Slices[1]].Number()

@@ -16,6 +16,7 @@ import (
 	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
 	"ichor/scp/dcm"
 )
 
@@ -82,7 +83,7 @@ func analyzer() *Analyzer {
 		net(bundle.CavityTissue, 1, 0, 600, post), net(bundle.CavityBone, 1, 150, 650, post),
 		net(bundle.Bleed, 3, -50, 150, bundle.Post{MinComponentML: 0.3, SubtypePer: "component"}, "any", "IPH", "IVH", "SAH", "SDH", "EDH"),
 	}}}
-	return New(Options{Bundle: b, Batch: 3,
+	return New(Options{Bundle: b, Runs: window.Runs{Batch: 3, Lanes: 2},
 		CavityTissue: byValue{1, func(v float32, _ bool, p []float32) { p[0] = step01(v > 10.0/600 && v < 0.3) }},
 		CavityBone:   byValue{1, func(float32, bool, []float32) {}},
 		Bleed: byValue{6, func(v float32, left bool, p []float32) {
@@ -409,4 +410,39 @@ func TestAnalyzeConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestAnalyzeEarly: a study that may lack slices is not analysed before it is complete; one without gaps is.
+func TestAnalyzeEarly(t *testing.T) {
+	whole := study(t, synthetic.Head(shape()), nil)
+	whole.Early = true
+	if _, err := analyzer().Analyze(t.Context(), whole); err != nil {
+		t.Errorf("a whole study: %v", err)
+	}
+	partial := whole
+	partial.Objects = slices.Delete(slices.Clone(whole.Objects), 5, 6)
+	if _, err := analyzer().Analyze(t.Context(), partial); !errors.Is(err, ErrPartial) {
+		t.Errorf("a study without its sixth slice: %v, want ErrPartial", err)
+	}
+}
+
+func TestContiguous(t *testing.T) {
+	for name, c := range map[string]struct {
+		gaps []float64
+		want bool
+	}{
+		"even":                     {[]float64{5, 5, 5, 5}, true},
+		"uneven gantry":            {[]float64{5, 5.1, 4.9, 5}, true},
+		"thin below thick":         {[]float64{2.5, 2.5, 2.5, 5, 5}, true},
+		"one missing":              {[]float64{5, 5, 10, 5}, false},
+		"one missing near the end": {[]float64{5, 5, 5, 10}, false},
+	} {
+		v := &volume.Volume{Grid: volume.Grid{AlongRow: volume.Vec{1}, AlongColumn: volume.Vec{0, 1}, Origins: []volume.Vec{{}}}}
+		for _, g := range c.gaps {
+			v.Origins = append(v.Origins, v.Origins[len(v.Origins)-1].Add(volume.Vec{0, 0, g}))
+		}
+		if got := contiguous(v); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
 }

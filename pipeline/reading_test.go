@@ -17,6 +17,7 @@ import (
 	"ichor/pipeline/bleed"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
 )
 
 // reading is a case of testdata/reading.json, which models/training writes (testdata/reading.py).
@@ -138,7 +139,7 @@ func TestReadingIsThatOfTheTrainingCode(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					marks, err := bleed.Find(t.Context(), v, cavity, net, b.Network(bundle.Bleed), 2)
+					marks, err := bleed.Find(t.Context(), v, cavity, net, b.Network(bundle.Bleed), window.Runs{Batch: 2})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -196,7 +197,7 @@ func TestReadingKeepsLargeClotsWithoutEvidence(t *testing.T) {
 	c := readings(t)[0]
 	c.Evidence.Intercept = -500
 	v, cavity, net := c.scene(poses[0])
-	marks, err := bleed.Find(t.Context(), v, cavity, net, c.spec(), 1)
+	marks, err := bleed.Find(t.Context(), v, cavity, net, c.spec(), window.Runs{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +217,7 @@ func TestReadingLevelsAreNested(t *testing.T) {
 	t.Parallel()
 	c := readings(t)[0]
 	v, cavity, net := c.scene(poses[0])
-	marks, err := bleed.Find(t.Context(), v, cavity, net, c.spec(), 1)
+	marks, err := bleed.Find(t.Context(), v, cavity, net, c.spec(), window.Runs{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ package reporting
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image/png"
 	"io"
@@ -131,6 +132,13 @@ func (r *Report) Replace(warning string, predecessors []iod.SeriesReferences) {
 func (r *Report) Write(ctx context.Context) ([]Output, error) {
 	c, o := r.c, r.o
 	w := &writer{ctx: ctx}
+	overlay := make(chan *writer, 1)
+	go func() { overlay <- overlayOf(ctx, c, o) }() // drawing takes as long as all else
+	defer func() {                                  // also if the rest fails
+		if overlay != nil {
+			<-overlay
+		}
+	}()
 	form := Any
 	if o.LabelMap && (c.Segmented() || c.CavitySegmented()) {
 		form = Binary
@@ -175,20 +183,30 @@ func (r *Report) Write(ctx context.Context) ([]Output, error) {
 			w.add(KO, LabelMap, "ko-labelmap.dcm", ko.KeySlices(c))
 		}
 	}
-	if len(c.Segments()) > 0 && !o.NoOverlay {
-		n := 0
-		for p, err := range sc.Overlay(ctx, c) {
-			if err != nil {
-				return nil, fmt.Errorf("overlay: %w", err)
-			}
-			n++
-			w.add(SC, Any, fmt.Sprintf("overlay/%03d.dcm", n), sc.DataSet(c, n, p))
+	pages := <-overlay
+	overlay = nil
+	if err := errors.Join(w.err, pages.err); err != nil {
+		return nil, err
+	}
+	return append(w.objects, pages.objects...), nil
+}
+
+// overlayOf draws the series with the overlay burnt in.
+func overlayOf(ctx context.Context, c *iod.Report, o Options) *writer {
+	w := &writer{ctx: ctx}
+	if len(c.Segments()) == 0 || o.NoOverlay {
+		return w
+	}
+	n := 0
+	for p, err := range sc.Overlay(ctx, c) {
+		if err != nil {
+			w.err = fmt.Errorf("overlay: %w", err)
+			break
 		}
+		n++
+		w.add(SC, Any, fmt.Sprintf("overlay/%03d.dcm", n), sc.DataSet(c, n, p))
 	}
-	if w.err != nil {
-		return nil, w.err
-	}
-	return w.objects, nil
+	return w
 }
 
 // writer encodes objects until the first error.

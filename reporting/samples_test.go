@@ -17,6 +17,7 @@ import (
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/selection"
+	"ichor/pipeline/window"
 	"ichor/scp/dcm"
 )
 
@@ -184,7 +185,7 @@ func byDensity() *pipeline.Analyzer {
 			net(bundle.CavityTissue, 1, [2]float64{0, 600}, post), net(bundle.CavityBone, 1, [2]float64{150, 650}, post),
 			net(bundle.Bleed, 3, [2]float64{-50, 150}, bundle.Post{MinComponentML: 0.05, SubtypePer: "voxel"}, "any", "IPH", "IVH", "SAH", "SDH", "EDH"),
 		}}},
-		Batch: 3, Selection: selection.Options{MinAge: 18},
+		Runs: window.Runs{Batch: 3}, Selection: selection.Options{MinAge: 18},
 		CavityTissue: density{1, func(v float32, p []float32) {
 			if v > 10.0/600 && v < 0.3 {
 				p[0] = 1

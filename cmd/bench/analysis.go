@@ -26,11 +26,16 @@ func (b *bench) library() string {
 	return filepath.Join(filepath.Dir(b.ichor), "lib", "libonnxruntime.so.1.24.4")
 }
 
-// inference prints the time per slice of the bleed network on one thread, next to PyTorch eager mode on the same network.
+// inference prints the time per slice of the bleed network on one thread, in float32 and in the precision of a node by default,
+// next to PyTorch eager mode on the same computation.
 func (b *bench) inference(ctx context.Context) error {
 	m, err := bundle.Open(bundleDir)
 	if err != nil {
 		return err
+	}
+	precisions := []bundle.Precision{bundle.Float32}
+	if onnx.FastInt8() == nil && m.Int8Agrees() == nil {
+		precisions = append(precisions, bundle.Int8)
 	}
 	rt, err := onnx.Open(onnx.Options{Library: b.library(), Provider: "cpu", Threads: 1})
 	if err != nil {
@@ -38,34 +43,52 @@ func (b *bench) inference(ctx context.Context) error {
 	}
 	defer rt.Close()
 	net := m.Network(bundle.Bleed)
-	session, err := rt.Load(net)
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	channels, size := int(net.Input.Shape[1]), int(net.Input.Shape[2])
-	input := make([]float32, channels*size*size)
-	var ours, eager []float64
-	for range b.rounds {
-		ms, err := timeRuns(ctx, session, input)
+	var sessions []*onnx.Network
+	for _, p := range precisions {
+		in, err := m.In(p)
 		if err != nil {
 			return err
 		}
-		ours = append(ours, ms)
+		session, err := rt.Load(in.Network(bundle.Bleed))
+		if err != nil {
+			return err
+		}
+		defer session.Close()
+		sessions = append(sessions, session)
+	}
+	trained, _ := m.Training.Settings[string(bundle.Bleed)].(map[string]any)
+	mirrored, _ := trained["mirrored"].(bool)
+	channels, size := int(net.Input.Shape[1]), int(net.Input.Shape[2])
+	input := make([]float32, channels*size*size)
+	ours, eager := make([][]float64, len(sessions)), []float64(nil)
+	for range b.rounds {
+		for i, session := range sessions {
+			ms, err := timeRuns(ctx, session, input)
+			if err != nil {
+				return err
+			}
+			ours[i] = append(ours[i], ms)
+		}
 		if b.python == "" {
 			continue
 		}
-		if ms, err = b.timeEager(ctx, net.BaseWidth, channels, len(net.Output.Channels), size); err != nil {
+		ms, err := b.timeEager(ctx, net.BaseWidth, channels, len(net.Output.Channels)+1, size, mirrored)
+		if err != nil {
 			return err
 		}
 		eager = append(eager, ms)
 	}
 	fmt.Printf("\nInference: ms per slice of the bleed network (base width %d, %dx%d), one thread, median\n", net.BaseWidth, size, size)
 	t := table()
-	fmt.Fprintf(t, "ichor (ONNX Runtime)\t%.1f\t\n", median(ours))
+	for i, p := range precisions {
+		fmt.Fprintf(t, "ichor (ONNX Runtime), %s\t%.1f\t", p, median(ours[i]))
+		if len(eager) > 0 {
+			fmt.Fprintf(t, "%.2f of eager\t", median(ours[i])/median(eager))
+		}
+		fmt.Fprintln(t)
+	}
 	if len(eager) > 0 {
-		fmt.Fprintf(t, "PyTorch eager\t%.1f\t\n", median(eager))
-		fmt.Fprintf(t, "ratio\t%.2f\t\n", median(eager)/median(ours))
+		fmt.Fprintf(t, "PyTorch eager\t%.1f\t\t\n", median(eager))
 	} else {
 		fmt.Fprintln(t, "PyTorch eager\tskipped: no interpreter\t")
 	}
@@ -87,13 +110,13 @@ func timeRuns(ctx context.Context, s *onnx.Network, input []float32) (float64, e
 	return float64(time.Since(start).Microseconds()) / 1000 / runs, nil
 }
 
-// eagerScript prints ms per slice for the same architecture in PyTorch; the weights do not affect the time.
+// eagerScript prints ms per slice for the same computation in PyTorch; the weights do not affect the time.
 const eagerScript = `
 import sys, time, torch
-from ich.product.unet import UNet
-base, channels, outputs, size, runs = map(int, sys.argv[1:])
+from ich.product.unet import Probabilities, UNet
+base, channels, outputs, size, mirrored, runs = map(int, sys.argv[1:])
 torch.set_num_threads(1)
-net = UNet(channels, outputs, base).eval()
+net = Probabilities(UNet(channels, outputs, base).eval(), "bleed", bool(mirrored)).eval()
 x = torch.zeros(1, channels, size, size)
 with torch.inference_mode():
     net(x)
@@ -103,8 +126,9 @@ with torch.inference_mode():
 print((time.perf_counter() - start) * 1000 / runs)
 `
 
-func (b *bench) timeEager(ctx context.Context, base, channels, outputs, size int) (float64, error) {
-	cmd := exec.CommandContext(ctx, b.python, "-c", eagerScript, strconv.Itoa(base), strconv.Itoa(channels), strconv.Itoa(outputs), strconv.Itoa(size), strconv.Itoa(runs))
+func (b *bench) timeEager(ctx context.Context, base, channels, outputs, size int, mirrored bool) (float64, error) {
+	twice := map[bool]string{true: "1", false: "0"}[mirrored] // the slice and its mirror image
+	cmd := exec.CommandContext(ctx, b.python, "-c", eagerScript, strconv.Itoa(base), strconv.Itoa(channels), strconv.Itoa(outputs), strconv.Itoa(size), twice, strconv.Itoa(runs))
 	cmd.Env = append(os.Environ(), "PYTHONPATH=models/training")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

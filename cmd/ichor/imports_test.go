@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"reporting/outcome": {"reporting", "reporting/iod", "pipeline/analysis", "pipeline/finding", "pipeline/state", "scp/dcm"},
 	"cmd/ichor/node":    {"config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
 	"cmd/ichor/doctor":  {"cmd/ichor/node", "config", "scp", "scp/", "reporting/"},
-	"cmd/":              {"cmd/ichor/node", "cmd/ichor/doctor", "config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
+	"cmd/":              {"cmd/ichor/node", "cmd/ichor/doctor", "cmd/ichor/load", "config", "scp", "scp/", "pipeline", "pipeline/", "models/", "reporting", "reporting/"},
 }
 
 // importers names the one package that may import each third-party module.

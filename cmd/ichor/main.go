@@ -80,7 +80,7 @@ func newRoot(started *bool) *cobra.Command {
 	}
 	root.AddCommand(newVersion())
 	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
-	root.AddCommand(newServe(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCanary(), newEvents(), newSpool(), newCheck(), newModels())
+	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCanary(), newEvents(), newSpool(), newCheck(), newModels(), newLoad())
 	return root
 }
 

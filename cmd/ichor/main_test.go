@@ -23,6 +23,9 @@ import (
 // to do needs it.
 const patience = 5 * time.Minute
 
+// precision is the same on every machine, with or without VNNI.
+const precision = "float32"
+
 // binary is the program as a user runs it, built once for the tests that need a process of its own.
 var binary string
 
@@ -45,6 +48,7 @@ func buildAndRun(m *testing.M) (int, error) {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("go build: %w\n%s", err, out)
 	}
+	os.Setenv("ICHOR_ANALYSIS_PRECISION", precision) // for programs that tests start
 	return m.Run(), nil
 }
 
@@ -108,7 +112,7 @@ func testConfig(t testing.TB) config.Config {
 	c.Canary.Start, c.Canary.At = false, ""
 	c.Assembly.QuietPeriod = 300 * time.Millisecond
 	c.Delivery.FirstRetry, c.Delivery.MaxRetry = 50*time.Millisecond, 200*time.Millisecond
-	c.Analysis.Bundle, c.Analysis.Library = shippedBundle(t), library(t)
+	c.Analysis.Bundle, c.Analysis.Library, c.Analysis.Precision = shippedBundle(t), library(t), precision
 	return c
 }
 

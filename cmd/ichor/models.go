@@ -148,7 +148,7 @@ func newModelsVerify() *cobra.Command {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %d networks match their digests and reproduce their references on %s in %s, %v\n",
-			e.Bundle.Name, e.Bundle.Version, len(e.Bundle.Networks), c.Analysis.Provider, c.Analysis.Precision, time.Since(start).Round(time.Millisecond))
+			e.Bundle.Name, e.Bundle.Version, len(e.Bundle.Networks), c.Analysis.Provider, e.Precision, time.Since(start).Round(time.Millisecond))
 		return e.Close()
 	}
 	return cmd

@@ -57,6 +57,10 @@ func (s *settings) read() (config.Config, error) {
 var engineFlags = map[string]string{"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider",
 	"precision": "analysis.precision", "operating-point": "analysis.operating_point"}
 
+// workerFlags are the flags of worker.
+var workerFlags = map[string]string{"queue": "queue.url", "http": "http.listen", "log-level": "log.level", "bundle": "analysis.bundle",
+	"library": "analysis.library", "provider": "analysis.provider", "precision": "analysis.precision", "operating-point": "analysis.operating_point"}
+
 // serveFlags are the flags of serve and check, so that check can test exactly what serve would use.
 var serveFlags = map[string]string{
 	"state": "state", "listen": "dicom.listen", "http": "http.listen", "log-level": "log.level",

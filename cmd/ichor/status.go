@@ -18,16 +18,18 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	var asJSON, alarms bool
+	var asJSON, alarms, peers, workers bool
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "status [CASE]",
 		Short:   "Show what needs attention and the newest cases of the running node, or one case",
-		Example: "  ichor status\n  ichor status --alarms --json\n  ichor status 3f2a9c0d11e4b7a6 --json",
+		Example: "  ichor status\n  ichor status --alarms --json\n  ichor status --peers\n  ichor status 3f2a9c0d11e4b7a6 --json",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	cmd.Flags().BoolVar(&alarms, "alarms", false, "only the node: what needs attention, destinations and peers")
+	cmd.Flags().BoolVar(&peers, "peers", false, "show each sender with its pauses and its quiet period")
+	cmd.Flags().BoolVar(&workers, "workers", false, "show the workers of other machines that ask for jobs")
 	cmd.Flags().IntVar(&limit, "limit", 20, "show at most `N` cases")
 	s := withSettings(cmd, nodeFlags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -35,9 +37,17 @@ func newStatus() *cobra.Command {
 		if limit < 1 {
 			return usageError(fmt.Sprintf("--limit %d: write 1 or more", limit))
 		}
+		if (peers || workers) && (len(args) == 1 || alarms) || peers && workers {
+			return usageError("--peers shows senders, --workers shows workers, --alarms the node, CASE one case: give one of them")
+		}
 		n, err := running(s)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case peers:
+			return show(w, n, "peers", asJSON, printPeers)
+		case workers:
+			return show(w, n, "workers", asJSON, printWorkers)
 		}
 		if len(args) == 1 {
 			var d web.Detail
@@ -130,6 +140,48 @@ func printCases(w io.Writer, cases []state.Case) error {
 			note = f.Reason
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.Updated.Local().Format(time.DateTime), c.Phase, c.Objects, total, note)
+	}
+	return t.Flush()
+}
+
+// show prints a list of the node.
+func show[T any](w io.Writer, n client, path string, asJSON bool, print func(io.Writer, []T) error) error {
+	var list []T
+	if err := n.get(path, &list); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, list)
+	}
+	return print(w, list)
+}
+
+func printPeers(w io.Writer, list []web.Sender) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no sender has completed a study yet")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "peer\tlast study\tstudies\tlate\tlongest pause\tquiet period")
+	for _, p := range list {
+		quiet := fmt.Sprintf("%g s", p.QuietPeriodS)
+		if !p.Learnt {
+			quiet += " (as configured, too few studies yet)"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%.1f s\t%s\n", p.AETitle, p.Last.Local().Format(time.DateTime), p.Studies, p.Late, p.LongestPauseS, quiet)
+	}
+	return t.Flush()
+}
+
+func printWorkers(w io.Writer, list []web.Worker) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no worker of another machine has asked for jobs since the start")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "worker\taddress\tversion\tbusy\tlast seen\tnote")
+	for _, x := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", x.Name, x.Address, x.Version, x.Busy, x.Last.Local().Format(time.DateTime), x.Refused)
 	}
 	return t.Flush()
 }

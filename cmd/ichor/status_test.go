@@ -46,3 +46,18 @@ func TestStatusCountsDuplicates(t *testing.T) {
 		t.Errorf("told as\n%s", s)
 	}
 }
+
+// TestStatusOfPeers: a sender whose pauses are learnt has a quiet period of its own, a new one that of the configuration.
+func TestStatusOfPeers(t *testing.T) {
+	var b strings.Builder
+	err := printPeers(&b, []web.Sender{{AETitle: "CT1", Studies: 40, Late: 1, LongestPauseS: 8.04, QuietPeriodS: 12.5, Learnt: true}, {AETitle: "CT2", Studies: 3, QuietPeriodS: 30}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	for i, want := range []string{"quiet period", "8.0 s          12.5 s", "30 s (as configured, too few studies yet)"} {
+		if !strings.HasSuffix(lines[i], want) {
+			t.Errorf("line %d: %q, want ... %q", i, lines[i], want)
+		}
+	}
+}

@@ -34,7 +34,11 @@ type QuantisedReference struct {
 	Tolerance    float64 `json:"tolerance"`
 }
 
-// Deviation is the difference between int8 and float32, measured on held-out heads when the file was made. It is only displayed.
+// leastDice is how much the int8 masks of each network must agree with those of float32 for int8 to be chosen without being
+// asked for.
+const leastDice = 0.995
+
+// Deviation is the difference between int8 and float32, measured on held-out heads when the file was made.
 type Deviation struct {
 	Heads      int     `json:"heads"`
 	MaxAbs     float64 `json:"max_abs"`     // largest difference of a probability
@@ -68,6 +72,20 @@ func (b *Bundle) In(p Precision) (*Bundle, error) {
 		*n = n.int8()
 	}
 	return &out, nil
+}
+
+// Int8Agrees returns why int8 should not take the place of float32 unasked, nil if it may: every network has an int8 file,
+// whose masks have a Dice of at least 0.995 against float32.
+func (b *Bundle) Int8Agrees() error {
+	for i := range b.Networks {
+		switch n := &b.Networks[i]; {
+		case n.Int8 == nil:
+			return fmt.Errorf("network %s has no int8 file", n.Role)
+		case n.Int8.Deviation.Dice < leastDice:
+			return fmt.Errorf("int8 masks of network %s have a Dice of %g against float32, below %g", n.Role, n.Int8.Deviation.Dice, leastDice)
+		}
+	}
+	return nil
 }
 
 // Precision returns the precision of the files that Load and Samples read.

@@ -117,3 +117,21 @@ func TestOpenRefusesInt8(t *testing.T) {
 		}
 	}
 }
+
+// TestInt8Agrees: int8 is chosen unasked if every network has it and its masks agree.
+func TestInt8Agrees(t *testing.T) {
+	for dice, want := range map[float64]bool{1: true, 0.995: true, 0.9949: false} {
+		b, err := Open(withInt8(t, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Networks[2].Int8.Deviation.Dice = dice
+		if err := b.Int8Agrees(); (err == nil) != want {
+			t.Errorf("Dice %g: %v", dice, err)
+		}
+		b.Networks[1].Int8 = nil
+		if b.Int8Agrees() == nil {
+			t.Error("a network without int8 is no reason")
+		}
+	}
+}

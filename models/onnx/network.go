@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	ort "github.com/yalue/onnxruntime_go"
 
@@ -24,9 +25,11 @@ var errClosed = errors.New("closed")
 type Network struct {
 	runtime *Runtime
 	role    bundle.Role
+	source  *bundle.Network
 	in, out []int64 // shapes of one batch element: channels, N, N
 	mu      sync.RWMutex
 	session *ort.DynamicAdvancedSession // nil after Close
+	used    atomic.Bool                 // it ran since it was loaded
 }
 
 // Load prepares a network of an opened bundle. The ONNX file must have the input and output described in the manifest.
@@ -42,6 +45,21 @@ func (r *Runtime) Load(n *bundle.Network) (*Network, error) {
 	if err := errors.Join(match("input", in, n.Input.Name, n.Input.Shape), match("output", out, n.Output.Name, n.Output.Shape)); err != nil {
 		return nil, fmt.Errorf("%s: %w", n.File, err)
 	}
+	s, err := r.session(n, data)
+	if err != nil {
+		return nil, err
+	}
+	session := &Network{runtime: r, role: n.Role, source: n, in: n.Input.Shape[1:], out: n.Output.Shape[1:], session: s}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, errors.Join(fmt.Errorf("runtime: %w", errClosed), s.Destroy())
+	}
+	r.open[session] = struct{}{}
+	return session, nil
+}
+
+func (r *Runtime) session(n *bundle.Network, data []byte) (*ort.DynamicAdvancedSession, error) {
 	o, err := r.sessionOptions()
 	if err != nil {
 		return nil, err
@@ -51,14 +69,31 @@ func (r *Runtime) Load(n *bundle.Network) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s on execution provider %s: %w: %w; set analysis.provider to another one", n.File, r.options.Provider, err, errLibrary)
 	}
-	session := &Network{runtime: r, role: n.Role, in: n.Input.Shape[1:], out: n.Output.Shape[1:], session: s}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, errors.Join(fmt.Errorf("runtime: %w", errClosed), s.Destroy())
+	return s, nil
+}
+
+// rest loads the network again, which takes some tens of milliseconds, because the library offers no other way to free the
+// memory of its runs. The former one stays if that fails, or while it runs.
+func (s *Network) rest() error {
+	if !s.used.Load() || !s.mu.TryLock() {
+		return nil
 	}
-	r.open[session] = struct{}{}
-	return session, nil
+	defer s.mu.Unlock()
+	if s.session == nil {
+		return nil
+	}
+	data, err := s.source.Load()
+	if err != nil {
+		return err
+	}
+	fresh, err := s.runtime.session(s.source, data)
+	if err != nil {
+		return err
+	}
+	former := s.session
+	s.session = fresh
+	s.used.Store(false)
+	return former.Destroy()
 }
 
 // match compares the ONNX file with the manifest. A dynamic dimension of the file (-1) matches any size.
@@ -101,6 +136,7 @@ func (s *Network) Run(ctx context.Context, input []float32, batch int) (_ []floa
 	if s.session == nil {
 		return nil, fmt.Errorf("network %s: %w", s.role, errClosed)
 	}
+	s.used.Store(true)
 	output := make([]float32, batch*size(s.out))
 	if err := s.run(ctx, input, output, int64(batch)); err != nil {
 		if ctx.Err() != nil {

@@ -358,3 +358,35 @@ func TestNoSilentFallback(t *testing.T) {
 		t.Log(err)
 	}
 }
+
+// TestRest: a network that rests is loaded afresh, and computes the same. One that runs, did not run, or is closed is left alone.
+func TestRest(t *testing.T) {
+	r := open(t, Options{})
+	s, err := r.Load(made(t, 0, nil).Network(bundle.Bleed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, want := sample(3, 6, 0)
+	for _, step := range []struct {
+		name  string
+		do    func()
+		fresh bool
+	}{
+		{"not used", func() {}, false},
+		{"used", func() { _, _ = s.Run(t.Context(), x, 1) }, true},
+		{"running", func() { _, _ = s.Run(t.Context(), x, 1); s.mu.RLock() }, false},
+		{"used, after that", func() { s.mu.RUnlock() }, true},
+	} {
+		step.do()
+		before := s.session
+		if err := r.Rest(); err != nil || (s.session != before) != step.fresh {
+			t.Errorf("%s: fresh %t, error %v; want %t", step.name, s.session != before, err, step.fresh)
+		}
+	}
+	if got, err := s.Run(t.Context(), x, 1); err != nil || differ(got, want) > 1e-5 {
+		t.Errorf("differs by %g after a rest, error %v", differ(got, want), err)
+	}
+	if err := errors.Join(s.Close(), s.rest(), r.Rest()); err != nil || s.session != nil {
+		t.Errorf("closed: %v", err)
+	}
+}

@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	ort "github.com/yalue/onnxruntime_go"
@@ -103,14 +105,24 @@ func (r *Runtime) Provider() string { return r.options.Provider }
 // Version returns the version of the library.
 func (r *Runtime) Version() string { return ort.GetVersion() }
 
+// Rest frees the memory that the networks used for runs and would keep for the next. It does not wait for runs that are in
+// progress: their networks stay as they are.
+func (r *Runtime) Rest() error {
+	r.mu.Lock()
+	open := slices.Collect(maps.Keys(r.open))
+	r.mu.Unlock()
+	var errs []error
+	for _, s := range open {
+		errs = append(errs, s.rest())
+	}
+	return errors.Join(errs...)
+}
+
 // Close closes the networks that are still open. The library stays loaded.
 func (r *Runtime) Close() error {
 	r.mu.Lock()
 	r.closed = true
-	open := make([]*Network, 0, len(r.open))
-	for s := range r.open {
-		open = append(open, s)
-	}
+	open := slices.Collect(maps.Keys(r.open))
 	r.mu.Unlock()
 	var errs []error
 	for _, s := range open {

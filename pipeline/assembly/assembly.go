@@ -4,10 +4,13 @@
 //
 //	count 35   all objects have arrived that a peer, asked twice by C-FIND, has of the study
 //	quiet 5s   nothing arrived for the quiet period, and no open association sent its last object to the study
-//	idle 15s   such an association is open but sent nothing for this long
+//	idle 15s   such an association is open but sent nothing for this long; three times the configured quiet period
 //	limit 10m  objects kept arriving, or could not be stored, for this long
 //
 // If a peer reported more objects than arrived, the text says so: quiet 5s, 30 of 35.
+//
+// The quiet period follows the pauses of each sender, see Sender. Options.Quiet is its upper limit, and the period of a sender
+// that is not known yet.
 //
 // While this node itself refuses objects, silence says nothing about the sender: quiet and idle start when it accepts
 // objects again.
@@ -17,17 +20,14 @@
 package assembly
 
 import (
-	"context"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
 
 // Options are the rules for completeness and the callbacks.
 type Options struct {
-	Quiet time.Duration // silence after which a study is complete; default 5 s
+	Quiet time.Duration // longest silence after which a study is complete; default 5 s
+	Least time.Duration // shortest learnt quiet period; default 3 s. Quiet or more: the period is Quiet for every sender
 	Limit time.Duration // longest time from the first object; default 10 min
 	Idle  time.Duration // silence after which an open association no longer holds a study; default and minimum 3 Quiet
 
@@ -40,12 +40,19 @@ type Options struct {
 	Objects func(study string) int
 	// Ready returns why this node cannot store objects at the moment, nil if it can. A nil Ready means it always can.
 	Ready func() error
+	// Ripe is called when a study is likely to be complete, before it counts as complete: its sender has released the
+	// association and is silent for longer than between most objects. It is called again after further objects. May be nil.
+	Ripe func(study string)
 	// Complete is called once for each Begin or Resume. If it fails, it calls Resume to be called again.
 	Complete func(study, how string)
+
+	Senders []Sender     // what earlier runs learnt
+	Learnt  func(Sender) // called when more is learnt of a sender; may be nil
 }
 
 const (
 	defaultQuiet = 5 * time.Second
+	defaultLeast = 3 * time.Second
 	defaultLimit = 10 * time.Minute
 )
 
@@ -60,6 +67,9 @@ type Assembler struct {
 	assocs  map[uint64]string // open associations and the study of the last object of each
 	begun   []string          // studies for which Begin must still be called
 	refused time.Time         // when this node last refused objects, or would have
+	senders map[string]*Sender
+	ended   map[string]ended // studies complete by quiet, for as long as a late object would have been in time with Options.Quiet
+	learnt  map[string]bool  // senders for which Learnt must be called
 }
 
 // gathering is a study that is not complete yet.
@@ -67,6 +77,13 @@ type gathering struct {
 	first, last time.Time
 	objects     int
 	open        int // open associations whose last object was of this study
+
+	sender  string        // of the last object; empty: not known
+	senders []string      // of all objects
+	longest time.Duration // longest pause between two objects of one sender
+	pauses  int
+	resumed bool // it began before this process, or Complete failed
+	told    bool // Ripe was called, and nothing arrived since
 
 	expected int  // number of objects that a peer has; 0: unknown
 	look     int  // number of received objects at which expected may be reached
@@ -78,6 +95,9 @@ type gathering struct {
 func New(opts Options) *Assembler {
 	if opts.Quiet <= 0 {
 		opts.Quiet = defaultQuiet
+	}
+	if opts.Least <= 0 {
+		opts.Least = defaultLeast
 	}
 	if opts.Limit <= 0 {
 		opts.Limit = defaultLimit
@@ -95,15 +115,28 @@ func New(opts Options) *Assembler {
 	if opts.Ready == nil {
 		opts.Ready = func() error { return nil }
 	}
+	if opts.Ripe == nil {
+		opts.Ripe = func(string) {}
+	}
 	if opts.Complete == nil {
 		opts.Complete = func(string, string) {}
 	}
-	return &Assembler{
+	if opts.Learnt == nil {
+		opts.Learnt = func(Sender) {}
+	}
+	a := &Assembler{
 		opts:    opts,
 		wake:    make(chan struct{}, 1),
 		studies: map[string]*gathering{},
 		assocs:  map[uint64]string{},
+		senders: map[string]*Sender{},
+		ended:   map[string]ended{},
+		learnt:  map[string]bool{},
 	}
+	for _, s := range opts.Senders {
+		a.senders[s.AETitle] = new(s.copy())
+	}
+	return a
 }
 
 // Opened records an association that may send objects.
@@ -115,17 +148,20 @@ func (a *Assembler) Opened(assoc uint64) {
 
 // received records an object of a study. An object already stored (not fresh) shows that the sender is still sending an
 // incomplete study, but does not start one.
-func (a *Assembler) received(assoc uint64, study string, fresh bool) {
+func (a *Assembler) received(assoc uint64, sender, study string, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := time.Now()
 	g := a.studies[study]
 	if g == nil {
 		if !fresh {
 			return
 		}
+		a.late(study, sender, now)
 		g = a.begin(study)
 	}
-	g.last = time.Now()
+	a.paused(g, sender, now)
+	g.last, g.told = now, false
 	if fresh {
 		g.objects++
 		if g.expected > 0 && g.objects >= g.look {
@@ -189,7 +225,7 @@ func (a *Assembler) Resume(study string, objects int) {
 	defer a.mu.Unlock()
 	if a.studies[study] == nil {
 		g := a.begin(study)
-		g.last, g.objects = g.first, objects
+		g.last, g.objects, g.resumed = g.first, objects, true
 	}
 }
 
@@ -212,142 +248,4 @@ func (a *Assembler) nudge() {
 	case a.wake <- struct{}{}:
 	default:
 	}
-}
-
-// Run calls the callbacks until ctx is done. Pass studies that are unfinished then to Resume at the next start.
-func (a *Assembler) Run(ctx context.Context) error {
-	timer := time.NewTimer(a.opts.Quiet)
-	defer timer.Stop()
-	for ctx.Err() == nil {
-		now := time.Now()
-		uncounted, due := a.look(now)
-		counts := map[string]count{}
-		for study, objects := range uncounted {
-			counts[study] = count{a.opts.Objects(study), objects}
-		}
-		if due && a.opts.Ready() != nil {
-			a.hold(now)
-		}
-		begun, reached, done, wait := a.take(now, counts)
-		for _, study := range begun {
-			a.opts.Begin(study)
-		}
-		for _, study := range append(begun, reached...) {
-			a.opts.Ask(study)
-		}
-		for _, d := range done {
-			a.opts.Complete(d.study, d.how)
-		}
-		if len(done) > 0 {
-			continue // the callbacks took time
-		}
-		timer.Reset(wait)
-		select {
-		case <-ctx.Done():
-		case <-a.wake:
-		case <-timer.C:
-		}
-	}
-	return nil
-}
-
-// count is the number of stored objects of a study (here), and the number received since Begin when they were counted.
-type count struct{ here, received int }
-
-// look returns the studies whose objects must be counted, with the number received since Begin, and whether any study is due.
-func (a *Assembler) look(now time.Time) (uncounted map[string]int, due bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	uncounted = map[string]int{}
-	for study, g := range a.studies {
-		deadline, _ := a.deadline(g)
-		over := !deadline.After(now)
-		due = due || over
-		if g.expected > 0 && (over || g.objects >= g.look) {
-			uncounted[study] = g.objects
-		}
-	}
-	return uncounted, due
-}
-
-type completed struct {
-	study, how string
-	first      time.Time
-}
-
-// take removes and returns the work that is due, in order, and how long to wait for the next.
-func (a *Assembler) take(now time.Time, counts map[string]count) (begun, reached []string, done []completed, wait time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	begun, a.begun = a.begun, nil
-	wait = a.opts.Limit
-	for study, g := range a.studies {
-		c, counted := counts[study]
-		all := counted && g.expected > 0 && c.here >= g.expected
-		if counted && g.objects >= g.look {
-			g.look = c.received + g.expected - c.here
-		}
-		if all && !g.reached {
-			g.reached = true
-			reached = append(reached, study)
-		}
-		deadline, how := a.deadline(g)
-		if all && g.counted {
-			deadline, how = now, "count "+strconv.Itoa(g.expected)
-		}
-		if left := deadline.Sub(now); left > 0 {
-			wait = min(wait, left)
-			continue
-		}
-		if g.expected > 0 && !g.counted {
-			if !counted { // Expect was called meanwhile
-				wait = 0
-				continue
-			}
-			how += ", " + strconv.Itoa(c.here) + " of " + strconv.Itoa(g.expected)
-		}
-		delete(a.studies, study)
-		done = append(done, completed{study, how, g.first})
-	}
-	slices.SortFunc(done, func(x, y completed) int {
-		if c := x.first.Compare(y.first); c != 0 {
-			return c
-		}
-		return strings.Compare(x.study, y.study)
-	})
-	return begun, reached, done, wait
-}
-
-// deadline returns when the study is complete if nothing else happens, and by which rule. a.mu is held.
-func (a *Assembler) deadline(g *gathering) (time.Time, string) {
-	last := g.last
-	if a.refused.After(last) {
-		last = a.refused
-	}
-	limit, quiet := g.first.Add(a.opts.Limit), last.Add(a.opts.Quiet)
-	how := "quiet " + short(a.opts.Quiet)
-	if g.open > 0 {
-		quiet, how = last.Add(a.opts.Idle), "idle "+short(a.opts.Idle)
-	}
-	if limit.Before(quiet) {
-		return limit, "limit " + short(a.opts.Limit)
-	}
-	return quiet, how
-}
-
-// short writes 10m0s as 10m and 1h0m0s as 1h.
-func short(d time.Duration) string {
-	s := d.String()
-	if d >= time.Minute {
-		s = strings.TrimSuffix(s, "m0s")
-		if s != d.String() {
-			s += "m"
-		}
-	}
-	if d >= time.Hour {
-		if t := strings.TrimSuffix(s, "h0m"); t != s {
-			s = t + "h"
-		}
-	}
-	return s
 }

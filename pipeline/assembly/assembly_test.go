@@ -56,34 +56,34 @@ func TestComplete(t *testing.T) {
 	}{
 		{"quiet after the last object", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(4 * time.Second)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.Closed(1)
 			r.sleep(20 * time.Second)
 		}, []string{"0s begin A", "9s A quiet 5s"}},
 		{"an open association that sends it holds it", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(12 * time.Second)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(10 * time.Second)
 			r.Closed(1)
 			r.sleep(time.Second)
 		}, []string{"0s begin A", "22s A quiet 5s"}},
 		{"an open association that sends nothing holds it for a while", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(50 * time.Second)
 			r.Closed(1)
 			r.sleep(time.Second)
 		}, []string{"0s begin A", "15s A idle 15s"}},
 		{"an association that went on to another study holds the first no longer", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(2 * time.Second)
 			for range 6 {
-				r.received(1, "B", true)
+				r.received(1, "", "B", true)
 				r.sleep(2 * time.Second)
 			}
 			r.Closed(1)
@@ -91,9 +91,9 @@ func TestComplete(t *testing.T) {
 		}, []string{"0s begin A", "2s begin B", "5s A quiet 5s", "17s B quiet 5s"}},
 		{"and comes back to it", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
-			r.received(1, "B", true)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
+			r.received(1, "", "B", true)
+			r.received(1, "", "A", true)
 			r.sleep(10 * time.Second)
 			r.Closed(1)
 			r.sleep(time.Second)
@@ -101,8 +101,8 @@ func TestComplete(t *testing.T) {
 		{"an open association that sent of another does not", func(r *rig) {
 			r.Opened(1)
 			r.Opened(2)
-			r.received(1, "A", true)
-			r.received(2, "B", true)
+			r.received(1, "", "A", true)
+			r.received(2, "", "B", true)
 			r.Closed(1)
 			r.sleep(10 * time.Second)
 			r.Closed(2)
@@ -111,8 +111,8 @@ func TestComplete(t *testing.T) {
 		{"two associations, both must end", func(r *rig) {
 			r.Opened(1)
 			r.Opened(2)
-			r.received(1, "A", true)
-			r.received(2, "A", true)
+			r.received(1, "", "A", true)
+			r.received(2, "", "A", true)
 			r.Closed(1)
 			r.sleep(10 * time.Second)
 			r.Closed(2)
@@ -121,7 +121,7 @@ func TestComplete(t *testing.T) {
 		{"the limit ends a study whose association goes on and on", func(r *rig) {
 			r.Opened(1)
 			for range 7 {
-				r.received(1, "A", true)
+				r.received(1, "", "A", true)
 				r.sleep(10 * time.Second)
 			}
 			r.Closed(1)
@@ -129,39 +129,39 @@ func TestComplete(t *testing.T) {
 		}, []string{"0s begin A", "1m0s A limit 1m", "1m0s begin A", "1m10s A quiet 5s"}},
 		{"the limit ends a study that never falls silent", func(r *rig) {
 			for range 20 {
-				r.received(1, "A", true)
+				r.received(1, "", "A", true)
 				r.sleep(4 * time.Second)
 			}
 			r.sleep(10 * time.Second)
 		}, []string{"0s begin A", "1m0s A limit 1m", "1m0s begin A", "1m21s A quiet 5s"}},
 		{"after completion the same association counts again", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(70 * time.Second)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(10 * time.Second)
 			r.Closed(1)
 			r.sleep(10 * time.Second)
 		}, []string{"0s begin A", "15s A idle 15s", "1m10s begin A", "1m20s A quiet 5s"}},
 		{"objects after completion begin anew", func(r *rig) {
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(6 * time.Second)
-			r.received(2, "A", true)
+			r.received(2, "", "A", true)
 			r.sleep(6 * time.Second)
 		}, []string{"0s begin A", "5s A quiet 5s", "6s begin A", "11s A quiet 5s"}},
 		{"a repeated object prolongs but does not begin", func(r *rig) {
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(3 * time.Second)
-			r.received(1, "A", false)
+			r.received(1, "", "A", false)
 			r.sleep(10 * time.Second)
-			r.received(1, "A", false)
+			r.received(1, "", "A", false)
 			r.sleep(10 * time.Second)
 		}, []string{"0s begin A", "8s A quiet 5s"}},
 		{"resumed", func(r *rig) {
 			r.Resume("A", 10)
 			r.Resume("A", 10)
 			r.sleep(3 * time.Second)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.sleep(10 * time.Second)
 		}, []string{"0s begin A", "8s A quiet 5s"}},
 		{"an association that sent nothing", func(r *rig) {
@@ -197,7 +197,7 @@ func TestCompleteResumes(t *testing.T) {
 		}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		a.received(1, "A", true)
+		a.received(1, "", "A", true)
 		if err := a.Run(ctx); err != nil || calls != 3 {
 			t.Errorf("%d calls, error %v, want 3", calls, err)
 		}
@@ -279,7 +279,7 @@ func TestRandom(t *testing.T) {
 							m.senders[assoc] = true
 						}
 					}
-					a.received(assoc, study, fresh)
+					a.received(assoc, "", study, fresh)
 				}
 				synctest.Wait()
 			}

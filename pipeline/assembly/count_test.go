@@ -44,7 +44,7 @@ func (c *counting) objects(n int) {
 		c.mu.Lock()
 		c.here++
 		c.mu.Unlock()
-		c.received(1, "1.2", true)
+		c.received(1, "", "1.2", true)
 	}
 	synctest.Wait()
 }

@@ -17,17 +17,17 @@ func TestRefusedHere(t *testing.T) {
 	}{
 		{"the sender is refused and comes again", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.Closed(1)
 			r.sleep(4 * time.Second)
 			r.Refused(2) // an association that has sent nothing yet
 			r.sleep(4 * time.Second)
-			r.received(3, "A", true)
+			r.received(3, "", "A", true)
 			r.sleep(20 * time.Second)
 		}, []string{"0s begin A", "13s A quiet 5s"}},
 		{"refused on an open association", func(r *rig) {
 			r.Opened(1)
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			for range 3 {
 				r.sleep(10 * time.Second)
 				r.Refused(1)
@@ -36,14 +36,14 @@ func TestRefusedHere(t *testing.T) {
 			r.Closed(1)
 		}, []string{"0s begin A", "45s A idle 15s"}},
 		{"full while nobody sends", func(r *rig) {
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.full.Store(true)
 			r.sleep(32 * time.Second)
 			r.full.Store(false)
 			r.sleep(20 * time.Second)
 		}, []string{"0s begin A", "35s A quiet 5s"}},
 		{"full for too long", func(r *rig) {
-			r.received(1, "A", true)
+			r.received(1, "", "A", true)
 			r.full.Store(true)
 			r.sleep(2 * time.Minute)
 		}, []string{"0s begin A", "1m0s A limit 1m"}},
@@ -74,12 +74,12 @@ func TestReceivedNeverWaits(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { a.Run(ctx); close(ended) }()
 		a.Opened(1)
-		a.received(1, "A", true)
+		a.received(1, "", "A", true)
 		a.Expect("A", 1)
 		<-entered
 		done := make(chan struct{})
 		go func() {
-			a.received(1, "A", true)
+			a.received(1, "", "A", true)
 			a.Refused(1)
 			a.Closed(1)
 			close(done)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
@@ -53,15 +54,20 @@ const (
 	sure       = 1 << 7
 )
 
-// Find runs the network over v.
-func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, batch int) (*Marks, error) {
+// Find runs the network over the part of v that shows cavity.
+func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, runs window.Runs) (*Marks, error) {
 	m := &Marks{voxels: volume.NewMask(&v.Grid), cavity: cavity, volume: v, grid: &v.Grid, spec: spec}
 	if spec.Post.Evidence != nil {
 		m.any = volume.NewMask(&v.Grid)
 	}
 	row, column := window.Centre(v)
 	s := window.NewStack(v, spec.Input, row, column)
-	err := s.Each(ctx, net, batch, len(spec.Output.Channels), func(slab int, p []float32) error {
+	shows := func(slab int) bool {
+		first, end := s.Source(slab)
+		n := cavity.Rows * cavity.Columns
+		return slices.ContainsFunc(cavity.Voxels[first*n:end*n], func(x uint8) bool { return x != 0 })
+	}
+	err := s.Each(ctx, net, runs, len(spec.Output.Channels), shows, func(slab int, p []float32) error {
 		m.mark(s, slab, p)
 		return nil
 	})

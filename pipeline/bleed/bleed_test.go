@@ -5,11 +5,13 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
 )
 
 const side = 32
@@ -83,7 +85,7 @@ func count(m *volume.Mask) map[uint8]int {
 }
 
 func find(v *volume.Volume, cavity *volume.Mask, n net, spec *bundle.Network, level Level) (*volume.Mask, error) {
-	m, err := Find(context.Background(), v, cavity, n, spec, 2)
+	m, err := Find(context.Background(), v, cavity, n, spec, window.Runs{Batch: 2, Lanes: 2})
 	if err != nil {
 		return nil, err
 	}
@@ -193,5 +195,30 @@ func TestThresholds(t *testing.T) {
 		if math.Abs(float64(lenient)-c.lenient) > 5e-4 || math.Abs(float64(strict)-c.strict) > 5e-4 || Chosen.threshold(c.chosen) != float32(c.chosen) {
 			t.Errorf("threshold %v from %v to %v, want %v to %v", c.chosen, lenient, strict, c.lenient, c.strict)
 		}
+	}
+}
+
+// counted counts the slabs that a network sees.
+type counted struct {
+	net
+	slabs *atomic.Int64
+}
+
+func (c counted) Run(ctx context.Context, in []float32, batch int) ([]float32, error) {
+	c.slabs.Add(int64(batch))
+	return c.net.Run(ctx, in, batch)
+}
+
+// TestFindSkips: the network does not run on slabs without cavity.
+func TestFindSkips(t *testing.T) {
+	v, cavity := head(5)
+	for i := range v.HU {
+		v.HU[i] = int16(i % 90) // slabs of one value would be computed once
+	}
+	clear(cavity.Slice(0))
+	clear(cavity.Slice(4))
+	n := counted{net{p: make([]float32, outputs*side*side)}, new(atomic.Int64)}
+	if _, err := Find(t.Context(), v, cavity, n, spec(bundle.Post{}), window.Runs{}); err != nil || n.slabs.Load() != 3 {
+		t.Errorf("%d slabs, error %v; want 3", n.slabs.Load(), err)
 	}
 }

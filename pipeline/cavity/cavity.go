@@ -23,12 +23,12 @@ type Network struct {
 // Mask returns the cavity of v: voxels where either network reaches its threshold and the HU are in the range of the bundle; then,
 // if the bundle says so, only the largest 3D component, with holes filled in each slice. The mask is empty if the networks find
 // no cavity.
-func Mask(ctx context.Context, v *volume.Volume, tissue, bone Network, batch int) (*volume.Mask, error) {
+func Mask(ctx context.Context, v *volume.Volume, tissue, bone Network, runs window.Runs) (*volume.Mask, error) {
 	m := volume.NewMask(&v.Grid)
 	row, column := window.Centre(v)
 	for _, n := range []Network{tissue, bone} {
 		s := window.NewStack(v, n.Spec.Input, row, column)
-		err := s.Each(ctx, n.Net, batch, 1, func(slab int, p []float32) error {
+		err := s.Each(ctx, n.Net, runs, 1, func(int) bool { return true }, func(slab int, p []float32) error {
 			mark(v, m, s, slab, s.Image(p), n.Spec)
 			return nil
 		})

@@ -7,6 +7,7 @@ import (
 
 	"ichor/models/bundle"
 	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
 )
 
 const side = 16
@@ -54,7 +55,7 @@ func TestMask(t *testing.T) {
 		{"all parts", net{3, 9, 3, 9, nil}, net{11, 13, 3, 9, nil}, bundle.Post{}, 2*36 + 2*12},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, err := Mask(context.Background(), v, network(c.tissue, c.post), network(c.bone, c.post), 4)
+			m, err := Mask(context.Background(), v, network(c.tissue, c.post), network(c.bone, c.post), window.Runs{Batch: 4, Lanes: 2})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +69,7 @@ func TestMask(t *testing.T) {
 		})
 	}
 	broken := errors.New("broken")
-	if _, err := Mask(context.Background(), v, network(net{}, everything), network(net{err: broken}, everything), 1); !errors.Is(err, broken) {
+	if _, err := Mask(context.Background(), v, network(net{}, everything), network(net{err: broken}, everything), window.Runs{Batch: 1, Lanes: 2}); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
 }

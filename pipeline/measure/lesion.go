@@ -3,6 +3,7 @@ package measure
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
@@ -16,8 +17,18 @@ const MinLesionML = 0.1
 // its side and place.
 func Lesions(labels, cavity *volume.Mask, g *volume.Grid, leastML float64) []finding.Lesion {
 	var out []finding.Lesion
-	var head *skull
+	volumes := Volumes(labels, g)
+	if volumes.Total == 0 {
+		return nil
+	}
+	pose := make(chan *skull, 1)
+	go func() { pose <- landmarks(cavity, g) }() // takes as long as the rest
+	head := sync.OnceValue(func() *skull { return <-pose })
+	defer head() // waits for the goroutine
 	for _, s := range finding.Kinds {
+		if volumes.Of(s) == 0 {
+			continue
+		}
 		c := volume.ComponentsOf(labels, volume.Corners, uint8(s))
 		ml := c.VolumesML(g)
 		runs := make([][]volume.Run, c.Count)
@@ -30,11 +41,8 @@ func Lesions(labels, cavity *volume.Mask, g *volume.Grid, leastML float64) []fin
 			if len(runs[i]) == 0 {
 				continue
 			}
-			if head == nil {
-				head = landmarks(cavity, g)
-			}
 			l := lesion(s, ml[i], runs[i], g)
-			l.Side, l.Sites, l.Position = head.place(s, head.views(runs[i], g))
+			l.Side, l.Sites, l.Position = head().place(s, head().views(runs[i], g))
 			out = append(out, l)
 		}
 	}

@@ -33,6 +33,19 @@ func (r *Range) Add(labels *volume.Mask, g *volume.Grid) {
 	r.any = true
 }
 
+// Include takes in what was added to another range.
+func (r *Range) Include(o Range) {
+	for s := finding.None; o.any && s <= finding.ICH; s++ {
+		low, high := o.low.Of(s), o.high.Of(s)
+		if r.any {
+			low, high = math.Min(low, r.low.Of(s)), math.Max(high, r.high.Of(s))
+		}
+		r.low.Set(s, low)
+		r.high.Set(s, high)
+	}
+	r.any = r.any || o.any
+}
+
 // Finding is the range of what was added.
 func (r *Range) Finding() *finding.Range { return &finding.Range{Low: r.low, High: r.high} }
 

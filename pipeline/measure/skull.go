@@ -101,12 +101,17 @@ func (s *skull) axes(cavity *volume.Mask, g *volume.Grid) []float64 {
 	return areas
 }
 
-// each gives the patient position of every voxel of a slice of the mask.
+// each gives the patient position of every voxel of a slice of the mask, as volume.Grid.Point does.
 func each(m *volume.Mask, g *volume.Grid, k int, visit func(volume.Vec)) {
+	along := make([]volume.Vec, m.Columns)
+	for c := range along {
+		along[c] = g.Origins[k].Add(g.AlongRow.Scale(float64(c) * g.SpacingMM[1]))
+	}
 	for r := range m.Rows {
+		down := g.AlongColumn.Scale(float64(r) * g.SpacingMM[0])
 		for c, v := range m.Slice(k)[r*m.Columns : (r+1)*m.Columns] {
 			if v != 0 {
-				visit(g.Point(k, float64(r), float64(c)))
+				visit(along[c].Add(down))
 			}
 		}
 	}

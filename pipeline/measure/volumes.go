@@ -11,7 +11,9 @@ func Volumes(labels *volume.Mask, g *volume.Grid) finding.Volumes {
 	for k := range labels.Slices() {
 		var n [len(ml)]int
 		for _, l := range labels.Slice(k) {
-			n[l]++
+			if l != 0 { // few voxels are hemorrhage
+				n[l]++
+			}
 		}
 		for _, s := range finding.Kinds {
 			ml[s] += float64(n[s]) * g.VoxelML(k)

@@ -208,7 +208,7 @@ func TestNewerStreamIsLeftAlone(t *testing.T) {
 	if q, err := Start(t.Context(), Options{URL: url, Node: "n2"}); !errors.Is(err, ErrVersion) {
 		t.Errorf("%v, %v", q, err)
 	}
-	if s, err := js.Stream(t.Context(), jobsStream); err != nil || s.CachedInfo().State.Consumers != 1 || s.CachedInfo().State.Msgs != 1 {
+	if s, err := js.Stream(t.Context(), jobsStream); err != nil || s.CachedInfo().State.Consumers != 2 || s.CachedInfo().State.Msgs != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -13,11 +13,11 @@ import (
 
 // link is one connection to a server, with stream and consumer.
 type link struct {
-	srv      *server.Server // nil with an external server
-	conn     *nats.Conn
-	js       jetstream.JetStream
-	jobs     jetstream.Stream
-	consumer jetstream.Consumer
+	srv   *server.Server // nil with an external server
+	conn  *nats.Conn
+	js    jetstream.JetStream
+	jobs  jetstream.Stream
+	lanes []jetstream.Consumer // of this node: urgent, then routine
 }
 
 func (l *link) close() {
@@ -30,8 +30,28 @@ func (l *link) close() {
 	}
 }
 
-// open starts the embedded server or connects to the external one, and creates stream and consumer.
+// open starts the embedded server or connects to the external one, and creates stream and consumers.
 func (q *Queue) open(ctx context.Context) (_ *link, err error) {
+	l, err := q.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if err := q.makeStream(ctx, l); err != nil {
+		return nil, err
+	}
+	if err := q.makeConsumers(ctx, l); err != nil {
+		return nil, err
+	}
+	return l, q.fill(ctx, l)
+}
+
+// connect starts the embedded server or connects to the external one.
+func (q *Queue) connect() (_ *link, err error) {
 	l := &link{}
 	defer func() {
 		if err != nil {
@@ -65,13 +85,7 @@ func (q *Queue) open(ctx context.Context) (_ *link, err error) {
 	if l.js, err = jetstream.New(l.conn); err != nil {
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
-	if err := q.makeStream(ctx, l); err != nil {
-		return nil, err
-	}
-	if err := q.makeConsumer(ctx, l); err != nil {
-		return nil, err
-	}
-	return l, q.fill(ctx, l)
+	return l, nil
 }
 
 const formatKey = "ichor.format" // in the metadata of the stream
@@ -120,20 +134,39 @@ func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 	return nil
 }
 
-// makeConsumer creates the consumer for this node's jobs.
-func (q *Queue) makeConsumer(ctx context.Context, l *link) (err error) {
-	l.consumer, err = l.jobs.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable:       "analyze-" + q.opts.Node,
-		Description:   "ichor: workers of node " + q.opts.Node,
-		FilterSubject: jobsSubject + "*." + q.opts.Node + ".>",
-		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       q.opts.AckWait,
-		MaxDeliver:    -1, // state counts tries: the server would keep a job it gave up in the stream forever
-	})
-	if err != nil {
-		return fmt.Errorf("consumer of stream %s: %w", jobsStream, err)
+// Consumers of a node, one for each lane. An earlier version had one for both, with the name of routineConsumer.
+const (
+	routineConsumer = "analyze-"
+	urgentConsumer  = "urgent-"
+)
+
+// servesKey is the key, in the metadata of a routine consumer, of Options.Serves.
+const servesKey = "ichor.serves"
+
+// makeConsumers creates the consumers for this node's jobs.
+func (q *Queue) makeConsumers(ctx context.Context, l *link) error {
+	make := func(name, lane string) (jetstream.Consumer, error) {
+		c, err := l.jobs.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+			Durable:       name + q.opts.Node,
+			Description:   "ichor: " + lane + " jobs of node " + q.opts.Node,
+			FilterSubject: jobsSubject + lane + "." + q.opts.Node + ".>",
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       q.opts.AckWait,
+			MaxDeliver:    -1, // state counts tries: the server would keep a job it gave up in the stream forever
+			Metadata:      map[string]string{servesKey: q.opts.Serves},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("consumer of stream %s: %w", jobsStream, err)
+		}
+		return c, nil
 	}
-	return nil
+	routine, err := make(routineConsumer, laneRoutine) // first: that of an earlier version has both lanes, and filters may not overlap
+	if err != nil {
+		return err
+	}
+	urgent, err := make(urgentConsumer, laneUrgent)
+	l.lanes = []jetstream.Consumer{urgent, routine}
+	return err
 }
 
 // fill submits the queued jobs from state to an embedded server, which starts empty.

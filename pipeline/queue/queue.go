@@ -36,7 +36,8 @@ const (
 	formatVersion = 2 // format of subjects and jobs; format 1 had no lane and no node
 	jobsStream    = "ICHOR_JOBS"
 	jobsSubject   = "ichor.jobs."
-	laneRoutine   = "routine" // the only lane in this version
+	laneUrgent    = "urgent" // taken before the other
+	laneRoutine   = "routine"
 
 	maxJobBytes = 64 << 10    // a job has a few hundred bytes
 	reconnect   = time.Second // between attempts to reach an external server
@@ -49,6 +50,9 @@ type Job struct {
 	StudyInstanceUID string       `json:"study_instance_uid"`
 	Revision         int          `json:"revision"`
 	Complete         string       `json:"complete"`
+	Urgent           bool         `json:"urgent,omitempty"`
+
+	node string // whose job it is, if not of this node; set when it is taken
 }
 
 // id returns the ID of a job in subjects.
@@ -72,6 +76,7 @@ type Options struct {
 	URL      string // of an external NATS server; empty: start the embedded one
 	Node     string // name of this node among those that share the server, see state.Store.Node; required
 	Dir      string // folder for the files of the embedded server
+	Serves   string // URL at which workers of other machines get the studies of this node; empty: none do
 	MaxBytes int64  // disk space for the embedded server; default 1 GiB
 
 	AckWait   time.Duration                 // a worker that is silent for this long loses its job; default 30 s
@@ -132,6 +137,8 @@ type Queue struct {
 	link atomic.Pointer[link] // nil while the embedded server is closed
 	look chan struct{}        // requests a health check of the embedded server
 
+	take func(ctx context.Context) (jetstream.Msg, error) // the next job
+
 	mu       sync.Mutex
 	running  map[string]bool // jobs whose handler runs in this process
 	broken   error           // why the embedded server cannot store, nil when it can
@@ -147,6 +154,7 @@ func Start(ctx context.Context, opts Options) (*Queue, error) {
 		return nil, fmt.Errorf("queue of node %q: invalid node name", opts.Node)
 	}
 	q := &Queue{opts: opts, look: make(chan struct{}, 1), running: map[string]bool{}}
+	q.take = q.fetch
 	l, err := q.open(ctx)
 	if err != nil && opts.URL == "" && ctx.Err() == nil {
 		err = q.waits(err)
@@ -200,7 +208,11 @@ func (q *Queue) submit(ctx context.Context, l *link, job Job) error {
 	if err != nil {
 		return err
 	}
-	subject := jobsSubject + laneRoutine + "." + q.opts.Node + "." + job.id()
+	lane := laneRoutine
+	if job.Urgent {
+		lane = laneUrgent
+	}
+	subject := jobsSubject + lane + "." + q.opts.Node + "." + job.id()
 	// The subject identifies the job: the stream rejects a second one while the first is waiting or running. A message ID
 	// would for a time also reject a job that has left the queue.
 	_, err = l.js.Publish(ctx, subject, raw, jetstream.WithExpectLastSequencePerSubject(0))
@@ -229,17 +241,21 @@ func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 	if l == nil {
 		return Stats{}, q.closed()
 	}
-	consumer, err := l.consumer.Info(ctx)
-	if err != nil {
-		return Stats{}, fmt.Errorf("queue: %w", err)
+	pending, delivered := 0, 0
+	for _, c := range l.lanes {
+		info, err := c.Info(ctx)
+		if err != nil {
+			return Stats{}, fmt.Errorf("queue: %w", err)
+		}
+		pending, delivered = pending+int(info.NumPending), delivered+info.NumAckPending
 	}
 	q.mu.Lock()
 	working := len(q.running)
 	q.mu.Unlock()
 	if l.srv == nil { // external server
-		working = consumer.NumAckPending
+		working = delivered
 	}
-	return Stats{Waiting: max(int(consumer.NumPending)+consumer.NumAckPending-working, 0), Working: working}, nil
+	return Stats{Waiting: max(pending+delivered-working, 0), Working: working}, nil
 }
 
 // Close closes the connection and stops the embedded server. Call it after Work has returned.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 )
 
 const (
-	fetchWait  = 5 * time.Second // timeout of one request for a job; an idle worker repeats it
-	fetchPause = time.Second     // wait after an error from the server
+	fetchWait  = time.Second // timeout of one request for a routine job; then an idle worker looks for urgent ones again
+	fetchPause = time.Second // wait after an error from the server
 	ackTime    = 10 * time.Second
 )
 
@@ -51,7 +52,7 @@ func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.C
 	})
 	defer stop()
 	var wg sync.WaitGroup
-	for range max(workers, 1) {
+	for range workers {
 		wg.Go(func() { q.worker(ctx, abort, handle) })
 	}
 	var err error
@@ -67,7 +68,7 @@ func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.C
 func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, Job) error) {
 	told := false
 	for ctx.Err() == nil {
-		msg, err := q.fetch(ctx)
+		msg, err := q.take(ctx)
 		if err != nil && ctx.Err() == nil {
 			if !told {
 				q.opts.Logger.Warn("cannot fetch jobs from the queue", "err", err)
@@ -90,7 +91,7 @@ func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, 
 	}
 }
 
-// fetch waits for one job; it returns nil without an error if there was none.
+// fetch waits for one job, urgent ones first; it returns nil without an error if there was none.
 func (q *Queue) fetch(ctx context.Context) (jetstream.Msg, error) {
 	l := q.link.Load()
 	if l == nil {
@@ -98,21 +99,35 @@ func (q *Queue) fetch(ctx context.Context) (jetstream.Msg, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	batch, err := l.consumer.Fetch(1, jetstream.FetchContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("fetching a job: %w", err)
+	for i, lane := range l.lanes {
+		var batch jetstream.MessageBatch
+		var err error
+		if last := i == len(l.lanes)-1; last {
+			batch, err = lane.Fetch(1, jetstream.FetchContext(ctx))
+		} else {
+			batch, err = lane.FetchNoWait(1)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("fetching a job: %w", err)
+		}
+		msg := <-batch.Messages()
+		if err := batch.Error(); err != nil && ctx.Err() == nil {
+			return msg, fmt.Errorf("fetching a job: %w", err)
+		}
+		if msg != nil {
+			return msg, nil
+		}
 	}
-	msg := <-batch.Messages()
-	if err := batch.Error(); err != nil && ctx.Err() == nil {
-		return msg, fmt.Errorf("fetching a job: %w", err)
-	}
-	return msg, nil
+	return nil, nil
 }
 
 // process runs the handler for one message and reports the result to the server.
 func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(context.Context, Job) error) {
 	var job Job
 	err := json.Unmarshal(msg.Data(), &job)
+	if parts := strings.Split(msg.Subject(), "."); len(parts) > 3 && parts[3] != q.opts.Node { // ichor.jobs.<lane>.<node>...
+		job.node = parts[3]
+	}
 	if err == nil {
 		err = job.check()
 	}

@@ -18,6 +18,7 @@
 //	removed     running time, case -> nothing (an index: cases whose images and results were removed, the oldest first)
 //	forgotten   case -> digests of what its destinations have (see Forget)
 //	dead        number -> key of a delivery (an index: dead letters in order)
+//	senders     AE title -> assembly.Sender (the pauses of a sender)
 //	counts      phase, or destination and delivery state -> number; refusal code, destination -> what Counts says of them
 //
 // Values are JSON with a version, times are UTC. Waits and ages use running time, the total time for which this file was open,
@@ -86,10 +87,11 @@ var (
 	bucketAwaited      = []byte("awaited")
 	bucketRemoved      = []byte("removed")
 	bucketForgotten    = []byte("forgotten")
+	bucketSenders      = []byte("senders")
 
 	buckets = [][]byte{bucketMeta, bucketCases, bucketNewest, bucketHistory, bucketDeliveries, bucketResults,
 		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises, bucketOutcomes, bucketLate,
-		bucketPatients, bucketExams, bucketAwaited, bucketRemoved, bucketForgotten}
+		bucketPatients, bucketExams, bucketAwaited, bucketRemoved, bucketForgotten, bucketSenders}
 	keyVersion = []byte("version")
 	keyRunning = []byte("running")
 	keyNode    = []byte("node")

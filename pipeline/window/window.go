@@ -11,7 +11,6 @@ package window
 
 import (
 	"context"
-	"fmt"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/volume"
@@ -258,34 +257,3 @@ func (m Image) at(i, j int, a, b float32) float32 {
 
 // View returns the canonical view whose indices At and Row use.
 func (s *Stack) View() volume.View { return s.view }
-
-// Each runs net over all slabs of s in batches and calls visit for each slab in order with its outputs x N x N
-// probabilities. outputs is the number of output channels.
-func (s *Stack) Each(ctx context.Context, net Net, batch, outputs int, visit func(slab int, p []float32) error) error {
-	size := s.in.Size() * s.in.Size()
-	element := s.in.Channels() * size
-	batch = max(batch, 1)
-	input := make([]float32, min(batch, s.Slabs())*element)
-	for z := 0; z < s.Slabs(); z += batch {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n := min(batch, s.Slabs()-z)
-		for i := range n {
-			s.Fill(input[i*element:(i+1)*element], z+i)
-		}
-		p, err := net.Run(ctx, input[:n*element], n)
-		if err != nil {
-			return fmt.Errorf("slab %d of %d: %w", z+1, s.Slabs(), err)
-		}
-		if len(p) != n*outputs*size {
-			return fmt.Errorf("slab %d of %d: network answered %d values, not %d", z+1, s.Slabs(), len(p), n*outputs*size)
-		}
-		for i := range n {
-			if err := visit(z+i, p[i*outputs*size:(i+1)*outputs*size]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}

@@ -3,7 +3,6 @@ package window
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -202,54 +201,4 @@ type net func(ctx context.Context, in []float32, batch int) ([]float32, error)
 
 func (n net) Run(ctx context.Context, in []float32, batch int) ([]float32, error) {
 	return n(ctx, in, batch)
-}
-
-func TestEach(t *testing.T) {
-	v := &volume.Volume{Grid: volume.Grid{Rows: 16, Columns: 16, AlongRow: volume.Vec{1, 0, 0}, AlongColumn: volume.Vec{0, 1, 0}, SpacingMM: [2]float64{1, 1}}}
-	for k := range 7 {
-		v.Origins = append(v.Origins, volume.Vec{0, 0, float64(5 * k)})
-		for range 256 {
-			v.HU = append(v.HU, int16(10*k))
-		}
-	}
-	s := func() *Stack { return NewStack(v, input(16, 1, 1, 0, [2]float64{0, 100}), 7.5, 7.5) }
-	for batch := range 9 {
-		next := 0
-		first := net(func(_ context.Context, in []float32, n int) ([]float32, error) {
-			var out []float32
-			for i := range n { // the middle channel
-				out = append(out, in[(3*i+1)*256:(3*i+2)*256]...)
-			}
-			return out, nil
-		})
-		err := s().Each(context.Background(), first, batch, 1, func(slab int, p []float32) error {
-			if slab != next || math.Abs(float64(p[100])-0.1*float64(slab)) > 1e-6 {
-				t.Errorf("batch %d: slab %d (want %d) has %v", batch, slab, next, p[100])
-			}
-			next++
-			return nil
-		})
-		if err != nil || next != 7 {
-			t.Errorf("batch %d: %d slabs, %v", batch, next, err)
-		}
-	}
-	broken := errors.New("broken")
-	for name, n := range map[string]net{
-		"failing": func(context.Context, []float32, int) ([]float32, error) { return nil, broken },
-		"short":   func(context.Context, []float32, int) ([]float32, error) { return make([]float32, 9), nil },
-	} {
-		if err := s().Each(context.Background(), n, 2, 1, func(int, []float32) error { return nil }); err == nil {
-			t.Errorf("%s network: no error", name)
-		}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	runs := 0
-	err := s().Each(ctx, net(func(_ context.Context, in []float32, n int) ([]float32, error) {
-		runs++
-		cancel()
-		return make([]float32, n*256), nil
-	}), 2, 1, func(int, []float32) error { return nil })
-	if !errors.Is(err, context.Canceled) || runs != 1 {
-		t.Errorf("cancelled: %d runs, %v", runs, err)
-	}
 }

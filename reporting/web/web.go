@@ -10,6 +10,8 @@
 //	/api/v1/cases/{id}    one case with its finding and deliveries, JSON
 //	/api/v1/dead-letters  failed analyses and deliveries that were given up, JSON
 //	/api/v1/counts        how many cases and deliveries there are, JSON
+//	/api/v1/peers         the pauses of each sender and its quiet period, JSON
+//	/api/v1/workers       workers of other machines that asked for jobs, JSON
 //	/api/v1/turned-away   what peers proposed and was not accepted, JSON
 //
 // and accepts orders by POST, only from this machine if no token is set (see operate.go):
@@ -55,6 +57,8 @@ type Options struct {
 
 	TurnedAway func() []TurnedAway // the newest first; nil: not known
 	Node       func() Node         // nil: not known
+	Peers      func() []Sender     // that sent studies, in the order of their titles; nil: not known
+	Workers    func() []Worker     // by name; nil: none
 
 	Denied func(address string, times int)   // called for each wrong token; may be nil
 	Looked func(user, address, what string)  // called when someone sees a page or a case, at most hourly for the same; may be nil
@@ -64,6 +68,27 @@ type Options struct {
 
 	wrong *wrongTokens
 	seen  *looks
+}
+
+// Worker is a worker of another machine that asked for jobs.
+type Worker struct {
+	Name    string    `json:"name"` // host/process
+	Address string    `json:"address"`
+	Version string    `json:"version"`           // of ichor
+	Busy    int       `json:"busy"`              // studies it analysed when it last asked
+	Refused string    `json:"refused,omitempty"` // why it gets no jobs of this node
+	Last    time.Time `json:"last"`              // when it last asked
+}
+
+// Sender is a sender and its quiet period, which follows the pauses between its objects.
+type Sender struct {
+	AETitle       string    `json:"ae_title"`
+	Studies       int       `json:"studies"`         // complete studies of more than one object
+	Late          int       `json:"late"`            // of them, studies to which an object came soon after they were complete
+	LongestPauseS float64   `json:"longest_pause_s"` // between two objects of one of the latest studies, seconds
+	QuietPeriodS  float64   `json:"quiet_period_s"`  // seconds
+	Learnt        bool      `json:"learnt"`          // false: the configured period applies, because too few studies came
+	Last          time.Time `json:"last"`            // completion of the latest study
 }
 
 // TurnedAway is what a peer proposed and was not accepted since the node started: it cannot send such objects.
@@ -99,6 +124,14 @@ func New(o Options) http.Handler {
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
 	mux.Handle("GET /api/v1/counts", o.guard(func(*http.Request) (any, error) { return o.Cases.Counts() }))
+	if o.Peers == nil {
+		o.Peers = func() []Sender { return []Sender{} }
+	}
+	mux.Handle("GET /api/v1/peers", o.guard(func(*http.Request) (any, error) { return o.Peers(), nil }))
+	if o.Workers == nil {
+		o.Workers = func() []Worker { return []Worker{} }
+	}
+	mux.Handle("GET /api/v1/workers", o.guard(func(*http.Request) (any, error) { return o.Workers(), nil }))
 	if o.TurnedAway == nil {
 		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
 	}

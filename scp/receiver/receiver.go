@@ -24,6 +24,8 @@ type Options struct {
 	Dir     string      // for files <SOPInstanceUID>.dcm; created if missing
 	TLS     *tls.Config // nil: no TLS
 	Logger  *slog.Logger
+
+	Stored func(Instance) // called for each object before it is answered, by many goroutines; may be nil
 }
 
 // Instance is one received instance, a file of the folder.

@@ -95,6 +95,9 @@ func (r *Receiver) store(conn *dimse.Conn, m *dimse.Message, callingAE string, a
 	if err := r.keep(temp, o); err != nil {
 		return err
 	}
+	if r.o.Stored != nil {
+		r.o.Stored(o)
+	}
 	return conn.Respond(m, dimse.StatusSuccess, "")
 }
 

@@ -43,11 +43,12 @@ type sender struct {
 
 // look builds the lookup tables for destinations and senders, once.
 func (n *Node) look() {
-	n.destinations, n.senders = map[string]config.Destination{}, map[string]sender{}
+	n.destinations, n.senders, n.urgent = map[string]config.Destination{}, map[string]sender{}, map[string]bool{}
 	for _, d := range n.config.Destinations {
 		n.destinations[d.Name] = d
 	}
 	for _, p := range n.config.DICOM.Peers {
+		n.urgent[p.AETitle] = n.urgent[p.AETitle] || p.Urgent
 		s, known := n.senders[p.AETitle]
 		if !known && p.Address != "" {
 			s.call = dimse.ConnectOptions{Address: p.Address, CallingAE: n.config.DICOM.AETitle, CalledAE: p.AETitle}

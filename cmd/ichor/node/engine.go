@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 
 	"ichor/config"
 	"ichor/models/bundle"
@@ -14,6 +15,7 @@ import (
 	"ichor/pipeline"
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/selection"
+	"ichor/pipeline/window"
 	"ichor/scp/dcm/codec"
 )
 
@@ -22,13 +24,22 @@ type Analyzer interface {
 	Analyze(context.Context, pipeline.Study) (*analysis.Analysis, error)
 }
 
+// Adopter reads a study that was analysed elsewhere; it is a pipeline.Analyzer, which needs no networks for this.
+type Adopter interface {
+	Adopt(context.Context, pipeline.Study, pipeline.Elsewhere) (*analysis.Analysis, error)
+	Parameters() map[string]string
+}
+
 // Engine is the loaded bundle and the analysis that uses it.
 type Engine struct {
 	Bundle   *bundle.Bundle
 	Decoder  *codec.Decoder
 	Analyzer Analyzer
-	runtime  *onnx.Runtime
-	networks []*onnx.Network
+	Adopter  Adopter
+
+	Precision bundle.Precision
+	Why       string // who chose the precision, and why
+	runtime   *onnx.Runtime
 }
 
 // BundlePath returns the bundle set in the configuration, or the one shipped with ichor.
@@ -69,7 +80,7 @@ func shipped(what, key string, candidates ...string) (string, error) {
 }
 
 // OpenEngine loads library and bundle. It returns an error if this machine does not reproduce the bundle's reference output.
-func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
+func OpenEngine(ctx context.Context, c config.Analysis) (*Engine, error) {
 	library, err := libraryPath(c)
 	if err != nil {
 		return nil, err
@@ -78,24 +89,55 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{}
+	b, err := bundle.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if c.Precision != config.PrecisionAuto {
+		return loadEngine(ctx, c, library, b, bundle.Precision(c.Precision), "as configured")
+	}
+	why := slow(c, b)
+	if why == nil {
+		e, err := loadEngine(ctx, c, library, b, bundle.Int8, "auto: the processor has an 8-bit dot product")
+		if !errors.Is(err, bundle.ErrRefused) {
+			return e, err
+		}
+		why = err // this machine does not reproduce the output of int8
+	}
+	return loadEngine(ctx, c, library, b, bundle.Float32, "auto: "+why.Error())
+}
+
+// slow returns why int8 is not chosen, nil if it is.
+func slow(c config.Analysis, b *bundle.Bundle) error {
+	if c.Provider != "cpu" {
+		return fmt.Errorf("provider %s", c.Provider)
+	}
+	if err := onnx.FastInt8(); err != nil {
+		return err
+	}
+	return b.Int8Agrees()
+}
+
+// loadEngine loads the networks of b in precision p. why says who chose it.
+func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundle.Bundle, p bundle.Precision, why string) (_ *Engine, err error) {
+	e := &Engine{Precision: p, Why: why}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())
 		}
 	}()
-	if e.Bundle, err = bundle.Open(path); err != nil {
-		return nil, err
-	}
-	if e.Bundle, err = e.Bundle.In(bundle.Precision(c.Precision)); err != nil {
+	if e.Bundle, err = b.In(p); err != nil {
 		return nil, err
 	}
 	if e.Bundle, err = e.Bundle.At(bundle.OperatingPoint(c.OperatingPoint)); err != nil {
 		return nil, err
 	}
-	threads := c.Threads
+	threads, lanes := c.Threads, 1
 	if threads == 0 {
-		threads = max(1, runtime.NumCPU()/c.Workers)
+		threads = max(1, runtime.NumCPU()/max(c.Workers, 1))
+	}
+	if c.Provider == "cpu" { // runs side by side, each on one thread, wait less for each other than the threads of one run
+		threads, lanes = 1, threads
 	}
 	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Shipped: c.Library == "", Provider: c.Provider, Threads: threads}); err != nil {
 		return nil, err
@@ -107,22 +149,33 @@ func OpenEngine(ctx context.Context, c config.Analysis) (_ *Engine, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("network %s: %w", n.Role, err)
 		}
-		e.networks = append(e.networks, net)
 		if err := net.Verify(ctx, n); err != nil {
 			return nil, err
 		}
 		nets[n.Role] = net
 	}
 	e.Decoder, _ = codec.Detect(ctx) // without the library JPEG 2000 is not offered, and senders convert
-	e.Analyzer = pipeline.New(pipeline.Options{
+	a := pipeline.New(pipeline.Options{
 		Decoder:      e.Decoder,
 		Bundle:       e.Bundle,
 		CavityTissue: nets[bundle.CavityTissue],
 		CavityBone:   nets[bundle.CavityBone],
 		Bleed:        nets[bundle.Bleed],
+		Runs:         window.Runs{Lanes: lanes},
 		Selection:    SelectionOptions(c),
 	})
-	return e, nil
+	e.Analyzer, e.Adopter = a, a
+	return e, e.Rest()
+}
+
+// Rest frees the memory of earlier analyses.
+func (e *Engine) Rest() error {
+	if e.runtime == nil {
+		return nil
+	}
+	err := e.runtime.Rest()
+	debug.FreeOSMemory()
+	return err
 }
 
 // SelectionOptions returns the site's rules for choosing a series.
@@ -132,12 +185,8 @@ func SelectionOptions(c config.Analysis) selection.Options {
 
 // Close frees the networks and the library.
 func (e *Engine) Close() error {
-	var errs []error
-	for _, net := range e.networks {
-		errs = append(errs, net.Close())
+	if e.runtime == nil {
+		return nil
 	}
-	if e.runtime != nil {
-		errs = append(errs, e.runtime.Close())
-	}
-	return errors.Join(errs...)
+	return e.runtime.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,7 +25,7 @@ func (n *Node) web() http.Handler {
 	proxies, _ := n.config.HTTP.ProxyPrefixes() // Validate has rejected invalid ones
 	return web.New(web.Options{
 		Cases: n.store, Operator: n, Token: n.token, UserHeader: n.config.HTTP.UserHeader, Proxies: proxies,
-		Ready: n.Ready, TurnedAway: n.turned.newest, Node: n.info, Metrics: n.observer,
+		Ready: n.Ready, TurnedAway: n.turned.newest, Node: n.info, Peers: n.peers, Workers: n.workers, Metrics: n.observer,
 		Denied: n.wrongToken, Looked: n.looked, Gave: n.ordered,
 	})
 }
@@ -36,9 +37,16 @@ func (n *Node) httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// serveHTTP serves until ctx is done. Requests that then take longer than httpGrace are aborted.
 func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
-	server := n.httpServer(h)
+	ln = &crowd{Listener: ln, most: n.config.HTTP.MaxConnections, of: map[string]int{}}
+	if n.config.HTTP.TLS {
+		ln = tls.NewListener(ln, n.credentials.Web())
+	}
+	return serveUntil(ctx, n.httpServer(h), ln)
+}
+
+// serveUntil serves until ctx is done. Requests that then take longer than httpGrace are aborted.
+func serveUntil(ctx context.Context, server *http.Server, ln net.Listener) error {
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpGrace)
@@ -49,16 +57,15 @@ func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) e
 		}
 		stopped <- err
 	})
-	ln = &crowd{Listener: ln, most: n.config.HTTP.MaxConnections, of: map[string]int{}}
-	if n.config.HTTP.TLS {
-		ln = tls.NewListener(ln, n.credentials.Web())
-	}
 	err := server.Serve(ln)
 	if stop() || !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("web interface: %w", err)
 	}
 	return <-stopped
 }
+
+// quietLog is for errors of single connections, which anyone can cause.
+func quietLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }
 
 // crowd is a listener that accepts at most most connections at a time, and half of them from one address. It closes others at
 // once: DICOM and the rest of the node keep their file descriptors.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ichor/pipeline"
+	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/queue"
 	"ichor/pipeline/state"
@@ -25,6 +26,7 @@ func (n *Node) analyse(ctx context.Context, job queue.Job) error {
 		return queue.Later(errors.New("an earlier revision of the case is being analysed"), busyWait)
 	}
 	defer n.working.Delete(job.CaseID)
+	defer n.early.drop(job.StudyInstanceUID)
 	start := time.Now()
 	c, err := n.store.Begin(job.CaseID, job.Revision, now())
 	log := n.log.With("case", job.CaseID, "try", c.Tries+1)
@@ -75,24 +77,30 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	if err := n.lost(c); err != nil {
 		return finding.Finding{}, err
 	}
-	study := pipeline.Study{UID: job.StudyInstanceUID, InOrder: true, Complete: job.Complete}
-	for _, o := range n.spool.Study(job.StudyInstanceUID) {
-		study.Objects = append(study.Objects, spooled{n.spool, o})
-	}
-	result, err := n.engine.Analyzer.Analyze(ctx, study)
+	objects := n.spool.Study(job.StudyInstanceUID)
+	result, err := n.result(ctx, job, objects)
 	if err != nil {
 		return finding.Finding{}, err
 	}
 	if err := n.lost(c); err != nil { // damage was found meanwhile
 		return finding.Finding{}, err
 	}
-	f, err := n.results.Record(ctx, job.CaseID, job.Revision, len(study.Objects), *result)
+	f, err := n.results.Record(ctx, job.CaseID, job.Revision, len(objects), *result)
 	if err == nil {
 		n.analysed(job.StudyInstanceUID, result)
 		n.recordAnalysis(job.StudyInstanceUID, f)
-		n.compare(job.CaseID, study, result)
+		n.compare(job.CaseID, n.studyOf(job.StudyInstanceUID, job.Complete, objects), result)
 	}
 	return f, err
+}
+
+// result is the early result for exactly these objects, or a new one.
+func (n *Node) result(ctx context.Context, job queue.Job, objects []spool.Object) (*analysis.Analysis, error) {
+	if early := n.early.take(ctx, job.StudyInstanceUID, objects); early != nil {
+		early.Finding.Complete = job.Complete
+		return early, nil
+	}
+	return n.analyzeStudy(ctx, job.StudyInstanceUID, job.Complete, objects, false)
 }
 
 // failed records that an analysis failed, and reports whether to retry it.

@@ -44,7 +44,7 @@ func smallNode(t *testing.T, dir string, destinations ...config.Destination) (*N
 	c.State, c.DICOM.ReserveMiB, c.DICOM.PreparedMiB = dir, 0, 0
 	c.Destinations = destinations
 	counted := &counting{}
-	n := &Node{config: c, log: slog.New(slog.NewTextHandler(log, nil)), engine: &Engine{Analyzer: counted}, observer: newObserver()}
+	n := &Node{config: c, log: slog.New(slog.NewTextHandler(log, nil)), engine: &Engine{Analyzer: counted}, observer: newObserver(), computing: make(chan struct{}, 1)}
 	var err error
 	if n.store, err = state.Open(filepath.Join(dir, "state.db")); err != nil {
 		t.Fatal(err)

@@ -4,9 +4,14 @@
 //	standby.go     a disk that cannot be written at the start
 //	study.go       reception to assembly, assembly to the queue, and resuming after a restart
 //	job.go         one job of the queue: analyse and record the result
+//	early.go       analyses while the quiet period still runs
 //	call.go        connections to destinations and peers
+//	lend.go        studies for the workers of other machines
+//	exchange.go    what nodes and workers say to each other
+//	worker.go      such a worker, as a value
 //	operator.go    retry, replay, dead letters
 //	engine.go      the loaded networks
+//	rest.go        memory freed after analyses
 //	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
 //	alarms.go      what an operator must act on
@@ -51,6 +56,7 @@ type Options struct {
 	Version string       // of ichor, written to the result objects
 	Commit  string       // of the source, for metrics; may be empty
 	Logger  *slog.Logger // nil: no logging
+	Engine  *Engine      // nil: the bundle of the configuration is loaded
 }
 
 // Node is the complete appliance in one process. The fields are in the order in which a study passes through them.
@@ -77,13 +83,18 @@ type Node struct {
 	blocked      error               // why New could not open the state folder; Run tries again
 	credentials  *secure.Credentials // for TLS; nil: not configured
 	senders      map[string]sender   // by AE title
+	urgent       map[string]bool     // AE titles whose studies come first
 	server       *scp.Server
 	spool        *spool.Spool
 	assembler    *assembly.Assembler
 	store        *state.Store
 	queue        *queue.Queue
 	engine       *Engine
-	working      sync.Map // cases that are being analysed
+	working      sync.Map      // cases that are being analysed
+	computing    chan struct{} // one element for each running analysis, early ones included
+	ended        chan struct{} // an analysis ended
+	early        *early        // nil: none
+	lending      *lending      // nil: no workers on other machines
 	results      *outcome.Recorder
 	destinations map[string]config.Destination // by name
 	deliverer    *deliver.Deliverer
@@ -100,7 +111,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, version: o.Version, commit: o.Commit, log: log, started: now(), observer: newObserver(), asked: make(chan string, askedQueue), news: make(chan struct{}, 1), shadow: make(chan shadowed, shadowQueued)}
+	n := &Node{config: c, version: o.Version, commit: o.Commit, engine: o.Engine, log: log, started: now(), observer: newObserver(), asked: make(chan string, askedQueue), news: make(chan struct{}, 1), shadow: make(chan shadowed, shadowQueued)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -123,8 +134,17 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.token, err = c.HTTP.ReadToken(); err != nil {
 		return nil, err
 	}
-	if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
+	if n.engine == nil {
+		if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.openLending(ctx); err != nil {
 		return nil, err
+	}
+	n.computing, n.ended = make(chan struct{}, max(c.Analysis.Workers, 1)), make(chan struct{}, 1)
+	if bytes, _ := memory(os.DirFS("/")); c.Analysis.Workers > 0 && (bytes == 0 || bytes >= uint64(1+c.Analysis.Workers)*minMemory) {
+		n.early = newEarly(c.Analysis.Workers, n.analyseEarly)
 	}
 	if n.blocked = n.open(ctx); n.blocked != nil && !queue.DiskTrouble(n.blocked) {
 		return nil, n.blocked
@@ -169,14 +189,14 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	if n.queue, err = queue.Start(ctx, queue.Options{
-		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"),
+		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"), Serves: n.serves(), AckWait: c.Queue.AckWait,
 		Queued: n.queuedJobs, Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: n.log,
 	}); err != nil {
 		return err
 	}
 	n.assembler = assembly.New(assembly.Options{
-		Quiet: c.Assembly.QuietPeriod, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
-		Ready: n.spool.Ready,
+		Quiet: c.Assembly.QuietPeriod, Least: c.Assembly.LeastQuiet, Limit: c.Assembly.Limit, Begin: n.begin, Ask: n.ask, Objects: n.received, Complete: n.complete,
+		Ready: n.spool.Ready, Senders: n.knownSenders(), Learnt: n.learnt, Ripe: n.early.begin,
 	})
 	for _, d := range c.Destinations {
 		if d.Commitment {
@@ -198,7 +218,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.canary.open(); err != nil {
 		return fmt.Errorf("socket of the self-test: %w", err)
 	}
-	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store}, n.callback); err != nil {
+	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, n.early}, n.callback); err != nil {
 		return err
 	}
 	n.measure(n.version, n.commit)
@@ -216,7 +236,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	b := n.engine.Bundle
 	n.log.Info("ready", "dicom", n.Addrs(), "ae", n.config.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
-		"provider", n.config.Analysis.Provider, "note", finding.Disclaimer)
+		"provider", n.config.Analysis.Provider, "precision", n.engine.Precision, "chosen", n.engine.Why, "note", finding.Disclaimer)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.server.Serve(ctx, append(n.dicom.secured(), n.canary.door)...) })
 	g.Go(func() error { return n.spool.Prepare(ctx) })
@@ -224,6 +244,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.scrub(ctx) })
 	g.Go(func() error { return n.assembler.Run(ctx) })
 	g.Go(func() error { return n.count(ctx) })
+	g.Go(func() error { return n.early.run(ctx, n.receivingObjects) })
+	g.Go(func() error { return n.rest(ctx) })
+	g.Go(func() error { return n.lend(ctx) })
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.results.Run(ctx) })
 	g.Go(func() error { return n.deliverer.Run(ctx) })
@@ -251,6 +274,9 @@ func (n *Node) Run(ctx context.Context) error {
 // Close frees what New opened, in reverse order. Call it after Run has returned.
 func (n *Node) Close() error {
 	listeners := []net.Listener{n.http}
+	if n.lending != nil {
+		listeners = append(listeners, n.lending.listener)
+	}
 	for _, p := range n.dicom {
 		listeners = append(listeners, p.Listener)
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"ichor/pipeline/assembly"
@@ -15,10 +16,14 @@ import (
 type sink struct {
 	*assembly.Assembler
 	store *state.Store
+	early *early
 }
 
 // Received is called for each durable object. fresh: the spool did not have it before.
 func (s sink) Received(assoc uint64, o spool.Object, fresh bool) {
+	if fresh {
+		s.early.drop(o.StudyInstanceUID)
+	}
 	s.Assembler.Received(assoc, o, fresh || s.store.HasFailed(state.IDOf(o.StudyInstanceUID)))
 }
 
@@ -62,20 +67,22 @@ func (n *Node) complete(study, how string) {
 
 func (n *Node) submit(ctx context.Context, c state.Case) error {
 	if c.Phase != state.Queued {
+		n.early.drop(c.StudyInstanceUID) // no job will take it
 		return nil
 	}
-	return n.queue.Submit(ctx, jobOf(c))
+	return n.queue.Submit(ctx, n.jobOf(c))
 }
 
-func jobOf(c state.Case) queue.Job {
-	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete}
+func (n *Node) jobOf(c state.Case) queue.Job {
+	urgent := slices.ContainsFunc(n.spool.Study(c.StudyInstanceUID), func(o spool.Object) bool { return n.urgent[o.CallingAE] })
+	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete, Urgent: urgent}
 }
 
 // queuedJobs lists the jobs from which the queue is rebuilt when it is opened.
 func (n *Node) queuedJobs() (jobs []queue.Job, err error) {
 	cases, err := n.store.InPhase(state.Queued)
 	for _, c := range cases {
-		jobs = append(jobs, jobOf(c))
+		jobs = append(jobs, n.jobOf(c))
 	}
 	return jobs, err
 }

@@ -13,6 +13,7 @@ from . import card, manifest
 from ..product.config import ROLES, Post, Settings
 from ..datasets.volume import DataError
 from .examine import examine
+from .lighter import without_softmax
 from .manifest import TOLERANCE
 from ..product.train import load_net
 from ..product.unet import Probabilities, parameters
@@ -37,6 +38,7 @@ BULKY = ("confusion_ml", "rim_slices_ml")  # of each row that stays
 def write_onnx(net: torch.nn.Module, cfg: Settings, path: Path) -> None:
     """Dynamic batch; probabilities, not logits, so that the graph alone defines the output."""
     torch_to_onnx(net, cfg.channels, cfg.size, path)
+    without_softmax(path, path)
 
 
 def torch_to_onnx(net: torch.nn.Module, channels: int, size: int, path: Path) -> None:

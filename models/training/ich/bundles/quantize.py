@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from . import card, manifest
+from .lighter import without_softmax, without_transposed
 from ..product.config import ROLES, SUBTYPES
 from ..datasets.volume import DataError
 from ..heads.heads import WIDEN, held_out
@@ -92,8 +93,10 @@ def write_int8(source: Path, path: Path, calibration: np.ndarray) -> None:
 
     logging.getLogger().setLevel(logging.ERROR)  # ONNX Runtime advises to pre-process after that was done
     with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder) / "ready.onnx"
-        quant_pre_process(str(source), str(ready))
+        ready, deep, light = (Path(folder) / name for name in ("ready.onnx", "deep.onnx", "light.onnx"))
+        without_transposed(source, deep)
+        without_softmax(deep, light)
+        quant_pre_process(str(light), str(ready), skip_symbolic_shape=True)  # which does not know the reductions of opset 18
         quantize_static(str(ready), str(path), _Slices(ready, calibration), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=in_float32(ready),
                         calibrate_method=CalibrationMethod.MinMax)
