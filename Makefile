@@ -1,4 +1,4 @@
-# ichor: build, demo, lint, test, bench, install. Every target installs what it needs; nothing is fetched twice.
+# ichor: build, demo, lint, test, bench, install, package. Every target installs what it needs; nothing is fetched twice.
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -121,6 +121,8 @@ viewer: peers ## build the page of the browser test
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUNDLE  := models/bundles/ichor-synthetic
+# Documents for operators, installed with the program.
+DOCUMENTS := CHANGELOG.md SECURITY.md $(wildcard docs/operate*.md) $(addprefix docs/,install.md connect.md secure.md upgrade.md conformance.md)
 AS_ROOT  = $(if $(DESTDIR),,$(SUDO))
 install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install binary, library, bundle, example configuration and the systemd unit
 	$(AS_ROOT) install -D -m 755 bin/ichor $(DESTDIR)$(PREFIX)/bin/ichor
@@ -128,11 +130,19 @@ install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install bina
 	$(AS_ROOT) install -m 644 bin/lib/* $(DESTDIR)$(PREFIX)/lib/ichor/
 	$(AS_ROOT) cp -rT --no-preserve=ownership $(BUNDLE) $(DESTDIR)$(PREFIX)/share/ichor/bundles/$(notdir $(BUNDLE))
 	$(AS_ROOT) install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/ichor/monitoring systemd/monitoring/alerts.yaml systemd/monitoring/dashboard.json
-	$(AS_ROOT) install -D -m 644 config/example.yaml $(DESTDIR)$(PREFIX)/share/ichor/ichor.example.yaml
+	$(AS_ROOT) install -D -m 644 config/example.yaml $(DESTDIR)$(PREFIX)/share/doc/ichor/ichor.example.yaml
 	test -e $(DESTDIR)/etc/ichor/ichor.yaml || sed 's#^state: .*#state: /var/lib/ichor#' config/example.yaml | \
 	  $(AS_ROOT) install -D -m 640 /dev/stdin $(DESTDIR)/etc/ichor/ichor.yaml
 	$(AS_ROOT) install -D -m 644 systemd/ichor.sysusers $(DESTDIR)/usr/lib/sysusers.d/ichor.conf
 	$(AS_ROOT) install -D -m 644 systemd/ichor.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf
+	bin/ichor manual --out out/manual
+	$(AS_ROOT) install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 man/man5 bash-completion/completions zsh/vendor-completions fish/vendor_completions.d doc/ichor)
+	$(AS_ROOT) install -m 644 out/manual/man1/* $(DESTDIR)$(PREFIX)/share/man/man1/
+	$(AS_ROOT) install -m 644 out/manual/man5/* $(DESTDIR)$(PREFIX)/share/man/man5/
+	$(AS_ROOT) install -m 644 out/manual/completions/ichor.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ichor
+	$(AS_ROOT) install -m 644 out/manual/completions/_ichor $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/
+	$(AS_ROOT) install -m 644 out/manual/completions/ichor.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
+	$(AS_ROOT) install -m 644 $(DOCUMENTS) systemd/ichor-gpu.conf $(DESTDIR)$(PREFIX)/share/doc/ichor/
 	sed 's#@PREFIX@#$(PREFIX)#' systemd/ichor.service | $(AS_ROOT) install -D -m 644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/ichor.service
 	$(AS_ROOT) install -m 644 systemd/ichor.socket systemd/ichor-tls.socket $(DESTDIR)/usr/lib/systemd/system/
 	@test -n "$(DESTDIR)" || { $(AS_ROOT) systemd-sysusers ichor.conf && $(AS_ROOT) systemd-tmpfiles --create ichor.conf && \
@@ -146,7 +156,11 @@ built:
 
 uninstall: ## remove the installed files; configuration and state stay
 	$(AS_ROOT) rm -rf $(DESTDIR)$(PREFIX)/bin/ichor $(DESTDIR)$(PREFIX)/lib/ichor $(DESTDIR)$(PREFIX)/share/ichor \
+	  $(DESTDIR)$(PREFIX)/share/doc/ichor $(DESTDIR)$(PREFIX)/share/man/man1/ichor*.1 $(DESTDIR)$(PREFIX)/share/man/man5/ichor.yaml.5 \
+	  $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions/ichor zsh/vendor-completions/_ichor fish/vendor_completions.d/ichor.fish) \
 	  $(DESTDIR)/usr/lib/sysusers.d/ichor.conf $(DESTDIR)/usr/lib/tmpfiles.d/ichor.conf $(addprefix $(DESTDIR)/usr/lib/systemd/system/,ichor.service ichor.socket ichor-tls.socket)
+
+include systemd/package/package.mk
 
 clean: ## remove build outputs
 	rm -rf bin out
