@@ -124,8 +124,9 @@ func (s *session) admit() (*Peer, *rejection) {
 func (s *session) known() (peer *Peer, why string) {
 	cert := s.assoc.PeerCertificate()
 	listed := false
-	for i := range s.o.Peers {
-		p := &s.o.Peers[i]
+	admitted := s.admitted.Load()
+	for i := range admitted.peers {
+		p := &admitted.peers[i]
 		if p.AETitle != s.rq.CallingAE {
 			continue
 		}
@@ -144,7 +145,7 @@ func (s *session) known() (peer *Peer, why string) {
 	switch {
 	case listed:
 		return nil, why
-	case s.o.AnyPeer:
+	case admitted.any:
 		return nil, ""
 	}
 	return nil, "this AE title is not in dicom.peers"

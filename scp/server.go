@@ -24,6 +24,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ichor/scp/spool"
@@ -74,7 +75,11 @@ type Options struct {
 type Server struct {
 	o     Options
 	seats seats
-	wg    sync.WaitGroup
+	made  time.Time // see clock
+
+	admitted atomic.Pointer[admitted]
+
+	wg sync.WaitGroup
 
 	mu       sync.Mutex
 	last     uint64 // number of the last connection
@@ -97,16 +102,9 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("AE title %q: must have 1 to 16 characters", o.AETitle)
 	case o.Spool == nil || o.Sink == nil:
 		return nil, errors.New("scp: Spool and Sink are required")
-	case len(o.Peers) == 0 && !o.AnyPeer:
-		return nil, errors.New("no peers, so nobody could send: list the calling AE titles, or allow any")
 	}
 	if o.MaxPDU != 0 && o.MaxPDU < 1024 {
 		return nil, fmt.Errorf("maximum PDU of %d bytes: must be at least 1024, or 0 for the default", o.MaxPDU)
-	}
-	for i := range o.Peers {
-		if err := o.Peers[i].check(); err != nil {
-			return nil, err
-		}
 	}
 	if o.MaxAssociations <= 0 {
 		o.MaxAssociations = 32
@@ -129,10 +127,35 @@ func New(o Options) (*Server, error) {
 	if o.Events == nil {
 		o.Events = func(Event) {}
 	}
-	return &Server{
-		o: o, sessions: map[*session]bool{},
+	s := &Server{
+		o: o, made: time.Now(), sessions: map[*session]bool{},
 		seats: seats{total: o.MaxAssociations, perPeer: o.MaxPerPeer, of: map[string]int{}},
-	}, nil
+	}
+	if err := s.SetPeers(o.Peers, o.AnyPeer); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// admitted is who may connect.
+type admitted struct {
+	peers []Peer
+	any   bool // every calling AE title
+}
+
+// SetPeers replaces Options.Peers and Options.AnyPeer for associations that are requested from now on. On error nothing has
+// changed.
+func (s *Server) SetPeers(peers []Peer, any bool) error {
+	if len(peers) == 0 && !any {
+		return errors.New("no peers, so nobody could send: list the calling AE titles, or allow any")
+	}
+	for i := range peers {
+		if err := peers[i].check(); err != nil {
+			return err
+		}
+	}
+	s.admitted.Store(&admitted{peers, any})
+	return nil
 }
 
 // Associations returns the number of open associations.

@@ -40,6 +40,7 @@ type session struct {
 
 	evicted  atomic.Bool  // set by another goroutine: the connection was dropped
 	silent   atomic.Int64 // read by another goroutine: when the last message ended, in Unix nanoseconds; 0: one is in progress
+	moved    atomic.Int64 // read by another goroutine: when the message in progress last moved, see Server.clock
 	shutDown sync.Once    // by another goroutine: aborted at shutdown
 
 	rq    *ul.AssociateRQ
@@ -213,6 +214,7 @@ func (s *session) messages() error {
 		if err != nil {
 			return err
 		}
+		s.moved.Store(s.clock())
 		s.silent.Store(0)
 		switch f := m.Command.Field; {
 		case f == dimse.CEchoRQ:
@@ -245,7 +247,7 @@ func (s *session) refuse(m *dimse.Message, status dimse.Status, comment string) 
 
 func (s *session) refuseFor(m *dimse.Message, why *dimse.StatusError, start time.Time) error {
 	if m.Data != nil {
-		if _, err := io.Copy(io.Discard, m.Data); err != nil {
+		if _, err := io.Copy(io.Discard, &source{r: m.Data, session: s}); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func (s *session) store(m *dimse.Message) error {
 		return s.refuseObject(m, err, start)
 	}
 	defer w.Abort()
-	data := &source{r: m.Data}
+	data := &source{r: m.Data, session: s}
 	n, err := w.ReadFrom(data)
 	if data.err != nil {
 		return data.err
@@ -59,14 +59,16 @@ func (s *session) refuseObject(m *dimse.Message, err error, start time.Time) err
 	return s.refuseFor(m, why, start)
 }
 
-// source records read errors, to tell an error of the association from one of the spool.
+// source records read errors, to tell an error of the association from one of the spool, and that the message moves.
 type source struct {
-	r   io.Reader
-	err error
+	r       io.Reader
+	session *session
+	err     error
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
+	s.session.moved.Store(s.session.clock())
 	if err != io.EOF {
 		s.err = err
 	}

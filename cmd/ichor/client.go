@@ -99,23 +99,65 @@ func (c client) post(path string, order, v any) error {
 }
 
 func (c client) exchange(r *http.Request, v any) error {
+	answer, err := c.answer(r, answerTime(r.URL.Path))
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	return json.NewDecoder(answer).Decode(v)
+}
+
+// stream sends an order to the node and writes its answer, which may take as long as it moves, to w.
+func (c client) stream(path string, w io.Writer) error {
+	r, err := http.NewRequest(http.MethodPost, c.base+path, strings.NewReader("{}"))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := c.answer(r, 0)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if _, err := io.Copy(w, answer); err != nil {
+		return fmt.Errorf("the answer of the node ends early: %w; its log says why", err)
+	}
+	return nil
+}
+
+// text returns the node's answer for a path outside of the API, such as /metrics.
+func (c client) text(path string) ([]byte, error) {
+	r, err := http.NewRequest(http.MethodGet, strings.TrimSuffix(c.base, "/api/v1/")+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.answer(r, answerTime(path))
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	return io.ReadAll(answer)
+}
+
+// answer sends a request with the token and returns the body of a successful answer. timeout 0: none.
+func (c client) answer(r *http.Request, timeout time.Duration) (io.ReadCloser, error) {
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if user := cmp.Or(os.Getenv("SUDO_USER"), os.Getenv("USER")); user != "" {
 		r.Header.Set("X-Ichor-User", user) // for the event log
 	}
-	client := http.Client{Timeout: answerTime(r.URL.Path), Transport: &http.Transport{TLSClientConfig: c.tls, DisableKeepAlives: true}}
+	client := http.Client{Timeout: timeout, Transport: &http.Transport{TLSClientConfig: c.tls, DisableKeepAlives: true}}
 	answer, err := client.Do(r)
 	if err != nil {
-		return fmt.Errorf("no node answers: %w; is 'ichor serve' running with this http.listen?", err)
+		return nil, fmt.Errorf("no node answers: %w; is 'ichor serve' running with this http.listen?", err)
 	}
-	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
-		return &answerError{answer.StatusCode, strings.TrimSpace(string(text))}
+		return nil, &answerError{answer.StatusCode, strings.TrimSpace(string(text))}
 	}
-	return json.NewDecoder(answer.Body).Decode(v)
+	return answer.Body, nil
 }
 
 // answerError is an answer other than success.

@@ -26,23 +26,25 @@ import (
 
 func newDemo() *cobra.Command {
 	var out, name string
+	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Try the complete workflow on this machine, with a sample study",
 		Long: "demo starts the node with the embedded queue and CPU inference, and a small DICOM receiver as the PACS. It sends a\n" +
 			"sample study by C-STORE, waits for the results, and prints the volumes next to the known true volumes.",
-		Example: "  ichor demo\n  ichor demo --study multi-series --out results/",
+		Example: "  ichor demo\n  ichor demo --study multi-series --out results/\n  ichor demo --keep   # look at the dashboard",
 		Args:    cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&out, "out", "ichor-demo", "`FOLDER` for the objects that the PACS receives")
 	cmd.Flags().StringVar(&name, "study", "mixed", "`NAME` of the sample study, see 'ichor sample --list'")
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave node, PACS and dashboard running until Ctrl-C")
 	s := withSettings(cmd, engineFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := s.load()
 		if err != nil {
 			return err
 		}
-		d := demo{out: out, analysis: c.Analysis, w: cmd.OutOrStdout()}
+		d := demo{out: out, analysis: c.Analysis, w: cmd.OutOrStdout(), keep: keep}
 		return d.run(cmd.Context(), name)
 	}
 	return cmd
@@ -53,6 +55,7 @@ type demo struct {
 	out      string
 	analysis config.Analysis
 	w        io.Writer
+	keep     bool // until ctx is done
 }
 
 // summaryPNG is the file name of the summary page that the PACS received.
@@ -62,8 +65,6 @@ const summaryPNG = "summary.png"
 const demoTimeout = 5 * time.Minute
 
 func (d demo) run(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, errors.New("no results within 5 minutes"))
-	defer cancel()
 	sample, err := phantom.FindSample(name)
 	if err != nil {
 		return err
@@ -105,14 +106,26 @@ func (d demo) run(ctx context.Context, name string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- errors.Join(n.Run(running), n.Close()) }()
 	c, err := d.sendAndWait(ctx, n, settings, sent)
+	if err == nil {
+		err = errors.Join(d.show(pacs.Objects()), printFinding(d.w, *c.Finding, &truth.TruthML, ""))
+	}
+	if err == nil && d.keep {
+		err = d.stay(ctx, n, received)
+	}
 	stop()
-	if err := errors.Join(err, <-ended); err != nil {
-		return err
+	return errors.Join(err, <-ended)
+}
+
+// stay says where to look, and returns when ctx is done: that is the wanted end.
+func (d demo) stay(ctx context.Context, n *node.Node, received string) error {
+	_, err := fmt.Fprintf(d.w, "\nEverything keeps running; Ctrl-C ends it and deletes the state of the node.\n"+
+		"dashboard  http://%s/\nmetrics    http://%s/metrics\ncases      ichor status --http %s\nPACS       keeps what it receives in %s\n"+
+		"more       ichor sample --out another/ --study thin && ichor send %s another/\n",
+		n.HTTPAddr(), n.HTTPAddr(), n.HTTPAddr(), received, n.Addr())
+	if err == nil {
+		<-ctx.Done()
 	}
-	if err := d.show(pacs.Objects()); err != nil {
-		return err
-	}
-	return printFinding(d.w, *c.Finding, &truth.TruthML, "")
+	return err
 }
 
 // config returns the settings of a node on loopback with one destination.
@@ -120,6 +133,9 @@ func (d demo) config(stateFolder, pacs string) config.Config {
 	c := config.Default()
 	c.State, c.Analysis = stateFolder, d.analysis
 	c.DICOM.Listen, c.DICOM.ReserveMiB, c.DICOM.PreparedMiB, c.HTTP.Listen = "127.0.0.1:0", 64, 0, ""
+	if d.keep {
+		c.HTTP.Listen = "127.0.0.1:0"
+	}
 	c.Canary.Start, c.Canary.At = false, ""
 	c.Assembly.QuietPeriod = time.Second
 	c.Destinations = []config.Destination{{Name: "pacs", Address: pacs, AETitle: "PACS"}}
@@ -128,6 +144,8 @@ func (d demo) config(stateFolder, pacs string) config.Config {
 
 // sendAndWait sends the study and returns its case when every result is stored at the PACS.
 func (d demo) sendAndWait(ctx context.Context, n *node.Node, settings config.Config, sent string) (state.Case, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, errors.New("no results within 5 minutes"))
+	defer cancel()
 	files, _, err := findDICOM(ctx, sent)
 	if err != nil {
 		return state.Case{}, err

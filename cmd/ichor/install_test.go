@@ -1,14 +1,12 @@
 package main
 
 import (
-	"net"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // TestInstall stages what 'make install' puts in place, lets systemd judge the unit, and runs the installed program,
@@ -31,6 +29,20 @@ func TestInstall(t *testing.T) {
 	if err := os.WriteFile(staged[1], []byte(strings.ReplaceAll(string(unit), "/usr/local/bin/ichor", program)), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	security, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=12", staged[1]).CombinedOutput()
+	if err != nil {
+		t.Errorf("the exposure of the unit is more than 1.2: %v\n%s", err, security)
+	}
+	for _, want := range []string{"RestartPreventExitStatus=78\n", "WatchdogSec=", "ExecReload=kill -HUP", "LimitCORE=0\n", "Restart=on-failure\n"} {
+		if !strings.Contains(string(unit), "\n"+want) {
+			t.Errorf("the unit has no %q", want)
+		}
+	}
+	for _, page := range []string{"man/man1/ichor.1", "man/man5/ichor.yaml.5", "bash-completion/completions/ichor", "doc/ichor/install.md"} {
+		if !isFile(filepath.Join(stage, "usr/local/share", page)) {
+			t.Errorf("%s is not installed", page)
+		}
+	}
 	for _, name := range []string{"ichor.socket", "ichor-tls.socket"} {
 		socket, err := os.ReadFile(filepath.Join(stage, "usr/lib/systemd/system", name))
 		if err == nil {
@@ -40,6 +52,13 @@ func TestInstall(t *testing.T) {
 			t.Fatal(err)
 		}
 		staged = append(staged, filepath.Join(units, name))
+	}
+	gpu, err := os.ReadFile(filepath.Join(stage, "usr/local/share/doc/ichor/ichor-gpu.conf"))
+	if err == nil {
+		err = errors.Join(os.Mkdir(staged[1]+".d", 0o755), os.WriteFile(filepath.Join(staged[1]+".d", "gpu.conf"), gpu, 0o644))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), analyze, staged...).CombinedOutput(); err != nil || strings.Contains(string(out), "ichor") {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
@@ -51,38 +70,5 @@ func TestInstall(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), program, "check", "--offline", "--state", t.TempDir(), "--config", filepath.Join(stage, "etc/ichor/ichor.yaml")).CombinedOutput()
 	if !strings.Contains(string(out), "reproduces its references") {
 		t.Errorf("the installed program does not find its models: %v\n%s", err, out)
-	}
-}
-
-// TestNotify plays systemd: the node says READY=1 once it listens, and STOPPING=1 on SIGTERM, after which it ends in order.
-func TestNotify(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "notify")
-	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer systemd.Close()
-	p := newProcess(t, startPACS(t))
-	t.Setenv("NOTIFY_SOCKET", socket)
-	p.start()
-	expect := func(want string) {
-		t.Helper()
-		buf := make([]byte, 100)
-		if err := systemd.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		n, err := systemd.Read(buf)
-		if err != nil || string(buf[:n]) != want {
-			t.Errorf("told %q, want %q, %v", buf[:n], want, err)
-		}
-	}
-	expect("READY=1")
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	expect("STOPPING=1")
-	<-p.ended
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d after SIGTERM", code)
 	}
 }

@@ -16,11 +16,12 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// Exit codes of every command.
+// Exit codes of every command. A crash ends with none of them, see neverDump.
 const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitConfig = 78 // EX_CONFIG of sysexits.h: a service cannot start with its configuration
 )
 
 func main() {
@@ -50,6 +51,9 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	case !started: // cobra rejected the command line before running a command
 		fmt.Fprintf(stderr, "ichor: %v; see '%s --help'\n", err, cmd.CommandPath())
 		return exitUsage
+	case errors.As(err, new(refusedConfig)):
+		fmt.Fprintf(stderr, "ichor: %v\n", err)
+		return exitConfig
 	case errors.As(err, new(usageError)):
 		fmt.Fprintf(stderr, "ichor: %v\n", err)
 		return exitUsage
@@ -80,7 +84,8 @@ func newRoot(started *bool) *cobra.Command {
 	}
 	root.AddCommand(newVersion())
 	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
-	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCanary(), newEvents(), newSpool(), newCheck(), newModels(), newLoad())
+	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCanary(), newEvents(), newSpool(), newCheck(), newModels(), newLoad(), newBackup(), newRestore(), newSupport(), newManual())
+	completeFlags(root)
 	return root
 }
 

@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +18,7 @@ import (
 	"ichor/cmd/ichor/node"
 	"ichor/config"
 	"ichor/pipeline/finding"
+	"ichor/pipeline/state"
 )
 
 func newServe() *cobra.Command {
@@ -30,19 +35,33 @@ func newServe() *cobra.Command {
 	s := withSettings(cmd, serveFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		start := time.Now()
+		neverDump()
 		c, err := s.load()
 		if err != nil {
-			return err
+			return refusedConfig{err}
 		}
-		log := newLogger(c.Log, os.Stderr)
+		hup := make(chan os.Signal, 1) // from now on SIGHUP no longer ends the process
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		level := new(slog.LevelVar)
+		log := newLogger(c.Log, level, os.Stderr)
 		log.Info("starting", "version", versionText(), "configuration", c.Source, "state", c.State, "peers", peerNames(c), "destinations", destinationNames(c))
 		n, err := node.New(cmd.Context(), node.Options{Config: c, Version: version, Commit: commit(), Logger: log})
+		if errors.Is(err, node.ErrConfig) || errors.Is(err, state.ErrVersion) {
+			return refusedConfig{err}
+		}
 		if err != nil {
 			return err
 		}
 		n.AnnounceReady(cmd.Context())
 		stopping := context.AfterFunc(cmd.Context(), func() { log.Info("stopping: finishing what has begun") })
-		err = errors.Join(n.Run(cmd.Context()), n.Close())
+		var reloading sync.WaitGroup
+		ctx, stop := context.WithCancel(cmd.Context())
+		reloading.Go(func() { reload(ctx, hup, s, n, log, level) })
+		err = n.Run(ctx)
+		stop()
+		reloading.Wait()
+		err = errors.Join(err, n.Close())
 		stopping()
 		if err == nil {
 			log.Info("stopped", "ran", time.Since(start).Round(time.Second))

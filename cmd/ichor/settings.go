@@ -26,7 +26,7 @@ func withSettings(cmd *cobra.Command, keys map[string]string) *settings {
 	s := &settings{cmd: cmd, keys: keys}
 	cmd.Flags().StringVar(&s.file, "config", "", "configuration `FILE` (default "+config.DefaultPath+" if it exists)")
 	for flag, key := range keys {
-		cmd.Flags().String(flag, "", "same as "+key+" in the configuration")
+		cmd.Flags().String(flag, "", config.Doc(key)+"; overrides "+key+" of the configuration")
 	}
 	return s
 }
@@ -68,11 +68,16 @@ var serveFlags = map[string]string{
 	"operating-point": "analysis.operating_point",
 }
 
-func newLogger(c config.Log, w io.Writer) *slog.Logger {
-	var level slog.Level
+func levelOf(c config.Log) (level slog.Level) {
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo // Validate has already rejected invalid levels
+		return slog.LevelInfo // Validate has already rejected invalid levels
 	}
+	return level
+}
+
+// newLogger returns a logger whose level can be changed by level.
+func newLogger(c config.Log, level *slog.LevelVar, w io.Writer) *slog.Logger {
+	level.Set(levelOf(c))
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

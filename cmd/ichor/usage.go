@@ -16,7 +16,13 @@ type exitCode int
 
 func (e exitCode) Error() string { return "" }
 
-// usageError is an invalid command line or configuration: exit code 2, after which systemd does not restart the service.
+// usageError is an invalid command line or configuration: exit code 2.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
+
+// refusedConfig is a configuration with which a service cannot start. The unit restarts the service after every exit code
+// except this one: a restart does not correct a file.
+type refusedConfig struct{ error }
+
+func (e refusedConfig) Unwrap() error { return e.error }

@@ -139,7 +139,10 @@ type Queue struct {
 
 	take func(ctx context.Context) (jetstream.Msg, error) // the next job
 
+	made time.Time // for the times of hands
+
 	mu       sync.Mutex
+	hands    []*hand         // of the workers
 	running  map[string]bool // jobs whose handler runs in this process
 	broken   error           // why the embedded server cannot store, nil when it can
 	checked  time.Time       // when broken was last checked
@@ -153,7 +156,7 @@ func Start(ctx context.Context, opts Options) (*Queue, error) {
 	if !isToken(opts.Node) {
 		return nil, fmt.Errorf("queue of node %q: invalid node name", opts.Node)
 	}
-	q := &Queue{opts: opts, look: make(chan struct{}, 1), running: map[string]bool{}}
+	q := &Queue{opts: opts, look: make(chan struct{}, 1), made: time.Now(), running: map[string]bool{}}
 	q.take = q.fetch
 	l, err := q.open(ctx)
 	if err != nil && opts.URL == "" && ctx.Err() == nil {

@@ -53,7 +53,12 @@ func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.C
 	defer stop()
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(func() { q.worker(ctx, abort, handle) })
+		h := &hand{}
+		q.move(h, false)
+		q.mu.Lock()
+		q.hands = append(q.hands, h)
+		q.mu.Unlock()
+		wg.Go(func() { q.worker(ctx, abort, h, handle) })
 	}
 	var err error
 	wg.Go(func() {
@@ -65,9 +70,10 @@ func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.C
 	return err
 }
 
-func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, Job) error) {
+func (q *Queue) worker(ctx, abort context.Context, h *hand, handle func(context.Context, Job) error) {
 	told := false
 	for ctx.Err() == nil {
+		q.move(h, false)
 		msg, err := q.take(ctx)
 		if err != nil && ctx.Err() == nil {
 			if !told {
@@ -87,6 +93,7 @@ func (q *Queue) worker(ctx, abort context.Context, handle func(context.Context, 
 			q.giveBack(msg, 0)
 			return
 		}
+		q.move(h, true)
 		q.process(abort, msg, handle)
 	}
 }

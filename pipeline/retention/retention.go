@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"ichor/pipeline/state"
@@ -47,7 +48,10 @@ type Options struct {
 }
 
 // Sweeper removes finished studies.
-type Sweeper struct{ o Options }
+type Sweeper struct {
+	o    Options
+	hold sync.Mutex // nothing is removed while it is held
+}
 
 // New returns a Sweeper; it works while Run runs.
 func New(o Options) *Sweeper {
@@ -60,7 +64,13 @@ func New(o Options) *Sweeper {
 	if o.Removed == nil {
 		o.Removed = func(state.CaseID, string, string) {}
 	}
-	return &Sweeper{o}
+	return &Sweeper{o: o}
+}
+
+// Hold keeps everything as it is until the returned function is called, for a backup.
+func (s *Sweeper) Hold() (release func()) {
+	s.hold.Lock()
+	return s.hold.Unlock
 }
 
 // Run sweeps at regular intervals, and more often while the disk is full, until ctx is done.
@@ -93,6 +103,7 @@ type kept struct {
 // Sweep removes studies whose retention time has passed at the time at. While disk space is low it then removes finished
 // studies earlier, the oldest first.
 func (s *Sweeper) Sweep(at time.Time) {
+	defer s.Hold()()
 	var left []kept
 	for _, k := range s.studies() {
 		limit := s.o.Keep

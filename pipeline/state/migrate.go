@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -13,6 +15,25 @@ import (
 
 // migrated is the initial running time of a file of an earlier version, so that its deliveries can have an age.
 const migrated = 60 * 24 * time.Hour
+
+// keepFormer copies a file of an earlier version before it is converted. A copy of an interrupted start is replaced.
+func keepFormer(db *bolt.DB) error {
+	return db.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return nil
+		}
+		version, err := versionOf(meta)
+		if err != nil || version == 0 || version == formatVersion {
+			return err
+		}
+		kept := fmt.Sprintf("%s.format%d", db.Path(), version)
+		if err := tx.CopyFile(kept+".part", 0o600); err != nil { // also syncs it
+			return fmt.Errorf("copy of the file before its conversion: %w", err)
+		}
+		return errors.Join(os.Rename(kept+".part", kept), syncFolder(filepath.Dir(kept)))
+	})
+}
 
 // migrate converts a file of an earlier version, which used the wall clock for waits and ages of deliveries.
 func migrate(tx *bolt.Tx, now time.Time) error {

@@ -237,6 +237,16 @@ func TestFormat2(t *testing.T) {
 	s = must(Open(path))(t)
 	defer s.Close()
 	check(t, s)
+	former := must(bolt.Open(path+".format2", 0o600, &bolt.Options{ReadOnly: true}))(t) // the way back to that version
+	defer former.Close()
+	if err := former.View(func(tx *bolt.Tx) error {
+		if v, err := versionOf(tx.Bucket(bucketMeta)); v != 2 || tx.Bucket(bucketDeliveries).Stats().KeyN != 3 {
+			t.Errorf("the file before the conversion is not kept: version %d, %v", v, err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 	var got []string
 	asked := 0
 	for _, d := range must(s.Due("A", 9))(t) {

@@ -107,7 +107,8 @@ type Store struct {
 
 // Open opens or creates the state file at path; its folder must exist. It returns ErrLocked if another process has the file
 // open, ErrDamaged if its structure is wrong, ErrVersion if a newer ichor wrote it (the file is not changed), and errors of the
-// disk as they are. It compacts a file that is mostly empty. It opens a file of this version without writing, so that it works
+// disk as they are. Before it converts a file of an earlier version it keeps a copy, <path>.format<version>, with which that
+// version can be installed again. It compacts a file that is mostly empty. It opens a file of this version without writing, so that it works
 // on a full disk.
 func Open(path string) (s *Store, err error) {
 	_, statErr := os.Stat(path)
@@ -156,6 +157,9 @@ func openFile(path string) (s *Store, err error) {
 		return nil, err
 	}
 	if !ready {
+		if err := keepFormer(db); err != nil {
+			return nil, err
+		}
 		if err := db.Update(prepare); err != nil {
 			return nil, err
 		}

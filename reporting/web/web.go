@@ -16,7 +16,8 @@
 //
 // and accepts orders by POST, only from this machine if no token is set (see operate.go):
 //
-//	/api/v1/cases/{id}/retry, /api/v1/retry-failed, /api/v1/dead-letters/replay, /api/v1/dead-letters/discard
+//	/api/v1/cases/{id}/retry, /api/v1/retry-failed, /api/v1/dead-letters/replay, /api/v1/dead-letters/discard,
+//	/api/v1/backup (see backup.go)
 //
 // If a token is set, everything except the health checks requires it as bearer token; browsers can send it as a password to read
 // the pages, and a reverse proxy can name the user (see access.go). If none is set, a request must be addressed to a name of this machine.
@@ -26,6 +27,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -54,6 +56,8 @@ type Options struct {
 	Proxies    []netip.Prefix
 	Ready      func() error // returns why the node cannot receive or analyse, nil if it can
 	Metrics    http.Handler // nil: none
+
+	Backup func(w io.Writer) error // writes a backup of the node; nil: none
 
 	TurnedAway func() []TurnedAway // the newest first; nil: not known
 	Node       func() Node         // nil: not known
@@ -143,6 +147,9 @@ func New(o Options) http.Handler {
 				o.Metrics.ServeHTTP(w, r)
 			}
 		})
+	}
+	if o.Backup != nil {
+		mux.HandleFunc("POST /api/v1/backup", o.backup)
 	}
 	if o.Operator != nil {
 		o.operate(mux)

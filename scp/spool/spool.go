@@ -144,7 +144,7 @@ type usage struct {
 	open bool // an intake appends to it, or will
 
 	unread bool  // a part could not be read: the segment is not changed
-	bytes  int64 // of the committed records
+	bytes  int64 // up to the end of the last committed record, while an intake appends; at least the objects otherwise
 }
 
 // Open locks opts.Dir, created if missing, drops interrupted writes, and rebuilds the index. It reads the seals, and in

@@ -261,6 +261,7 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	s.mu.Lock()
 	if err == nil {
 		s.add(obj)
+		s.segments[obj.at.Segment].bytes = w.intake.seg.end
 		w.intake.seg.index = append(w.intake.seg.index, obj)
 	}
 	delete(s.pending, obj.SOPInstanceUID)

@@ -41,15 +41,30 @@ type sender struct {
 	count bool // it can be asked by C-FIND how many objects a study has
 }
 
-// look builds the lookup tables for destinations and senders, once.
+// look builds the lookup tables for destinations and senders.
 func (n *Node) look() {
-	n.destinations, n.senders, n.urgent = map[string]config.Destination{}, map[string]sender{}, map[string]bool{}
+	n.destinations = map[string]config.Destination{}
 	for _, d := range n.config.Destinations {
 		n.destinations[d.Name] = d
 	}
-	for _, p := range n.config.DICOM.Peers {
-		n.urgent[p.AETitle] = n.urgent[p.AETitle] || p.Urgent
-		s, known := n.senders[p.AETitle]
+	n.lookUp(n.config)
+}
+
+// lookUp replaces the tables of peers.
+func (n *Node) lookUp(c config.Config) {
+	urgent := map[string]bool{}
+	for _, p := range c.DICOM.Peers {
+		urgent[p.AETitle] = urgent[p.AETitle] || p.Urgent
+	}
+	n.urgent.Store(&urgent)
+	n.senders.Store(n.sendersOf(c))
+}
+
+// sendersOf returns the peers that can be called back, by AE title.
+func (n *Node) sendersOf(c config.Config) *map[string]sender {
+	senders := map[string]sender{}
+	for _, p := range c.DICOM.Peers {
+		s, known := senders[p.AETitle]
 		if !known && p.Address != "" {
 			s.call = dimse.ConnectOptions{Address: p.Address, CallingAE: n.config.DICOM.AETitle, CalledAE: p.AETitle}
 			if p.TLS {
@@ -58,14 +73,15 @@ func (n *Node) look() {
 		}
 		s.count = s.count || p.Find
 		if s.call.Address != "" {
-			n.senders[p.AETitle] = s
+			senders[p.AETitle] = s
 		}
 	}
+	return &senders
 }
 
 // peerAddress returns how to connect to a peer; false if the configuration has no address for it.
 func (n *Node) peerAddress(title string) (dimse.ConnectOptions, bool) {
-	s, ok := n.senders[title]
+	s, ok := (*n.senders.Load())[title]
 	return s.call, ok
 }
 

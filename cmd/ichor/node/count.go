@@ -55,7 +55,7 @@ func (n *Node) countStudy(ctx context.Context, study string) {
 		}
 		return
 	}
-	s, ok := n.senders[title]
+	s, ok := (*n.senders.Load())[title]
 	if !ok || !s.count {
 		return
 	}

@@ -26,8 +26,15 @@ func (n *Node) web() http.Handler {
 	return web.New(web.Options{
 		Cases: n.store, Operator: n, Token: n.token, UserHeader: n.config.HTTP.UserHeader, Proxies: proxies,
 		Ready: n.Ready, TurnedAway: n.turned.newest, Node: n.info, Peers: n.peers, Workers: n.workers, Metrics: n.observer,
-		Denied: n.wrongToken, Looked: n.looked, Gave: n.ordered,
+		Denied: n.wrongToken, Looked: n.looked, Gave: n.ordered, Backup: n.logBackup,
 	})
+}
+
+// current serves the web interface with the token in use, which Reload may change.
+func (n *Node) current() http.Handler {
+	first := n.web()
+	n.handler.Store(&first)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*n.handler.Load()).ServeHTTP(w, r) })
 }
 
 func (n *Node) httpServer(h http.Handler) *http.Server {

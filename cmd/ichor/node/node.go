@@ -14,6 +14,10 @@
 //	rest.go        memory freed after analyses
 //	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
+//	reload.go      settings that change while the node runs
+//	systemd.go     what systemd is told: ready, status, alive
+//	pulse.go       whether reception, queue and state move
+//	backup.go      a copy of the state folder of the running node
 //	alarms.go      what an operator must act on
 //	watch.go       tells about alarms in the log, and sees that the node before this one crashed
 //	callers.go     who called and who was rejected
@@ -29,9 +33,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -80,10 +86,10 @@ type Node struct {
 
 	passed       map[string][]net.Listener // sockets from systemd that dicom has not taken yet
 	dicom        ports
-	blocked      error               // why New could not open the state folder; Run tries again
-	credentials  *secure.Credentials // for TLS; nil: not configured
-	senders      map[string]sender   // by AE title
-	urgent       map[string]bool     // AE titles whose studies come first
+	blocked      error                             // why New could not open the state folder; Run tries again
+	credentials  *secure.Credentials               // for TLS; nil: not configured
+	senders      atomic.Pointer[map[string]sender] // by AE title; Reload replaces it
+	urgent       atomic.Pointer[map[string]bool]   // AE titles whose studies come first
 	server       *scp.Server
 	spool        *spool.Spool
 	assembler    *assembly.Assembler
@@ -102,6 +108,8 @@ type Node struct {
 	sweeper      *retention.Sweeper
 	asked        chan string // studies whose object count to ask from their senders
 	http         net.Listener
+	handler      atomic.Pointer[http.Handler] // the web interface; Reload replaces it
+	inUse        used
 }
 
 // New builds every part and resumes the work of an earlier run. On error nothing stays open. It is no error if the disk of the
@@ -121,6 +129,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	c = n.config
+	n.inUse.config = c
 	if err := n.claimSockets(); err != nil {
 		return nil, err
 	}
@@ -252,7 +261,8 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.deliverer.Run(ctx) })
 	g.Go(func() error { return n.callback.Run(ctx) })
 	g.Go(func() error { return n.sweeper.Run(ctx) })
-	g.Go(func() error { return n.watchdog(ctx, n.alive) })
+	g.Go(func() error { return n.watchdog(ctx, n.pulse) })
+	g.Go(func() error { return n.tellStatus(ctx) })
 	g.Go(func() error { return n.watch(ctx) })
 	g.Go(func() error { return n.runCanary(ctx) })
 	g.Go(func() error { return n.keepEvents(ctx) })
@@ -261,8 +271,10 @@ func (n *Node) Run(ctx context.Context) error {
 		g.Go(func() error { return a.Run(ctx) })
 	}
 	if n.http != nil {
-		g.Go(func() error { return n.serveHTTP(ctx, n.http, n.web()) })
+		web := n.current()
+		g.Go(func() error { return n.serveHTTP(ctx, n.http, web) })
 	}
+	n.inUse.allow()
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -398,24 +410,9 @@ func (n *Node) retentionOptions() retention.Options {
 // newServer makes the server for our ports. commitments may be nil.
 func (n *Node) newServer(objects *spool.Spool, to scp.Sink, commitments scp.Commitments) (*scp.Server, error) {
 	c := n.config.DICOM
-	var peers []scp.Peer
-	for _, p := range c.Peers {
-		prefixes, err := p.Prefixes()
-		if err != nil {
-			return nil, err
-		}
-		peers = append(peers, scp.Peer{
-			AETitle: p.AETitle, Prefixes: prefixes, Certificates: p.Certificates,
-			Username: p.Username, Passcode: p.Passcode, MaxAssociations: p.MaxAssociations,
-			Listens: p.Address != "",
-		})
-	}
-	any := len(peers) == 0
-	for _, p := range peers {
-		n.callers.expect(p.AETitle)
-	}
-	if n.canary.door != nil {
-		peers = append(peers, n.canary.peer())
+	peers, any, err := n.peersOf(c)
+	if err != nil {
+		return nil, err
 	}
 	return scp.New(scp.Options{
 		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: any,

@@ -46,6 +46,9 @@ func Entrances(c config.DICOM) []Entrance {
 	}, func(e Entrance) bool { return e.Address == "" })
 }
 
+// ErrConfig: the configuration contradicts what systemd passed to this process; a restart does not help.
+var ErrConfig = errors.New("the configuration does not fit the systemd units")
+
 // claimSockets takes the sockets passed by systemd. It returns an error if they are not those in the configuration.
 func (n *Node) claimSockets() (err error) {
 	if n.passed, err = passedSockets(); err != nil {
@@ -58,13 +61,13 @@ func (n *Node) claimSockets() (err error) {
 		}
 		used[e.Socket] = true
 		if len(n.passed[e.Socket]) == 0 {
-			return fmt.Errorf("%s is %s, but systemd passed no socket named %s; run 'systemctl enable --now %s', or write host:port", e.Key, e.Address, e.Socket, e.Unit)
+			return fmt.Errorf("%s is %s, but systemd passed no socket named %s; run 'systemctl enable --now %s', or write host:port: %w", e.Key, e.Address, e.Socket, e.Unit, ErrConfig)
 		}
 	}
 	for name := range n.passed {
 		if !used[name] { // otherwise systemd would accept connections that nobody serves
-			return fmt.Errorf("systemd passed a socket named %q that the configuration does not use; write dicom.listen: systemd for %s, dicom.tls.listen: systemd for %s, or disable its unit",
-				name, dicomSocket, dicomTLSSocket)
+			return fmt.Errorf("systemd passed a socket named %q that the configuration does not use; write dicom.listen: systemd for %s, dicom.tls.listen: systemd for %s, or disable its unit: %w",
+				name, dicomSocket, dicomTLSSocket, ErrConfig)
 		}
 	}
 	return nil

@@ -74,7 +74,7 @@ func (n *Node) submit(ctx context.Context, c state.Case) error {
 }
 
 func (n *Node) jobOf(c state.Case) queue.Job {
-	urgent := slices.ContainsFunc(n.spool.Study(c.StudyInstanceUID), func(o spool.Object) bool { return n.urgent[o.CallingAE] })
+	urgent := slices.ContainsFunc(n.spool.Study(c.StudyInstanceUID), func(o spool.Object) bool { return (*n.urgent.Load())[o.CallingAE] })
 	return queue.Job{CaseID: c.ID, StudyInstanceUID: c.StudyInstanceUID, Revision: c.Revision, Complete: c.Complete, Urgent: urgent}
 }
 
