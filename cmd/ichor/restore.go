@@ -24,7 +24,7 @@ func newRestore() *cobra.Command {
 		Example: "  sudo systemctl stop ichor\n  sudo ichor restore /mnt/backup/ichor.tar\n  sudo systemctl start ichor",
 		Args:    cobra.ExactArgs(1),
 	}
-	s := withSettings(cmd, spoolFlags)
+	s := withSettings(cmd, map[string]string{"state": "state"})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := s.load()
 		if err != nil {

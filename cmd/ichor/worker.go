@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -23,14 +24,15 @@ func newWorker() *cobra.Command {
 	}
 	s := withSettings(cmd, workerFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		neverDump()
 		c, err := s.load()
 		if err != nil {
-			return err
+			return refusedConfig{err}
 		}
 		if c.Analysis.Workers < 1 {
-			return usageError("analysis.workers 0: a worker needs at least 1")
+			return refusedConfig{errors.New("analysis.workers 0: a worker needs at least 1")}
 		}
-		log := newLogger(c.Log, os.Stderr)
+		log := newLogger(c.Log, new(slog.LevelVar), os.Stderr)
 		w, err := node.NewWorker(cmd.Context(), node.Options{Config: c, Version: version, Logger: log})
 		if err != nil {
 			return err
