@@ -64,7 +64,7 @@ func (n *Node) alarms() []web.Alarm {
 		add(web.Alarm{Name: "audit-repository", Severity: web.Warning, Text: "audit messages wait: " + err.Error(), Since: since,
 			Remedy: "check audit.server and its certificate; the messages are kept and sent when it answers"})
 	}
-	if err, since := n.refusedFile(); err != nil {
+	if since, err := n.refusedFile(); err != nil {
 		add(web.Alarm{Name: "configuration", Severity: web.Warning, Text: "the changed configuration was refused, the previous one is in use: " + err.Error(), Since: since,
 			Remedy: "correct the file ('ichor check' shows its faults) and reload again"})
 	}

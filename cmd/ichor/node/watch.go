@@ -142,8 +142,8 @@ func (n *Node) RefuseConfiguration(err error) {
 	n.happened()
 }
 
-func (n *Node) refusedFile() (error, time.Time) {
+func (n *Node) refusedFile() (time.Time, error) {
 	n.refused.mu.Lock()
 	defer n.refused.mu.Unlock()
-	return n.refused.err, n.refused.since
+	return n.refused.since, n.refused.err
 }
