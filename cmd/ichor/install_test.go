@@ -25,11 +25,11 @@ func TestInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	units := t.TempDir()
-	staged := []string{"verify", filepath.Join(units, "ichor.service")}
-	if err := os.WriteFile(staged[1], []byte(strings.ReplaceAll(string(unit), "/usr/local/bin/ichor", program)), 0o644); err != nil {
+	staged := []string{"verify", "--man=no", filepath.Join(units, "ichor.service")}
+	if err := os.WriteFile(staged[2], []byte(strings.ReplaceAll(string(unit), "/usr/local/bin/ichor", program)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	security, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=12", staged[1]).CombinedOutput()
+	security, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=12", staged[2]).CombinedOutput()
 	if err != nil {
 		t.Errorf("the exposure of the unit is more than 1.2: %v\n%s", err, security)
 	}
@@ -55,7 +55,7 @@ func TestInstall(t *testing.T) {
 	}
 	gpu, err := os.ReadFile(filepath.Join(stage, "usr/local/share/doc/ichor/ichor-gpu.conf"))
 	if err == nil {
-		err = errors.Join(os.Mkdir(staged[1]+".d", 0o755), os.WriteFile(filepath.Join(staged[1]+".d", "gpu.conf"), gpu, 0o644))
+		err = errors.Join(os.Mkdir(staged[2]+".d", 0o755), os.WriteFile(filepath.Join(staged[2]+".d", "gpu.conf"), gpu, 0o644))
 	}
 	if err != nil {
 		t.Fatal(err)
