@@ -41,7 +41,7 @@ func (b *bench) crowd(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.Command(b.ichor, "serve", "--state", dir, "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--http", fmt.Sprintf("127.0.0.1:%d", other))
-	cmd.Env = append(os.Environ(), "ICHOR_ASSEMBLY_QUIET_PERIOD=1h", "ICHOR_ASSEMBLY_LIMIT=2h", "ICHOR_DICOM_MAX_ASSOCIATIONS=256", "ICHOR_DICOM_MAX_PER_PEER=256")
+	cmd.Env = append(os.Environ(), "ICHOR_ASSEMBLY_QUIET_PERIOD=1h", "ICHOR_ASSEMBLY_LIMIT=2h", "ICHOR_CANARY_START=false", "ICHOR_DICOM_MAX_ASSOCIATIONS=256", "ICHOR_DICOM_MAX_PER_PEER=256")
 	stop, err := startNode(ctx, cmd, port)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func (b *bench) peers() []peer {
 		{"ichor", b.ichor, func(dir string, port, other int) *exec.Cmd {
 			// The study never counts as complete, so only reception is measured.
 			cmd := exec.Command(b.ichor, "serve", "--state", dir, "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--http", fmt.Sprintf("127.0.0.1:%d", other))
-			cmd.Env = append(os.Environ(), "ICHOR_ASSEMBLY_QUIET_PERIOD=1h", "ICHOR_ASSEMBLY_LIMIT=2h")
+			cmd.Env = append(os.Environ(), "ICHOR_ASSEMBLY_QUIET_PERIOD=1h", "ICHOR_ASSEMBLY_LIMIT=2h", "ICHOR_CANARY_START=false")
 			return cmd
 		}},
 		{"dcmtk storescp (not durable)", "/usr/bin/storescp", func(dir string, port, _ int) *exec.Cmd {

@@ -13,6 +13,8 @@ import (
 
 	"ichor/cmd/ichor/doctor"
 	"ichor/config"
+	"ichor/reporting/web"
+	"ichor/scp/scptest"
 )
 
 // graded are the lines of a report by what they are about.
@@ -42,6 +44,7 @@ func TestCheckBesideNode(t *testing.T) {
 	}))
 	defer archive.Close()
 	c.Destinations = append(c.Destinations,
+		config.Destination{Name: "unreadable", URL: archive.URL, TokenFile: filepath.Join(t.TempDir(), "none")},
 		config.Destination{Name: "gone", Address: closedAddress(t), AETitle: "GONE"},
 		config.Destination{Name: "wrong", Address: pacs.Address(), AETitle: "OTHER"},
 		config.Destination{Name: "cloud", URL: archive.URL + "/dicom-web"})
@@ -50,16 +53,17 @@ func TestCheckBesideNode(t *testing.T) {
 		grade doctor.Grade
 		says  string
 	}{
-		"running node":      {doctor.OK, "ready"},
-		"port":              {doctor.OK, n.Addr() + " is held by the running node"},
-		"models":            {doctor.OK, "the running node uses ichor-synthetic"},
-		"senders":           {doctor.OK, "CT1, CT2 may send"},
-		"peer CT1":          {doctor.OK, "last called at"},
-		"peer CT2":          {doctor.Warning, "has not called since the start"},
-		"destination pacs":  {doctor.OK, "PACS at " + pacs.Address() + " answers C-ECHO and accepts the results"},
-		"destination gone":  {doctor.Failed, "GONE at "},
-		"destination wrong": {doctor.Failed, "called AE title not recognized"},
-		"destination cloud": {doctor.OK, archive.URL + "/dicom-web accepts our credentials"},
+		"running node":           {doctor.OK, "ready"},
+		"port":                   {doctor.OK, n.Addr() + " is held by the running node"},
+		"models":                 {doctor.OK, "the running node uses ichor-synthetic"},
+		"senders":                {doctor.OK, "CT1, CT2 may send"},
+		"peer CT1":               {doctor.OK, "last called at"},
+		"peer CT2":               {doctor.Warning, "has not called since the start"},
+		"destination pacs":       {doctor.OK, "PACS at " + pacs.Address() + " answers C-ECHO and accepts the results"},
+		"destination gone":       {doctor.Failed, "GONE at "},
+		"destination unreadable": {doctor.Failed, "no such file"},
+		"destination wrong":      {doctor.Failed, "called AE title not recognized"},
+		"destination cloud":      {doctor.OK, archive.URL + "/dicom-web accepts our credentials"},
 	} {
 		if l := by[what]; l.Grade != want.grade || !strings.Contains(l.Detail, want.says) {
 			t.Errorf("%s: want %s with %q, got %+v", what, want.grade, want.says, l)
@@ -69,6 +73,31 @@ func TestCheckBesideNode(t *testing.T) {
 		if what == "dicom.listen" || what == "http.listen" {
 			t.Errorf("the port of the running node is tried: %+v", by[what])
 		}
+	}
+}
+
+// TestStatusOverTLS: the commands trust exactly the certificate of the node.
+func TestStatusOverTLS(t *testing.T) {
+	t.Parallel()
+	authority := scptest.NewAuthority(t)
+	c := overTLS(t, authority)
+	c.HTTP.TLS, c.HTTP.Token = true, "0123456789abcdef"
+	n := startNode(t, c)
+	c.HTTP.Listen = n.HTTPAddr()
+	ours, err := newClient(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var about web.Node
+	if err := ours.get("node", &about); err != nil || about.Version != version {
+		t.Errorf("%+v, %v", about, err)
+	}
+	c.DICOM.TLS.Certificate = authority.Valid("other").File
+	if ours, err = newClient(c); err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.get("node", &about); err == nil || !strings.Contains(err.Error(), "does not have the certificate") {
+		t.Errorf("another server is trusted: %v", err)
 	}
 }
 

@@ -195,4 +195,13 @@ func (r *report) models(ctx context.Context, c config.Config) {
 		return
 	}
 	r.note("models", fmt.Sprintf("%s %s reproduces its references on %s", e.Bundle.Name, e.Bundle.Version, c.Analysis.Provider), e.Close())
+	if c.Analysis.Shadow == "" {
+		return
+	}
+	c.Analysis.Bundle = c.Analysis.Shadow
+	if e, err = node.OpenEngine(ctx, c.Analysis); err != nil {
+		r.add(Warning, "shadow", err.Error()+"; live studies are not compared")
+		return
+	}
+	r.note("shadow", fmt.Sprintf("%s %s analyses live studies too, and sends nothing", e.Bundle.Name, e.Bundle.Version), e.Close())
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ const answerTime = 10 * time.Second
 
 // destinations asks each destination, all at the same time.
 func (r *report) destinations(ctx context.Context, o Options, credentials *secure.Credentials) {
+	r.files(o.Config.Destinations)
 	if o.Offline {
 		return
 	}
@@ -39,6 +41,23 @@ func (r *report) destinations(ctx context.Context, o Options, credentials *secur
 	}
 	wg.Wait()
 	r.lines = append(r.lines, lines...)
+}
+
+// files opens the files of credentials, which the service reads when it delivers.
+func (r *report) files(all []config.Destination) {
+	for _, d := range all {
+		for key, path := range map[string]string{"token_file": d.TokenFile, "password_file": d.PasswordFile, "ca": d.CA} {
+			if path == "" {
+				continue
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				r.add(Failed, "destination "+d.Name, fmt.Sprintf("%s: %v; make it readable for this user", key, err))
+				continue
+			}
+			_ = f.Close() // was only opened
+		}
+	}
 }
 
 func (r *report) destination(ctx context.Context, c config.Config, d config.Destination, credentials *secure.Credentials) {

@@ -37,13 +37,13 @@ func (c *callers) received(e scp.Event) {
 	case scp.Accepted:
 		if i := slices.IndexFunc(c.list, func(x web.Caller) bool { return x.AETitle == e.Peer }); i >= 0 {
 			c.list[i].Times++
-			c.list[i].Last, c.list[i].Address = e.Time.UTC(), e.Remote.Addr().String()
+			c.list[i].Last, c.list[i].Address = e.Time.UTC(), addressOf(e)
 		}
 	case scp.Rejected:
 		if r := new(ul.RejectError); errors.As(e.Err, &r) && r.Reason == ul.ReasonLocalLimit && r.Source == ul.RejectSourcePresentation {
 			return // transient: the peer tries again
 		}
-		address := e.Remote.Addr().String()
+		address := addressOf(e)
 		i := slices.IndexFunc(c.away, func(x web.Caller) bool { return x.AETitle == e.Peer && x.Address == address })
 		if i < 0 {
 			if len(c.away) >= mostCallers {

@@ -33,6 +33,7 @@ func (n *Node) web() http.Handler {
 func (n *Node) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: readTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug), // port scanners, and browsers that do not trust the certificate
 	}
 }
 

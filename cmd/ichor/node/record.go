@@ -141,9 +141,17 @@ func (n *Node) recordStart() {
 		Detail: fmt.Sprintf("version %s, configuration %s, digest %s", n.version, n.config.Source, configurationDigest(n.config.Source))})
 }
 
+// addressOf returns the address of a peer, "" if it came over the socket of the self-test.
+func addressOf(e scp.Event) string {
+	if !e.Remote.IsValid() {
+		return ""
+	}
+	return e.Remote.Addr().String()
+}
+
 // recordCall records what peers do.
 func (n *Node) recordCall(e scp.Event) {
-	r := events.Event{Association: e.Assoc, Peer: e.Peer, Address: e.Remote.Addr().String()}
+	r := events.Event{Association: e.Assoc, Peer: e.Peer, Address: addressOf(e)}
 	switch {
 	case e.Kind == scp.Rejected:
 		r.Kind, r.Detail = events.Refused, e.Err.Error()

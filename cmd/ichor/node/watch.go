@@ -53,13 +53,16 @@ func (n *Node) happened() {
 // watcher remembers what was logged.
 type watcher struct {
 	log      *slog.Logger
-	told     map[string]time.Time // by title and severity
-	notReady string
+	told     map[string]time.Time // by title
+	notReady string               // that was logged
+	before   bool                 // not ready at the look before
 }
 
 func (w *watcher) tell(ready error, alarms []web.Alarm, at time.Time) {
+	lasts := ready != nil && w.before // a queue that is still starting is no reason to wake anyone
+	w.before = ready != nil
 	switch {
-	case ready != nil && ready.Error() != w.notReady:
+	case lasts && ready.Error() != w.notReady:
 		w.log.Warn("not ready", "err", ready)
 		w.notReady = ready.Error()
 	case ready == nil && w.notReady != "":
@@ -69,7 +72,9 @@ func (w *watcher) tell(ready error, alarms []web.Alarm, at time.Time) {
 	now := map[string]bool{}
 	for _, a := range alarms {
 		key := a.Title()
-		now[key] = true
+		if now[key] = true; a.Name == "not-ready" && !lasts {
+			continue
+		}
 		if last, ok := w.told[key]; ok && at.Sub(last) < repeatAlarm {
 			continue
 		}

@@ -24,9 +24,15 @@ func TestAlarmsInLog(t *testing.T) {
 	if n := strings.Count(b.String(), `msg="needs attention" alarm=destination-down subject=pacs remedy="start it"`); n != 3 || strings.Contains(b.String(), "MARKED") {
 		t.Errorf("%d lines in 50 hours:\n%s", n, b.String())
 	}
-	w.tell(errors.New("disk: full"), nil, at)
-	w.tell(errors.New("disk: full"), nil, at)
+	w.tell(errors.New("queue: starting"), []web.Alarm{{Name: "not-ready", Text: "starting"}}, at) // at one look only
 	w.tell(nil, nil, at)
+	for range 3 {
+		w.tell(errors.New("disk: full"), nil, at)
+	}
+	w.tell(nil, nil, at)
+	if strings.Contains(b.String(), "starting") {
+		t.Errorf("what passed at once is logged:\n%s", b.String())
+	}
 	for line, want := range map[string]int{`msg="alarm is over" alarm="destination-down pacs"`: 1, `level=WARN msg="not ready" err="disk: full"`: 1, `msg="ready again"`: 1} {
 		if n := strings.Count(b.String(), line); n != want {
 			t.Errorf("%s: %d times in\n%s", line, n, b.String())

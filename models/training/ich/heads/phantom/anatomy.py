@@ -62,6 +62,17 @@ def _brain_hu(u) -> dict[str, float]:
     return {"gray_hu": gray, "nuclei_hu": gray + u(-1, 5), "white_hu": min(u(25, 33), gray - 3)}
 
 
+SQUEEZED = 0.15  # share of heads
+
+
+def squeezed(rng: np.random.Generator) -> dict[str, float]:
+    """Traits of a brain that wide ventricles press against the skull: no sulci, and a cortex as dense as faint blood."""
+    u = rng.uniform
+    gray = u(39, 45)
+    return {"ventricle": u(1.4, 3.4), "sulcus_mm": u(0.05, 0.25), "layer_mm": u(0.1, 0.5),
+            "gray_hu": gray, "nuclei_hu": gray + u(-1, 3), "white_hu": u(31, 36)}
+
+
 def _hematocrit(u) -> dict[str, float]:
     """Blood in dural sinuses and arteries, and the dura that blood fills, grow dense together; half widths in mm."""
     share = u(0, 1)

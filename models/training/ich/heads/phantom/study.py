@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from . import table
-from .anatomy import build, draw_traits, fill
+from .anatomy import SQUEEZED, build, draw_traits, fill, squeezed
 from .bleeds import SUBTYPES, Lesion
 from .fields import Grid, wider
 from .fluid import place_fluid
@@ -66,7 +66,10 @@ class Phantom:
 def make_head(rng: np.random.Generator, plan: Plan, surgeon: np.random.Generator | None = None, widen: float = 0.0):
     """Anatomy with its lesions; the order matters: solid bleeds push the brain before it is filled. `surgeon` draws what
     treatment and trauma left behind; None leaves the head as it is."""
-    traits = {**draw_traits(rng, widen), **plan.traits}
+    traits = draw_traits(rng, widen)
+    if rng.random() < SQUEEZED:
+        traits |= squeezed(rng)
+    traits |= plan.traits
     kinds = {k for k, _, _ in plan.bleeds}
     filled = max((ml for k, ml, _ in plan.bleeds if k == "IVH"), default=0.0)
     if filled:
