@@ -291,7 +291,7 @@ func distance(a, b string) int {
 }
 
 // ofTests are environment variables of the tests, which a developer may have set (docs/develop.md).
-var ofTests = []string{"ICHOR_PYTHON", "ICHOR_VIEWER", "ICHOR_ONNXRUNTIME", "ICHOR_SIEGE", "ICHOR_KILLS", "ICHOR_DATA", "ICHOR_JOBS"}
+var ofTests = []string{"ICHOR_PYTHON", "ICHOR_VIEWER", "ICHOR_ONNXRUNTIME", "ICHOR_OPENVINO", "ICHOR_SIEGE", "ICHOR_KILLS", "ICHOR_DATA", "ICHOR_JOBS"}
 
 // environmentFaults finds variables that set nothing, and values that cannot be read; unread has the keys of these values,
 // with their defaults.

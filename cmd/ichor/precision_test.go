@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"ichor/cmd/ichor/node"
@@ -27,5 +29,20 @@ func TestPrecisionAuto(t *testing.T) {
 	}
 	if got := e.Bundle.Networks[0].Precision(); got != want {
 		t.Errorf("networks in %s, want %s", got, want)
+	}
+}
+
+// TestOpenVINO: a library with OpenVINO, at ICHOR_OPENVINO, reproduces the references of the shipped bundle in both precisions.
+func TestOpenVINO(t *testing.T) {
+	path := os.Getenv("ICHOR_OPENVINO")
+	if path == "" {
+		t.Skip("ICHOR_OPENVINO is not set: the path of libonnxruntime.so of onnxruntime-openvino")
+	}
+	dir, _ := sampleStudy(t, "mixed")
+	for _, p := range []string{"float32", "int8"} {
+		code, stdout, stderr := command(t, "analyze", dir, "--out", t.TempDir(), "--provider", "openvino", "--library", path, "--bundle", shippedBundle(t), "--precision", p)
+		if code != exitOK || !strings.Contains(stdout, "total   71.") {
+			t.Errorf("%s: exit code %d\n%s%s", p, code, stdout, stderr)
+		}
 	}
 }
