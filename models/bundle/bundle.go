@@ -57,7 +57,10 @@ func Open(dir string) (*Bundle, error) {
 	for i := range b.Networks {
 		n := &b.Networks[i]
 		n.dir = root
-		err := n.checkFiles()
+		var err error
+		for _, fold := range n.Folds() {
+			err = errors.Join(err, fold.checkFiles())
+		}
 		if err == nil && n.Int8 != nil {
 			q := n.int8()
 			err = q.checkFiles()
@@ -114,6 +117,12 @@ func (n *Network) checkFiles() error {
 	}
 	if slices.ContainsFunc(in, func(f float32) bool { return f != f || math.IsInf(float64(f), 0) }) {
 		return refuse("reference.input", "contains NaN or an infinite value")
+	}
+	if n.NNUNet != nil {
+		if slices.ContainsFunc(out, func(f float32) bool { return f != f || math.IsInf(float64(f), 0) }) {
+			return refuse(output, "holds a value that is no number")
+		}
+		return nil
 	}
 	if slices.ContainsFunc(out, func(f float32) bool { return !(f >= -maxOvershoot && f <= 1+maxOvershoot) }) {
 		return refuse(output, "contains a value outside 0 to 1")
