@@ -18,6 +18,9 @@ import (
 // ErrRefused is wrapped by every error about the content of a bundle.
 var ErrRefused = errors.New("bundle refused")
 
+// ManifestFile is the file that makes a folder a bundle.
+const ManifestFile = "manifest.json"
+
 // Limits that no real bundle reaches.
 const (
 	maxManifest = 1 << 20
@@ -43,7 +46,7 @@ func Open(dir string) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
-	raw, err := readCapped(filepath.Join(root, "manifest.json"), maxManifest)
+	raw, err := readCapped(filepath.Join(root, ManifestFile), maxManifest)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w; analysis.bundle must be a folder with a manifest.json", dir, err)
 	}

@@ -264,27 +264,12 @@ func readVolume(t *testing.T, dir string) *volume.Volume {
 	return v
 }
 
-// readExpected reads path.f4, float32, or path.f2, float16.
 func readExpected(t *testing.T, path string) []float32 {
 	t.Helper()
-	if _, err := os.Stat(path + ".f4"); err == nil {
-		raw := read(t, path+".f4")
-		out := make([]float32, len(raw)/4)
-		for i := range out {
-			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-		}
-		return out
-	}
-	raw := read(t, path+".f2")
-	out := make([]float32, len(raw)/2)
+	raw := read(t, path+".f32")
+	out := make([]float32, len(raw)/4)
 	for i := range out {
-		h := binary.LittleEndian.Uint16(raw[2*i:])
-		fraction, exponent := float64(h&0x3ff)/1024, int(h>>10&0x1f)
-		if exponent == 0 {
-			out[i] = float32(fraction / (1 << 14))
-		} else {
-			out[i] = float32(math.Ldexp(1+fraction, exponent-15))
-		}
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 	}
 	return out
 }

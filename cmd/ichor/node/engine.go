@@ -42,14 +42,6 @@ type Engine struct {
 	runtime   *onnx.Runtime
 }
 
-// BundlePath returns the bundle set in the configuration, or the one shipped with ichor.
-func BundlePath(c config.Analysis) (string, error) {
-	if c.Bundle != "" {
-		return c.Bundle, nil
-	}
-	return shipped("the model bundle", "analysis.bundle", "../models/bundles/ichor-synthetic", "../share/ichor/bundles/ichor-synthetic")
-}
-
 // libraryPath returns the library set in the configuration, or the one shipped with ichor.
 func libraryPath(c config.Analysis) (string, error) {
 	if c.Library != "" {

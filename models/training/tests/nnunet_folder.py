@@ -65,9 +65,9 @@ def train(net: torch.nn.Module, hu: np.ndarray, label: np.ndarray, patch: tuple[
     pad = [(0, max(0, s - n)) for s, n in zip(size, x.shape)]
     x, y = np.pad(x, pad), np.pad(label, pad)
     blood = np.argwhere(y > 0)
-    opt = torch.optim.Adam(net.parameters(), 3e-3)
+    opt = torch.optim.Adam(net.parameters(), 1e-2)
     for _ in range(steps):
-        corner = (blood[rng.integers(len(blood))] if len(blood) else np.array(x.shape) // 2) - rng.integers(0, size)
+        corner = (blood[rng.integers(len(blood))] if len(blood) and rng.random() < 0.7 else rng.integers(0, x.shape) if len(blood) else np.array(x.shape) // 2) - rng.integers(0, size)
         corner = np.clip(corner, 0, np.array(x.shape) - size)
         cut = tuple(slice(c, c + s) for c, s in zip(corner, size))
         a, b = x[cut], y[cut]

@@ -3,8 +3,8 @@
     python tests/parity_nnunet.py --out CASES            # needs requirements-nnunet.lock; minutes
     ICHOR_NNUNET_CASES=CASES go test ./pipeline/nnunet -run Parity -v
 
-A case is a folder: volume.json and hu.i16 (slices, rows, columns as in the series), expected.f32 (certainty of blood of each voxel),
-and the bundle it belongs to. The networks are trained for seconds on a phantom.
+A head is a folder: volume.json and hu.i16 (slices, rows, columns as in the series); beside it are the bundles, and for each of
+them the certainty of blood of each voxel (.f32). The networks are trained for seconds on a phantom.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -49,28 +50,39 @@ class Head:
         return np.stack([p[k, m : m + self.hu.shape[1]] for k, m in enumerate(moves)])
 
 
+def phantom(cache: Path, seed: int, bleeds: tuple) -> SimpleNamespace:
+    """A rendered head, kept beside the cases."""
+    path = cache / f"{seed}.npz"
+    if not path.exists():
+        a = generate(seed, Plan(bleeds))
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez(path, hu=a.hu, label=a.label, positions=a.positions, pixel=a.pixel)
+    found = np.load(path)
+    return SimpleNamespace(hu=found["hu"], label=found["label"], positions=found["positions"], pixel=float(found["pixel"]))
+
+
 def zoomed(hu: np.ndarray, steps: tuple[float, float, float], order: int = 1) -> np.ndarray:
     from scipy.ndimage import zoom
 
     return zoom(hu, steps, order=order, mode="nearest", grid_mode=True)
 
 
-def heads(tiny: bool) -> list[Head]:
-    a = generate(9_100_001, Plan((("IPH", 40.0, 68.0), ("SDH", 30.0, 66.0), ("IVH", 8.0, 64.0))))
+def heads(tiny: bool, cache: Path) -> list[Head]:
+    a = phantom(cache, 9_100_001, (("IPH", 40.0, 68.0), ("SDH", 30.0, 66.0), ("IVH", 8.0, 64.0)))
     gap = float(np.median(np.diff(a.positions)))
     as_int = lambda x: np.rint(x).astype(np.int16)  # noqa: E731
     if tiny:
         low = zoomed(a.hu, (0.5, 0.16, 0.16))
         return [Head("thick", as_int(low), (2 * gap, a.pixel / 0.16, a.pixel / 0.16)),
                 Head("tilted", as_int(zoomed(a.hu, (0.8, 0.14, 0.15))), (gap / 0.8, a.pixel / 0.14, a.pixel / 0.15), shear=0.31)]
-    thin, fine = zoomed(a.hu, (gap / 1.25, 0.75, 0.75)), zoomed(a.hu[6:], (gap / 7.0, 1.6, 1.6))
+    thin, fine = zoomed(a.hu, (gap / 1.25, 0.5, 0.5)), zoomed(a.hu[6:], (gap / 7.0, 1.3, 1.3))
     noise = np.random.default_rng(1).normal(0, 3, thin.shape)
     return [
-        Head("five-mm", as_int(a.hu), (gap, a.pixel, a.pixel)),
-        Head("thin", as_int(thin + noise), (1.25, a.pixel / 0.75, a.pixel / 0.75)),
-        Head("tilted", as_int(zoomed(a.hu, (gap / 3.0, 0.75, 0.75))), (3.0, a.pixel / 0.75, a.pixel / 0.75), shear=0.57),
-        Head("oblique", as_int(a.hu[::-1][:, ::-1].copy()), (gap, a.pixel, a.pixel), oblique=True),
-        Head("anisotropic", as_int(fine), (7.0, a.pixel / 1.6, a.pixel / 1.6)),
+        Head("five-mm", as_int(zoomed(a.hu, (1.0, 0.7, 0.7))), (gap, a.pixel / 0.7, a.pixel / 0.7)),
+        Head("thin", as_int(thin + noise), (1.25, a.pixel / 0.5, a.pixel / 0.5)),
+        Head("tilted", as_int(zoomed(a.hu, (gap / 3.0, 0.6, 0.6))), (3.0, a.pixel / 0.6, a.pixel / 0.6), shear=0.57),
+        Head("oblique", as_int(zoomed(a.hu, (1.0, 0.6, 0.6))), (gap, a.pixel / 0.6, a.pixel / 0.6), oblique=True),
+        Head("anisotropic", as_int(fine), (7.0, a.pixel / 1.3, a.pixel / 1.3)),
         Head("small", as_int(zoomed(a.hu, (1.0, 0.25, 0.25))[5:16, 10:50, 14:50]), (gap, 4 * a.pixel, 4 * a.pixel)),
     ]
 
@@ -92,23 +104,23 @@ def models(tiny: bool) -> list[Model]:
     ich = {"background": 0, "ICH": 1}
     flat = {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
     if tiny:
-        return [Model("tiny-3d", "3d_fullres", [8, 16, 16], [6.0, 6.0, 6.0], ich, True, 2, {"residual": True, "stages": 2}),
-                Model("tiny-2d", "2d", [24, 24], [6.0, 6.0], SUBTYPES, False, 1, {"stages": 2})]
+        return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, True, 2, {"residual": True, "stages": 2}, 300),
+                Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, False, 1, {"stages": 2}, 600)]
     return [
-        Model("3d-plain", "3d_fullres", [12, 64, 64], [5.0, 1.5, 1.5], ich, True, 1, flat),
-        Model("3d-unmirrored", "3d_fullres", [12, 64, 64], [5.0, 1.5, 1.5], ich, False, 1, flat),
-        Model("3d-residual", "3d_fullres", [32, 48, 48], [2.5, 2.0, 2.0], ich, True, 1, {"residual": True}),
-        Model("3d-folds", "3d_fullres", [16, 48, 48], [4.0, 2.0, 2.0], SUBTYPES, False, 2),
-        Model("2d-plain", "2d", [96, 96], [1.2, 1.2], ich, True),
-        Model("2d-residual", "2d", [96, 96], [1.2, 1.2], SUBTYPES, False, 1, {"residual": True}),
-        Model("3d-turned", "3d_fullres", [64, 12, 64], [1.5, 5.0, 1.5], ich, True, 1,
+        Model("3d-plain", "3d_fullres", [12, 64, 64], [5.0, 2.5, 2.5], ich, True, 1, flat),
+        Model("3d-unmirrored", "3d_fullres", [12, 64, 64], [5.0, 2.5, 2.5], ich, False, 1, flat),
+        Model("3d-residual", "3d_fullres", [32, 48, 48], [3.0, 3.0, 3.0], ich, True, 1, {"residual": True}),
+        Model("3d-folds", "3d_fullres", [16, 48, 48], [4.0, 3.0, 3.0], SUBTYPES, False, 2),
+        Model("2d-plain", "2d", [96, 96], [1.8, 1.8], ich, True),
+        Model("2d-residual", "2d", [96, 96], [1.8, 1.8], SUBTYPES, False, 1, {"residual": True}),
+        Model("3d-turned", "3d_fullres", [64, 12, 64], [2.5, 5.0, 2.5], ich, True, 1,
               {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}),
     ]
 
 
-def training_scan(m: Model) -> tuple[np.ndarray, np.ndarray]:
+def training_scan(m: Model, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     """A phantom at the spacing of the plans, in nnU-Net's order of axes."""
-    a = generate(9_100_002, Plan((("IPH", 45.0, 68.0), ("SDH", 40.0, 66.0), ("IVH", 10.0, 64.0), ("SAH", 10.0, 60.0), ("EDH", 30.0, 70.0))))
+    a = phantom(cache, 9_100_002, (("IPH", 45.0, 68.0), ("SDH", 40.0, 66.0), ("IVH", 10.0, 64.0), ("SAH", 10.0, 60.0), ("EDH", 30.0, 70.0)))
     gap = float(np.median(np.diff(a.positions)))
     forward = (m.changes or {}).get("forward", (0, 1, 2))
     ours = [0.0, 0.0, 0.0]
@@ -159,7 +171,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    volumes = heads(args.tiny)
+    volumes = heads(args.tiny, args.out / "phantoms")
     for h in volumes:
         folder = args.out / "heads" / h.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +183,7 @@ def main() -> None:
         folder, bundle = args.out / "folders" / m.name, args.out / "bundles" / m.name
         for old in (folder, bundle):
             shutil.rmtree(old, ignore_errors=True)
-        nnunet_folder.write(folder, m.configuration, m.patch, m.spacing, m.labels, m.folds, m.mirror, m.steps, training_scan(m), **(m.changes or {}))
+        nnunet_folder.write(folder, m.configuration, m.patch, m.spacing, m.labels, m.folds, m.mirror, m.steps, training_scan(m, args.out / "phantoms"), **(m.changes or {}))
         bring(Wish(folder, m.name, "one phantom", mirror=m.mirror), bundle)
         with contextlib.redirect_stdout(io.StringIO()):
             p = predictor(folder, m)
@@ -181,8 +193,7 @@ def main() -> None:
                 expected, times[h.name] = predict(p, h, m)
             out = args.out / "expected" / m.name
             out.mkdir(parents=True, exist_ok=True)
-            kind = "<f2" if args.tiny else "<f4"
-            (out / f"{h.name}.{kind[1:]}").write_bytes(expected.astype(kind).tobytes())
+            (out / f"{h.name}.f32").write_bytes(expected.astype("<f4").tobytes())
             print(f"{m.name} {h.name}: {100 * float((expected > 0.5).mean()):.2f} % blood, {times[h.name]:.1f} s", flush=True)
         (args.out / "expected" / m.name / "seconds.json").write_text(json.dumps(times) + "\n")
 
