@@ -66,6 +66,8 @@ def train(net: torch.nn.Module, hu: np.ndarray, label: np.ndarray, patch: tuple[
     x, y = np.pad(x, pad), np.pad(label, pad)
     blood = np.argwhere(y > 0)
     opt = torch.optim.Adam(net.parameters(), 1e-2)
+    classes = net.decoder.seg_layers[-1].out_channels
+    weight = torch.tensor([1.0] + [4.0] * (classes - 1))  # so that a few steps find some blood
     for _ in range(steps):
         corner = (blood[rng.integers(len(blood))] if len(blood) and rng.random() < 0.7 else rng.integers(0, x.shape) if len(blood) else np.array(x.shape) // 2) - rng.integers(0, size)
         corner = np.clip(corner, 0, np.array(x.shape) - size)
@@ -74,7 +76,7 @@ def train(net: torch.nn.Module, hu: np.ndarray, label: np.ndarray, patch: tuple[
         if len(patch) == 2:
             a, b = a[0], b[0]
         opt.zero_grad()
-        loss = torch.nn.functional.cross_entropy(net(torch.from_numpy(a[None, None].astype(np.float32))), torch.from_numpy(b[None].astype(np.int64)))
+        loss = torch.nn.functional.cross_entropy(net(torch.from_numpy(a[None, None].astype(np.float32))), torch.from_numpy(b[None].astype(np.int64)), weight)
         loss.backward()
         opt.step()
 

@@ -75,14 +75,14 @@ def heads(tiny: bool, cache: Path) -> list[Head]:
         low = zoomed(a.hu, (0.5, 0.16, 0.16))
         return [Head("thick", as_int(low), (2 * gap, a.pixel / 0.16, a.pixel / 0.16)),
                 Head("tilted", as_int(zoomed(a.hu, (0.8, 0.14, 0.15))), (gap / 0.8, a.pixel / 0.14, a.pixel / 0.15), shear=0.31)]
-    thin, fine = zoomed(a.hu, (gap / 1.25, 0.5, 0.5)), zoomed(a.hu[6:], (gap / 7.0, 1.3, 1.3))
+    thin, fine = zoomed(a.hu, (gap / 1.25, 0.35, 0.35)), zoomed(a.hu[6:], (gap / 7.0, 0.8, 0.8))
     noise = np.random.default_rng(1).normal(0, 3, thin.shape)
     return [
-        Head("five-mm", as_int(zoomed(a.hu, (1.0, 0.7, 0.7))), (gap, a.pixel / 0.7, a.pixel / 0.7)),
-        Head("thin", as_int(thin + noise), (1.25, a.pixel / 0.5, a.pixel / 0.5)),
-        Head("tilted", as_int(zoomed(a.hu, (gap / 3.0, 0.6, 0.6))), (3.0, a.pixel / 0.6, a.pixel / 0.6), shear=0.57),
-        Head("oblique", as_int(zoomed(a.hu, (1.0, 0.6, 0.6))), (gap, a.pixel / 0.6, a.pixel / 0.6), oblique=True),
-        Head("anisotropic", as_int(fine), (7.0, a.pixel / 1.3, a.pixel / 1.3)),
+        Head("five-mm", as_int(zoomed(a.hu, (1.0, 0.5, 0.5))), (gap, a.pixel / 0.5, a.pixel / 0.5)),
+        Head("thin", as_int(thin + noise), (1.25, a.pixel / 0.35, a.pixel / 0.35)),
+        Head("tilted", as_int(zoomed(a.hu, (gap / 3.0, 0.4, 0.4))), (3.0, a.pixel / 0.4, a.pixel / 0.4), shear=0.57),
+        Head("oblique", as_int(zoomed(a.hu, (1.0, 0.4, 0.4))), (gap, a.pixel / 0.4, a.pixel / 0.4), oblique=True),
+        Head("anisotropic", as_int(fine), (7.0, a.pixel / 0.8, a.pixel / 0.8)),
         Head("small", as_int(zoomed(a.hu, (1.0, 0.25, 0.25))[5:16, 10:50, 14:50]), (gap, 4 * a.pixel, 4 * a.pixel)),
     ]
 
@@ -97,23 +97,21 @@ class Model:
     mirror: bool
     folds: int = 1
     changes: dict | None = None
-    steps: int = 150
+    steps: int = 80
 
 
 def models(tiny: bool) -> list[Model]:
     ich = {"background": 0, "ICH": 1}
     flat = {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
     if tiny:
-        return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, True, 2, {"residual": True, "stages": 2}, 300),
-                Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, False, 1, {"stages": 2}, 600)]
+        return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, True, 2, {"residual": True, "stages": 2}, 150),
+                Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, False, 1, {"stages": 2}, 300)]
     return [
-        Model("3d-plain", "3d_fullres", [12, 64, 64], [5.0, 2.5, 2.5], ich, True, 1, flat),
-        Model("3d-unmirrored", "3d_fullres", [12, 64, 64], [5.0, 2.5, 2.5], ich, False, 1, flat),
-        Model("3d-residual", "3d_fullres", [32, 48, 48], [3.0, 3.0, 3.0], ich, True, 1, {"residual": True}),
-        Model("3d-folds", "3d_fullres", [16, 48, 48], [4.0, 3.0, 3.0], SUBTYPES, False, 2),
-        Model("2d-plain", "2d", [96, 96], [1.8, 1.8], ich, True),
-        Model("2d-residual", "2d", [96, 96], [1.8, 1.8], SUBTYPES, False, 1, {"residual": True}),
-        Model("3d-turned", "3d_fullres", [64, 12, 64], [2.5, 5.0, 2.5], ich, True, 1,
+        Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, True, 1, flat),
+        Model("3d-residual-folds", "3d_fullres", [24, 48, 48], [3.0, 3.0, 3.0], SUBTYPES, False, 2, {"residual": True}),
+        Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, True),
+        Model("2d-residual", "2d", [64, 64], [2.2, 2.2], SUBTYPES, False, 1, {"residual": True}),
+        Model("3d-turned", "3d_fullres", [48, 12, 48], [3.0, 5.0, 3.0], ich, False, 1,
               {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}),
     ]
 
