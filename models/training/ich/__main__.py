@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .commands import bundle, data, paint, phantom, product, report, study
+from .commands import bundle, data, paint, phantom, product, pseudo, report, study
 
-COMMANDS = (bundle, data, paint, phantom, product, report, study)
+COMMANDS = (bundle, data, paint, phantom, product, pseudo, report, study)
 
 
 def main(argv: list[str] | None = None) -> int:
