@@ -10,12 +10,16 @@ from .commands import bundle, data, paint, phantom, product, pseudo, report, stu
 COMMANDS = (bundle, data, paint, phantom, product, pseudo, report, study)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="ich", description=__doc__)
-    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="ich", description=__doc__)
+    sub = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         module.add(sub)
-    args = parser.parse_args(argv)
+    return out
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
     except Exception as err:

@@ -107,12 +107,12 @@ def models(tiny: bool) -> list[Model]:
         return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, True, 2, {"residual": True, "stages": 2}, 150),
                 Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, False, 1, {"stages": 2}, 300)]
     return [
-        Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, True, 1, flat),
-        Model("3d-residual-folds", "3d_fullres", [24, 48, 48], [3.0, 3.0, 3.0], SUBTYPES, False, 2, {"residual": True}),
+        Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, True, 1, flat, 500),
+        Model("3d-residual-folds", "3d_fullres", [24, 48, 48], [3.0, 3.0, 3.0], SUBTYPES, False, 2, {"residual": True}, 300),
         Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, True),
         Model("2d-residual", "2d", [64, 64], [2.2, 2.2], SUBTYPES, False, 1, {"residual": True}),
         Model("3d-turned", "3d_fullres", [48, 12, 48], [3.0, 5.0, 3.0], ich, False, 1,
-              {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}),
+              {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}, 500),
     ]
 
 
