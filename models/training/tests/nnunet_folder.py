@@ -65,9 +65,9 @@ def train(net: torch.nn.Module, hu: np.ndarray, label: np.ndarray, patch: tuple[
     pad = [(0, max(0, s - n)) for s, n in zip(size, x.shape)]
     x, y = np.pad(x, pad), np.pad(label, pad)
     blood = np.argwhere(y > 0)
-    opt = torch.optim.Adam(net.parameters(), 1e-2)
+    opt = torch.optim.Adam(net.parameters(), 4e-3 if net.encoder.residual else 1e-2)
     classes = net.decoder.seg_layers[-1].out_channels
-    weight = torch.tensor([1.0] + [4.0] * (classes - 1))  # so that a few steps find some blood
+    weight = torch.tensor([1.0] + [8.0] * (classes - 1))  # so that a few steps find some blood
     for _ in range(steps):
         corner = (blood[rng.integers(len(blood))] if len(blood) and rng.random() < 0.7 else rng.integers(0, x.shape) if len(blood) else np.array(x.shape) // 2) - rng.integers(0, size)
         corner = np.clip(corner, 0, np.array(x.shape) - size)

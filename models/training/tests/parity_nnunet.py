@@ -104,10 +104,10 @@ def models(tiny: bool) -> list[Model]:
     ich = {"background": 0, "ICH": 1}
     flat = {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
     if tiny:
-        return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, True, 2, {"residual": True, "stages": 2}, 150),
+        return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, True, 2, {"residual": True, "stages": 2}, 200),
                 Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, False, 1, {"stages": 2}, 300)]
     return [
-        Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, True, 1, flat, 500),
+        Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, False, 1, flat, 350),
         Model("3d-residual-folds", "3d_fullres", [24, 48, 48], [3.0, 3.0, 3.0], SUBTYPES, False, 2, {"residual": True}, 300),
         Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, True),
         Model("2d-residual", "2d", [64, 64], [2.2, 2.2], SUBTYPES, False, 1, {"residual": True}),
