@@ -128,7 +128,7 @@ type Assembly struct {
 
 // Analysis is the networks and where they run.
 type Analysis struct {
-	Bundle         string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle. Empty: the one shipped with ichor."`
+	Bundle         string `mapstructure:"bundle" default:"" doc:"Folder of the model bundle, or the name of an installed one (ichor models list --installed). Empty: the one shipped with ichor."`
 	Shadow         string `mapstructure:"shadow" default:"" doc:"A second bundle that also analyses every live study and sends nothing; 'ichor models shadow' compares the two. It takes as much processor time and memory again. Empty: none."`
 	Library        string `mapstructure:"library" default:"" doc:"Path of libonnxruntime.so. Empty: the one shipped with ichor."`
 	Provider       string `mapstructure:"provider" default:"cpu" doc:"Execution provider: cpu, openvino, cuda or tensorrt. If it is not available, ichor stops with an error; it never falls back to another one."`

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/selection"
@@ -32,6 +33,13 @@ func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
 		"selection_min_coverage_mm": number(o.MinCoverageMM),
 		"selection_max_coverage_mm": number(o.MaxCoverageMM),
 		"selection_max_angle_deg":   number(o.MaxAngleDeg),
+	}
+	if u := bleeds.NNUNet; u != nil {
+		out["nnunet_configuration"] = u.Configuration
+		out["nnunet_spacing_mm"] = fmt.Sprintf("%s %s %s", number(u.SpacingMM[0]), number(u.SpacingMM[1]), number(u.SpacingMM[2]))
+		out["nnunet_patch"] = strings.Trim(fmt.Sprint(bleeds.Patch()), "[]")
+		out["nnunet_mirror_axes"] = strings.Trim(fmt.Sprint(u.MirrorAxes), "[]")
+		out["nnunet_folds"] = strconv.Itoa(len(bleeds.Folds()))
 	}
 	if p := bleeds.OperatingPoint(); p != "" {
 		out["operating_point"] = string(p)

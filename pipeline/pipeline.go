@@ -18,6 +18,7 @@ import (
 	"ichor/pipeline/cavity"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/measure"
+	"ichor/pipeline/nnunet"
 	"ichor/pipeline/patient"
 	"ichor/pipeline/quality"
 	"ichor/pipeline/selection"
@@ -42,8 +43,11 @@ type Options struct {
 	CavityTissue Net
 	CavityBone   Net
 	Bleed        Net
+	NNUNet       []Net   // in the place of Bleed, if that is of nnU-Net: its folds
+	Subtype      Net     // names what nnU-Net finds, if the bundle has such a network
 	Decoder      Decoder // nil: only uncompressed pixels are read
 	Runs         window.Runs
+	Progress     func(done, total int) // after each patch of nnU-Net; nil: not told
 	Selection    selection.Options
 }
 
@@ -160,9 +164,7 @@ func (a *Analyzer) analyze(ctx context.Context, study Study, r *running) error {
 		return err
 	}
 	r.Finding.Warnings = append(r.Finding.Warnings, warnings...)
-	marks, err := step(ctx, r, "bleed", func() (*bleed.Marks, error) {
-		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, bleeds, a.o.Runs)
-	})
+	marks, err := step(ctx, r, "bleed", func() (*bleed.Marks, error) { return a.mark(ctx, r) })
 	if err != nil {
 		return err
 	}
@@ -182,6 +184,23 @@ func contiguous(v *volume.Volume) bool {
 		}
 	}
 	return true
+}
+
+// mark runs the network that finds hemorrhage, and the one that names it if that is another.
+func (a *Analyzer) mark(ctx context.Context, r *running) (*bleed.Marks, error) {
+	spec := a.o.Bundle.Network(bundle.Bleed)
+	if spec.NNUNet == nil {
+		return bleed.Find(ctx, r.Volume, r.Cavity, a.o.Bleed, spec, a.o.Runs)
+	}
+	var names *volume.Mask
+	if n := a.o.Bundle.Network(bundle.Subtype); n != nil {
+		var err error
+		if names, err = bleed.Names(ctx, r.Volume, r.Cavity, a.o.Subtype, n, a.o.Runs); err != nil {
+			return nil, err
+		}
+	}
+	reader := &nnunet.Reader{Spec: spec, Folds: a.o.NNUNet, Runs: a.o.Runs, Progress: a.o.Progress}
+	return bleed.Collect(ctx, r.Volume, r.Cavity, reader, spec, names)
 }
 
 // measure decides which hemorrhages to report and measures them; for the range also with a lower and a higher threshold.

@@ -73,7 +73,10 @@ func newAnalyze() *cobra.Command {
 func analyzeOne(ctx context.Context, c config.Config, study pipeline.Study, out string) (f finding.Finding, err error) {
 	bar := progress(-1, "analysing")
 	defer bar.Finish()
-	e, err := node.OpenEngine(ctx, c.Analysis)
+	e, err := node.OpenEngineWith(ctx, c.Analysis, func(done, total int) {
+		bar.ChangeMax(total)
+		_ = bar.Set(done) // its only error is that of the terminal
+	})
 	if err != nil {
 		return f, err
 	}

@@ -84,7 +84,7 @@ func newRoot(started *bool) *cobra.Command {
 	}
 	root.AddCommand(newVersion())
 	root.SetVersionTemplate("ichor {{.Version}}\n" + finding.Disclaimer + "\n")
-	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCanary(), newEvents(), newSpool(), newCheck(), newModels(), newLoad(), newBackup(), newRestore(), newSupport(), newManual())
+	root.AddCommand(newServe(), newWorker(), newDemo(), newAnalyze(), newSelect(), newSample(), newSend(), newEcho(), newStatus(), newRetry(), newReplay(), newDeadLetters(), newCanary(), newEvents(), newSpool(), newCheck(), newScore(), newModels(), newLoad(), newBackup(), newRestore(), newSupport(), newManual())
 	completeFlags(root)
 	return root
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,34 +19,39 @@ import (
 func newModels() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "models",
-		Short:   "Show and verify the model bundle",
-		Example: "  ichor models list\n  ichor models list --card\n  ichor models verify my-bundle/",
+		Short:   "Show, verify and compare model bundles",
+		Example: "  ichor models list\n  ichor models list --card\n  ichor models verify my-bundle/\n  ichor models compare ichor-synthetic my-bundle/ study/",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usageError("use 'ichor models list', 'ichor models verify', 'ichor models use' or 'ichor models shadow'")
+			return usageError("use 'ichor models list', 'ichor models verify', 'ichor models compare', 'ichor models use' or 'ichor models shadow'")
 		},
 	}
-	cmd.AddCommand(newModelsList(), newModelsVerify(), newModelsUse(), newModelsShadow())
+	cmd.AddCommand(newModelsList(), newModelsVerify(), newModelsCompare(), newModelsUse(), newModelsShadow())
 	return cmd
 }
 
 func newModelsList() *cobra.Command {
-	var asJSON, card bool
+	var asJSON, card, installed bool
 	cmd := &cobra.Command{
-		Use:     "list [DIR]",
+		Use:     "list [BUNDLE]",
 		Short:   "Show the bundle: networks, windows, training record, model card",
-		Example: "  ichor models list --card\n  ichor models list my-bundle/ --json",
+		Long:    "BUNDLE is a folder, or the name of an installed bundle; without it, the one in the configuration is shown.",
+		Example: "  ichor models list --card\n  ichor models list my-bundle/ --json\n  ichor models list --installed",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the manifest")
 	cmd.Flags().BoolVar(&card, "card", false, "print the model card: training data, figures, and what the networks must not be used for")
+	cmd.Flags().BoolVar(&installed, "installed", false, "list the bundles that are installed, one a line")
 	s := withSettings(cmd, map[string]string{"bundle": "analysis.bundle"})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if asJSON && card {
 			return usageError("use --json or --card, not both")
+		}
+		if installed {
+			return printInstalled(cmd.OutOrStdout(), asJSON)
 		}
 		c, err := loadFor(s, args)
 		if err != nil {
@@ -80,6 +86,44 @@ func loadFor(s *settings, args []string) (config.Config, error) {
 	return c, err
 }
 
+// printInstalled prints a line for each installed bundle: the name for analysis.bundle, and what the bundle is.
+func printInstalled(w io.Writer, asJSON bool) error {
+	paths, err := node.InstalledBundles()
+	if err != nil {
+		return err
+	}
+	type entry struct {
+		Bundle      string `json:"bundle"`
+		Name        string `json:"name,omitempty"`
+		Version     string `json:"version,omitempty"`
+		Digest      string `json:"digest,omitempty"`
+		Description string `json:"description,omitempty"`
+		Caution     string `json:"caution,omitempty"`
+		Error       string `json:"error,omitempty"`
+	}
+	var all []entry
+	for _, path := range paths {
+		e := entry{Bundle: filepath.Base(path)}
+		if b, err := bundle.Open(path); err != nil {
+			e.Error = oneLine(err)
+		} else {
+			e.Name, e.Version, e.Digest, e.Description = b.Name, b.Version, b.Digest, b.Description
+			if len(b.Training.Limits) > 0 {
+				e.Caution = b.Training.Limits[0]
+			}
+		}
+		all = append(all, e)
+	}
+	if asJSON {
+		return printJSON(w, all)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, e := range all {
+		fmt.Fprintf(t, "%s\t%s %s\t%.12s\t%s%s\n", e.Bundle, e.Name, e.Version, e.Digest, e.Description, e.Error)
+	}
+	return t.Flush()
+}
+
 // printCard prints the model card, and a warning on w2 if the card was written for another manifest.
 func printCard(w, w2 io.Writer, b *bundle.Bundle) error {
 	text, err := b.Card()
@@ -109,6 +153,10 @@ func printBundle(w io.Writer, b *bundle.Bundle) error {
 		return err
 	}
 	for _, n := range b.Networks {
+		if u := n.NNUNet; u != nil {
+			fmt.Fprintf(w, "%s is of nnU-Net: %s, %d folds, spacing %v mm, mirrored along %d axes, HU %g ± %g\n", n.Role, u.Configuration, len(n.Folds()), u.SpacingMM,
+				len(u.MirrorAxes), u.Mean, u.Std)
+		}
 		if n.Int8 != nil {
 			d := n.Int8.Deviation
 			fmt.Fprintf(w, "%s, int8 compared with float32: Dice %.4f on %d heads, largest difference of a probability %.3f; %.1f times as fast on %s\n",

@@ -16,6 +16,9 @@ import (
 	"ichor/reporting"
 )
 
+// maskFile has the labels of a NIfTI file on its own voxels.
+const maskFile = "mask.nii.gz"
+
 // analyzeStudy analyses one study and writes its results below out: DICOM objects for DICOM, a mask for NIfTI; the finding and
 // the summary page for both.
 func analyzeStudy(ctx context.Context, e *node.Engine, c config.Config, study pipeline.Study, out string) (f finding.Finding, err error) {
@@ -36,7 +39,7 @@ func analyzeStudy(ctx context.Context, e *node.Engine, c config.Config, study pi
 		if study.NIfTI == nil {
 			err = writeObjects(ctx, out, report)
 		} else {
-			err = writeMask(filepath.Join(out, "mask.nii.gz"), result)
+			err = writeMask(filepath.Join(out, maskFile), result)
 		}
 		if err == nil && f.Status == finding.Analyzed {
 			err = writeFile(filepath.Join(out, "overlay.png"), func(w io.Writer) error { return report.WritePNG(ctx, w) })
@@ -55,7 +58,7 @@ func clearResults(out string) error {
 		return fmt.Errorf("results folder: %w; choose a writable folder with --out", err)
 	}
 	for _, name := range []string{"seg.dcm", "sc/*.dcm", "sr.dcm", "ko.dcm", "ko-labelmap.dcm", "seg-labelmap.dcm", "seg-cavity.dcm", "seg-cavity-labelmap.dcm", "sr-labelmap.dcm",
-		"overlay/*.dcm", "overlay.png", "mask.nii.gz", "finding.json", inputFile} {
+		"overlay/*.dcm", "overlay.png", maskFile, "finding.json", inputFile} {
 		if err := removeFiles(out, name); err != nil {
 			return err
 		}

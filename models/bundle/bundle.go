@@ -18,6 +18,9 @@ import (
 // ErrRefused is wrapped by every error about the content of a bundle.
 var ErrRefused = errors.New("bundle refused")
 
+// ManifestFile is the file that makes a folder a bundle.
+const ManifestFile = "manifest.json"
+
 // Limits that no real bundle reaches.
 const (
 	maxManifest = 1 << 20
@@ -43,7 +46,7 @@ func Open(dir string) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
-	raw, err := readCapped(filepath.Join(root, "manifest.json"), maxManifest)
+	raw, err := readCapped(filepath.Join(root, ManifestFile), maxManifest)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w; analysis.bundle must be a folder with a manifest.json", dir, err)
 	}
@@ -57,7 +60,10 @@ func Open(dir string) (*Bundle, error) {
 	for i := range b.Networks {
 		n := &b.Networks[i]
 		n.dir = root
-		err := n.checkFiles()
+		var err error
+		for _, fold := range n.Folds() {
+			err = errors.Join(err, fold.checkFiles())
+		}
 		if err == nil && n.Int8 != nil {
 			q := n.int8()
 			err = q.checkFiles()
@@ -114,6 +120,12 @@ func (n *Network) checkFiles() error {
 	}
 	if slices.ContainsFunc(in, func(f float32) bool { return f != f || math.IsInf(float64(f), 0) }) {
 		return refuse("reference.input", "contains NaN or an infinite value")
+	}
+	if n.NNUNet != nil {
+		if slices.ContainsFunc(out, func(f float32) bool { return f != f || math.IsInf(float64(f), 0) }) {
+			return refuse(output, "holds a value that is no number")
+		}
+		return nil
 	}
 	if slices.ContainsFunc(out, func(f float32) bool { return !(f >= -maxOvershoot && f <= 1+maxOvershoot) }) {
 		return refuse(output, "contains a value outside 0 to 1")

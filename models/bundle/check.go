@@ -23,18 +23,11 @@ func (m *Manifest) check() error {
 			return refuse(f.field, "is empty")
 		}
 	}
-	if len(m.Networks) != len(Roles) {
-		return refuse("networks", "has %d networks; there must be one for each of %v", len(m.Networks), Roles)
+	if err := m.checkRoles(); err != nil {
+		return err
 	}
 	for i := range m.Networks {
-		n := &m.Networks[i]
-		if !slices.Contains(Roles[:], n.Role) {
-			return refuse(fmt.Sprintf("networks[%d].role", i), "%q must be one of %v", n.Role, Roles)
-		}
-		if slices.ContainsFunc(m.Networks[:i], func(o Network) bool { return o.Role == n.Role }) {
-			return refuse(fmt.Sprintf("networks[%d].role", i), "%q appears twice", n.Role)
-		}
-		if err := n.check(); err != nil {
+		if err := m.Networks[i].check(); err != nil {
 			return fmt.Errorf("networks[%d].%w", i, err)
 		}
 	}
@@ -46,7 +39,7 @@ func (m *Manifest) checkCavityPost() error {
 	var first *Post
 	for i := range m.Networks {
 		n := &m.Networks[i]
-		if n.Role == Bleed {
+		if n.Role == Bleed || n.Role == Subtype {
 			continue
 		}
 		if first == nil {
@@ -86,11 +79,17 @@ func (n *Network) check() error {
 	if n.Parameters < 1 {
 		return refuse("parameters", "is %d", n.Parameters)
 	}
-	if err := n.Input.check(); err != nil {
-		return err
-	}
-	if err := n.Output.check(n.Role, n.Input.Size()); err != nil {
-		return err
+	if n.NNUNet != nil {
+		if err := n.checkNNUNet(); err != nil {
+			return err
+		}
+	} else {
+		if err := n.Input.check(); err != nil {
+			return err
+		}
+		if err := n.Output.check(n.Role, n.Input.Size()); err != nil {
+			return err
+		}
 	}
 	if !(n.Threshold > 0 && n.Threshold < 1) {
 		return refuse("threshold", "is %g; it must be between 0 and 1", n.Threshold)
@@ -141,15 +140,22 @@ func (in *Input) check() error {
 	if want := int64(1 + 2*in.Neighbours); in.Shape[1] != want {
 		return refuse("input.shape", "has %d channels; %d neighbours on either side require %d", in.Shape[1], in.Neighbours, want)
 	}
-	lo, hi := in.WindowHU[0], in.WindowHU[1]
-	if !(lo < hi) || lo < -2000 || hi > 32767 {
-		return refuse("input.window_hu", "is [%g, %g]; write the lower value first, in HU", lo, hi)
+	if err := in.checkWindow(); err != nil {
+		return err
 	}
 	if !(in.PixelMM == 0 || in.PixelMM >= 0.1 && in.PixelMM <= 10) {
 		return refuse("input.pixel_mm", "is %g; it must be 0 (plain resize) or between 0.1 and 10", in.PixelMM)
 	}
 	if !(in.SlabMM >= 0 && in.SlabMM <= 50) {
 		return refuse("input.slab_mm", "is %g; it must be between 0 and 50", in.SlabMM)
+	}
+	return nil
+}
+
+func (in *Input) checkWindow() error {
+	lo, hi := in.WindowHU[0], in.WindowHU[1]
+	if !(lo < hi) || lo < -2000 || hi > 32767 {
+		return refuse("input.window_hu", "is [%g, %g]; write the lower value first, in HU", lo, hi)
 	}
 	return nil
 }
@@ -176,9 +182,9 @@ func (o *Output) check(r Role, size int) error {
 		return err
 	}
 	want := []string{"cavity"}
-	if r == Bleed {
+	if r == Bleed || r == Subtype {
 		want = []string{"any", "IPH", "IVH", "SAH", "SDH", "EDH"}
-		if len(o.Channels) == 1 { // only hemorrhage, without subtypes, like the paper's networks
+		if r == Bleed && len(o.Channels) == 1 { // only hemorrhage, without subtypes, like the paper's networks
 			want = want[:1]
 		}
 	}
@@ -237,7 +243,7 @@ func (r *Reference) check(n *Network) error {
 		field      string
 		got, model []int64
 	}{{"reference.input_shape", r.InputShape, n.Input.Shape}, {"reference.output_shape", r.OutputShape, n.Output.Shape}} {
-		if len(f.got) != 4 || f.got[0] < 1 || f.got[0] > 16 || !slices.Equal(f.got[1:], f.model[1:]) {
+		if len(f.got) != len(f.model) || f.got[0] < 1 || f.got[0] > 16 || !slices.Equal(f.got[1:], f.model[1:]) {
 			return refuse(f.field, "is %v; it must be %v with a batch of 1 to 16 in place of -1", f.got, f.model)
 		}
 	}

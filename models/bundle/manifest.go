@@ -3,13 +3,16 @@
 // field. Users may supply their own bundle. The manifest is the contract: nothing is assumed that it does not say.
 package bundle
 
-// Role is the purpose of a network. A bundle has one network for each role.
+import "slices"
+
+// Role is the purpose of a network. A bundle has one network for each of Roles.
 type Role string
 
 const (
 	CavityTissue Role = "cavity-tissue" // intracranial cavity in the tissue window
 	CavityBone   Role = "cavity-bone"   // intracranial cavity in the bone window
 	Bleed        Role = "bleed"         // hemorrhage and its subtypes
+	Subtype      Role = "subtype"       // subtypes of what a bleed network of nnU-Net finds; only beside one
 )
 
 // Roles lists all roles.
@@ -47,25 +50,32 @@ type Network struct {
 	Parameters int64     `json:"parameters"`
 	Input      Input     `json:"input"`
 	Output     Output    `json:"output"`
-	Threshold  float64   `json:"threshold"` // of the first output channel
+	Threshold  float64   `json:"threshold"` // of the first output channel; of nnU-Net, see nnunet.Reader
 	Post       Post      `json:"post"`
 	Reference  Reference `json:"reference"`
 
-	Int8 *Quantised `json:"int8,omitempty"` // nil: the network has only a float32 file
+	Int8   *Quantised `json:"int8,omitempty"`   // nil: the network has only a float32 file
+	NNUNet *NNUNet    `json:"nnunet,omitempty"` // nil: not a network of nnU-Net
 
 	dir       string
+	named     bool           // a network of role Subtype names what this one finds
 	precision Precision      // of the files in use; empty is Float32
 	point     OperatingPoint // empty is Balanced
 }
 
-// TellsSubtypes reports whether a bleed network has a channel for each of the five subtypes, in addition to any hemorrhage.
-func (n *Network) TellsSubtypes() bool { return len(n.Output.Channels) > 1 }
+// TellsSubtypes reports whether the subtypes of what a bleed network finds are known.
+func (n *Network) TellsSubtypes() bool {
+	if n.NNUNet != nil {
+		return n.named || !slices.Contains(n.Output.Channels, "any")
+	}
+	return len(n.Output.Channels) > 1
+}
 
 // Input describes the input of a network.
 type Input struct {
 	Name       string     `json:"name"`
-	Shape      []int64    `json:"shape"`  // -1, channels, N, N
-	Layout     string     `json:"layout"` // NCHW
+	Shape      []int64    `json:"shape"`  // -1, channels, N, N; of nnU-Net -1, 1, [slices,] rows, columns of a patch
+	Layout     string     `json:"layout"` // NCHW, or NCDHW
 	WindowHU   [2]float64 `json:"window_hu"`
 	PixelMM    float64    `json:"pixel_mm"`   // 0: the whole image is resized to N x N
 	Neighbours int        `json:"neighbours"` // slabs on either side, added as channels
@@ -78,11 +88,11 @@ func (i *Input) Size() int { return int(i.Shape[3]) }
 // Channels returns the number of input channels.
 func (i *Input) Channels() int { return int(i.Shape[1]) }
 
-// Output describes the output of a network: probabilities.
+// Output describes the output of a network: probabilities; logits, if it is of nnU-Net.
 type Output struct {
 	Name     string   `json:"name"`
 	Shape    []int64  `json:"shape"`    // -1, channels, N, N
-	Channels []string `json:"channels"` // cavity; or any; or any, IPH, IVH, SAH, SDH, EDH
+	Channels []string `json:"channels"` // cavity; or any; or any, IPH, IVH, SAH, SDH, EDH; classes of nnU-Net, see checkClasses
 }
 
 // Post is the post-processing of the thresholded mask. Cavity networks use the first three fields, the bleed network the rest.

@@ -56,18 +56,10 @@ const (
 
 // Find runs the network over the part of v that shows cavity.
 func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, spec *bundle.Network, runs window.Runs) (*Marks, error) {
-	m := &Marks{voxels: volume.NewMask(&v.Grid), cavity: cavity, volume: v, grid: &v.Grid, spec: spec}
-	if spec.Post.Evidence != nil {
-		m.any = volume.NewMask(&v.Grid)
-	}
+	m := newMarks(v, cavity, spec)
 	row, column := window.Centre(v)
 	s := window.NewStack(v, spec.Input, row, column)
-	shows := func(slab int) bool {
-		first, end := s.Source(slab)
-		n := cavity.Rows * cavity.Columns
-		return slices.ContainsFunc(cavity.Voxels[first*n:end*n], func(x uint8) bool { return x != 0 })
-	}
-	err := s.Each(ctx, net, runs, len(spec.Output.Channels), shows, func(slab int, p []float32) error {
+	err := s.Each(ctx, net, runs, len(spec.Output.Channels), showing(s, cavity), func(slab int, p []float32) error {
 		m.mark(s, slab, p)
 		return nil
 	})
@@ -75,6 +67,23 @@ func Find(ctx context.Context, v *volume.Volume, cavity *volume.Mask, net Net, s
 		return nil, fmt.Errorf("%s: %w", spec.Role, err)
 	}
 	return m, nil
+}
+
+// showing returns whether a slab shows cavity.
+func showing(s *window.Stack, cavity *volume.Mask) func(slab int) bool {
+	return func(slab int) bool {
+		first, end := s.Source(slab)
+		n := cavity.Rows * cavity.Columns
+		return slices.ContainsFunc(cavity.Voxels[first*n:end*n], func(x uint8) bool { return x != 0 })
+	}
+}
+
+func newMarks(v *volume.Volume, cavity *volume.Mask, spec *bundle.Network) *Marks {
+	m := &Marks{voxels: volume.NewMask(&v.Grid), cavity: cavity, volume: v, grid: &v.Grid, spec: spec}
+	if spec.Post.Evidence != nil {
+		m.any = volume.NewMask(&v.Grid)
+	}
+	return m
 }
 
 // Labels returns a new mask whose voxels are a finding.Subtype, where "any" reaches the threshold of the level inside the
@@ -117,13 +126,8 @@ func (m *Marks) sureML(c *volume.Components) []float64 {
 // mark writes the output for one slab to each of its source slices.
 func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 	view := s.View()
-	of := make([]window.Image, len(m.spec.Output.Channels))
-	size := len(p) / len(of)
-	for c := range of {
-		of[c] = s.Image(p[c*size : (c+1)*size])
-	}
-	lenient, chosen, strict := Lenient.threshold(m.spec.Threshold), Chosen.threshold(m.spec.Threshold), Strict.threshold(m.spec.Threshold)
-	certain := float32(m.spec.Post.SureThreshold)
+	of := images(s, p, len(m.spec.Output.Channels))
+	level := m.leveller()
 	first, end := s.Source(slab)
 	values := make([]float32, view.Columns)
 	for i := range view.Rows {
@@ -131,29 +135,58 @@ func (m *Marks) mark(s *window.Stack, slab int, p []float32) {
 			continue
 		}
 		for j, x := range values {
-			level := Lenient
-			switch {
-			case x < lenient:
+			bits := level(x)
+			if bits == 0 {
 				continue
-			case x >= strict:
-				level = Strict
-			case x >= chosen:
-				level = Chosen
 			}
-			mark := uint8(likeliest(of, i, j)) | uint8(level)<<levelShift
-			if x >= certain {
-				mark |= sure
-			}
+			mark := uint8(likeliest(of, i, j)) | bits
 			at := view.Index(i, j)
 			for k := first; k < end; k++ {
-				if m.cavity.Slice(k)[at] != 0 {
-					m.voxels.Slice(k)[at] = mark
-					if m.any != nil {
-						m.any.Slice(k)[at] = certainty(x)
-					}
-				}
+				m.set(k, at, mark, x)
 			}
 		}
+	}
+}
+
+func images(s *window.Stack, p []float32, channels int) []window.Image {
+	of := make([]window.Image, channels)
+	size := len(p) / channels
+	for c := range of {
+		of[c] = s.Image(p[c*size : (c+1)*size])
+	}
+	return of
+}
+
+// leveller returns a function from the probability of hemorrhage to the bits of a mark above the subtype; 0: not marked.
+func (m *Marks) leveller() func(float32) uint8 {
+	lenient, chosen, strict := Lenient.threshold(m.spec.Threshold), Chosen.threshold(m.spec.Threshold), Strict.threshold(m.spec.Threshold)
+	certain := float32(m.spec.Post.SureThreshold)
+	return func(x float32) uint8 {
+		level := Lenient
+		switch {
+		case x < lenient:
+			return 0
+		case x >= strict:
+			level = Strict
+		case x >= chosen:
+			level = Chosen
+		}
+		bits := uint8(level) << levelShift
+		if x >= certain {
+			bits |= sure
+		}
+		return bits
+	}
+}
+
+// set marks a voxel inside the cavity.
+func (m *Marks) set(k, at int, mark uint8, probability float32) {
+	if m.cavity.Slice(k)[at] == 0 {
+		return
+	}
+	m.voxels.Slice(k)[at] = mark
+	if m.any != nil {
+		m.any.Slice(k)[at] = certainty(probability)
 	}
 }
 

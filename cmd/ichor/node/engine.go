@@ -42,14 +42,6 @@ type Engine struct {
 	runtime   *onnx.Runtime
 }
 
-// BundlePath returns the bundle set in the configuration, or the one shipped with ichor.
-func BundlePath(c config.Analysis) (string, error) {
-	if c.Bundle != "" {
-		return c.Bundle, nil
-	}
-	return shipped("the model bundle", "analysis.bundle", "../models/bundles/ichor-synthetic", "../share/ichor/bundles/ichor-synthetic")
-}
-
 // libraryPath returns the library set in the configuration, or the one shipped with ichor.
 func libraryPath(c config.Analysis) (string, error) {
 	if c.Library != "" {
@@ -81,6 +73,11 @@ func shipped(what, key string, candidates ...string) (string, error) {
 
 // OpenEngine loads library and bundle. It returns an error if this machine does not reproduce the bundle's reference output.
 func OpenEngine(ctx context.Context, c config.Analysis) (*Engine, error) {
+	return OpenEngineWith(ctx, c, nil)
+}
+
+// OpenEngineWith is OpenEngine with a function that is told how many patches of nnU-Net are done.
+func OpenEngineWith(ctx context.Context, c config.Analysis, progress func(done, total int)) (*Engine, error) {
 	library, err := libraryPath(c)
 	if err != nil {
 		return nil, err
@@ -94,17 +91,17 @@ func OpenEngine(ctx context.Context, c config.Analysis) (*Engine, error) {
 		return nil, err
 	}
 	if c.Precision != config.PrecisionAuto {
-		return loadEngine(ctx, c, library, b, bundle.Precision(c.Precision), "as configured")
+		return loadEngine(ctx, c, progress, library, b, bundle.Precision(c.Precision), "as configured")
 	}
 	why := slow(c, b)
 	if why == nil {
-		e, err := loadEngine(ctx, c, library, b, bundle.Int8, "auto: the processor has an 8-bit dot product")
+		e, err := loadEngine(ctx, c, progress, library, b, bundle.Int8, "auto: the processor has an 8-bit dot product")
 		if !errors.Is(err, bundle.ErrRefused) {
 			return e, err
 		}
 		why = err // this machine does not reproduce the output of int8
 	}
-	return loadEngine(ctx, c, library, b, bundle.Float32, "auto: "+why.Error())
+	return loadEngine(ctx, c, progress, library, b, bundle.Float32, "auto: "+why.Error())
 }
 
 // slow returns why int8 is not chosen, nil if it is.
@@ -119,7 +116,7 @@ func slow(c config.Analysis, b *bundle.Bundle) error {
 }
 
 // loadEngine loads the networks of b in precision p. why says who chose it.
-func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundle.Bundle, p bundle.Precision, why string) (_ *Engine, err error) {
+func loadEngine(ctx context.Context, c config.Analysis, progress func(done, total int), library string, b *bundle.Bundle, p bundle.Precision, why string) (_ *Engine, err error) {
 	e := &Engine{Precision: p, Why: why}
 	defer func() {
 		if err != nil {
@@ -142,17 +139,20 @@ func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundl
 	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Shipped: c.Library == "", Provider: c.Provider, Threads: threads}); err != nil {
 		return nil, err
 	}
-	nets := map[bundle.Role]*onnx.Network{}
+	nets := map[bundle.Role]pipeline.Net{}
+	var folds []pipeline.Net
 	for i := range e.Bundle.Networks {
 		n := &e.Bundle.Networks[i]
-		net, err := e.runtime.Load(n)
-		if err != nil {
-			return nil, fmt.Errorf("network %s: %w", n.Role, err)
+		for _, fold := range n.Folds() {
+			net, err := e.load(ctx, fold)
+			if err != nil {
+				return nil, err
+			}
+			nets[n.Role] = net
+			if n.NNUNet != nil {
+				folds = append(folds, net)
+			}
 		}
-		if err := net.Verify(ctx, n); err != nil {
-			return nil, err
-		}
-		nets[n.Role] = net
 	}
 	e.Decoder, _ = codec.Detect(ctx) // without the library JPEG 2000 is not offered, and senders convert
 	a := pipeline.New(pipeline.Options{
@@ -162,6 +162,9 @@ func loadEngine(ctx context.Context, c config.Analysis, library string, b *bundl
 		CavityBone:   nets[bundle.CavityBone],
 		Bleed:        nets[bundle.Bleed],
 		Runs:         window.Runs{Lanes: lanes},
+		NNUNet:       folds,
+		Subtype:      nets[bundle.Subtype],
+		Progress:     progress,
 		Selection:    SelectionOptions(c),
 	})
 	e.Analyzer, e.Adopter = a, a
@@ -176,6 +179,15 @@ func (e *Engine) Rest() error {
 	err := e.runtime.Rest()
 	debug.FreeOSMemory()
 	return err
+}
+
+// load makes one network ready to run, and runs its reference.
+func (e *Engine) load(ctx context.Context, n *bundle.Network) (*onnx.Network, error) {
+	net, err := e.runtime.Load(n)
+	if err != nil {
+		return nil, fmt.Errorf("network %s: %w", n.Role, err)
+	}
+	return net, net.Verify(ctx, n)
 }
 
 // SelectionOptions returns the site's rules for choosing a series.

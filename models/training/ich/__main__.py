@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .commands import bundle, data, paint, phantom, product, report, study
+from .commands import bundle, data, paint, phantom, product, pseudo, report, study
 
-COMMANDS = (bundle, data, paint, phantom, product, report, study)
+COMMANDS = (bundle, data, paint, phantom, product, pseudo, report, study)
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="ich", description=__doc__)
+    sub = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(sub)
+    return out
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="ich", description=__doc__)
-    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add(sub)
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
     except Exception as err:

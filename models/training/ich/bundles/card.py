@@ -58,7 +58,7 @@ def text(m: dict, digest: str, curve: bool) -> str:
         "## Training", _bullets([f"Data: {t['data']}", f"Seed {t['seed']}, commit `{t['commit']}`", "Settings of each network: `training.settings` in the manifest"]),
         effort(t.get("settings") or {}),
         "## Learning curve", f"![Loss and Dice on held-out heads while training]({CURVE})" if curve else NO.capitalize() + ".",
-        "## What was measured, on what", measured_on(metrics),
+        "## What was measured, on what", measured_on(metrics, t),
         "## Targets", judged(metrics.get("judged")),
         "## Operating points", points(m),
         "## Real-like mix of synthetic heads", group(_get(metrics, "summary", "mix")),
@@ -82,6 +82,8 @@ def networks(m: dict) -> str:
     for n in m["networks"]:
         at = n["input"]
         pixel = f"{at['pixel_mm']:g} mm" if at["pixel_mm"] else "whole image"
+        if u := n.get("nnunet"):
+            pixel = f"nnU-Net {u['configuration']}, {' x '.join(f'{v:g}' for v in u['spacing_mm'] if v)} mm, {1 + len(u['further_folds'])} fold(s)"
         rows.append([n["role"], "x".join(str(d) for d in at["shape"][1:]), f"{at['window_hu'][0]:g} to {at['window_hu'][1]:g} HU", pixel,
                      f"{n['parameters']:,}", f"{n['threshold']:g}", " ".join(n["output"]["channels"])])
     return _table(["network", "input", "window", "pixels", "parameters", "threshold", "tells"], rows)
@@ -94,13 +96,13 @@ def effort(settings: dict) -> str:
     return _table(["network", "base width", "slices seen", "heads in the cache", "learning rate", "batch", "began with"], rows) if rows else ""
 
 
-def measured_on(metrics: dict) -> str:
+def measured_on(metrics: dict, training: dict) -> str:
     """In plain words: where the weights come from and which heads speak for them."""
     sets = _get(metrics, "summary", "bleeding", "sets") or {}
     normal, painted, mixed = len([s for s in metrics.get("scans") or [] if "truth_ml" not in s]), _get(metrics, "summary", "painted", "n"), _get(metrics, "summary", "mix", "n")
     real = f"{sum(sets.values())} real heads with blood ({', '.join(f'{n} of {k}' for k, n in sets.items())})" if sets else "no real head with blood"
-    return ("Trained on synthetic heads that are fitted to statistics of real blood. "
-            f"Measured on {real}, {normal} real heads without, {painted or 'no'} paintings of blood into real heads and {mixed or 'no'} synthetic heads with "
+    ours = "Trained on synthetic heads that are fitted to statistics of real blood. " if "nnunet" not in (training.get("settings", {}).get("bleed") or {}) else ""
+    return (f"{ours}Measured on {real}, {normal} real heads without, {painted or 'no'} paintings of blood into real heads and {mixed or 'no'} synthetic heads with "
             "a real-like mix of hemorrhages. No threshold was chosen on heads that judge it, unless the limits below say so.")
 
 

@@ -74,6 +74,8 @@ def copied(bundle: Path, entry: dict | None, role: str, folder: Path) -> dict:
     files += [(entry["reference"][k], entry["reference"][f"{k}_sha256"]) for k in ("input", "output")]
     if q := entry.get("int8"):
         files += [(q["file"], q["sha256"]), (q["reference"]["output"], q["reference"]["output_sha256"])]
+    for q in entry.get("nnunet", {}).get("further_folds", ()):
+        files += [(q["file"], q["sha256"]), (q["reference"]["output"], q["reference"]["output_sha256"])]
     for name, digest in files:
         source, target = Path(bundle) / name, folder / name
         if not source.is_file() or sha256(source) != digest:

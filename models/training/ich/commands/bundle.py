@@ -9,7 +9,8 @@ from . import natural, positive
 EXAMPLE = """examples:
   python -m ich bundle --net net.onnx --name ours --data "CQ500, 491 heads" --window -50 150 --pixel-mm 0.9 --size 256 --out ours
   python -m ich bundle --net net.pt --arch unet --name paper --data "Hssayeni, fold 3" --activation sigmoid --out paper
-  python -m ich bundle --net rsna.onnx --channels EDH,IPH,IVH,SAH,SDH,any --activation sigmoid --name rsna --data "RSNA 2019" --out rsna"""
+  python -m ich bundle --net rsna.onnx --channels EDH,IPH,IVH,SAH,SDH,any --activation sigmoid --name rsna --data "RSNA 2019" --out rsna
+  python -m ich bundle --nnunet nnUNet_results/Dataset150/nnUNetTrainer__nnUNetPlans__3d_fullres --classes 1=any --name bleed --data "our heads" --out bleed"""
 
 
 def add(sub) -> None:
@@ -48,9 +49,11 @@ def add(sub) -> None:
 def _add_bundle(sub) -> None:
     import argparse
 
-    p = sub.add_parser("bundle", help="turn your own PyTorch or ONNX network into a bundle", epilog=EXAMPLE,
+    p = sub.add_parser("bundle", help="turn your own PyTorch, ONNX or nnU-Net network into a bundle", epilog=EXAMPLE,
                        formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--net", type=Path, required=True, help="net.onnx, TorchScript, or a state_dict with --arch")
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--net", type=Path, help="net.onnx, TorchScript, or a state_dict with --arch")
+    what.add_argument("--nnunet", type=Path, metavar="FOLDER", help="result folder of nnU-Net v2: plans.json, dataset.json, fold_*/checkpoint_final.pth")
     p.add_argument("--name", required=True)
     p.add_argument("--data", required=True, help="what it was trained on, in a line; shown wherever the bundle is")
     p.add_argument("--out", type=Path, required=True, help="folder that does not exist yet")
@@ -76,6 +79,14 @@ def _add_bundle(sub) -> None:
     p.add_argument("--commit", default="unknown", help="of the code that trained it")
     p.add_argument("--limit", action="append", default=[], help="what it is known not to do; may repeat")
     p.add_argument("--metrics", type=Path, help="JSON of evaluate")
+    n = p.add_argument_group("nnU-Net")
+    n.add_argument("--classes", help="what each class is: 1=IPH,2=IVH, 1=any, - for what is not blood (default: by the names of the labels)")
+    n.add_argument("--folds", help="folds to average, as 0,1,2 (default: all that were trained)")
+    n.add_argument("--checkpoint", help="file in each fold (default: checkpoint_final.pth, else checkpoint_best.pth)")
+    n.add_argument("--configuration", choices=("2d", "3d_fullres"), help="refuse checkpoints of another one")
+    n.add_argument("--no-mirroring", action="store_true", help="one run a patch: four to eight times as fast, slightly less accurate")
+    n.add_argument("--orientation", help="where columns, rows and slices of the training images rise to: LPS (default, as DICOM), LAS, RPS or RAS")
+    n.add_argument("--subtypes-from", type=Path, metavar="BUNDLE", help="bundle whose bleed network names the subtypes of what nnU-Net finds")
     p.set_defaults(run=_bundle)
 
 
@@ -118,11 +129,27 @@ def _bundle(args) -> None:
     from ..bundles.bring import SHIPPED, Wish, bring
     from ..product.config import Post
 
+    if args.nnunet:
+        return _nnunet(args)
     channels = args.channels or ("any" if args.role == "bleed" else "cavity")
     post = Post(args.threshold, args.min_ml, args.sure, args.opening_mm, args.rim_mm, args.subtype_per)
     wish = Wish(net=args.net, name=args.name, data=args.data, role=args.role, window_hu=tuple(args.window), pixel_mm=args.pixel_mm, size=args.size,
                 neighbours=args.neighbours, slab_mm=args.slab_mm, channels=tuple(c.strip() for c in channels.split(",")), activation=args.activation,
                 arch=args.arch, post=post, version=args.version, licence=args.licence, description=args.description, commit=args.commit,
                 limits=tuple(args.limit), metrics=args.metrics, others=args.others or SHIPPED)
+    path = bring(wish, args.out)
+    print(f"{path}\nnow: ichor models verify {args.out}, and ichor analyze --bundle {args.out} on heads that you know")
+
+
+def _nnunet(args) -> None:
+    from ..bundles.bring import SHIPPED
+    from ..bundles.nnunet.bundle import Wish, bring
+    from ..product.config import Post
+
+    post = Post(args.threshold, args.min_ml, args.sure, args.opening_mm, args.rim_mm, args.subtype_per)
+    wish = Wish(folder=args.nnunet, name=args.name, data=args.data, classes=args.classes, configuration=args.configuration,
+                folds=tuple(f.strip() for f in args.folds.split(",")) if args.folds else None, checkpoint=args.checkpoint,
+                mirror=not args.no_mirroring, orientation=args.orientation, post=post, version=args.version, licence=args.licence,
+                description=args.description, limits=tuple(args.limit), others=args.others or SHIPPED, subtypes=args.subtypes_from)
     path = bring(wish, args.out)
     print(f"{path}\nnow: ichor models verify {args.out}, and ichor analyze --bundle {args.out} on heads that you know")

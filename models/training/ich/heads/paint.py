@@ -258,8 +258,9 @@ def painting(room: Room, seed: int, wishes: tuple[Wish, ...] | None = None) -> S
     return _first_that_fits(room, lambda: draw(rng), seed)
 
 
-def write_cache(folder: Path, scan: Scan) -> Path:
-    """Adds a painted scan to a training cache: two stretches of seven slices with most blood (data.py)."""
+def write_cache(folder: Path, scan: Scan, unseen: np.ndarray | None = None, prefix: str = "painted") -> Path:
+    """Adds a painted scan to a training cache: two stretches of seven slices with most blood (data.py). Losses leave out voxels of
+    `unseen`, bool (S, rows, columns)."""
     from ..product.config import settings_for
     from ..product.data import RUN, RUNS, encode
     from .phantom.study import Phantom, Plan
@@ -272,11 +273,12 @@ def write_cache(folder: Path, scan: Scan) -> Path:
     label = _slab_labels(scan.label, of)
     if len(hu) < RUN:
         raise DataError(scan.name, f"{len(hu)} slices", f"training needs {RUN} or more of about {cfg.slab_mm:g} mm")
+    doubt = None if unseen is None else np.stack([unseen[of == t].any(0) for t in range(len(hu))])
     starts = _stretches((label > 1).sum(axis=(1, 2)), RUN, RUNS)
     parts = [encode(Phantom(hu[s : s + RUN], label[s : s + RUN], np.arange(RUN) * cfg.slab_mm, scan.spacing[0], (0.0, 0.0),
-                            cfg.slab_mm, {}, Plan())) for s in starts]
+                            cfg.slab_mm, {}, Plan(), None if doubt is None else doubt[s : s + RUN])) for s in starts]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"painted-{scan.name}.npy"
+    path = folder / f"{prefix}-{scan.name}.npy"
     with whole(path) as part, part.open("wb") as f:
         np.save(f, np.concatenate(parts))
     return path

@@ -71,6 +71,8 @@ class Reader:
             raise DataError(path, "missing", "give the folder of a bundle") from None
         except (ValueError, KeyError, TypeError) as err:
             raise DataError(path, f"not a manifest ({type(err).__name__})", "give the folder of a bundle") from None
+        if "nnunet" in entries.get("bleed", {}):
+            raise DataError(bundle, "a bundle of nnU-Net, which only the ichor program runs", "use ichor analyze --all and ichor score")
         nets = {role: (_onnx_run(Path(bundle), n, threads), settings_of(n)) for role, n in entries.items() if role in ROLES}
         post = Post()
         if "bleed" in entries:

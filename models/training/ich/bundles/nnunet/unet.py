@@ -1,0 +1,165 @@
+"""nnU-Net's plain-convolution U-Net and its residual-encoder U-Net, with the parameter names of its checkpoints.
+
+Equal to PlainConvUNet and ResidualEncoderUNet of dynamic_network_architectures 0.4 (Apache-2.0) as nnU-Net uses them:
+instance normalisation, leaky ReLU, strided convolutions, transposed convolutions, no dropout. `keep` takes from a checkpoint
+what is not a duplicate, and leaves out the outputs of deep supervision, which inference does not use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+SLOPE = 0.01
+
+
+@dataclass(frozen=True)
+class Arch:
+    """Per stage: features, kernel sizes, strides, convolutions or residual blocks; per decoder stage: convolutions."""
+
+    residual: bool
+    features: tuple[int, ...]
+    kernels: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
+    blocks: tuple[int, ...]
+    decoder: tuple[int, ...]
+    bias: bool
+    eps: float
+    slope: float = SLOPE
+
+    @property
+    def dim(self) -> int:
+        return len(self.strides[0])
+
+
+class Block(nn.Module):
+    """Convolution, normalisation, activation."""
+
+    def __init__(self, a: Arch, given: int, made: int, kernel, stride, bias: bool, active: bool = True):
+        super().__init__()
+        self.conv = CONV[a.dim](given, made, kernel, stride, padding=tuple((k - 1) // 2 for k in kernel), bias=bias)
+        self.norm = NORM[a.dim](made, eps=a.eps, affine=True)
+        self.nonlin = nn.LeakyReLU(a.slope) if active else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.nonlin(self.norm(self.conv(x)))
+
+
+class Stack(nn.Module):
+    def __init__(self, a: Arch, count: int, given: int, made: int, kernel, stride):
+        super().__init__()
+        one = (1,) * a.dim
+        self.convs = nn.Sequential(*(Block(a, given if i == 0 else made, made, kernel, stride if i == 0 else one, a.bias) for i in range(count)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.convs(x)
+
+
+class Residual(nn.Module):
+    """ResNet-D: the way around pools where there is a stride, and projects where the number of features changes."""
+
+    def __init__(self, a: Arch, given: int, made: int, kernel, stride):
+        super().__init__()
+        one = (1,) * a.dim
+        self.conv1 = Block(a, given, made, kernel, stride, a.bias)
+        self.conv2 = Block(a, made, made, kernel, one, a.bias, active=False)
+        around = [POOL[a.dim](stride, stride)] if any(s != 1 for s in stride) else []
+        if given != made:
+            around.append(Block(a, given, made, one, one, False, active=False))
+        self.skip = nn.Sequential(*around)
+        self.nonlin = nn.LeakyReLU(a.slope)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.nonlin(self.conv2(self.conv1(x)) + self.skip(x))
+
+
+class ResidualStack(nn.Module):
+    def __init__(self, a: Arch, count: int, given: int, made: int, kernel, stride):
+        super().__init__()
+        one = (1,) * a.dim
+        self.blocks = nn.Sequential(*(Residual(a, given if i == 0 else made, made, kernel, stride if i == 0 else one) for i in range(count)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blocks(x)
+
+
+class Encoder(nn.Module):
+    def __init__(self, a: Arch):
+        super().__init__()
+        given = 1
+        if a.residual:
+            self.stem = Stack(a, 1, 1, a.features[0], a.kernels[0], (1,) * a.dim)
+            given = a.features[0]
+        stages = []
+        for made, kernel, stride, count in zip(a.features, a.kernels, a.strides, a.blocks):
+            if a.residual:
+                stages.append(ResidualStack(a, count, given, made, kernel, stride))
+            else:
+                stages.append(nn.Sequential(Stack(a, count, given, made, kernel, stride)))
+            given = made
+        self.stages = nn.Sequential(*stages)
+        self.residual = a.residual
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        if self.residual:
+            x = self.stem(x)
+        out = []
+        for stage in self.stages:
+            x = stage(x)
+            out.append(x)
+        return out
+
+
+class Decoder(nn.Module):
+    def __init__(self, a: Arch, classes: int):
+        super().__init__()
+        below = list(a.features)
+        self.transpconvs, self.stages, self.seg_layers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        last = len(below) - 1
+        for s in range(1, len(below)):
+            skip = below[-(s + 1)]
+            self.transpconvs.append(UP[a.dim](below[-s], skip, a.strides[-s], a.strides[-s], bias=a.bias))
+            self.stages.append(Stack(a, a.decoder[s - 1], 2 * skip, skip, a.kernels[-(s + 1)], (1,) * a.dim))
+            self.seg_layers.append(CONV[a.dim](skip, classes, 1) if s == last else nn.Identity())
+
+    def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
+        x = skips[-1]
+        for s, (up, stage) in enumerate(zip(self.transpconvs, self.stages)):
+            x = stage(torch.cat((up(x), skips[-(s + 2)]), 1))
+        return self.seg_layers[-1](x)
+
+
+class NNUNet(nn.Module):
+    """(B, 1, [D,] H, W) normalised HU -> (B, classes, [D,] H, W) logits. turn: plans' axes of the patch, as of ours."""
+
+    def __init__(self, a: Arch, classes: int, turn: tuple[int, ...] | None = None):
+        super().__init__()
+        self.encoder, self.decoder = Encoder(a), Decoder(a, classes)
+        self.turn = turn if turn is not None and tuple(turn) != tuple(range(a.dim)) else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.turn is None:
+            return self.decoder(self.encoder(x))
+        there = (0, 1, *(t + 2 for t in self.turn))
+        back = [there.index(i) for i in range(len(there))]
+        return self.decoder(self.encoder(x.permute(there))).permute(back)
+
+
+def keep(weights: dict, stages: int) -> dict:
+    """The parameters of NNUNet in a checkpoint: each once, without the outputs of deep supervision."""
+    last = f"decoder.seg_layers.{stages - 2}."
+    out = {}
+    for name, value in weights.items():
+        name = name.removeprefix("module.").removeprefix("_orig_mod.")
+        if name.startswith("decoder.encoder.") or ".all_modules." in name:
+            continue
+        if name.startswith("decoder.seg_layers.") and not name.startswith(last):
+            continue
+        out[name] = value
+    return out

@@ -1,0 +1,168 @@
+"""Result folders of nnU-Net: what becomes a bundle, and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import nnunet_folder
+from ich.__main__ import main
+from ich.bundles import manifest
+from ich.bundles.nnunet import checkpoint, plans
+from ich.bundles.nnunet.bundle import Wish, bring
+from ich.bundles.nnunet.unet import NNUNet
+from ich.datasets.volume import DataError
+
+TINY = dict(patch=[8, 16, 16], spacing=[5.0, 3.0, 3.0], stages=2)
+
+
+@pytest.fixture(autouse=True)
+def small_head(monkeypatch):
+    """The reference input from noise: a rendered head takes seconds."""
+    from types import SimpleNamespace
+
+    rng = np.random.default_rng(1)
+    heads = [SimpleNamespace(hu=rng.normal(35, 20, (7, 40, 40)), pixel=3.0, positions=np.arange(7) * 5.0) for _ in range(2)]
+    monkeypatch.setattr("ich.bundles.nnunet.bundle.reference_stretches", lambda: heads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return nnunet_folder.write(tmp_path_factory.mktemp("nnunet") / "result", folds=2, **TINY)
+
+
+def test_bundle(folder, tmp_path, capsys):
+    out = tmp_path / "bundle"
+    assert main(["bundle", "--nnunet", str(folder), "--classes", "1=any", "--name", "tiny", "--data", "one phantom", "--out", str(out)]) == 0
+    found = manifest.read(out)
+    n = manifest.network(found, "bleed")
+    assert n["output"]["channels"] == ["background", "any"] and n["input"]["shape"] == [-1, 1, 8, 16, 16]
+    assert n["nnunet"]["spacing_mm"] == [5.0, 3.0, 3.0] and n["nnunet"]["mirror_axes"] == [0, 1, 2] and len(n["nnunet"]["further_folds"]) == 1
+    x, y = manifest.load(out, n, "input"), manifest.load(out, n, "output")
+    assert np.abs(manifest.session(out / n["file"]).run(None, {"patch": x})[0] - y).max() < 1e-3
+    assert "tiny" in (out / "CARD.md").read_text()
+
+
+def test_combined_with_our_subtypes(folder, tmp_path):
+    from ich.bundles.bring import SHIPPED
+
+    bring(Wish(folder, "both", "one phantom", subtypes=SHIPPED), tmp_path / "b")
+    found = manifest.read(tmp_path / "b")
+    assert [n["role"] for n in found["networks"]] == ["cavity-tissue", "cavity-bone", "bleed", "subtype"]
+    assert manifest.network(found, "bleed")["post"]["subtype_per"]
+
+
+def test_older_plans(tmp_path):
+    """Plans of nnU-Net v2.0 to v2.4 describe the same network in other words."""
+    new = nnunet_folder.write(tmp_path / "new", **TINY)
+    p = json.loads((new / "plans.json").read_text())
+    c = p["configurations"]["3d_fullres"]
+    k = c.pop("architecture")["arch_kwargs"]
+    c |= {"UNet_class_name": "PlainConvUNet", "UNet_base_num_features": 4, "unet_max_num_features": 16, "n_conv_per_stage_encoder": k["n_conv_per_stage"],
+          "n_conv_per_stage_decoder": k["n_conv_per_stage_decoder"], "num_pool_per_axis": [1, 1, 1], "pool_op_kernel_sizes": k["strides"], "conv_kernel_sizes": k["kernel_sizes"]}
+    assert plans.architecture(new / "plans.json", c) == plans.read(new, "3d_fullres").arch
+
+
+def changed(folder, tmp_path, file, change):
+    """A copy of the folder with another plans.json or dataset.json."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    found = json.loads((copy / file).read_text())
+    change(found)
+    (copy / file).write_text(json.dumps(found))
+    return copy
+
+
+def of(found):
+    return found["configurations"]["3d_fullres"]
+
+
+@pytest.mark.parametrize("file, change, what", [
+    ("plans.json", lambda p: of(p).update(previous_stage="3d_lowres"), "a cascade"),
+    ("plans.json", lambda p: of(p).update(normalization_schemes=["ZScoreNormalization"]), "ichor reads CTNormalization"),
+    ("plans.json", lambda p: of(p).update(resampling_fn_data="resample_torch_fornnunet"), "ichor resamples as nnU-Net's default does"),
+    ("plans.json", lambda p: of(p).pop("patch_size"), "another version of nnU-Net"),
+    ("plans.json", lambda p: of(p)["architecture"].update(network_class_name="mamba.UMamba"), "a network UMamba"),
+    ("plans.json", lambda p: of(p)["architecture"]["arch_kwargs"].update(features_per_stage=[4, 12]), "the plans say"),
+    ("plans.json", lambda p: p["configurations"].update({"3d_fullres": {"inherits_from": "3d_fullres"}}), "in a circle"),
+    ("plans.json", lambda p: p.update(configurations={}), "no configuration 3d_fullres"),
+    ("dataset.json", lambda d: d.update(channel_names={"0": "CT", "1": "MR"}), "2 input channels"),
+    ("dataset.json", lambda d: d.update(labels={"background": 0, "whole": [1, 2], "core": 2}), "regions that overlap"),
+    ("dataset.json", lambda d: d.update(labels={"background": 0, "ICH": 2}), "without a gap"),
+    ("dataset.json", lambda d: d.update(labels={"background": 0, "IPH": 1, "IVH": 2}), "the plans say 3x"),
+    ("dataset.json", lambda d: d.update(labels={"background": 0, "tumour": 1}), "map each class to"),
+])
+def test_refused(folder, tmp_path, file, change, what):
+    with pytest.raises(DataError) as err:
+        bring(Wish(changed(folder, tmp_path, file, change), "tiny", "one phantom"), tmp_path / "out")
+    assert what in str(err.value) and "\n" not in str(err.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("classes, what", [("2=IPH", "names no class"), ("1=blood", "map each class"), ("1=-", "none of them is blood"), ("1=any,1=any", "twice")])
+def test_classes(folder, tmp_path, classes, what):
+    with pytest.raises(DataError, match=what):
+        bring(Wish(folder, "tiny", "one phantom", classes=classes), tmp_path / "out")
+
+
+def test_folders(folder, tmp_path):
+    for change, what in ((lambda f: (f / "plans.json").unlink(), "missing"), (lambda f: (f / "plans.json").write_text("{"), "JSON"),
+                         (lambda f: shutil.rmtree(f / "fold_0") or shutil.rmtree(f / "fold_1"), "no fold_"),
+                         (lambda f: (f / "fold_0/checkpoint_final.pth").write_bytes((f / "fold_0/checkpoint_final.pth").read_bytes()[:5000]), "damaged"),
+                         (lambda f: ((f / "plans.json").unlink(), (f / "plans.pkl").touch()), "nnU-Net v1")):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        change(copy)
+        with pytest.raises(DataError) as err:
+            bring(Wish(copy, "tiny", "one phantom"), tmp_path / "out")
+        assert what in str(err.value) and "\n" not in str(err.value)
+
+
+class Code:
+    """What an attacker puts into a checkpoint."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_code_in_a_checkpoint_does_not_run(folder, tmp_path):
+    copy, proof = tmp_path / "copy", tmp_path / "executed"
+    shutil.copytree(folder, copy)
+    path = copy / "fold_0/checkpoint_final.pth"
+    saved = torch.load(path, weights_only=False)
+    torch.save(saved | {"logging": Code(proof)}, path)
+    for write in (lambda: None, lambda: path.write_bytes(pickle.dumps(Code(proof)))):
+        write()
+        with pytest.raises(DataError, match="could run code|damaged"):
+            checkpoint.read(path)
+        assert not proof.exists()
+
+
+def test_equal_to_nnunet(tmp_path):
+    """Networks built from plans answer as those of nnU-Net's own code."""
+    pytest.importorskip("nnunetv2", reason="requirements-nnunet.lock is not installed")
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    for i, changes in enumerate(({}, {"residual": True}, {"forward": (1, 0, 2)})):
+        f = nnunet_folder.write(tmp_path / str(i), **TINY, **changes)
+        p = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+        p.initialize_from_trained_model_folder(str(f), None)
+        p.network.load_state_dict(p.list_of_parameters[0])
+        from ich.bundles.nnunet.bundle import build
+
+        c = checkpoint.read(f / "fold_0/checkpoint_final.pth")
+        own = plans.read(f, c.configuration)
+        net = build(c, own)
+        x = torch.randn(1, 1, *own.patch, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            turn = (0, 1, *(a + 2 for a in own.forward))
+            assert torch.equal(net(x).permute(turn), p.network.eval()(x.permute(turn)))
+    assert isinstance(net, NNUNet)

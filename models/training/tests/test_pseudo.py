@@ -1,0 +1,71 @@
+"""Pseudo-labels: what is confident, the page, and the training data that comes of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from ich.__main__ import main
+from ich.datasets.volume import DataError
+from ich.product import pseudo
+from ich.product.data import MARGIN_SIZE, PLANES, UNSEEN
+from ich.product.review import serve
+from ich.product.scan import Scan
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Three parts: sure and large, large but doubtful, sure but small."""
+    hu = np.full((9, 40, 40), 35.0, np.float32)
+    found, probability = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, np.float32)
+    found[:, 4:36, 4:36] = 1
+    for where, p in (((slice(2, 6), slice(8, 16), slice(8, 16)), 0.95), ((slice(2, 6), slice(22, 30), slice(22, 30)), 0.6), ((3, 32, 8), 0.99)):
+        found[where], probability[where] = 2, p
+    scan = Scan(hu, (1.0, 1.0), np.arange(9) * 5.0, None, "head", "scan")
+    item = pseudo.confident(scan, found, probability, 0.85, 0.5, 0.5)
+    pseudo.keep(tmp_path / "work", item)
+    return tmp_path / "work", item
+
+
+def test_confident_parts_only(labelled):
+    folder, item = labelled
+    assert (item.scan.label[2:6, 8:16, 8:16] == 2).all() and (item.scan.label > 1).sum() == 4 * 64
+    assert item.doubtful[3, 24, 24] and item.doubtful[3, 32, 8] and not item.doubtful[3, 10, 10] and not item.doubtful[3, 5, 5]
+    again = pseudo.load(folder / "head.npz")
+    assert (again.scan.label == item.scan.label).all() and (again.doubtful == item.doubtful).all()
+
+
+def test_page_and_data(labelled, tmp_path):
+    folder, _ = labelled
+    server = serve(folder, 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        at = f"http://127.0.0.1:{server.server_address[1]}"
+        assert "head" in urlopen(at).read().decode() and urlopen(f"{at}/picture/head").read()[:4] == b"\x89PNG"
+        for bad in (Request(f"{at}/picture/..%2Fanswers"), Request(at, b"name=other&answer=yes"), Request(at, b"name=head&answer=yes", {"Origin": "http://elsewhere"})):
+            with pytest.raises(HTTPError):
+                urlopen(bad)
+        assert pseudo.answers(folder) == {}
+        assert "1 accepted" in urlopen(at, b"name=head&answer=yes").read().decode()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert main(["pseudo", "write", str(folder), "--cache", str(tmp_path / "cache"), "--nnunet", str(tmp_path / "Dataset900_Own")]) == 0
+    data = np.load(tmp_path / "cache/pseudo-head.npy")
+    assert data.shape[1:] == (PLANES, MARGIN_SIZE, MARGIN_SIZE) and (data[:, 3] == 2).any() and (data[:, 3] == UNSEEN).any()
+    found = json.loads((tmp_path / "Dataset900_Own/dataset.json").read_text())
+    values = np.asanyarray(nib.load(tmp_path / "Dataset900_Own/labelsTr/head.nii.gz").dataobj)
+    assert found["numTraining"] == 1 and found["labels"]["ignore"] == 6 and set(np.unique(values)) == {0, 1, 6}
+
+
+def test_nothing_accepted(labelled):
+    with pytest.raises(DataError, match="no scan was accepted"):
+        pseudo.write(labelled[0], None, labelled[0] / "out")
