@@ -233,7 +233,7 @@ func TestDestinationRemoved(t *testing.T) {
 		if err != nil || len(letters) != 2 || letters[0].Destination != "old" || !strings.Contains(letters[0].Remedy, "discard") {
 			t.Fatalf("%+v, %v", letters, err)
 		}
-		if code, out, errs := command(t, "status", "--http", n.HTTPAddr()); code != 0 || !strings.Contains(out, "2 dead letters") {
+		if code, out, errs := command(t, "status", "--http", n.HTTPAddr()); code != 0 || !strings.Contains(out, "old: 2 objects given up (cases: 1)") {
 			t.Errorf("exit code %d\n%s%s", code, out, errs)
 		}
 		if count, err := n.Replay(t.Context(), web.Selection{}); count != 0 || err != nil {

@@ -187,7 +187,7 @@ func TestCorrectedPatient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Finding == nil || !c.Finding.Corrected || !strings.Contains(strings.Join(c.Finding.Warnings, "\n"), "patient identification was corrected") {
+	if c.Finding == nil || !c.Finding.Corrected || !strings.Contains(strings.Join(c.Finding.Warnings, "\n"), "The sender corrected the patient identification") {
 		t.Errorf("%+v", c.Finding)
 	}
 	now := pacs.Objects()[former:]

@@ -121,9 +121,9 @@ func (n *Node) deliveryAlarms() (list []web.Alarm) {
 		if i >= 0 { // one alarm for each destination, about its first group
 			continue
 		}
-		what := fmt.Sprintf("%d objects of %d cases were given up: %s", g.Objects, g.Cases, g.Reason)
+		what := fmt.Sprintf("%d objects given up (cases: %d): %s", g.Objects, g.Cases, g.Reason)
 		if g.Kind == "analysis" {
-			what = fmt.Sprintf("the analysis of %d cases was given up: %s", g.Cases, g.Reason)
+			what = fmt.Sprintf("analysis given up (cases: %d): %s", g.Cases, g.Reason)
 		}
 		list = append(list, web.Alarm{Name: "dead-letters", Severity: web.Warning, Foreign: true, Subject: g.Destination, Text: what, Remedy: g.Remedy, Since: g.First})
 	}
