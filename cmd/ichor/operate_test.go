@@ -82,7 +82,7 @@ func TestOperate(t *testing.T) {
 	if out := ichor(1, "replay", "g0000000", "--yes"); !strings.Contains(out, "no such group") {
 		t.Error(out)
 	}
-	if out := ichor(0, "status"); !strings.Contains(out, "dead-letters pacs: 2 objects of 1 cases were given up") {
+	if out := ichor(0, "status"); !strings.Contains(out, "dead-letters pacs: 2 objects given up (cases: 1)") {
 		t.Error(out)
 	}
 	if out := ichor(0, "dead-letters", "discard", first, "--yes"); !strings.Contains(out, "1 dead letter discarded") {
