@@ -127,8 +127,13 @@ func stored(v *spool.View, named []string) ([]storedStudy, error) {
 		}
 		study := storedStudy{StudyInstanceUID: uid, Objects: len(objects), First: objects[0].Received}
 		for _, o := range objects {
+			if o.Received.Before(study.First) {
+				study.First = o.Received
+			}
 			study.Bytes += o.Size
-			study.Last = o.Received
+			if o.Received.After(study.Last) { // a copy that replaced an object has its place
+				study.Last = o.Received
+			}
 			if len(named) > 0 {
 				study.Instances = append(study.Instances, storedObject{o.SOPInstanceUID, o.SeriesInstanceUID, o.SOPClassUID, o.Modality,
 					o.TransferSyntaxUID, o.CallingAE, o.Received, o.Size, o.SHA256, o.Conflict})

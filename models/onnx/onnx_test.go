@@ -189,7 +189,7 @@ func TestVerifyInt8(t *testing.T) {
 	if !errors.Is(err, bundle.ErrRefused) {
 		t.Fatalf("beyond its tolerance: %v", err)
 	}
-	for _, word := range []string{"network bleed in int8", "reference.output", "reference.tolerance is 0.01", "set analysis.precision to float32"} {
+	for _, word := range []string{"network bleed in int8", "reference.output", "reference.tolerance 0.01", "set analysis.precision to float32"} {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("%v does not say %q", err, word)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +14,8 @@ import (
 type sending struct {
 	*Assembler
 	log    []string // how each study was complete
-	ripe   []string
+	mu     sync.Mutex
+	ripe   []string // guarded by mu: read while time goes on
 	learnt []Sender
 	stop   func()
 	assoc  uint64
@@ -22,7 +24,11 @@ type sending struct {
 func newSending(known ...Sender) *sending {
 	s := &sending{}
 	s.Assembler = New(Options{Quiet: 30 * time.Second, Limit: 15 * time.Minute, Senders: known,
-		Ripe:     func(study string) { s.ripe = append(s.ripe, study) },
+		Ripe: func(study string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.ripe = append(s.ripe, study)
+		},
 		Complete: func(study, how string) { s.log = append(s.log, study+" "+how) },
 		Learnt:   func(x Sender) { s.learnt = append(s.learnt, x) }})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -264,6 +270,8 @@ func TestRipe(t *testing.T) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if !slices.Equal(s.ripe, want) {
 				t.Errorf("ripe %q, want %q", s.ripe, want)
 			}

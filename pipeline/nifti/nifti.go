@@ -114,8 +114,8 @@ func (h *header) millimetres() float64 {
 	return 1
 }
 
-// affine chooses the geometry: sform, else qform, else only the size of the voxels, from which other software takes the
-// directions of a radiological image.
+// affine chooses the geometry: sform, else qform. Where the file has neither, only the size of the voxels is known, from which
+// other software takes the directions of a radiological image.
 func (h *header) affine(size [3]int) (a [3][4]float64, form Form, differ bool, err error) {
 	q, okQ := h.rotation()
 	s := h.srow
@@ -125,6 +125,8 @@ func (h *header) affine(size [3]int) (a [3][4]float64, form Form, differ bool, e
 		differ = okQ && apart(s, q, size)*h.millimetres() >= 1
 	case okQ:
 		a, form = q, QForm
+	case h.sform > 0 || h.qform > 0:
+		return a, NoForm, false, fmt.Errorf("sform (code %d) and qform (code %d) are there, but give no geometry: zero, infinite or no numbers: %w", h.sform, h.qform, ErrFormat)
 	default:
 		form = NoForm
 		for i := range 3 {

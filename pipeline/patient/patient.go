@@ -12,12 +12,13 @@ import (
 	"ichor/scp/dcm"
 )
 
-// attributes identify a patient (PS3.3 §C.7.1.1). of returns the value in the form in which it is compared.
+// attributes identify a patient (PS3.3 §C.7.1.1): an ID is of one patient only within its issuer. of returns the value in the form in which it is compared.
 var attributes = []struct {
 	name string
 	of   func(*dcm.DataSet) string
 }{
 	{"Patient ID", func(h *dcm.DataSet) string { return letters(h.String(dcm.PatientID), " ") }},
+	{"Issuer of Patient ID", func(h *dcm.DataSet) string { return letters(h.String(dcm.IssuerOfPatientID), " ") }},
 	{"Patient's Name", func(h *dcm.DataSet) string {
 		alphabetic, _, _ := strings.Cut(h.String(dcm.PatientName), "=") // PS3.5 §6.2.1: the same name in other scripts follows
 		return letters(alphabetic, " ^,.")

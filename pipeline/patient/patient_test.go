@@ -21,6 +21,12 @@ func image(id, name, birth, sex string) *dcm.DataSet {
 func TestOne(t *testing.T) {
 	t.Parallel()
 	first := image("Ab 12", "Doe^Jane", "19590203", "F")
+	issued := func(by string) *dcm.DataSet {
+		h := image("Ab 12", "Doe^Jane", "19590203", "F")
+		h.SetStrings(dcm.IssuerOfPatientID, "LO", by)
+		return h
+	}
+	first.SetStrings(dcm.IssuerOfPatientID, "LO", "HOSP-A")
 	for _, c := range []struct {
 		name  string
 		other *dcm.DataSet
@@ -35,6 +41,8 @@ func TestOne(t *testing.T) {
 		{"nothing given", image("", "", "", ""), nil},
 		{"dummies", image("Ab 12", "Doe^Jane", "00000000", "O"), nil},
 		{"another ID", image("Ab 13", "Doe^Jane", "19590203", "F"), []string{"Patient ID"}},
+		{"the same issuer", issued("Hosp-A "), nil},
+		{"another issuer", issued("HOSP-B"), []string{"Issuer of Patient ID"}},
 		{"another name", image("Ab 12", "Roe^Jane", "19590203", "F"), []string{"Patient's Name"}},
 		{"another birth date", image("Ab 12", "Doe^Jane", "19590204", "F"), []string{"Patient's Birth Date"}},
 		{"another sex", image("Ab 12", "Doe^Jane", "19590203", "M"), []string{"Patient's Sex"}},

@@ -45,6 +45,7 @@ func smallNode(t *testing.T, dir string, destinations ...config.Destination) (*N
 	c.Destinations = destinations
 	counted := &counting{}
 	n := &Node{config: c, log: slog.New(slog.NewTextHandler(log, nil)), engine: &Engine{Analyzer: counted}, observer: newObserver(), computing: make(chan struct{}, 1)}
+	n.look()
 	var err error
 	if n.store, err = state.Open(filepath.Join(dir, "state.db")); err != nil {
 		t.Fatal(err)
