@@ -2,7 +2,9 @@
 // that they have in every head. After conversions, headers often do not match the pixels, and a network finds no blood in a
 // head that is 1,024 HU too bright.
 //
-// It uses the histogram of the volume without fill values. A fill value is at an end of the range or zero, and has many voxels
+// It compares each slice with its neighbours, see checkSlices, and the whole with what a head has.
+//
+// For the whole it uses the histogram of the volume without fill values. A fill value is at an end of the range or zero, and has many voxels
 // while the neighbouring values have few. A head is in Hounsfield units if a large part of everything denser than air has a
 // peak between -15 and 80 HU (brain has 20 to 45), if bone is above 300 and mostly below 2,200 HU, and if air, if there is
 // any, is below -850 HU. These limits also hold for heads with contrast agent, metal, neck and shoulders, any padding, and no
@@ -76,6 +78,11 @@ func Check(v *volume.Volume) (warnings []string, err error) {
 				"%d was subtracted; the sender should correct the header.", offset, peak+offset, offset))
 		}
 	}
+	odd, err := checkSlices(v)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, odd...)
 	if why := h.why(); why != "" {
 		return nil, finding.Refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: %s (Rescale Slope, Rescale Intercept, Pixel Representation).\n"+
 			"Send the original series.", why)
