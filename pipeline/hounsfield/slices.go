@@ -14,22 +14,23 @@ import (
 // soft tissue, the next one mostly has it too. The areas are larger than what may end within one slice: of a round head, 44 cm2
 // of brain per cm.
 const (
-	gridMM     = 3.0  // distance of the compared voxels within a slice
-	shiftHU    = 20   // a smaller difference of soft tissue is noise, beam hardening or another acquisition
-	shiftAirHU = 100  // the same of air
-	shifted    = 0.75 // of the voxels must differ in the same direction
-	insideHU   = -700 // air, and not lung at rest
-	pairCM2    = 40.0 // of soft tissue in a slice, compared with the next
-	pairPerCM  = 44.0 // cm2 for each cm between them
-	mutualCM2  = 15.0 // of soft tissue in each of two slices
-	mutualHU   = 30   // largest sum of the two differences, which are opposite if one slice is shifted
-	threeCM2   = 15.0 // of soft tissue or of air in both neighbours of a slice
-	threePerCM = 20.0 // cm2 for each cm between them
-	headCM2    = 10.0 // of soft tissue in a slice that shows the head
-	flatHU     = 100  // range of the values of an image without content
-	atEnd      = 3    // slices at an end that may be wrong if they do not show brain
-	brainCM2   = 30.0 // enclosed by bone
-	boneHU     = 200  // of the skull, as volume.FillHoles needs it closed
+	gridMM      = 3.0  // distance of the compared voxels within a slice
+	shiftHU     = 20   // a smaller difference of soft tissue is noise, beam hardening or another acquisition
+	shiftAirHU  = 100  // the same of air
+	shifted     = 0.75 // of the voxels must differ in the same direction
+	insideHU    = -700 // air, and not lung at rest
+	pairCM2     = 60.0 // of soft tissue in a slice, compared with the next; a swollen scalp above the skull has less
+	pairPerCM   = 44.0 // cm2 for each cm between them
+	mutualCM2   = 15.0 // of soft tissue in each of two slices
+	mutualHU    = 30   // largest sum of the two differences, which are opposite if one slice is shifted
+	mutualLeast = 100  // least difference: scalp becomes fat in the next slice
+	threeCM2    = 25.0 // of soft tissue or of air in both neighbours of a slice
+	threePerCM  = 20.0 // cm2 for each cm between them
+	headCM2     = 10.0 // of soft tissue in a slice that shows the head
+	flatHU      = 100  // range of the values of an image without content
+	atEnd       = 3    // slices at an end that may be wrong if they do not show brain
+	brainCM2    = 30.0 // enclosed by bone
+	boneHU      = 200  // of the skull, as volume.FillHoles needs it closed
 )
 
 // checkSlices compares each slice with its neighbours, because a few wrong slices do not change the histogram of the volume. It
@@ -182,7 +183,7 @@ func (c *comparison) apart(a, b int) bool {
 	a1, b1, _ := c.median(a, b)
 	b2, a2, _ := c.median(b, a)
 	sum := b1 - a1 + a2 - b2
-	return max(sum, -sum) <= mutualHU
+	return max(b1-a1, a1-b1) >= mutualLeast && max(sum, -sum) <= mutualHU
 }
 
 // shifted returns the slices whose values differ from those of the others, and a slice beside the first of them. Where values

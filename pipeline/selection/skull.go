@@ -29,7 +29,7 @@ const (
 )
 
 // CheckHead checks whether the pixels show a head: rings of bone around an area of the size of a brain, filled with tissue of
-// its density, over some centimetres. Ribs, pelvis, vertebrae and the face do not enclose such an area. A quarter of the ring
+// its density, over some centimetres, and whether its most frequent value is that of brain. Ribs, pelvis, vertebrae and the face do not enclose such an area. A quarter of the ring
 // may be missing, as after a craniectomy. named: the headers name a head. The error is a *finding.Refusal; an incomplete head
 // gives a warning.
 func CheckHead(v *volume.Volume, named bool) (warnings []string, err error) {
@@ -46,6 +46,7 @@ func check(v *volume.Volume, named bool, leastSpanMM float64) (warnings []string
 	span, cut, largest, waiting, since := 0.0, 0.0, 0.0, 0.0, math.Inf(1)
 	last := v.Slices() - 1
 	var lowest, highest float64
+	var inside brain
 	for k := range v.Slices() {
 		waiting += v.SupportMM[k]
 		if since += v.SupportMM[k]; since < stepMM && k != last {
@@ -53,7 +54,7 @@ func check(v *volume.Volume, named bool, leastSpanMM float64) (warnings []string
 		}
 		p := coarse(v, k)
 		outside := p.reachesEdge() // before enclosed, which fills the ring
-		area := p.enclosed()
+		area := p.enclosed(&inside)
 		if area > 0 {
 			span += waiting
 			if outside {
@@ -74,6 +75,9 @@ func check(v *volume.Volume, named bool, leastSpanMM float64) (warnings []string
 				"Send the series of the head, or read it without ichor."
 		}
 		return nil, finding.Refuse(finding.NoHeadCT, "%s", reason)
+	}
+	if warnings, err = inside.check(); err != nil {
+		return nil, err
 	}
 	if cut >= minCut {
 		warnings = append(warnings, fmt.Sprintf("The skull reaches the edge of the image over %.0f mm: part of the head is outside the field of view and not in the result.", cut))
@@ -143,8 +147,8 @@ func (p *picture) reachesEdge() bool {
 		along(rows, 0, columns, p.mm[0]) || along(rows, columns-1, columns, p.mm[0])
 }
 
-// enclosed returns the area in cm2 that a skull encloses; 0 if there is none.
-func (p *picture) enclosed() float64 {
+// enclosed returns the area in cm2 that a skull encloses, and adds its voxels to b; 0 if there is none.
+func (p *picture) enclosed(b *brain) float64 {
 	if p.bones == 0 {
 		return 0
 	}
@@ -152,13 +156,19 @@ func (p *picture) enclosed() float64 {
 	volume.FillHoles(&p.ring)
 	inside := func(i int) bool { return p.ring.Voxels[i] != 0 && bone[i] == 0 }
 	if area := p.tissue(inside, -20, tissueShare); area > 0 {
+		b.add(p, inside)
 		return area
 	}
 	within := p.open(bone)
 	if within == nil {
 		return 0
 	}
-	return p.tissue(func(i int) bool { return bone[i] == 0 && within(i) }, -10, openShare)
+	inside = func(i int) bool { return bone[i] == 0 && within(i) }
+	area := p.tissue(inside, -10, openShare)
+	if area > 0 {
+		b.add(p, inside)
+	}
+	return area
 }
 
 // tissue returns the area in cm2 where inside is true, if it has the size of a brain and enough of it is tissue.
