@@ -21,6 +21,7 @@ type images struct {
 	of      []int
 	headers []*dcm.DataSet                          // one per image, from volume.Frames
 	decode  []func(context.Context) ([]byte, error) // of a NIfTI file, which has no objects: the pixels of each image
+	unread  string                                  // the sentence about objects that cannot be read; "" for none
 }
 
 // received is one readable object.
@@ -41,7 +42,7 @@ func readStudy(ctx context.Context, study Study, o selection.Options, r *running
 // study if no object can be read.
 func readHeaders(ctx context.Context, study Study, r *running) (*images, error) {
 	out := &images{}
-	var unread, assumed notes
+	unread, assumed := notes{names: 20}, notes{}
 	var without derived
 	for i, o := range study.Objects {
 		if err := ctx.Err(); err != nil {
@@ -83,8 +84,8 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 			"None of the %d objects of the study can be read: %s.", unread.n, unread.text())}
 	}
 	if unread.n > 0 {
-		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study cannot be read and were skipped: %s.",
-			unread.n, len(study.Objects), unread.text()))
+		out.unread = fmt.Sprintf("%d of %d objects of the study cannot be read and were skipped: %s.", unread.n, len(study.Objects), unread.text())
+		r.Finding.Warnings = append(r.Finding.Warnings, out.unread+" If they are slices of the head, that part is not in the result.")
 	}
 	if assumed.n > 0 {
 		r.Finding.Warnings = append(r.Finding.Warnings, fmt.Sprintf("%d of %d objects of the study were read although their headers do not conform to the standard: %s.",
@@ -94,10 +95,13 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 	return out, nil
 }
 
-// notes collects notes about objects. It keeps each kind of note once, with the first object it applies to.
+// notes collects notes about objects. It keeps each kind of note once, with the first object it applies to, and the names of
+// some of the other objects.
 type notes struct {
+	names int // of other objects that text names
 	n     int
 	first []string // name and note of the first object of each kind
+	more  []string // names of the others
 	count map[string]int
 }
 
@@ -113,13 +117,18 @@ func (c *notes) add(name, note string) {
 	kind := numbers.ReplaceAllString(note, "0")
 	if c.count[kind]++; c.count[kind] == 1 && len(c.first) < kinds {
 		c.first = append(c.first, name+": "+note)
+	} else if len(c.more) < c.names {
+		c.more = append(c.more, name)
 	}
 }
 
 func (c *notes) text() string {
 	said := strings.Join(c.first, "; ")
-	if c.n > len(c.first) {
-		said += fmt.Sprintf("; and %d more", c.n-len(c.first))
+	if len(c.more) > 0 {
+		said += "; also " + strings.Join(c.more, ", ")
+	}
+	if rest := c.n - len(c.first) - len(c.more); rest > 0 {
+		said += fmt.Sprintf("; and %d more", rest)
 	}
 	return said
 }
@@ -173,6 +182,9 @@ func choose(in *images, o selection.Options, r *running) (selection.Choice, erro
 		}
 	}
 	if c.Refusal != nil {
+		if c.Refusal.Code == finding.Incomplete && in.unread != "" {
+			c.Refusal.Reason += " " + in.unread
+		}
 		return c, c.Refusal
 	}
 	return c, nil

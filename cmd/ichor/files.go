@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,7 +54,7 @@ func openFile(path string) (fileReader, error) {
 // found is what lies below a folder.
 type found struct {
 	files   []dicomFile
-	damaged []dicomFile // DICOM files whose header is truncated or invalid
+	damaged []dicomFile // DICOM files whose header is truncated or invalid, and files named as those beside them that are not DICOM
 	scans   []niftiFile
 	others  int // files of other formats
 }
@@ -78,6 +79,7 @@ func find(ctx context.Context, root string, o findOptions) (out found, err error
 	if real, err := filepath.EvalSymlinks(o.without); err == nil && o.without != "" {
 		seen[real] = true
 	}
+	var foreign []dicomFile // of other formats
 	bar := progress(-1, "reading headers")
 	err = visitFiles(ctx, root, seen, func(path string, err error) error {
 		var f dicomFile
@@ -89,7 +91,10 @@ func find(ctx context.Context, root string, o findOptions) (out found, err error
 			f, err = readHeader(path)
 		}
 		switch {
-		case errors.Is(err, dcm.ErrNotDICOM), errors.Is(err, errDirectory):
+		case errors.Is(err, dcm.ErrNotDICOM):
+			foreign = append(foreign, dicomFile{path: path, damage: err})
+			return nil
+		case errors.Is(err, errDirectory):
 			out.others++
 			return nil
 		case errors.As(err, new(*fs.PathError)) && !o.tolerant:
@@ -104,7 +109,31 @@ func find(ctx context.Context, root string, o findOptions) (out found, err error
 	if err != nil {
 		return found{}, fmt.Errorf("reading %s: %w", root, err)
 	}
+	images := map[string]bool{}
+	for _, f := range out.files {
+		images[pattern(f.path)] = true
+	}
+	for _, f := range foreign {
+		if images[pattern(f.path)] {
+			out.damaged = append(out.damaged, f)
+			continue
+		}
+		out.others++
+	}
 	return out, bar.Finish()
+}
+
+var number = regexp.MustCompile(`[0-9]+`)
+
+// pattern is what the paths of the images of a folder have in common: the extension of DICOM files, or the name without its numbers.
+// A file of another format that has it too, such as an empty file or an error page, is an image that was lost.
+func pattern(path string) string {
+	dir, name := filepath.Split(path)
+	switch ext := strings.ToLower(filepath.Ext(name)); ext {
+	case ".dcm", ".dicom", ".ima":
+		return dir + ext
+	}
+	return dir + number.ReplaceAllString(strings.ToLower(name), "0")
 }
 
 // niftiFile is the path of a NIfTI file.

@@ -99,3 +99,37 @@ func TestAnalyzeNothingReadable(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestLostImages: an error page and an empty file in place of an image are images that cannot be read, and not files of another
+// kind beside the study.
+func TestLostImages(t *testing.T) {
+	dir, _ := sampleStudy(t, "epidural")
+	names, err := filepath.Glob(filepath.Join(dir, "*.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string]string{names[0]: "<html>504</html>", names[len(names)-1]: "", filepath.Join(dir, "notes.txt"): "notes", filepath.Join(dir, "README"): ""} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stdout, stderr := command(t, "select", dir, "--json")
+	var got struct{ Warnings []string }
+	if err := json.Unmarshal([]byte(stdout), &got); code != 0 || err != nil {
+		t.Fatalf("exit code %d, %v: %s", code, err, stderr)
+	}
+	for _, name := range []string{names[0], names[len(names)-1]} {
+		if w := strings.Join(got.Warnings, "\n"); !strings.Contains(w, "file "+filepath.Base(name)) || !strings.Contains(w, "2 of ") {
+			t.Errorf("%s is not named: %q", filepath.Base(name), got.Warnings)
+		}
+	}
+	if err := os.WriteFile(names[6], nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(names[7], nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, _ = command(t, "select", dir); code != 0 || !strings.Contains(stdout, filepath.Base(names[7])) {
+		t.Errorf("slices are missing in the middle, and the file is not named: %s", stdout)
+	}
+}
