@@ -80,6 +80,7 @@ func readHeaders(ctx context.Context, study Study, r *running) (*images, error) 
 		r.Header = out.headers[0]
 	}
 	if unread.n > 0 && len(out.headers) == 0 {
+		unread.more = nil
 		return nil, &finding.Refusal{Code: finding.Undecodable, Reason: fmt.Sprintf(
 			"None of the %d objects of the study can be read: %s.", unread.n, unread.text())}
 	}

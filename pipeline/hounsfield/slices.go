@@ -34,7 +34,8 @@ const (
 )
 
 // checkSlices compares each slice with its neighbours, because a few wrong slices do not change the histogram of the volume. It
-// refuses slices with shifted values and empty slices within the head. Those at the ends beyond the brain give a warning.
+// refuses slices with shifted values and empty slices within the head. A few at the ends give a warning: the empty ones show
+// nothing, as if they were missing, and the shifted ones lie beyond the brain.
 func checkSlices(v *volume.Volume) (warnings []string, err error) {
 	c := comparison{v: v, rows: max(1, int(gridMM/v.SpacingMM[0])), columns: max(1, int(gridMM/v.SpacingMM[1]))}
 	c.cm2 = float64(c.rows*c.columns) * v.SpacingMM[0] * v.SpacingMM[1] / 100
@@ -50,16 +51,25 @@ func checkSlices(v *volume.Volume) (warnings []string, err error) {
 			first, last = min(first, k), max(last, k)
 		}
 	}
-	within := slices.DeleteFunc(empty, func(k int) bool { return k < first || k > last })
+	var within []int
+	for _, k := range empty {
+		if k > first && k < last {
+			within = append(within, k)
+		}
+	}
+	for _, end := range []struct{ k, beside, n int }{{first, first - 1, first}, {last, last + 1, v.Slices() - 1 - last}} {
+		switch {
+		case last < 0 || end.n == 0 || !slices.Contains(empty, end.beside) || c.area(end.k) < pairCM2+pairPerCM*c.gap(end.k, end.beside):
+		case end.n > atEnd && c.brain(end.k):
+			within = append(within, end.beside)
+		default:
+			warnings = append(warnings, fmt.Sprintf("%s at the end of the series is empty, although %s beside it still shows %.0f cm2 of soft tissue. "+
+				"That part of the head is not in the result.", capital(c.name(end.beside)), c.name(end.k), c.area(end.k)))
+		}
+	}
 	if len(within) > 0 {
-		return nil, finding.Refuse(finding.NotHounsfield, "%s between slices that show the head: all pixels are about %d HU.\nSend the original series.",
+		return nil, finding.Refuse(finding.NotHounsfield, "%s within the head: all pixels are about %d HU.\nSend the original series.",
 			c.says(within, "is empty", "are empty"), v.Slice(within[0])[0])
-	}
-	if last >= 0 && last < v.Slices()-1 && c.area(last) >= pairCM2+pairPerCM*c.gap(last, last+1) {
-		warnings = append(warnings, c.ends(last, last+1))
-	}
-	if first > 0 && first < v.Slices() && c.area(first) >= pairCM2+pairPerCM*c.gap(first, first-1) {
-		warnings = append(warnings, c.ends(first, first-1))
 	}
 	wrong, right := c.shifted(shown)
 	if len(wrong) == 0 {
@@ -71,7 +81,9 @@ func checkSlices(v *volume.Volume) (warnings []string, err error) {
 	} else {
 		text += "air or soft tissue has other values there"
 	}
-	if len(wrong) <= atEnd && (wrong[len(wrong)-1] < right || wrong[0] > right) && (wrong[0] == shown[0] || wrong[len(wrong)-1] == shown[len(shown)-1]) && !c.brain(right) {
+	lowest, highest := wrong[0], wrong[len(wrong)-1]
+	end := highest < right && lowest == shown[0] || lowest > right && highest == shown[len(shown)-1]
+	if end && len(wrong) <= atEnd && !c.brain(right) {
 		return append(warnings, text+" (Rescale Slope, Rescale Intercept). This is at the end of the series, beyond the brain."), nil
 	}
 	return nil, finding.Refuse(finding.NotHounsfield, "The pixels are not all in Hounsfield units. %s (Rescale Slope, Rescale Intercept).\nSend the original series.", text)
@@ -252,12 +264,6 @@ func (c *comparison) brain(k int) bool {
 	return float64(filled-bone)*c.cm2 >= brainCM2
 }
 
-// ends is the warning about a head that ends between slice k and the empty slice beside it.
-func (c *comparison) ends(k, beside int) string {
-	return fmt.Sprintf("Images at the end of the series are empty from %s on, although %s beside it still shows %.0f cm2 of soft tissue. That part of the head is not in the result.",
-		c.name(beside), c.name(k), c.area(k))
-}
-
 // name names slice k as a viewer numbers it, or by its place in the stack.
 func (c *comparison) name(k int) string {
 	if k < len(c.v.Sources) {
@@ -271,8 +277,7 @@ func (c *comparison) name(k int) string {
 // says begins a sentence about some slices, of which it names eight.
 func (c *comparison) says(some []int, one, many string) string {
 	if len(some) == 1 {
-		name := c.name(some[0])
-		return strings.ToUpper(name[:1]) + name[1:] + " " + one
+		return capital(c.name(some[0])) + " " + one
 	}
 	var names []string
 	for _, k := range some[:min(len(some), 8)] {
@@ -284,3 +289,5 @@ func (c *comparison) says(some []int, one, many string) string {
 	}
 	return fmt.Sprintf("%d of %d slices (%s) %s", len(some), c.v.Slices(), list, many)
 }
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
