@@ -15,11 +15,12 @@ import (
 
 // oddity is a change of a study that devices and tools make, and other DICOM software reads.
 type oddity struct {
-	name string
-	edit func(k int, d *dcm.DataSet)
-	file func(t *testing.T, k int, file []byte) []byte
-	warn string // part of a warning that is to be given
-	only bool   // no network carries it
+	name  string
+	edit  func(k int, d *dcm.DataSet)
+	file  func(t *testing.T, k int, file []byte) []byte
+	warn  string // part of a warning that is to be given
+	only  bool   // no network carries it
+	image int    // the first image that has it
 }
 
 // of is a study with the change.
@@ -110,7 +111,7 @@ func oddities() []oddity {
 			meta, _ := part10(t, file)
 			return file[len(meta):]
 		}},
-		{name: "one without preamble", only: true, warn: "1 of 12 objects", file: func(t *testing.T, k int, file []byte) []byte {
+		{name: "one without preamble", only: true, image: 11, warn: "1 of 12 objects", file: func(t *testing.T, k int, file []byte) []byte {
 			if k == 11 {
 				return file[132:]
 			}

@@ -6,11 +6,12 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// Limits of the most frequent value inside the skull, in HU. Brain has 25 to 40, less at birth, and a few HU more or less where
-// the scanner is not calibrated or contrast agent was given. Values beyond these limits have another offset or slope.
+// Limits of the most frequent value inside the skull, in HU. Brain has 18 to 38 in heads of adults with and without atrophy; children
+// at birth have a few HU less, contrast agent adds some, and scanners differ by up to 8. Values beyond these limits have another
+// offset or slope.
 const (
-	brainLo, brainHi   = 15, 52
-	usualLo, usualHi   = 20, 45
+	brainLo, brainHi   = 10, 50
+	usualLo, usualHi   = 16, 46
 	brainFrom, brainTo = -60, 140 // values that are counted
 	brainHalf          = 5        // the histogram is smoothed by a mean of 11 values
 )

@@ -23,7 +23,7 @@ func TestBrain(t *testing.T) {
 		{"unchanged", func(hu int) int { return hu }, "", false},
 		{"8 HU lower", func(hu int) int { return hu - 8 }, "", false},
 		{"8 HU higher", func(hu int) int { return hu + 8 }, "", false},
-		{"as at birth", func(hu int) int { return hu - 13 }, "inside the skull is 19 HU", false},
+		{"as at birth", func(hu int) int { return hu - 18 }, "inside the skull is 14 HU", false},
 		{"with contrast agent", func(hu int) int { return hu + 15 }, "inside the skull is 47 HU", false},
 		{"24 HU higher", func(hu int) int { return hu + 24 }, "inside the skull is 56 HU", true},
 		{"40 HU higher", func(hu int) int { return hu + 40 }, "inside the skull is 72 HU", true},
