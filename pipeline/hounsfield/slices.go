@@ -26,7 +26,7 @@ const (
 	mutualLeast = 100  // least difference: scalp becomes fat in the next slice
 	threeCM2    = 25.0 // of soft tissue or of air in both neighbours of a slice
 	threePerCM  = 20.0 // cm2 for each cm between them
-	headCM2     = 10.0 // of soft tissue in a slice that shows the head
+	headCM2     = 10.0 // denser than air in a slice that shows the head
 	flatHU      = 100  // range of the values of an image without content
 	atEnd       = 3    // slices at an end that may be wrong if they do not show brain
 	brainCM2    = 30.0 // enclosed by bone
@@ -47,7 +47,7 @@ func checkSlices(v *volume.Volume) (warnings []string, err error) {
 			continue
 		}
 		shown = append(shown, k)
-		if c.area(k) >= headCM2 {
+		if c.area(k, dense) >= headCM2 {
 			first, last = min(first, k), max(last, k)
 		}
 	}
@@ -59,12 +59,12 @@ func checkSlices(v *volume.Volume) (warnings []string, err error) {
 	}
 	for _, end := range []struct{ k, beside, n int }{{first, first - 1, first}, {last, last + 1, v.Slices() - 1 - last}} {
 		switch {
-		case last < 0 || end.n == 0 || !slices.Contains(empty, end.beside) || c.area(end.k) < pairCM2+pairPerCM*c.gap(end.k, end.beside):
+		case last < 0 || end.n == 0 || !slices.Contains(empty, end.beside) || c.area(end.k, soft) < pairCM2+pairPerCM*c.gap(end.k, end.beside):
 		case end.n > atEnd && c.brain(end.k):
 			within = append(within, end.beside)
 		default:
 			warnings = append(warnings, fmt.Sprintf("%s at the end of the series is empty, although %s beside it still shows %.0f cm2 of soft tissue. "+
-				"That part of the head is not in the result.", capital(c.name(end.beside)), c.name(end.k), c.area(end.k)))
+				"That part of the head is not in the result.", capital(c.name(end.beside)), c.name(end.k), c.area(end.k, soft)))
 		}
 	}
 	if len(within) > 0 {
@@ -110,6 +110,8 @@ func soft(hu int16) bool { return hu >= tissueLo && hu <= tissueHi && hu != 0 }
 
 func air(hu int16) bool { return hu < insideHU }
 
+func dense(hu int16) bool { return hu > notAir }
+
 // content reports whether slice k has more than air or one value.
 func (c *comparison) content(k int) bool {
 	s := c.v.Slice(k)
@@ -117,11 +119,11 @@ func (c *comparison) content(k int) bool {
 	return hi > notAir && int(hi)-int(lo) > flatHU
 }
 
-// area returns the soft tissue of slice k in cm2.
-func (c *comparison) area(k int) float64 {
+// area returns where is holds in slice k, in cm2.
+func (c *comparison) area(k int, is func(hu int16) bool) float64 {
 	n, s := 0, c.v.Slice(k)
 	c.each(func(i int) {
-		if soft(s[i]) {
+		if is(s[i]) {
 			n++
 		}
 	})
