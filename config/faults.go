@@ -358,9 +358,25 @@ func (r *reading) locate(err error) (faults []Fault) {
 		if section != "" && r.partly[section] {
 			continue
 		}
-		faults = append(faults, Fault{r.lines[key], text})
+		line := r.lines[key]
+		if name, set := fromEnvironment(text); set {
+			line, text = 0, "environment variable "+name+": "+text
+		}
+		faults = append(faults, Fault{line, text})
 	}
 	return faults
+}
+
+// fromEnvironment returns the environment variable that sets the key at the beginning of a fault: it comes before the file.
+func fromEnvironment(text string) (name string, set bool) {
+	known := map[string]setting{}
+	variables("", reflect.TypeFor[Config](), known)
+	for n, v := range known {
+		if strings.HasPrefix(text, v.key) && !continues(strings.TrimPrefix(text, v.key)) && os.Getenv(n) != "" {
+			return n, true
+		}
+	}
+	return "", false
 }
 
 // continues reports whether the text after a key is the rest of a longer word.
@@ -381,6 +397,18 @@ func split(err error) []error {
 		return all
 	}
 	return []error{err}
+}
+
+// Misread says how the value of a key outside lists has to be written, empty if text can be read.
+func Misread(key, text string) string {
+	known := map[string]setting{}
+	variables("", reflect.TypeFor[Config](), known)
+	for _, v := range known {
+		if v.key == key {
+			return misread(text, v.Type)
+		}
+	}
+	return ""
 }
 
 // IsSetting reports whether an environment variable sets a key.

@@ -97,3 +97,12 @@ func TestWatchRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestVariableNamed: a fault of a value that comes from the environment names the variable, not a line of the file.
+func TestVariableNamed(t *testing.T) {
+	t.Setenv("ICHOR_HTTP_TOKEN", "short")
+	_, err := Load(write(t, "http:\n  listen: 127.0.0.1:0\n  token: long-enough-0123456789\n"), nil)
+	if err == nil || !strings.Contains(err.Error(), "environment variable ICHOR_HTTP_TOKEN: http.token has 5 characters") || strings.Contains(err.Error(), "line 3") {
+		t.Error(err)
+	}
+}

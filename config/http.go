@@ -56,6 +56,13 @@ func (h *HTTP) validate(t TLS) error {
 // ProxyPrefixes parses the addresses of reverse proxies.
 func (h *HTTP) ProxyPrefixes() ([]netip.Prefix, error) { return prefixes(h.Proxies) }
 
+// TokenError is a file of a token that cannot be used, and what to do.
+type TokenError struct{ err error }
+
+func (e *TokenError) Error() string { return e.err.Error() }
+
+func (e *TokenError) Unwrap() error { return e.err }
+
 // ReadToken returns the token, from its file if it has one; empty: none is required.
 func (h *HTTP) ReadToken() (string, error) {
 	if h.TokenFile == "" {
@@ -63,11 +70,11 @@ func (h *HTTP) ReadToken() (string, error) {
 	}
 	text, err := os.ReadFile(h.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("http.token_file: %w; make it readable for this user", err)
+		return "", &TokenError{fmt.Errorf("http.token_file: %w; make it readable for this user", err)}
 	}
 	token := strings.TrimSpace(string(text))
 	if len(token) < minToken {
-		return "", fmt.Errorf("http.token_file %s has %d characters: write at least %d; 'openssl rand -hex 16' makes a token", h.TokenFile, len(token), minToken)
+		return "", &TokenError{fmt.Errorf("http.token_file %s has %d characters: write at least %d; 'openssl rand -hex 16' makes a token", h.TokenFile, len(token), minToken)}
 	}
 	return token, nil
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +44,10 @@ func newAnalyze() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if out == "" {
 			return usageError("give a folder for the results: --out FOLDER")
+		}
+		source, err := os.Stat(args[0])
+		if into, outErr := os.Stat(out); err == nil && outErr == nil && os.SameFile(source, into) {
+			return usageError(fmt.Sprintf("--out %s is the folder with the study: results would be mixed into it; choose another folder", out))
 		}
 		c, err := s.load()
 		if err != nil {

@@ -16,6 +16,14 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("dicom: {lissten: 1}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	secured := filepath.Join(t.TempDir(), "tls.yaml")
+	if err := os.WriteFile(secured, []byte("dicom: {tls: {certificate: /none.pem, key: /none.key}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	token := filepath.Join(t.TempDir(), "token.yaml")
+	if err := os.WriteFile(token, []byte("http: {token_file: /none.token}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		args []string
@@ -23,6 +31,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"unknown key", []string{"serve", "--config", bad}, exitConfig},
 		{"no such file", []string{"serve", "--config", bad + ".not"}, exitConfig},
+		{"no certificate", []string{"serve", "--config", secured, "--log-level", "error", "--state", t.TempDir()}, exitConfig},
+		{"no token file", []string{"serve", "--config", token, "--log-level", "error", "--state", t.TempDir()}, exitConfig},
 		{"socket that systemd did not pass", []string{"serve", "--config", os.DevNull, "--state", t.TempDir(), "--listen", "systemd"}, exitConfig},
 		{"wrong flag", []string{"serve", "--nothing"}, exitUsage},
 		{"unwritable state", []string{"serve", "--config", os.DevNull, "--state", "/proc/1/ichor"}, exitFailed},

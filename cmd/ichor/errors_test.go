@@ -88,7 +88,10 @@ func TestWrongUse(t *testing.T) {
 		{"port taken", append(serve, "--listen", taken.Addr().String()), 1, "already in use"},
 		{"state folder not writable", append([]string{"serve", "--log-level", "error", "--state", filepath.Join(notFolder, "x")}, bundle...), 1, "state"},
 		{"unknown sample", []string{"sample", "--out", dir, "--study", "nobody"}, 1, "nobody"},
-		{"no DICOM there", append([]string{"analyze", dir, "--out", dir}, bundle...), 1, "no DICOM file"},
+		{"no DICOM there", append([]string{"analyze", dir, "--out", filepath.Join(dir, "out")}, bundle...), 1, "no DICOM file"},
+		{"results into the study", append([]string{"analyze", dir, "--out", dir + "/."}, bundle...), 2, "choose another folder"},
+		{"results of all into the studies", append([]string{"analyze", "--all", dir, "--out", dir}, bundle...), 2, "choose another folder"},
+		{"a flag that is no number", []string{"analyze", dir, "--out", filepath.Join(dir, "out"), "--min-slices", "abc"}, 2, "--min-slices \"abc\": write a whole number"},
 		{"nobody listens", []string{"echo", "127.0.0.1:1"}, 1, "check that a node is running there"},
 		{"no node to ask", []string{"status", "--http", "127.0.0.1:1"}, 1, "is 'ichor serve' running"},
 	} {

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,35 +18,47 @@ import (
 	"github.com/spf13/cobra"
 
 	"ichor/cmd/ichor/node"
+	"ichor/config"
 	"ichor/reporting/events"
+	"ichor/scp/spool"
 )
 
 func newEvents() *cobra.Command {
 	var asJSON bool
-	var kind, id string
-	var since time.Duration
+	var kind, id, last string
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show the event log: what was received, analysed, delivered, refused and changed, and who looked",
 		Long: "events reads the event log of a node, also beside one that is running. The log names patients and studies, so only root\n" +
 			"and the service's group may read it.",
-		Example: "  ichor events\n  ichor events --case 3f2a9c0d11e4b7a6\n  ichor events --kind refused --since 24h --json\n  ichor events verify",
+		Example: "  ichor events\n  ichor events --case 3f2a9c0d11e4b7a6\n  ichor events --kind refused --since 30d --json\n  ichor events verify",
 		Args:    cobra.NoArgs,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
-	cmd.Flags().StringVar(&kind, "kind", "", "only entries of this `KIND`: started, stopped, association, received, analysed, delivered, 'gave up', refused, changed, removed, looked, canary")
+	cmd.Flags().StringVar(&kind, "kind", "", "only entries of this `KIND`: "+kinds())
 	cmd.Flags().StringVar(&id, "case", "", "only entries about the case with this `ID`")
-	cmd.Flags().DurationVar(&since, "since", 0, "only entries of the last `TIME`, such as 24h")
+	cmd.Flags().StringVar(&last, "since", "", "only entries of the last `TIME`, such as 30d or 24h")
 	cmd.Flags().IntVar(&limit, "limit", 100, "the newest `N` entries; 0: all")
 	s := withSettings(cmd, map[string]string{"state": "state"})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if kind != "" && !slices.Contains(events.Kinds(), events.Kind(kind)) {
+			return usageError(fmt.Sprintf("--kind %q: there is no such kind; the kinds are %s", kind, kinds()))
+		}
+		since, err := timeOf(last)
+		if err != nil {
+			return err
+		}
 		c, err := s.load()
 		if err != nil {
 			return err
 		}
+		dir, err := eventLog(c)
+		if err != nil {
+			return err
+		}
 		var list []events.Event
-		err = events.Read(node.EventsDir(c), 0, func(e events.Event) error {
+		err = events.Read(dir, 0, func(e events.Event) error {
 			if kind != "" && string(e.Kind) != kind || id != "" && !strings.Contains(e.Case, id) || since > 0 && time.Since(e.At) > since {
 				return nil
 			}
@@ -55,10 +74,85 @@ func newEvents() *cobra.Command {
 		if limit > 0 && len(list) > limit {
 			list = list[len(list)-limit:]
 		}
+		if len(list) == 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "ichor: no entry of the event log %s matches\n", dir)
+		}
 		return printEvents(cmd.OutOrStdout(), list, asJSON)
 	}
 	cmd.AddCommand(newEventsVerify())
 	return cmd
+}
+
+// kinds lists the kinds of entries.
+func kinds() string {
+	var names []string
+	for _, k := range events.Kinds() {
+		if strings.Contains(string(k), " ") {
+			k = "'" + k + "'"
+		}
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
+}
+
+// timeOf reads the value of --since, which may be in days; empty is 0.
+func timeOf(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n float64
+		n, err = strconv.ParseFloat(days, 64)
+		d = time.Duration(n * 24 * float64(time.Hour))
+	}
+	if err != nil || d <= 0 {
+		return 0, usageError(fmt.Sprintf("--since %s: write a time with its unit, such as 30d or 24h", text))
+	}
+	return d, nil
+}
+
+// eventLog returns the folder of the event log. A log that is missing where a node has run is an error.
+func eventLog(c config.Config) (dir string, err error) {
+	dir = node.EventsDir(c)
+	if _, err := os.Stat(c.State); errors.Is(err, fs.ErrNotExist) {
+		return dir, fmt.Errorf("there is no state folder %s; name that of the node with --state", c.State)
+	} else if err != nil {
+		return dir, fmt.Errorf("state folder: %w; run as root or as a member of the service's group", err)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	if err != nil || len(logs) > 0 {
+		return dir, err
+	}
+	if _, err := os.Stat(filepath.Join(c.State, "state.db")); err == nil {
+		return dir, fmt.Errorf("no event log in %s, though a node has run with the state folder %s: the log was removed, or events.dir names another folder", dir, c.State)
+	}
+	return dir, nil
+}
+
+// begunLater returns an error if the log begins with its first entry, but objects were received before: then an older log was
+// removed. Objects are kept for the retention time only, so a node that got its event log by an upgrade is accepted afterwards.
+func begunLater(ctx context.Context, c config.Config, p events.Proof) error {
+	if p.First != 1 {
+		return nil
+	}
+	dir := filepath.Join(c.State, "spool")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	v, err := spool.OpenView(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for _, uid := range v.Studies() {
+		for _, o := range v.Study(uid) {
+			if o.Received.Before(p.Since.Add(-time.Minute)) {
+				return fmt.Errorf("the log begins on %s, but objects were received before, on %s: an older log was removed, or the node had none before an upgrade",
+					p.Since.Local().Format(time.DateTime), o.Received.Local().Format(time.DateTime))
+			}
+		}
+	}
+	return nil
 }
 
 func printEvents(w io.Writer, list []events.Event, asJSON bool) error {
@@ -94,7 +188,8 @@ func newEventsVerify() *cobra.Command {
 		Use:   "verify",
 		Short: "Prove that no entry of the event log was changed, removed or added",
 		Long: "verify checks the chain of digests of the whole event log and prints the digest of its last entry. The node writes the\n" +
-			"same digest to its own log once a day: compare the two to find a log that was rewritten as a whole.",
+			"same digest to its own log once a day: compare the two to find a log that was rewritten as a whole. A log that is missing\n" +
+			"where a node has run, or that begins after objects of the spool were received, is an error.",
 		Example: "  ichor events verify",
 		Args:    cobra.NoArgs,
 	}
@@ -105,14 +200,26 @@ func newEventsVerify() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p, err := events.Verify(node.EventsDir(c))
+		dir, err := eventLog(c)
 		if err != nil {
+			return err
+		}
+		p, err := events.Verify(dir)
+		if err != nil {
+			return err
+		}
+		if err := begunLater(cmd.Context(), c, p); err != nil {
 			return err
 		}
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), p)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entries are as they were written, %d to %d; digest of the last one: %s\n", p.Entries, p.First, p.Last, p.Digest)
+		if p.Entries == 0 {
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "no entries: no node has run with the state folder %s\n", c.State)
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entries are as they were written, %d to %d, since %s; digest of the last one: %s\n", p.Entries, p.First, p.Last,
+			p.Since.Local().Format(time.DateTime), p.Digest)
 		return err
 	}
 	return cmd

@@ -19,6 +19,7 @@ import (
 	"ichor/config"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/state"
+	"ichor/scp/secure"
 )
 
 func newServe() *cobra.Command {
@@ -47,7 +48,7 @@ func newServe() *cobra.Command {
 		log := newLogger(c.Log, level, os.Stderr)
 		log.Info("starting", "version", versionText(), "configuration", c.Source, "state", c.State, "peers", peerNames(c), "destinations", destinationNames(c))
 		n, err := node.New(cmd.Context(), node.Options{Config: c, Version: version, Commit: commit(), Logger: log})
-		if errors.Is(err, node.ErrConfig) || errors.Is(err, state.ErrVersion) {
+		if errors.Is(err, node.ErrConfig) || errors.Is(err, state.ErrVersion) || errors.As(err, new(*secure.FileError)) || errors.As(err, new(*config.TokenError)) {
 			return refusedConfig{err}
 		}
 		if err != nil {

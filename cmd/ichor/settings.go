@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -47,6 +48,9 @@ func (s *settings) read() (config.Config, error) {
 	overrides := map[string]any{}
 	for flag, key := range s.keys {
 		if f := s.cmd.Flags().Lookup(flag); f.Changed {
+			if why := config.Misread(key, f.Value.String()); why != "" {
+				return config.Config{}, fmt.Errorf("--%s %q: write %s", flag, f.Value, why)
+			}
 			overrides[key] = f.Value.String()
 		}
 	}

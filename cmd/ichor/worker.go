@@ -9,6 +9,7 @@ import (
 
 	"ichor/cmd/ichor/node"
 	"ichor/pipeline/finding"
+	"ichor/scp/secure"
 )
 
 func newWorker() *cobra.Command {
@@ -34,6 +35,9 @@ func newWorker() *cobra.Command {
 		}
 		log := newLogger(c.Log, new(slog.LevelVar), os.Stderr)
 		w, err := node.NewWorker(cmd.Context(), node.Options{Config: c, Version: version, Logger: log})
+		if errors.As(err, new(*secure.FileError)) {
+			return refusedConfig{err}
+		}
 		if err != nil {
 			return err
 		}

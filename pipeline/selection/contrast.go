@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"ichor/scp/dcm"
 )
@@ -29,7 +28,7 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 	if h.String(dcm.SOPClassUID) != dcm.CTImageStorage { // multi-frame objects are called Enhanced even without contrast agent
 		series = slices.DeleteFunc(series, func(w string) bool { return w == "ENHANCED" })
 	}
-	agent, agentDenied := agentOf(h)
+	agent := agentOf(h)
 	volume, volumeSaid := h.Float(dcm.ContrastBolusVolume)
 	word := func(where, w string) string {
 		if w == "" {
@@ -38,26 +37,27 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 		return fmt.Sprintf("%s %.30q", where, w)
 	}
 	const inAgent, inSeries, inProtocol, inStudy = "Contrast/Bolus Agent", "Series Description", "Protocol Name", "Study Description"
-	agentDenies := word(inAgent, agentDenied)
-	seriesDenies := word(inSeries, which(series, plainWords))
-	protocolDenies := word(inProtocol, which(protocol, plainWords))
-	studyDenies := ""
-	if which(study, contrastWords) == "" || which(study, []string{"AND", "W", "WWO", "WITH", "MIT", "AVEC", "CON"}) == "" { // otherwise plain and enhanced series were ordered
+	// A description that says both, with and without, denies nothing.
+	inBoth := first(word(inSeries, bothOf(h, dcm.SeriesDescription)), word(inProtocol, bothOf(h, dcm.ProtocolName)),
+		word(inStudy, bothOf(h, dcm.StudyDescription, dcm.RequestedProcedureDescription)))
+	agentDenies, seriesDenies, protocolDenies, studyDenies := word(inAgent, agent.denied), "", "", ""
+	if bothOf(h, dcm.SeriesDescription) == "" {
+		seriesDenies = word(inSeries, which(series, plainWords))
+	}
+	if bothOf(h, dcm.ProtocolName) == "" {
+		protocolDenies = word(inProtocol, which(protocol, plainWords))
+	}
+	if bothOf(h, dcm.StudyDescription, dcm.RequestedProcedureDescription) == "" {
 		studyDenies = word(inStudy, which(study, plainWords))
 	}
 	volumeDenies, volumeGives := "", ""
-	switch {
+	switch start := h.String(dcm.ContrastBolusStartTime); {
 	case volumeSaid && volume == 0:
 		volumeDenies = "Contrast/Bolus Volume 0"
 	case volumeSaid && volume > 0 && !swallowed(h):
 		volumeGives = fmt.Sprintf("Contrast/Bolus Volume %g", volume)
-	}
-	first := func(said ...string) string {
-		i := slices.IndexFunc(said, func(s string) bool { return s != "" })
-		if i < 0 {
-			return ""
-		}
-		return said[i]
+	case start != "" && agent.part != "":
+		volumeGives = word("Contrast/Bolus Start Time", start)
 	}
 	against := func(gives string, denials ...string) (contrast, string) {
 		if denies := first(denials...); denies != "" {
@@ -65,28 +65,48 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 		}
 		return doubtful, gives
 	}
-	gives := first(word(inAgent, agent), volumeGives)
+	gives := first(word(inAgent, agent.given), volumeGives)
+	angio := which(series, angioWords)
+	before := slices.Index(series, angio) - 1 // "Pre CTA" is the plain series before it
 	switch {
 	case which(series, perfusionWords) != "":
 		return perfusion, word(inSeries, which(series, perfusionWords))
-	case seriesDenies == "" && which(series, angioWords) != "":
-		return angiography, word(inSeries, which(series, angioWords))
+	case seriesDenies == "" && angio != "":
+		return angiography, word(inSeries, angio)
+	case agent.part != "": // in a part of the study: the series says in which
+		switch denies := first(seriesDenies, volumeDenies); {
+		case denies == "":
+			return enhanced, word(inAgent, agent.part)
+		case seriesDenies == "" || volumeGives != "" || angio != "":
+			return against(first(volumeGives, word(inAgent, agent.part)), denies)
+		}
+		return plain, ""
 	case gives != "" && first(seriesDenies, protocolDenies, studyDenies, volumeDenies, agentDenies) != "":
 		return against(gives, seriesDenies, protocolDenies, studyDenies, volumeDenies, agentDenies)
-	case agent != "":
+	case agent.given != "":
 		return enhanced, gives
 	case gives != "":
 		return doubtful, gives
+	case angio != "" && !(before >= 0 && series[before] == "PRE"):
+		return against(word(inSeries, angio), seriesDenies)
 	case seriesDenies != "":
 		return plain, ""
+	case bothOf(h, dcm.SeriesDescription) != "":
+		return against(inBoth, agentDenies)
 	case which(series, contrastWords) != "" && agentDenies != "":
 		return against(word(inSeries, which(series, contrastWords)), agentDenies)
 	case which(series, contrastWords) != "":
 		return enhanced, word(inSeries, which(series, contrastWords))
 	case after(series) != "":
 		return doubtful, word(inSeries, after(series))
-	case protocolDenies != "" || agentDenies != "" || studyDenies != "":
+	case agentDenies != "" || volumeDenies != "":
 		return plain, ""
+	case inBoth != "":
+		return doubtful, inBoth
+	case protocolDenies != "" || studyDenies != "":
+		return plain, ""
+	case agent.unknown != "":
+		return doubtful, word(inAgent, agent.unknown)
 	}
 	for _, known := range [][]string{perfusionWords, angioWords, contrastWords} {
 		if w := first(word(inProtocol, which(protocol, known)), word(inStudy, which(study, known))); w != "" {
@@ -94,6 +114,15 @@ func contrastOf(h *dcm.DataSet) (c contrast, why string) {
 		}
 	}
 	return plain, ""
+}
+
+// first returns the first text that is not empty.
+func first(said ...string) string {
+	i := slices.IndexFunc(said, func(s string) bool { return s != "" })
+	if i < 0 {
+		return ""
+	}
+	return said[i]
 }
 
 // after returns the word in a description that most likely means after contrast agent: DELAYED, or POST at its end, but not in
@@ -112,38 +141,4 @@ func after(series []string) string {
 func swallowed(h *dcm.DataSet) bool {
 	route := strings.ToUpper(h.String(dcm.ContrastBolusRoute))
 	return strings.Contains(route, "ORAL") || strings.Contains(route, "RECTAL")
-}
-
-// agentOf reads the agent attribute: the name of the agent, the words that say that there was none, or both.
-func agentOf(h *dcm.DataSet) (name, denied string) {
-	if swallowed(h) {
-		return "", ""
-	}
-	v := strings.ToUpper(strings.TrimSpace(strings.Join(h.Strings(dcm.ContrastBolusAgent), " ")))
-	if coded := h.Sequence(dcm.ContrastBolusAgentSequence); v == "" && len(coded) > 0 {
-		if v = strings.ToUpper(coded[0].String(dcm.CodeMeaning)); v == "" {
-			return "CODED", ""
-		}
-	}
-	if v == "" {
-		return "", ""
-	}
-	amount := strings.TrimRight(v, "MLCG. ") // of "0 ML", "0.0CC"
-	if amount != "" && strings.Trim(amount, "0.,") == "" || !strings.ContainsFunc(v, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
-		return "", v // 0, 0 ml, -, ?
-	}
-	d := &dcm.DataSet{}
-	d.SetStrings(dcm.ContrastBolusAgent, "LO", strings.ReplaceAll(strings.ReplaceAll(v, "NON-IONIC", "NONIONIC"), "NON IONIC", "NONIONIC"))
-	said := words(d, dcm.ContrastBolusAgent)
-	no := which(said, plainWords)
-	if no == "" {
-		no = which(said, noneWords)
-	}
-	switch {
-	case no == "":
-		return v, ""
-	case which(said, agentNames) != "":
-		return which(said, agentNames), v
-	}
-	return "", v
 }

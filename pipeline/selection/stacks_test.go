@@ -205,7 +205,7 @@ func TestContrast(t *testing.T) {
 		{"", "", "", plain}, {"NONE", "Head", "", plain}, {"IOHEXOL", "", "", enhanced},
 		{"IOHEXOL", "Head without contrast", "", doubtful}, {"", "CT HEAD W/O CONTRAST", "", plain}, {"", "Head NON-CON", "", plain},
 		{"", "Schädel ohne KM", "", plain}, {"", "Schädel KM", "", enhanced}, {"", "Head post contrast", "", enhanced},
-		{"", "Head 5.0", "Head w and w/o contrast", plain}, {"", "Head 5.0", "Stroke CTA", doubtful}, {"", "Head native", "Stroke CTA", plain},
+		{"", "Head 5.0", "Head w and w/o contrast", doubtful}, {"", "Head 5.0", "Stroke CTA", doubtful}, {"", "Head native", "Stroke CTA", plain},
 		{"", "CTA COW 0.6", "", angiography}, {"", "Pre CTA head", "", plain}, {"", "CTP 4D", "", perfusion}, {"", "Native perfusion", "", perfusion},
 	} {
 		d := &dcm.DataSet{}

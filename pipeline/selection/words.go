@@ -29,12 +29,12 @@ var (
 	plainWords = []string{"WITHOUT", "WO", "NON", "NONCON", "NONCONTRAST", "NC", "NCCT", "NECT", "UNENHANCED", "NONENHANCED", "NATIVE", "NATIV", "NATIF", "NATIVO", "PLAIN",
 		"PRE", "PRECONTRAST", "NO", "NOT", "OHNE", "SANS", "SIN", "SENZA", "ZONDER", "SEM", "UTAN", "UDEN", "UTEN", "ILMAN", "BEZ", "BLANCO", "BASALE", "DIRETTA", "SPC",
 		"NEPOST", "NATYWNE", "БЕЗ", "НАТИВ", "НАТИВНО", "平扫", "单纯", "単純"}
-	// noneWords mean in the agent attribute that none was given; in a description they can mean anything.
-	noneWords = []string{"NONE", "N", "NA", "NIL", "NULL", "NEGATIVE", "NEVER", "UNUSED", "KEIN", "KEINE", "KEINES", "AUCUN", "AUCUNE", "NESSUNO", "NINGUNO", "NENHUM", "GEEN",
-		"INGEN", "INGET", "BRAK", "НЕТ", "无", "なし"}
 	// agentNames next to them make it doubtful again.
 	agentNames = []string{"OMNIPAQUE", "IOHEXOL", "ISOVUE", "IOPAMIDOL", "IOPAMIRON", "VISIPAQUE", "IODIXANOL", "ULTRAVIST", "IOPROMIDE", "IOMERON", "IOMEPROL", "OPTIRAY",
-		"IOVERSOL", "XENETIX", "IOBITRIDOL", "IMERON", "SOLUTRAST", "OXILAN", "HEXABRIX", "ACCUPAQUE"}
+		"IOVERSOL", "XENETIX", "IOBITRIDOL", "IMERON", "SOLUTRAST", "OXILAN", "HEXABRIX", "ACCUPAQUE",
+		"ISOVIST", "IOTROLAN", "IOBITRIDOL", "IOXAGLATE", "IOXILAN", "IOXITALAMATE", "IOPENTOL", "IMAGOPAQUE", "SCANLUX", "SCANDICAT", "UNILUX", "IOPASEN", "OYPALOMIN", "IOMERON300", "TELEBRIX", "CONRAY", "RENOGRAFIN", "UROGRAFIN",
+		"GASTROGRAFIN", "PERITRAST", "CLARISCAN", "JOD", "IODE", "IODINE", "IODINATED", "YODO", "IODIO", "ОМНИПАК", "УЛЬТРАВИСТ", "ЙОГЕКСОЛ", "ВИЗИПАК", "ОПТИРЕЙ", "КСЕНЕТИКС",
+		"オムニパーク", "イオパミロン", "イオヘキソール", "イオメロン", "碘海醇", "碘佛醇", "碘克沙醇", "碘普罗胺", "欧乃派克", "优维显"}
 	softWords = []string{"SOFT", "BRAIN", "STANDARD", "HIRN", "WEICHTEIL", "WEICHTEILE", "PARENCHYMA", "CEREBRUM", "CERVEAU", "ENCEPHALE", "CEREBRO", "CERVELLO"}
 )
 
@@ -43,16 +43,8 @@ func words(d *dcm.DataSet, tags ...dcm.Tag) []string {
 	var out []string
 	for _, t := range tags {
 		for _, v := range d.Strings(t) {
-			v = strings.ToUpper(v)
-			for _, short := range [][2]string{{"W/O", "WO"}, {"S/C", "SIN "}, {"S/ ", "SIN "}, {"O/KM", "OHNE KM"}, {"O. KM", "OHNE KM"}, {"B/K", "BEZ "}, {"N/A", "NA"}} {
-				v = strings.ReplaceAll(v, short[0], short[1])
-			}
+			v = shorthand.Replace(strings.ToUpper(v))
 			both := []string{v}
-			for _, w := range []string{"平扫", "单纯", "単純", "造影", "增强"} { // written without spaces
-				if strings.Contains(v, w) {
-					out = append(out, w)
-				}
-			}
 			if strings.Contains(v, "-") {
 				both = append(both, strings.ReplaceAll(v, "-", ""))
 			}

@@ -50,6 +50,11 @@ const (
 	Damaged     Kind = "damaged"     // the last line was cut off by a crash, or entries were lost
 )
 
+// Kinds lists every kind.
+func Kinds() []Kind {
+	return []Kind{Started, Stopped, Association, Received, Analysed, Delivered, GaveUp, Refused, Changed, Removed, Looked, Canary, Pruned, Damaged}
+}
+
 // Event is one entry.
 type Event struct {
 	Number uint64    `json:"n"`

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // maxLine bounds one entry when it is read.
@@ -103,10 +104,11 @@ func Read(dir string, after uint64, each func(Event) error) error {
 
 // Proof is what Verify found.
 type Proof struct {
-	Entries int    `json:"entries"`
-	First   uint64 `json:"first"`
-	Last    uint64 `json:"last"`
-	Digest  string `json:"digest"` // of the last line: compare it with one that was kept elsewhere
+	Entries int       `json:"entries"`
+	First   uint64    `json:"first"`
+	Since   time.Time `json:"since,omitzero"` // of the first
+	Last    uint64    `json:"last"`
+	Digest  string    `json:"digest"` // of the last line: compare it with one that was kept elsewhere
 }
 
 // Verify proves that no line was changed, removed or added since it was written, and returns number and digest of the last
@@ -132,6 +134,7 @@ func Verify(dir string) (p Proof, err error) {
 			}
 			switch {
 			case p.Entries == 0:
+				p.Since = e.At
 				p.First, begun = e.Number, fmt.Sprintf("%d %s", e.Number-1, e.Before)
 			case e.Number != p.Last+1:
 				return fmt.Errorf("entry %d follows entry %d: entries are missing or were added", e.Number, p.Last)

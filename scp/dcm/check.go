@@ -7,9 +7,10 @@ import (
 )
 
 // Check checks the structure of a data set of size bytes in transferSyntax, as received over the network, and returns its
-// identifiers; missing ones are empty. ErrTruncated: an element, a sequence or the pixel data extends beyond the end. If all
-// identifiers are present, other errors are left for Read, because the object may never be read. Check does not read values,
-// so it is fast. Errors as for Read.
+// identifiers; missing ones are empty. ErrTruncated: an element, a sequence or the pixel data extends beyond the end.
+// ErrEncoding: an element extends beyond its item or sequence, or a sequence has no delimiter. If all identifiers are present,
+// other errors are left for Read, because the object may never be read. Check does not read values, so it is fast. Errors as
+// for Read.
 func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error) {
 	syn, deflated, err := syntaxOf(transferSyntax)
 	if err != nil {
@@ -26,7 +27,7 @@ func Check(r io.ReaderAt, size int64, transferSyntax string) (Identifiers, error
 	id, err := s.identify(syn)
 	p := s.pixels
 	switch {
-	case err != nil && !errors.Is(err, ErrTruncated) && id.complete():
+	case err != nil && !errors.Is(err, ErrTruncated) && !errors.Is(err, errOverrun) && id.complete():
 		return id, nil
 	case err == nil && p == nil && stream != nil && stream.cut:
 		return id, fmt.Errorf("deflated data set: %w", ErrTruncated)

@@ -343,9 +343,15 @@ func TestCheck(t *testing.T) {
 		data []byte
 		want error
 	}{
-		"odd":       {slices.Concat(whole, el(ContentSequence, "SQ", el(PatientID, "LO", []byte("12")))), nil},
-		"cut off":   {slices.Concat(whole, el(ContentSequence, "SQ", im(Item, nil))[:14]), ErrTruncated},
-		"odd first": {slices.Concat(el(0x00080001, "SQ", el(PatientID, "LO", []byte("12"))), whole), ErrEncoding},
+		"odd":                           {slices.Concat(whole, el(ContentSequence, "SQ", el(PatientID, "LO", []byte("12")))), nil},
+		"cut off":                       {slices.Concat(whole, el(ContentSequence, "SQ", im(Item, nil))[:14]), ErrTruncated},
+		"item larger than its sequence": {slices.Concat(whole, el(ContentSequence, "SQ", im(Item, make([]byte, 500))[:16]), make([]byte, 600)), ErrEncoding},
+		"element larger than its item":  {slices.Concat(whole, el(ContentSequence, "SQ", im(Item, el(PatientID, "LO", make([]byte, 50))[:10])), make([]byte, 100)), ErrEncoding},
+		"sequence without delimiter":    {slices.Concat(whole, undef(ContentSequence, "SQ", im(Item, nil)), el(0x0040A999, "LO", []byte("12"))), ErrEncoding},
+		"bytes without delimiter":       {slices.Concat(whole, undef(0x0040A998, "OB", im(Item, []byte{1, 2})), el(0x0040A999, "LO", []byte("12"))), ErrEncoding},
+		"sequence open at the end":      {slices.Concat(whole, undef(ContentSequence, "SQ", im(Item, nil))), ErrTruncated},
+		"bytes open at the end":         {slices.Concat(whole, undef(0x0040A998, "OB", im(Item, []byte{1, 2}))), ErrTruncated},
+		"odd first":                     {slices.Concat(el(0x00080001, "SQ", el(PatientID, "LO", []byte("12"))), whole), ErrEncoding},
 	} {
 		if _, err := check(c.data, ExplicitVRLittleEndian); !errors.Is(err, c.want) {
 			t.Errorf("%s behind the identifiers: %v, want %v", name, err, c.want)

@@ -38,6 +38,9 @@ func (s syntax) order() binary.ByteOrder {
 	return binary.LittleEndian
 }
 
+// errOverrun is an ErrEncoding: an element extends beyond its item, or a sequence has no end.
+var errOverrun = fmt.Errorf("%w beyond the end of an item or a sequence", ErrEncoding)
+
 // open is an open sequence or item.
 type open struct {
 	syntax
@@ -157,7 +160,7 @@ func (s *scanner) push(f open, sp span) error {
 func (s *scanner) check(t Tag, length uint32, f open) (end int64, err error) {
 	end = s.pos + int64(length)
 	if f.limit >= 0 && end > f.limit {
-		return 0, fmt.Errorf("%s: %d bytes, but only %d are left in its item or sequence: %w", t, length, f.limit-s.pos, ErrEncoding)
+		return 0, fmt.Errorf("%s: %d bytes, but only %d are left in its item or sequence: %w", t, length, f.limit-s.pos, errOverrun)
 	}
 	if s.w.size >= 0 && end > s.w.size {
 		return 0, fmt.Errorf("%s: %d bytes, but only %d are left: %w", t, length, s.w.size-s.pos, ErrTruncated)
@@ -179,6 +182,9 @@ func (s *scanner) next(f open) (done bool, err error) {
 	tag := Tag(order.Uint16(h))<<16 | Tag(order.Uint16(h[2:]))
 	if tag.Group() == 0xFFFE {
 		return false, s.delimiter(tag, order.Uint32(h[4:]), f)
+	}
+	if !f.item && f.end < 0 {
+		return false, fmt.Errorf("%s in a sequence whose delimiter is missing: %w", tag, errOverrun)
 	}
 	if !f.item {
 		return false, fmt.Errorf("%s where an item should begin: %w", tag, ErrEncoding)

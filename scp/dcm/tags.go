@@ -109,6 +109,7 @@ const (
 	DataCollectionDiameter                 Tag = 0x00180090
 	ContrastBolusRoute                     Tag = 0x00181040
 	ContrastBolusVolume                    Tag = 0x00181041
+	ContrastBolusStartTime                 Tag = 0x00181042
 	DistanceSourceToDetector               Tag = 0x00181110
 	GantryDetectorTilt                     Tag = 0x00181120
 	TableHeight                            Tag = 0x00181130

@@ -25,7 +25,7 @@ func revocations(path string, trusted []*x509.Certificate) (revoked, Expiry, err
 	e := Expiry{File: path, List: true}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, e, err
+		return nil, e, cannotRead(path, err)
 	}
 	var lists [][]byte
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
@@ -40,7 +40,7 @@ func revocations(path string, trusted []*x509.Certificate) (revoked, Expiry, err
 	for _, der := range lists {
 		list, err := x509.ParseRevocationList(der)
 		if err != nil {
-			return nil, e, fmt.Errorf("%s contains no certificate revocation list in PEM or DER: %w", path, err)
+			return nil, e, fmt.Errorf("%s contains no whole certificate revocation list in PEM or DER (%w); get the list again", path, err)
 		}
 		if err := signed(list, trusted); err != nil {
 			return nil, e, fmt.Errorf("%s: %w", path, err)

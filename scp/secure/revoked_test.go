@@ -76,10 +76,10 @@ func TestListsThatCannotBeUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, f := range map[string]Files{
-		"CA file":       {CRL: foreign},
-		"is not signed": {CA: authority.CA, CRL: foreign}, // both authorities have one name
-		"no such file":  {CA: authority.CA, CRL: "none.pem"},
-		"contains no":   {CA: authority.CA, CRL: empty},
+		"CA file":          {CRL: foreign},
+		"is not signed":    {CA: authority.CA, CRL: foreign}, // both authorities have one name
+		"there is no file": {CA: authority.CA, CRL: "none.pem"},
+		"contains no":      {CA: authority.CA, CRL: empty},
 	} {
 		if _, err := Open(f, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", f, err)

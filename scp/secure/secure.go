@@ -64,11 +64,11 @@ func Open(f Files, logger *slog.Logger) (*Credentials, error) {
 	}
 	c := &Credentials{files: f, logger: logger}
 	stamps, err := f.stamps()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		c.loaded, err = f.load(stamps)
 	}
-	if c.loaded, err = f.load(stamps); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, &FileError{err}
 	}
 	return c, nil
 }
@@ -80,7 +80,7 @@ func (f Files) stamps() (s [4]stamp, err error) {
 		}
 		info, err := os.Stat(path)
 		if err != nil {
-			return s, err
+			return s, cannotRead(path, err)
 		}
 		s[i] = stamp{info.Size(), info.ModTime()}
 	}
@@ -90,9 +90,9 @@ func (f Files) stamps() (s [4]stamp, err error) {
 func (f Files) load(stamps [4]stamp) (contents, error) {
 	c := contents{stamps: stamps}
 	if f.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
+		pair, err := f.pair()
 		if err != nil {
-			return c, fmt.Errorf("certificate %s with key %s: %w", f.Certificate, f.Key, err)
+			return c, err
 		}
 		// RFC 9325 §4.5
 		if key, ok := pair.Leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < 2048 {
@@ -123,7 +123,7 @@ func authorities(path string) (_ *x509.CertPool, trusted []*x509.Certificate, _ 
 	e := Expiry{File: path}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, e, err
+		return nil, nil, e, cannotRead(path, err)
 	}
 	pool := x509.NewCertPool()
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
@@ -132,7 +132,7 @@ func authorities(path string) (_ *x509.CertPool, trusted []*x509.Certificate, _ 
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, nil, e, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, e, fmt.Errorf("%s contains a certificate that is not whole (%w); copy it again", path, err)
 		}
 		if e.NotAfter.IsZero() || cert.NotAfter.Before(e.NotAfter) {
 			e.NotBefore, e.NotAfter = cert.NotBefore, cert.NotAfter

@@ -163,20 +163,44 @@ func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	a := scptest.NewAuthority(t)
 	one, two := a.Valid("one"), a.Valid("two")
+	cut := func(path string, keep int) string {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path+".cut", text[:min(keep, len(text))], 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path + ".cut"
+	}
 	empty := one.File + ".empty"
 	if err := os.WriteFile(empty, []byte("no PEM"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, f := range map[string]Files{
-		"no key":          {Certificate: one.File},
-		"no certificate":  {Key: one.Key},
-		"missing file":    {Certificate: one.File + "x", Key: one.Key},
-		"key of another":  {Certificate: one.File, Key: two.Key},
-		"nothing signs":   {Certificate: one.File, Key: one.Key, CA: empty},
-		"no such signers": {Certificate: one.File, Key: one.Key, CA: a.CA + "x"},
+	for _, c := range []struct {
+		name string
+		Files
+		says string
+	}{
+		{"no key", Files{Certificate: one.File}, ""},
+		{"no certificate", Files{Key: one.Key}, ""},
+		{"missing file", Files{Certificate: one.File + "x", Key: one.Key}, "there is no file " + one.File + "x; correct the path"},
+		{"missing key", Files{Certificate: one.File, Key: one.Key + "x"}, "there is no file " + one.Key + "x; correct the path"},
+		{"key of another", Files{Certificate: one.File, Key: two.Key}, "does not belong to certificate " + one.File + "; name the key"},
+		{"certificate cut", Files{Certificate: cut(one.File, 200), Key: one.Key}, "contains no whole certificate; it must be a PEM file"},
+		{"key cut", Files{Certificate: one.File, Key: cut(two.Key, 60)}, "contains no whole private key; it must be a PEM file"},
+		{"files exchanged", Files{Certificate: one.Key, Key: one.File}, "contains no whole certificate"},
+		{"nothing signs", Files{Certificate: one.File, Key: one.Key, CA: empty}, "contains no certificate; it must"},
+		{"no such signers", Files{Certificate: one.File, Key: one.Key, CA: a.CA + "x"}, "there is no file"},
+		{"no whole list", Files{Certificate: one.File, Key: one.Key, CA: a.CA, CRL: empty}, "get the list again"},
 	} {
-		if _, err := Open(f, nil); err == nil || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v", name, err)
+		_, err := Open(c.Files, nil)
+		if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if c.says != "" && !errors.As(err, new(*FileError)) {
+			t.Errorf("%s: no fault of a file: %v", c.name, err)
 		}
 	}
 }

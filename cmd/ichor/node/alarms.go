@@ -1,15 +1,19 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"ichor/pipeline/state"
 	"ichor/reporting/web"
 	"ichor/scp/secure"
+	"ichor/scp/spool"
 )
 
 // Limits from which an operator is told.
@@ -33,16 +37,12 @@ func (n *Node) alarms() []web.Alarm {
 	at := now()
 	var list []web.Alarm
 	add := func(a web.Alarm) { list = append(list, a) }
-	if err := n.spool.Ready(); err != nil {
-		add(web.Alarm{Name: "disk", Severity: web.Critical, Text: "objects are refused (A700H): " + err.Error(),
-			Remedy: "free disk space, or give the state folder a larger disk; reception resumes by itself"})
-	} else if free, err := n.spool.Free(); err == nil && free < 2*uint64(n.config.DICOM.ReserveMiB)<<20 {
+	refused := n.spool.Ready()
+	if free, err := n.spool.Free(); refused == nil && err == nil && free < 2*uint64(n.config.DICOM.ReserveMiB)<<20 {
 		add(web.Alarm{Name: "disk", Severity: web.Warning, Text: fmt.Sprintf("%d MiB are free; objects are refused below dicom.reserve_mib, %d", free>>20, n.config.DICOM.ReserveMiB),
 			Remedy: "free disk space, or set retention_gib"})
 	}
-	if err := n.queue.Ready(); err != nil {
-		add(web.Alarm{Name: "not-ready", Severity: web.Critical, Text: err.Error(), Remedy: "studies are received and will be analysed later; look in the log for the cause"})
-	}
+	list = append(list, diskAlarms(refused, n.queue.Ready())...)
 	list = append(list, certificateAlarms(n.expiries(), at)...)
 	list = append(list, n.deliveryAlarms()...)
 	if age, err := n.store.OldestJob(); err == nil && age > oldJob {
@@ -78,6 +78,25 @@ func (n *Node) alarms() []web.Alarm {
 }
 
 func order(s web.Severity) int { return slices.Index([]web.Severity{web.Critical, web.Warning}, s) }
+
+// diskAlarms tells why objects are refused, and why none are analysed. Both errors say what to do after their first semicolon.
+func diskAlarms(refused, queue error) (list []web.Alarm) {
+	later := "studies are received and will be analysed later"
+	if refused != nil {
+		later = "studies that were received before wait"
+		text, remedy, _ := strings.Cut(refused.Error(), "; ")
+		if errors.Is(refused, spool.ErrNoSpace) {
+			remedy = cmp.Or(remedy, "free disk space") + ", or give the state folder a larger disk"
+		}
+		list = append(list, web.Alarm{Name: "disk", Severity: web.Critical, Text: "objects are refused (A700H): " + text,
+			Remedy: cmp.Or(remedy, "look in the log for the cause") + "; reception resumes by itself"})
+	}
+	if queue != nil {
+		text, remedy, _ := strings.Cut(queue.Error(), "; ")
+		list = append(list, web.Alarm{Name: "not-ready", Severity: web.Critical, Text: text, Remedy: cmp.Or(remedy, "look in the log for the cause; "+later)})
+	}
+	return list
+}
 
 func certificateAlarms(expiries []secure.Expiry, at time.Time) (list []web.Alarm) {
 	for _, e := range expiries {
