@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/state"
@@ -181,8 +183,26 @@ func TestCorrectedPatient(t *testing.T) {
 		t.Fatal(err)
 	}
 	former := len(pacs.Objects())
+	part := write("HOSP08") // its sender is interrupted after nine images
+	files, err := filepath.Glob(filepath.Join(part, "*.dcm"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files[9:] {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(t, n.Addr(), part)
+	eventually(t, "the first result stays", func() bool {
+		c, err := n.State().Case(id)
+		return err == nil && c.Revision == 2 && c.Phase == state.Analyzed && c.Finding.Status == finding.Analyzed && strings.Contains(c.Error, "some images only")
+	})
+	if got := len(pacs.Objects()); got != former {
+		t.Errorf("%d objects were sent for a part of a correction", got-former)
+	}
 	send(t, n.Addr(), write("HOSP08"))
-	eventually(t, "a second result", func() bool { c, err := n.State().Case(id); return err == nil && c.Revision == 2 })
+	eventually(t, "a second result", func() bool { c, err := n.State().Case(id); return err == nil && c.Revision == 3 })
 	c, err := delivered(within(t), n.State(), id, func() {})
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,8 @@ func New(o Options) (*Recorder, error) {
 
 // Record writes the objects of an analysed study durably and ends the revision of its case: it stores result and deliveries in
 // one transaction. objects is the number of instances analysed. It can be interrupted anywhere and repeated: the same study
-// gives objects with the same UIDs. It returns the finding as stored, or state.ErrStale for a revision that is no longer needed.
+// gives objects with the same UIDs. It returns the finding that the case has then, or state.ErrStale for a revision that is no
+// longer needed.
 func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, objects int, a analysis.Analysis) (finding.Finding, error) {
 	exam := state.ExamOf(a.Header)
 	var err error
@@ -86,6 +87,11 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 	c, err := r.o.State.Case(id)
 	if err != nil {
 		return finding.Finding{}, err
+	}
+	if partlyCorrected(a.Finding, c.Finding) {
+		r.o.Logger.Warn("the sender corrected the patient identification of some images only; the previous result stays until the others have arrived", "case", id, "revision", revision)
+		_, err := r.o.State.Stand(id, revision, "the sender corrected the patient identification of some images only; send the whole study again", r.o.Now())
+		return *c.Finding, err
 	}
 	o := r.o.Reporting
 	o.Began = c.Created
@@ -129,6 +135,12 @@ func (r *Recorder) Record(ctx context.Context, id state.CaseID, revision, object
 			return f, err
 		}
 	}
+}
+
+// partlyCorrected reports whether a study with a result is refused now only because its sender was interrupted while it sent the
+// images again with another patient identification.
+func partlyCorrected(now finding.Finding, former *finding.Finding) bool {
+	return now.Corrected && now.Code == finding.SeveralPatients && former != nil && former.Status == finding.Analyzed
 }
 
 // priority: hemorrhage is sent first, refusals last.
