@@ -122,7 +122,7 @@ def test_command_line(tmp_path, capsys):
     assert manifest.network(manifest.read(tmp_path / "out"), "bleed")["threshold"] == 0.4
     assert main(["bundle", "--net", str(net), "--name", "tiny", *options, "--out", str(tmp_path / "out")]) == 1
     assert "exists already" in capsys.readouterr().err
-    assert command.EXAMPLE.count("python -m ich bundle") == 3
+    assert command.EXAMPLE.count("python -m ich bundle") == 4
 
 
 class Noisy(Bright):
