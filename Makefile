@@ -71,7 +71,7 @@ test-go: $(LIBRARY) peers venv viewer ## run the Go tests, with the foreign peer
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m $(RACE)
 	$(GO) test -race -timeout 20m -run '^($(RACE_NODES))$$' ./cmd/ichor
-	$(GO) test -timeout 20m -artifacts -outputdir $(abspath out) ./cmd/ichor $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE) ./cmd/ichor)")
+	$(GO) test -timeout 30m -artifacts -outputdir $(abspath out) ./cmd/ichor $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE) ./cmd/ichor)")
 
 test-python: venv ## run the tests of the training code
 	cd models/training && PYTHONPATH=. $(VENV)/bin/python -m pytest -q tests
