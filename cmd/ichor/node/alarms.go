@@ -33,7 +33,7 @@ func AlarmNames() []string {
 }
 
 // alarms returns what an operator must act on, the critical ones first.
-func (n *Node) alarms() []web.Alarm {
+func (n *Node) alarms(destinations []web.Destination) []web.Alarm {
 	at := now()
 	var list []web.Alarm
 	add := func(a web.Alarm) { list = append(list, a) }
@@ -44,7 +44,7 @@ func (n *Node) alarms() []web.Alarm {
 	}
 	list = append(list, diskAlarms(refused, n.queue.Ready())...)
 	list = append(list, certificateAlarms(n.expiries(), at)...)
-	list = append(list, n.deliveryAlarms()...)
+	list = append(list, n.deliveryAlarms(destinations)...)
 	if age, err := n.store.OldestJob(); err == nil && age > oldJob {
 		add(web.Alarm{Name: "analysis-stuck", Severity: web.Critical, Text: fmt.Sprintf("the oldest study has waited %v for its analysis", age.Round(time.Minute)),
 			Remedy: "look in the log for analyses that fail or take long; restart the service if there are none", Since: at.Add(-age)})
@@ -114,8 +114,8 @@ func certificateAlarms(expiries []secure.Expiry, at time.Time) (list []web.Alarm
 }
 
 // deliveryAlarms tells about destinations that are down or behind, and about what was given up.
-func (n *Node) deliveryAlarms() (list []web.Alarm) {
-	for _, d := range n.destinationsNow() {
+func (n *Node) deliveryAlarms(destinations []web.Destination) (list []web.Alarm) {
+	for _, d := range destinations {
 		switch {
 		case d.Down:
 			a := web.Alarm{Name: "destination-down", Severity: web.Warning, Foreign: true, Subject: d.Name, Since: d.Since,
@@ -196,10 +196,10 @@ func (n *Node) destinationsNow() (list []web.Destination) {
 
 // info describes the node.
 func (n *Node) info() web.Node {
-	b := n.engine.Bundle
+	b, destinations := n.engine.Bundle, n.destinationsNow()
 	i := web.Node{
 		Version: n.version, Configuration: n.config.Source, Bundle: b.Name + " " + b.Version, Provider: n.config.Analysis.Provider,
-		PID: os.Getpid(), Started: n.started, Alarms: n.alarms(), Destinations: n.destinationsNow(), Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(),
+		PID: os.Getpid(), Started: n.started, Alarms: n.alarms(destinations), Destinations: destinations, Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(),
 	}
 	for _, l := range n.dicom {
 		i.DICOM = append(i.DICOM, l.Addr().String())

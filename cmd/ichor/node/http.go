@@ -40,7 +40,7 @@ func (n *Node) current() http.Handler {
 func (n *Node) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: readTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug), // port scanners, and browsers that do not trust the certificate
+		ErrorLog: quietLog(n.log),
 	}
 }
 
@@ -71,7 +71,7 @@ func serveUntil(ctx context.Context, server *http.Server, ln net.Listener) error
 	return <-stopped
 }
 
-// quietLog is for errors of single connections, which anyone can cause.
+// quietLog is for errors of single connections, which anyone can cause: port scanners, browsers that do not trust the certificate.
 func quietLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }
 
 // crowd is a listener that accepts at most most connections at a time, and half of them from one address. It closes others at

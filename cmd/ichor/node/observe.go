@@ -80,7 +80,7 @@ func (n *Node) measure(version, commit string) {
 	}
 	r.Gauge("ichor_alarm", "1 for each alarm, by name, severity (critical, warning) and subject: a destination or a file. docs/operate.md lists the alarms.", []string{"name", "severity", "subject"},
 		func(set func(float64, ...string)) {
-			for _, a := range n.alarms() {
+			for _, a := range n.alarms(n.destinationsNow()) {
 				set(1, a.Name, string(a.Severity), a.Subject)
 			}
 		})

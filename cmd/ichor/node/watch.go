@@ -26,7 +26,7 @@ func (n *Node) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
-		w.tell(n.Ready(), n.alarms(), now())
+		w.tell(n.Ready(), n.alarms(n.destinationsNow()), now())
 		n.mark()
 		select {
 		case <-ctx.Done():
