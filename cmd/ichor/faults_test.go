@@ -146,7 +146,7 @@ func TestFaultTable(t *testing.T) {
 	w.sees("PACS is down", "destination-down", "dead", `msg="destination is down" dest=dead`, "")
 	w.sees("PACS does not know our AE title, or has another one", "destination-down", "misnamed", "called AE title not recognized, check the title", "")
 	w.sees("PACS refuses results for good", "dead-letters", "pacs", `msg="delivery given up" dest=pacs`, "")
-	w.n.RefuseConfiguration(&config.Error{Source: "ichor.yaml", Faults: []config.Fault{{Line: 2, Text: "dicom.lisen: there is no such key"}}})
+	w.n.NotReloaded(&config.Error{Source: "ichor.yaml", Faults: []config.Fault{{Line: 2, Text: "dicom.lisen: there is no such key"}}})
 	w.sees("A changed configuration has faults (SIGHUP)", "configuration", "", "dicom.lisen: there is no such key", "")
 	w.sees("Audit repository is down", "audit-repository", "", `msg="audit messages wait"`, "")
 

@@ -125,6 +125,14 @@ func TestReload(t *testing.T) {
 	}
 	write(p.config, strings.Replace(only("CT2"), "quiet_period: 1500ms", "quiet_periode: 1s", 1))
 	reload("the changed configuration is not in use", "quiet_periode")
+	alarms := func() string {
+		t.Helper()
+		_, out, _ := command(t, "status", "--alarms", "--http", p.http)
+		return out
+	}
+	if out := alarms(); !strings.Contains(out, "the changed configuration was refused") || !strings.Contains(out, "quiet_periode") {
+		t.Errorf("no alarm for a file that was refused:\n%s", out)
+	}
 	if !echoes("CT1") || echoes("CT2") {
 		t.Error("a file that was refused changed the peers")
 	}
@@ -140,6 +148,9 @@ func TestReload(t *testing.T) {
 	}
 	write(p.config, string(first))
 	reload("STATUS=0 associations")
+	if out := alarms(); strings.Contains(out, "was refused") {
+		t.Errorf("the alarm of a corrected file stays:\n%s", out)
+	}
 	p.kill()
 	<-p.ended
 	for _, want := range []string{`msg="configuration reloaded" changed=dicom.peers`, `msg="configuration not reloaded`, "keys=assembly.quiet_period", `changed="dicom.peers http.token_file"`} {

@@ -75,7 +75,6 @@ type Node struct {
 	turned   turnedAway
 	callers  callers
 	tokens   tokens
-	refused  refusal
 	canary   canary
 	events   eventLog
 	shadow   chan shadowed // analysed studies for the second bundle

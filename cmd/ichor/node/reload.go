@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"ichor/config"
 	"ichor/scp"
@@ -19,7 +20,8 @@ type used struct {
 	allowed bool          // the parts that Reload changes are there
 	config  config.Config // the file as last taken over
 	waiting []string      // keys whose new values need a restart
-	refused string        // why the newest file was not read, "" if it was
+	refused error         // why the newest file is not in use, nil if it is
+	since   time.Time     // when it was refused
 }
 
 func (s *used) allow() {
@@ -74,24 +76,33 @@ func (n *Node) Reload(c config.Config) (taken, restart []string, err error) {
 	if web := n.web(); n.http != nil {
 		n.handler.Store(&web)
 	}
-	n.inUse.config, n.inUse.waiting, n.inUse.refused = c, restart, ""
+	n.inUse.config, n.inUse.waiting, n.inUse.refused = c, restart, nil
+	n.happened()
 	return taken, restart, nil
 }
 
-// NotReloaded records why a changed configuration is not in use, for the status line of the service.
+// NotReloaded records why a changed configuration is not in use, for the alarms and the status line of the service.
 func (n *Node) NotReloaded(err error) {
 	n.inUse.mu.Lock()
 	defer n.inUse.mu.Unlock()
-	n.inUse.refused = err.Error()
+	n.inUse.refused, n.inUse.since = err, now()
+	n.happened()
 }
 
-// unused says what of the configuration file is not in use, "" if all of it is.
+// refusedFile returns why and since when a changed configuration is not in use; nil: it is.
+func (n *Node) refusedFile() (time.Time, error) {
+	n.inUse.mu.Lock()
+	defer n.inUse.mu.Unlock()
+	return n.inUse.since, n.inUse.refused
+}
+
+// unused says in one line what of the configuration file is not in use, "" if all of it is.
 func (n *Node) unused() string {
 	n.inUse.mu.Lock()
 	defer n.inUse.mu.Unlock()
 	switch {
-	case n.inUse.refused != "":
-		return "the changed configuration is not in use: " + n.inUse.refused
+	case n.inUse.refused != nil:
+		return "the changed configuration is not in use: " + oneLineOf(n.inUse.refused)
 	case len(n.inUse.waiting) > 0:
 		return "restart to use the new values of " + strings.Join(n.inUse.waiting, ", ")
 	}

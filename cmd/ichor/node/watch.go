@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"ichor/reporting/web"
@@ -126,24 +125,3 @@ func (n *Node) foundMark() time.Time {
 }
 
 func (n *Node) removeMark() { _ = os.Remove(n.markPath()) }
-
-// refusal is a changed configuration that could not be used.
-type refusal struct {
-	mu    sync.Mutex
-	err   error
-	since time.Time
-}
-
-// RefuseConfiguration records why a changed configuration is not used; nil: it is.
-func (n *Node) RefuseConfiguration(err error) {
-	n.refused.mu.Lock()
-	defer n.refused.mu.Unlock()
-	n.refused.err, n.refused.since = err, now()
-	n.happened()
-}
-
-func (n *Node) refusedFile() (time.Time, error) {
-	n.refused.mu.Lock()
-	defer n.refused.mu.Unlock()
-	return n.refused.since, n.refused.err
-}
