@@ -45,15 +45,11 @@ func (n *Node) analyse(ctx context.Context, job queue.Job) error {
 	switch {
 	case err == nil:
 		log.Info("study done", "stage", "analysis", "status", f.Status, "took", time.Since(start).Round(time.Millisecond), "code", f.Code)
-		n.deliverer.Wake()
 		return nil
 	case errors.Is(err, state.ErrStale):
 		return nil // more objects arrived meanwhile: the next revision is queued
 	case errors.Is(err, errLost): // retrying cannot help
-		if c, err = n.store.Stand(job.CaseID, job.Revision, err.Error(), now()); err == nil {
-			log.Error("study not analysed, some of its objects were lost; send the whole study again", "objects", n.objects(c.StudyInstanceUID), "of", c.Objects, "phase", c.Phase)
-		}
-		return err
+		return n.stand(c, err)
 	}
 	return err // recorded by failed or putOff
 }
@@ -70,6 +66,32 @@ func (n *Node) lost(c state.Case) error {
 	return nil
 }
 
+// stand ends a revision whose objects were lost.
+func (n *Node) stand(c state.Case, lost error) error {
+	c, err := n.store.Stand(c.ID, c.Revision, lost.Error(), now())
+	if err == nil {
+		n.log.Error("study not analysed, some of its objects were lost; send the whole study again",
+			"case", c.ID, "try", c.Tries+1, "objects", n.objects(c.StudyInstanceUID), "of", c.Objects, "phase", c.Phase)
+	}
+	return err
+}
+
+// conclude stores the result of a case: objects, deliveries, event, and comparison with the bundle in the shadow.
+func (n *Node) conclude(ctx context.Context, c state.Case, objects []spool.Object, result *analysis.Analysis) (finding.Finding, error) {
+	if err := n.lost(c); err != nil { // damage was found meanwhile
+		return finding.Finding{}, err
+	}
+	f, err := n.results.Record(ctx, c.ID, c.Revision, len(objects), *result)
+	if err != nil {
+		return f, err
+	}
+	n.analysed(c.StudyInstanceUID, result)
+	n.recordAnalysis(c.StudyInstanceUID, f)
+	n.compare(c.ID, n.studyOf(c.StudyInstanceUID, c.Complete, objects), result)
+	n.deliverer.Wake()
+	return f, nil
+}
+
 // objects counts the objects of a study in the spool.
 func (n *Node) objects(study string) int { return len(n.spool.Study(study)) }
 
@@ -82,16 +104,7 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	if err != nil {
 		return finding.Finding{}, err
 	}
-	if err := n.lost(c); err != nil { // damage was found meanwhile
-		return finding.Finding{}, err
-	}
-	f, err := n.results.Record(ctx, job.CaseID, job.Revision, len(objects), *result)
-	if err == nil {
-		n.analysed(job.StudyInstanceUID, result)
-		n.recordAnalysis(job.StudyInstanceUID, f)
-		n.compare(job.CaseID, n.studyOf(job.StudyInstanceUID, job.Complete, objects), result)
-	}
-	return f, err
+	return n.conclude(ctx, c, objects, result)
 }
 
 // result is the early result for exactly these objects, or a new one.

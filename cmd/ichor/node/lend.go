@@ -199,21 +199,17 @@ func (n *Node) lendBegin(w http.ResponseWriter, r *http.Request, c state.Case) e
 		return err
 	}
 	if err := n.lost(c); err != nil {
-		if _, stood := n.store.Stand(c.ID, c.Revision, err.Error(), now()); stood != nil {
+		if stood := n.stand(c, err); stood != nil {
 			return stood
 		}
-		n.log.Error("study not analysed, some of its objects were lost; send the whole study again", "case", c.ID)
 		return fmt.Errorf("%w: %w", errDone, err)
 	}
 	objects := n.spool.Study(c.StudyInstanceUID)
 	if early := n.early.take(r.Context(), c.StudyInstanceUID, objects); early != nil {
 		early.Finding.Complete = c.Complete
-		if _, err := n.results.Record(r.Context(), c.ID, c.Revision, len(objects), *early); err != nil {
+		if _, err := n.conclude(r.Context(), c, objects, early); err != nil {
 			return err
 		}
-		n.analysed(c.StudyInstanceUID, early)
-		n.recordAnalysis(c.StudyInstanceUID, early.Finding)
-		n.deliverer.Wake()
 		return errDone
 	}
 	var t task
@@ -276,23 +272,15 @@ func (n *Node) lendResult(w http.ResponseWriter, r *http.Request, c state.Case) 
 	defer n.working.Delete(c.ID)
 	defer n.early.drop(c.StudyInstanceUID)
 	objects := n.spool.Study(c.StudyInstanceUID)
-	study := n.studyOf(c.StudyInstanceUID, c.Complete, objects)
-	a, err := n.engine.Adopter.Adopt(r.Context(), study, found)
+	a, err := n.engine.Adopter.Adopt(r.Context(), n.studyOf(c.StudyInstanceUID, c.Complete, objects), found)
 	if err != nil {
 		return err
 	}
-	if err := n.lost(c); err != nil {
-		return err
-	}
-	f, err := n.results.Record(r.Context(), c.ID, c.Revision, len(objects), *a)
+	f, err := n.conclude(r.Context(), c, objects, a)
 	if err != nil {
 		return err
 	}
-	n.analysed(c.StudyInstanceUID, a)
-	n.recordAnalysis(c.StudyInstanceUID, f)
-	n.compare(c.ID, study, a)
 	n.log.Info("study done", "case", c.ID, "stage", "analysis", "status", f.Status, "peer", r.RemoteAddr, "code", f.Code)
-	n.deliverer.Wake()
 	return nil
 }
 
