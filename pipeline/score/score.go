@@ -147,10 +147,11 @@ func group(of []Overlap) Group {
 	for _, o := range of {
 		dice, precision, recall = append(dice, o.Dice()), append(precision, o.Precision()), append(recall, o.Recall())
 	}
-	return Group{spread(dice), spread(precision), spread(recall), median(dice)}
+	return Group{spread(dice), spread(precision), spread(recall), Median(dice)}
 }
 
-func median(v []float64) float64 {
+// Median returns the median, 0 of nothing.
+func Median(v []float64) float64 {
 	if len(v) == 0 {
 		return 0
 	}
@@ -168,33 +169,41 @@ type Agreement struct {
 	Correlation float64    `json:"correlation"` // Pearson; 0 where one side does not vary
 }
 
+// Limits returns the mean of differences and the 95 % limits of agreement, as in Agreement; 0 of nothing.
+func Limits(differences []float64) (bias float64, limits [2]float64) {
+	n := float64(len(differences))
+	for _, d := range differences {
+		bias += d / n
+	}
+	square := 0.0
+	for _, d := range differences {
+		square += (d - bias) * (d - bias)
+	}
+	spread := 1.96 * math.Sqrt(square/max(n-1, 1))
+	return bias, [2]float64{bias - spread, bias + spread}
+}
+
 func agreement(rows []Row) Agreement {
 	a := Agreement{N: len(rows)}
 	if a.N == 0 {
 		return a
 	}
-	var off, truth, found []float64
+	var differences, off, truth, found []float64
 	n := float64(a.N)
 	var meanT, meanF float64
 	for _, r := range rows {
 		d := r.FoundML - r.TruthML
-		off, truth, found = append(off, math.Abs(d)), append(truth, r.TruthML), append(found, r.FoundML)
-		a.BiasML += d / n
+		differences, off = append(differences, d), append(off, math.Abs(d))
+		truth, found = append(truth, r.TruthML), append(found, r.FoundML)
 		meanT, meanF = meanT+r.TruthML/n, meanF+r.FoundML/n
 	}
-	var square, tt, ff, tf float64
-	for i, r := range rows {
-		d := r.FoundML - r.TruthML - a.BiasML
-		square += d * d
+	a.BiasML, a.LimitsML = Limits(differences)
+	var tt, ff, tf float64
+	for i := range rows {
 		t, f := truth[i]-meanT, found[i]-meanF
 		tt, ff, tf = tt+t*t, ff+f*f, tf+t*f
 	}
-	sd := 0.0
-	if a.N > 1 {
-		sd = math.Sqrt(square / (n - 1))
-	}
-	a.LimitsML = [2]float64{a.BiasML - 1.96*sd, a.BiasML + 1.96*sd}
-	a.MedianError = median(off)
+	a.MedianError = Median(off)
 	if tt > 0 && ff > 0 {
 		a.Correlation = tf / math.Sqrt(tt*ff)
 	}

@@ -7,16 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"ichor/config"
 	"ichor/pipeline"
 	"ichor/pipeline/analysis"
 	"ichor/pipeline/finding"
+	"ichor/pipeline/score"
 	"ichor/pipeline/state"
 )
 
@@ -222,20 +221,7 @@ func Agree(all []Compared) (a Agreement) {
 			a.OnlyShadow++
 		}
 	}
-	if n := float64(len(differences)); n > 0 {
-		var sum, squares float64
-		for _, d := range differences {
-			sum += d
-		}
-		a.BiasML = sum / n
-		for _, d := range differences {
-			squares += (d - a.BiasML) * (d - a.BiasML)
-		}
-		spread := 1.96 * math.Sqrt(squares/max(n-1, 1))
-		a.LimitsML = [2]float64{a.BiasML - spread, a.BiasML + spread}
-	}
-	if slices.Sort(overlaps); len(overlaps) > 0 {
-		a.MedianDice = overlaps[len(overlaps)/2]
-	}
+	a.BiasML, a.LimitsML = score.Limits(differences)
+	a.MedianDice = score.Median(overlaps)
 	return a
 }
