@@ -296,8 +296,7 @@ var ofTests = []string{"ICHOR_PYTHON", "ICHOR_VIEWER", "ICHOR_ONNXRUNTIME", "ICH
 // environmentFaults finds variables that set nothing, and values that cannot be read; unread has the keys of these values,
 // with their defaults.
 func environmentFaults() (faults []Fault, unread map[string]any) {
-	known := map[string]setting{}
-	variables("", reflect.TypeFor[Config](), known)
+	known := variables()
 	names := slices.Sorted(maps.Keys(known))
 	unread = map[string]any{}
 	for _, e := range slices.Sorted(slices.Values(os.Environ())) {
@@ -327,13 +326,19 @@ type setting struct {
 	key string
 }
 
-// variables adds the settings below prefix by the name of their environment variable. Lists have none.
-func variables(prefix string, t reflect.Type, to map[string]setting) {
+// variables returns the settings by the name of their environment variable. Lists have none.
+func variables() map[string]setting {
+	all := map[string]setting{}
+	addVariables("", reflect.TypeFor[Config](), all)
+	return all
+}
+
+func addVariables(prefix string, t reflect.Type, to map[string]setting) {
 	for f := range fields(t) {
 		key := prefix + f.Tag.Get("mapstructure")
 		switch f.Type.Kind() {
 		case reflect.Struct:
-			variables(key+".", f.Type, to)
+			addVariables(key+".", f.Type, to)
 		case reflect.Slice:
 		default:
 			to["ICHOR_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = setting{f, key}
@@ -369,9 +374,7 @@ func (r *reading) locate(err error) (faults []Fault) {
 
 // fromEnvironment returns the environment variable that sets the key at the beginning of a fault: it comes before the file.
 func fromEnvironment(text string) (name string, set bool) {
-	known := map[string]setting{}
-	variables("", reflect.TypeFor[Config](), known)
-	for n, v := range known {
+	for n, v := range variables() {
 		if strings.HasPrefix(text, v.key) && !continues(strings.TrimPrefix(text, v.key)) && os.Getenv(n) != "" {
 			return n, true
 		}
@@ -401,9 +404,7 @@ func split(err error) []error {
 
 // Misread says how the value of a key outside lists has to be written, empty if text can be read.
 func Misread(key, text string) string {
-	known := map[string]setting{}
-	variables("", reflect.TypeFor[Config](), known)
-	for _, v := range known {
+	for _, v := range variables() {
 		if v.key == key {
 			return misread(text, v.Type)
 		}
@@ -413,8 +414,6 @@ func Misread(key, text string) string {
 
 // IsSetting reports whether an environment variable sets a key.
 func IsSetting(name string) bool {
-	known := map[string]setting{}
-	variables("", reflect.TypeFor[Config](), known)
-	_, ok := known[name]
+	_, ok := variables()[name]
 	return ok
 }

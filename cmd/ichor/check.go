@@ -71,8 +71,7 @@ func newCheck() *cobra.Command {
 		}
 		switch failed := count(lines, doctor.Failed); {
 		case err != nil && !asJSON: // the faults are the message
-			_, err := s.load()
-			return err
+			return asUsage(err)
 		case err != nil:
 			return usageError(fmt.Sprintf("the configuration has %d faults", len(lines)))
 		case failed > 0:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 
 	"github.com/schollz/progressbar/v3"
@@ -35,13 +36,18 @@ func withSettings(cmd *cobra.Command, keys map[string]string) *settings {
 // load reads the configuration and applies the given flags. Any error is a usageError, with a line for each fault.
 func (s *settings) load() (config.Config, error) {
 	c, err := s.read()
+	return c, asUsage(err)
+}
+
+// asUsage makes a usageError of an error of read, with a line for each fault.
+func asUsage(err error) error {
+	if err == nil {
+		return nil
+	}
 	if faults := new(config.Error); errors.As(err, &faults) {
-		return c, usageError(err.Error())
+		return usageError(err.Error())
 	}
-	if err != nil {
-		return c, usageError(oneLine(err))
-	}
-	return c, nil
+	return usageError(oneLine(err))
 }
 
 func (s *settings) read() (config.Config, error) {
@@ -62,14 +68,15 @@ var engineFlags = map[string]string{"bundle": "analysis.bundle", "library": "ana
 	"precision": "analysis.precision", "operating-point": "analysis.operating_point"}
 
 // workerFlags are the flags of worker.
-var workerFlags = map[string]string{"queue": "queue.url", "http": "http.listen", "log-level": "log.level", "bundle": "analysis.bundle",
-	"library": "analysis.library", "provider": "analysis.provider", "precision": "analysis.precision", "operating-point": "analysis.operating_point"}
+var workerFlags = withEngine(map[string]string{"queue": "queue.url", "http": "http.listen", "log-level": "log.level"})
 
 // serveFlags are the flags of serve and check, so that check can test exactly what serve would use.
-var serveFlags = map[string]string{
-	"state": "state", "listen": "dicom.listen", "http": "http.listen", "log-level": "log.level",
-	"bundle": "analysis.bundle", "library": "analysis.library", "provider": "analysis.provider", "precision": "analysis.precision",
-	"operating-point": "analysis.operating_point",
+var serveFlags = withEngine(map[string]string{"state": "state", "listen": "dicom.listen", "http": "http.listen", "log-level": "log.level"})
+
+// withEngine adds engineFlags.
+func withEngine(flags map[string]string) map[string]string {
+	maps.Copy(flags, engineFlags)
+	return flags
 }
 
 func levelOf(c config.Log) (level slog.Level) {
