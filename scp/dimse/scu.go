@@ -1,6 +1,7 @@
 package dimse
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -147,6 +148,15 @@ func (s *SCU) Store(ctx context.Context, r StoreRequest) (Status, error) {
 		return rsp.Status, fmt.Errorf("C-STORE: %w", &StatusError{Status: rsp.Status, Comment: rsp.ErrorComment})
 	}
 	return rsp.Status, nil
+}
+
+// StoreDataSet encodes d in a transfer syntax and sends it as Store does.
+func (s *SCU) StoreDataSet(ctx context.Context, d *dcm.DataSet, transferSyntaxUID string) (Status, error) {
+	var b bytes.Buffer
+	if err := dcm.WriteDataSet(&b, d, transferSyntaxUID); err != nil {
+		return ProcessingFailure, err
+	}
+	return s.Store(ctx, StoreRequest{SOPClassUID: d.String(dcm.SOPClassUID), SOPInstanceUID: d.String(dcm.SOPInstanceUID), TransferSyntaxUID: transferSyntaxUID, Data: &b})
 }
 
 // ask sends a request and waits for its response.

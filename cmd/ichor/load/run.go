@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,13 +197,8 @@ func (r *Run) store(ctx context.Context, sender int, head *synthetic.Study, uid 
 		if i > 0 && r.o.Pause > 0 {
 			time.Sleep(r.o.Pause)
 		}
-		var b bytes.Buffer
-		if err := dcm.WriteDataSet(&b, d, syntax); err != nil {
-			return err
-		}
 		objects[i] = nil // the pixels of thin slices are large
-		_, err := scu.Store(ctx, dimse.StoreRequest{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: d.String(dcm.SOPInstanceUID), TransferSyntaxUID: syntax, Data: &b})
-		if err != nil {
+		if _, err := scu.StoreDataSet(ctx, d, syntax); err != nil {
 			scu.Abort()
 			return err
 		}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -251,14 +250,7 @@ func (n *Node) storeCanary(ctx context.Context, images []*dcm.DataSet) error {
 		return err
 	}
 	for _, d := range images {
-		var data bytes.Buffer
-		if err := dcm.WriteDataSet(&data, d, dcm.ExplicitVRLittleEndian); err != nil {
-			scu.Abort()
-			return err
-		}
-		if _, err := scu.Store(ctx, dimse.StoreRequest{
-			SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: d.String(dcm.SOPInstanceUID), TransferSyntaxUID: dcm.ExplicitVRLittleEndian, Data: &data,
-		}); err != nil {
+		if _, err := scu.StoreDataSet(ctx, d, dcm.ExplicitVRLittleEndian); err != nil {
 			scu.Abort()
 			return err
 		}

@@ -164,11 +164,7 @@ func sendStudies(t *testing.T, n *Node, studies int) (cases []state.CaseID) {
 			t.Fatal(err)
 		}
 		for _, d := range objects {
-			var b bytes.Buffer
-			if err := dcm.WriteDataSet(&b, d, dcm.ExplicitVRLittleEndian); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := scu.Store(t.Context(), dimse.StoreRequest{SOPClassUID: dcm.CTImageStorage, SOPInstanceUID: d.String(dcm.SOPInstanceUID), TransferSyntaxUID: dcm.ExplicitVRLittleEndian, Data: &b}); err != nil {
+			if _, err := scu.StoreDataSet(t.Context(), d, dcm.ExplicitVRLittleEndian); err != nil {
 				t.Fatal(err)
 			}
 		}
