@@ -120,7 +120,7 @@ func TestJobsAreDoneOnce(t *testing.T) {
 	next := job(0)
 	next.Revision = 2
 	submit(t, q, next)
-	submit(t, q, job(1)) // it is gone from the queue, so whoever submits it needs it done
+	submit(t, q, job(1)) // it is gone from the queue, so it is submitted because it must be done
 	eventually(t, "next revision and what was submitted again done", func() bool { return stats(t, q) == Stats{} })
 	stop()
 	for n := range 10 {

@@ -9,8 +9,8 @@
 // Verify. When an old file is removed, an entry of kind Pruned keeps the number and digest of its last line. The digest of the
 // newest line is also in the service's log once a day, so that a log that was rewritten as a whole is found as well.
 //
-// The log names studies and patients, as audit messages need it (PS3.15 section A.5). It belongs to whoever answers for the
-// node, and is readable only for the service and its group.
+// The log names studies and patients, as audit messages need it (PS3.15 section A.5). It is
+// readable only for the service and its group.
 package events
 
 import (

@@ -54,8 +54,8 @@ class UNet(nn.Module):
 
 class Probabilities(nn.Module):
     """What is exported: sigmoid for the cavity; for the bleed, any (sigmoid) and the five subtypes of a softmax with background.
-    Mirrored: the mean of what the net says of the head and of its mirror image, in the graph itself, so that whoever runs it
-    need not know."""
+    Mirrored: the mean of the outputs for the head and for its mirror image, computed in the graph, so that the program that runs
+    it need not know."""
 
     def __init__(self, net: UNet, role: str, mirrored: bool = False):
         super().__init__()
