@@ -41,6 +41,9 @@ func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
 		out["nnunet_mirror_axes"] = strings.Trim(fmt.Sprint(u.MirrorAxes), "[]")
 		out["nnunet_folds"] = strconv.Itoa(len(bleeds.Folds()))
 	}
+	if e := bleeds.Post.Edge; e > 0 {
+		out["bleed_edge"] = number(e)
+	}
 	if p := bleeds.OperatingPoint(); p != "" {
 		out["operating_point"] = string(p)
 	}

@@ -200,7 +200,7 @@ func (o *Output) check(r Role, size int) error {
 func (p *Post) check(n *Network) error {
 	r := n.Role
 	if r != Bleed {
-		if p.MinComponentML != 0 || p.SureThreshold != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" || p.Evidence != nil {
+		if p.MinComponentML != 0 || p.SureThreshold != 0 || p.Edge != 0 || p.OpeningMM != 0 || p.RimMM != 0 || p.SubtypePer != "" || p.Evidence != nil {
 			return refuse("post", "has settings of the bleed network under role %s", r)
 		}
 		if h := p.HURange; h != nil && !(h[0] < h[1]) {
@@ -221,6 +221,9 @@ func (p *Post) check(n *Network) error {
 	}
 	if s := p.SureThreshold; s != 0 && !(s >= n.Threshold && s < 1) {
 		return refuse("post.sure_threshold", "is %g; it must be between the threshold, %g, and 1", s, n.Threshold)
+	}
+	if !(p.Edge >= 0 && p.Edge < 1) {
+		return refuse("post.edge", "is %g; it must be 0 or between 0 and 1", p.Edge)
 	}
 	if err := p.Evidence.check(n); err != nil {
 		return err

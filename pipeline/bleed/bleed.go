@@ -40,7 +40,7 @@ func (l Level) threshold(chosen float64) float32 {
 // and whether the network is sure. One byte per voxel stores all three label volumes.
 type Marks struct {
 	voxels *volume.Mask
-	any    *volume.Mask // probability of hemorrhage of marked voxels, as a byte; nil if the bundle has no evidence
+	any    *volume.Mask // probability of hemorrhage of marked voxels, as a byte; nil if neither evidence nor edge of the bundle needs it
 	cavity *volume.Mask
 	volume *volume.Volume
 	grid   *volume.Grid
@@ -80,7 +80,7 @@ func showing(s *window.Stack, cavity *volume.Mask) func(slab int) bool {
 
 func newMarks(v *volume.Volume, cavity *volume.Mask, spec *bundle.Network) *Marks {
 	m := &Marks{voxels: volume.NewMask(&v.Grid), cavity: cavity, volume: v, grid: &v.Grid, spec: spec}
-	if spec.Post.Evidence != nil {
+	if spec.Post.Evidence != nil || spec.Post.Edge > 0 {
 		m.any = volume.NewMask(&v.Grid)
 	}
 	return m
@@ -89,8 +89,25 @@ func newMarks(v *volume.Volume, cavity *volume.Mask, spec *bundle.Network) *Mark
 // Labels returns a new mask whose voxels are a finding.Subtype, where "any" reaches the threshold of the level inside the
 // cavity. The subtype is the most probable of the five, or finding.ICH if the network has no subtypes. If the bundle says so, it
 // then removes thin seams along the border of the cavity (opening) and drops small or doubtful components. A more lenient level
-// contains all voxels of a stricter one.
+// contains all voxels of a stricter one. If the bundle has an edge, levels differ only in where the components end.
 func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
+	if m.spec.Post.Edge == 0 {
+		return m.cleaned(ctx, level)
+	}
+	labels, err := m.cleaned(ctx, Chosen)
+	if err != nil {
+		return nil, err
+	}
+	c := volume.ComponentsOf(labels, volume.Corners, 0)
+	edges := m.edges(c, level)
+	for _, r := range c.Runs {
+		m.cut(labels, r, level, edges[r.Component])
+	}
+	return labels, ctx.Err()
+}
+
+// cleaned returns what reaches the level, after the opening and without small or doubtful components.
+func (m *Marks) cleaned(ctx context.Context, level Level) (*volume.Mask, error) {
 	labels := m.at(level)
 	if m.spec.Post.OpeningMM > 0 {
 		for k := range labels.Slices() {

@@ -122,6 +122,13 @@ func TestLabels(t *testing.T) {
 			n.box(finding.SDH, 20, 25, 10, 21)
 			n.fade(0.7, 20, 25, 19, 21) // what is doubtful beside it stays
 		}, map[finding.Subtype]int{finding.SDH: 55}},
+		{"edge of a bright clot and of a faint one", bundle.Post{Edge: 0.8}, func(n net) {
+			n.box(finding.IPH, 10, 14, 10, 16)
+			n.fade(0.7, 10, 14, 10, 11) // below 0.8 of 0.9
+			n.box(finding.SDH, 20, 24, 10, 15)
+			n.fade(0.6, 20, 24, 10, 15)
+			n.fade(0.5, 20, 21, 10, 15) // above 0.8 of 0.6
+		}, map[finding.Subtype]int{finding.IPH: 20, finding.SDH: 20}},
 		{"thin seam at the rim", bundle.Post{OpeningMM: 2, RimMM: 5}, func(n net) {
 			n.box(finding.SDH, 4, 6, 4, 28)    // two pixels wide: no disc of 2 mm fits
 			n.box(finding.SAH, 15, 17, 12, 20) // as thin, but deep
@@ -169,7 +176,7 @@ func TestLabels(t *testing.T) {
 func TestLevelsAreNested(t *testing.T) {
 	v, cavity := head(2)
 	rng := rand.New(rand.NewPCG(1, 9))
-	for _, post := range []bundle.Post{{}, {MinComponentML: 0.1}, {OpeningMM: 1, RimMM: 5}, {OpeningMM: 1, MinComponentML: 0.2}, {MinComponentML: 0.1, SureThreshold: 0.8}} {
+	for _, post := range []bundle.Post{{}, {MinComponentML: 0.1}, {OpeningMM: 1, RimMM: 5}, {OpeningMM: 1, MinComponentML: 0.2}, {MinComponentML: 0.1, SureThreshold: 0.8}, {MinComponentML: 0.1, Edge: 0.7}} {
 		n := net{p: make([]float32, outputs*side*side)}
 		for i := range n.p {
 			n.p[i] = rng.Float32()

@@ -29,7 +29,7 @@ def test_reading_is_that_of_the_go_program(case):
     cavity = unpacked(case["cavity"], np.uint8).reshape(shape) > 0
     prob = unpacked(case["probabilities"], np.uint8).reshape(6, *shape).astype(np.float32) / np.float32(255)
     for point in POINTS:
-        post = Post(case["threshold"], case["min_component_ml"], 0.0, subtype_per="anatomy", evidence=Evidence.of(case["evidence"]), operating_point=point)
+        post = Post(case["threshold"], case["min_component_ml"], 0.0, edge=case["edge"], subtype_per="anatomy", evidence=Evidence.of(case["evidence"]), operating_point=point)
         label = apply_post(scan, cavity, prob, post)
         want = unpacked(case["labels"][point], np.uint8).reshape(shape)
         assert ((label > 1) == (want > 0)).all() and (label[want > 0] == want[want > 0] + 1).all(), point

@@ -131,9 +131,10 @@ def bleeding(rows: list | None) -> str:
     """A line a head."""
     if not rows:
         return NO.capitalize() + "."
+    chose = "\n\n(e): the edge of clots was chosen on this head; it is not among the targets." if any(r.get("chose_edge") for r in rows) else ""
     return _table(["set", "head", "true mL", "found mL", "any Dice", "extra-axial mL beyond 5 mm", "false mL"], [
-        [_get(r, "set"), _get(r, "name"), _number(_get(r, "truth_ml", "total")), _number(_get(r, "found_ml", "total")), _number(_get(r, "dice", "any")),
-         _number(_get(r, "extra_axial_away_ml")), _number(_get(r, "false_ml"))] for r in rows])
+        [_get(r, "set"), _get(r, "name") + (" (e)" if r.get("chose_edge") else ""), _number(_get(r, "truth_ml", "total")), _number(_get(r, "found_ml", "total")), _number(_get(r, "dice", "any")),
+         _number(_get(r, "extra_axial_away_ml")), _number(_get(r, "false_ml"))] for r in rows]) + chose
 
 
 def judged(lines: list | None) -> str:

@@ -168,7 +168,7 @@ def decide(bundle: Path, cache: Path, count: int, threshold: float | None = None
     report("weights: " + ", ".join(f"{k} {w:.2f}" for k, w in zip(NAMES, evidence.weights)))
     report("any Dice of what is marked, by threshold: " + ", ".join(f"{t:g} {np.mean(v):.3f}" for t, v in overlap.items() if v))
     entry["threshold"] = post.threshold
-    entry["post"] = {"min_component_ml": LEAST_ML, "subtype_per": "anatomy", "evidence": evidence.entry()}
+    entry["post"] = {"min_component_ml": LEAST_ML, "subtype_per": "anatomy", "evidence": evidence.entry(), **({"edge": post.edge} if post.edge else {})}
     manifest.write(bundle, m)
     card.write(bundle)
     return evidence

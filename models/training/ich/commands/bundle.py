@@ -1,4 +1,4 @@
-"""export, decide, quantize, bundle, card: from trained networks to the folder that `ichor` loads."""
+"""export, decide, edge, quantize, bundle, card: from trained networks to the folder that `ichor` loads."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ def add(sub) -> None:
     p.add_argument("--heads", type=positive, default=90, help="held-out heads to fit on, a third of them without blood (default 90)")
     p.add_argument("--threshold", type=float, help="probability from which a voxel is marked (default: the manifest's)")
     p.set_defaults(run=_decide)
+
+    p = sub.add_parser("edge", help="fit where a clot ends, on a few real heads with masks",
+                       description="Chooses the share of the probability in the core of a clot that its voxels must reach, by the Dice of the named heads, "
+                                   "and writes it and their names into the manifest: evaluate leaves them out of the figures that judge. Run it after decide.")
+    p.add_argument("--bundle", type=Path, required=True)
+    p.add_argument("--bleeding", type=Path, required=True, help="folder of real heads with labelled blood, as for evaluate")
+    p.add_argument("--heads", nargs="+", required=True, metavar="NAME", help="heads of it to choose on")
+    p.set_defaults(run=_edge)
 
     _add_bundle(sub)
 
@@ -110,6 +118,12 @@ def _decide(args) -> None:
     from ..bundles.decide import decide
 
     decide(args.bundle, args.cache, args.heads, args.threshold, lambda text: print(text, flush=True))
+
+
+def _edge(args) -> None:
+    from ..bundles.edge import fit
+
+    fit(args.bundle, args.bleeding, args.heads, lambda text: print(text, flush=True))
 
 
 def _card(args) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bundles import edge, manifest
 from ..heads import bleeding, calcified, heads, mix
 from . import judge
 from .measure import dice, measure
@@ -76,7 +77,10 @@ def evaluate(source: Source, wanted: Wanted, out: Path, processes: int = 2, prog
     cache = Path(wanted.cache) if wanted.cache else out / "heads"
     reader = reader_of(source)  # a wrong folder shows at once, not in a worker, and leaves nothing behind
     version = heads.version_of(cache)
+    chose = edge.chosen_on(manifest.read(source.bundle)) if source.bundle else frozenset()
     rows = _measure_all(source, jobs_of(wanted), wanted.widen, cache, out, processes, progress)
+    for row in judge.of_kind(rows, bleeding.KIND):
+        row["chose_edge"] = edge.key(row["set"], row["name"]) in chose
     seen = {kind: [row.pop(CLINICAL) for row in judge.of_kind(rows, kind)] for kind in ("phantom", mix.KIND)}
     heads_seen = seen[mix.KIND] or seen["phantom"]  # the real-like mix, where there is one
     agreed = clinical(heads_seen) if heads_seen else None
