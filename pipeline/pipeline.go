@@ -249,24 +249,28 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	return nil
 }
 
-// settle decides which hemorrhages are reported and their subtypes: by evidence and anatomy if the bundle has them, else by
-// volume.
+// settle decides which hemorrhages are reported and their subtypes, by evidence and anatomy if the bundle has them, else by
+// volume; and where they end.
 func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *volume.Grid) (func(bleed.Level) (*volume.Mask, error), error) {
-	if spec.Post.Evidence == nil {
-		return func(level bleed.Level) (*volume.Mask, error) {
-			labels, err := marks.Labels(ctx, level)
-			if err == nil {
-				subtype.Settle(labels, g, spec.Post.SubtypePer)
-			}
-			return labels, err
-		}, nil
+	settled := func(level bleed.Level) (*volume.Mask, error) {
+		labels, err := marks.Labels(ctx, level)
+		if err == nil {
+			subtype.Settle(labels, g, spec.Post.SubtypePer)
+		}
+		return labels, err
 	}
-	parts, err := marks.Parts(ctx)
-	if err != nil {
-		return nil, err
+	if spec.Post.Evidence != nil {
+		parts, err := marks.Parts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		names := subtype.Names(parts)
+		settled = func(level bleed.Level) (*volume.Mask, error) { return parts.Labels(names, level), ctx.Err() }
 	}
-	names := subtype.Names(parts)
-	return func(level bleed.Level) (*volume.Mask, error) { return parts.Labels(names, level), ctx.Err() }, nil
+	if spec.Post.Edge > 0 {
+		settled = marks.Edged(settled)
+	}
+	return settled, nil
 }
 
 func bundleOf(b *bundle.Bundle) finding.Bundle {

@@ -103,7 +103,7 @@ type Post struct {
 
 	MinComponentML float64   `json:"min_component_ml,omitempty"` // 3D, 26-connected
 	SureThreshold  float64   `json:"sure_threshold,omitempty"`   // MinComponentML of a component must reach this probability; 0: the threshold
-	Edge           float64   `json:"edge,omitempty"`             // share of the probability in the core of a clot that its voxels must reach; 0: the threshold
+	Edge           float64   `json:"edge,omitempty"`             // share of the probability in the core of a clot that IPH, IVH or ICH in it must reach; 0: the threshold
 	OpeningMM      float64   `json:"opening_mm,omitempty"`       // radius, in the slice plane
 	RimMM          float64   `json:"rim_mm,omitempty"`           // opening is done within this distance of the border of the cavity
 	SubtypePer     string    `json:"subtype_per,omitempty"`      // voxel, component, extra-axial or anatomy; empty without subtypes

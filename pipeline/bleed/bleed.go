@@ -89,25 +89,8 @@ func newMarks(v *volume.Volume, cavity *volume.Mask, spec *bundle.Network) *Mark
 // Labels returns a new mask whose voxels are a finding.Subtype, where "any" reaches the threshold of the level inside the
 // cavity. The subtype is the most probable of the five, or finding.ICH if the network has no subtypes. If the bundle says so, it
 // then removes thin seams along the border of the cavity (opening) and drops small or doubtful components. A more lenient level
-// contains all voxels of a stricter one. If the bundle has an edge, levels differ only in where the components end.
+// contains all voxels of a stricter one.
 func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
-	if m.spec.Post.Edge == 0 {
-		return m.cleaned(ctx, level)
-	}
-	labels, err := m.cleaned(ctx, Chosen)
-	if err != nil {
-		return nil, err
-	}
-	c := volume.ComponentsOf(labels, volume.Corners, 0)
-	edges := m.edges(c, level)
-	for _, r := range c.Runs {
-		m.cut(labels, r, level, edges[r.Component])
-	}
-	return labels, ctx.Err()
-}
-
-// cleaned returns what reaches the level, after the opening and without small or doubtful components.
-func (m *Marks) cleaned(ctx context.Context, level Level) (*volume.Mask, error) {
 	labels := m.at(level)
 	if m.spec.Post.OpeningMM > 0 {
 		for k := range labels.Slices() {

@@ -89,7 +89,11 @@ func find(v *volume.Volume, cavity *volume.Mask, n net, spec *bundle.Network, le
 	if err != nil {
 		return nil, err
 	}
-	return m.Labels(context.Background(), level)
+	labels := func(level Level) (*volume.Mask, error) { return m.Labels(context.Background(), level) }
+	if spec.Post.Edge > 0 {
+		labels = m.Edged(labels)
+	}
+	return labels(level)
 }
 
 func TestLabels(t *testing.T) {
@@ -122,13 +126,15 @@ func TestLabels(t *testing.T) {
 			n.box(finding.SDH, 20, 25, 10, 21)
 			n.fade(0.7, 20, 25, 19, 21) // what is doubtful beside it stays
 		}, map[finding.Subtype]int{finding.SDH: 55}},
-		{"edge of a bright clot and of a faint one", bundle.Post{Edge: 0.8}, func(n net) {
+		{"edge of a bright clot, of a faint one and of a layer", bundle.Post{Edge: 0.8}, func(n net) {
 			n.box(finding.IPH, 10, 14, 10, 16)
 			n.fade(0.7, 10, 14, 10, 11) // below 0.8 of 0.9
-			n.box(finding.SDH, 20, 24, 10, 15)
+			n.box(finding.IVH, 20, 24, 10, 15)
 			n.fade(0.6, 20, 24, 10, 15)
 			n.fade(0.5, 20, 21, 10, 15) // above 0.8 of 0.6
-		}, map[finding.Subtype]int{finding.IPH: 20, finding.SDH: 20}},
+			n.box(finding.SDH, 10, 14, 20, 24)
+			n.fade(0.6, 10, 14, 20, 22)
+		}, map[finding.Subtype]int{finding.IPH: 20, finding.IVH: 20, finding.SDH: 16}},
 		{"thin seam at the rim", bundle.Post{OpeningMM: 2, RimMM: 5}, func(n net) {
 			n.box(finding.SDH, 4, 6, 4, 28)    // two pixels wide: no disc of 2 mm fits
 			n.box(finding.SAH, 15, 17, 12, 20) // as thin, but deep

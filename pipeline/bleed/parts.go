@@ -24,7 +24,6 @@ type Parts struct {
 
 	marks *Marks
 	runs  []volume.Run // Component is the index of the part
-	clots *volume.Components
 }
 
 // Parts finds the parts at the threshold of the bundle, computes their signs and decides which clots to keep. The network must
@@ -36,7 +35,7 @@ func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 	clots.Keep(labels, func(i int) bool { return ml[i] >= m.spec.Post.MinComponentML })
 	PoolExtraAxial(labels, m.grid)
 	clots = volume.ComponentsOf(labels, volume.Corners, 0)
-	p := &Parts{Kept: make([]bool, clots.Count), Contact: map[[2]int]float64{}, marks: m, clots: clots}
+	p := &Parts{Kept: make([]bool, clots.Count), Contact: map[[2]int]float64{}, marks: m}
 	for _, s := range finding.Subtypes {
 		c := volume.ComponentsOf(labels, volume.Corners, uint8(s))
 		first := int32(len(p.Of))
@@ -49,7 +48,7 @@ func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 			p.runs = append(p.runs, r)
 		}
 	}
-	if err := p.look(ctx); err != nil {
+	if err := p.look(ctx, clots); err != nil {
 		return nil, err
 	}
 	p.decide()
@@ -69,7 +68,7 @@ func (p *Parts) decide() {
 }
 
 // look computes signs, clots and contacts, slice by slice.
-func (p *Parts) look(ctx context.Context) error {
+func (p *Parts) look(ctx context.Context, clots *volume.Components) error {
 	if len(p.Of) == 0 {
 		return nil
 	}
@@ -80,7 +79,7 @@ func (p *Parts) look(ctx context.Context) error {
 	for i := range of {
 		of[i].rowMax = -1
 	}
-	bySlice, clotRuns := runsBySlice(p.runs, m.grid.Slices()), runsBySlice(p.clots.Runs, m.grid.Slices())
+	bySlice, clotRuns := runsBySlice(p.runs, m.grid.Slices()), runsBySlice(clots.Runs, m.grid.Slices())
 	clotOf := make([]int32, m.grid.Rows*m.grid.Columns) // 0 none, else clot + 1
 	partOf := make([]int32, len(clotOf))
 	own, below := make([]int32, c.rows*c.columns), make([]int32, c.rows*c.columns)
@@ -104,7 +103,7 @@ func (p *Parts) look(ctx context.Context) error {
 		c.gather(of, own, k, m.any.Slice(k), middle)
 		p.touch(own, below, c.columns)
 	}
-	whole := make([]sums, p.clots.Count)
+	whole := make([]sums, clots.Count)
 	for i := range p.Of {
 		p.Of[i].Signs = of[i+1].signs()
 		whole[p.Of[i].Clot].add(&of[i+1])
@@ -159,29 +158,21 @@ func paint(dst []int32, columns int, runs []volume.Run, on bool) {
 }
 
 // Labels returns a new mask of the kept clots in which part i has the subtype names[i]. A stricter level has fewer voxels of each
-// clot, a more lenient one more: added voxels get the subtype with most volume in the clot, unless the bundle has an edge, which
-// nothing is added beyond. No new clots appear.
+// clot, a more lenient one more: added voxels get the subtype with most volume in the clot. No new clots appear.
 func (p *Parts) Labels(names []finding.Subtype, level Level) *volume.Mask {
-	m := p.marks
-	labels := volume.NewMask(m.grid)
-	var edges []float64
-	if m.spec.Post.Edge > 0 {
-		edges = m.edges(p.clots, level)
-	} else {
-		edges = make([]float64, p.clots.Count)
-	}
+	labels := volume.NewMask(p.marks.grid)
 	for _, r := range p.runs {
-		clot := p.Of[r.Component].Clot
-		if !p.Kept[clot] {
+		if !p.Kept[p.Of[r.Component].Clot] {
 			continue
 		}
-		row := labels.Row(r)
+		marks, row := p.marks.voxels.Row(r), labels.Row(r)
 		for i := range row {
-			row[i] = uint8(names[r.Component])
+			if Level(marks[i]>>levelShift&levelMask) >= level {
+				row[i] = uint8(names[r.Component])
+			}
 		}
-		m.cut(labels, r, level, edges[clot])
 	}
-	if level < Chosen && m.spec.Post.Edge == 0 {
+	if level < Chosen {
 		p.grow(labels, level)
 	}
 	return labels

@@ -11,19 +11,20 @@ import pytest
 from ich.bundles import edge, manifest
 from ich.datasets.volume import DataError
 from ich.product import judge
-from ich.product.reader import Reader, within_edge
+from ich.product.reader import Reader, end_clots
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "ichor-synthetic"
 AFFINE = np.diag([-2.0, -2.0, 5.0, 1.0])
 
 
 def test_the_edge_is_a_share_of_the_core():
-    clots = np.zeros((1, 1, 22), int)
-    clots[0, 0, :10], clots[0, 0, 11:21] = 1, 2
-    chance = np.zeros((1, 1, 22), np.float32)
-    chance[0, 0, :10] = [0.5, 0.6, 0.75, 0.78, 0.79, 0.9, 0.9, 0.95, 0.95, 1.0]  # core 0.95: from 0.76 on
+    label = np.ones((1, 1, 33), np.uint8)
+    label[0, 0, :10], label[0, 0, 11:21], label[0, 0, 22:32] = 2, 3, 5  # IPH, IVH, SDH
+    chance = np.zeros(label.shape, np.float32)
+    chance[0, 0, :10] = chance[0, 0, 22:32] = [0.5, 0.6, 0.75, 0.78, 0.79, 0.9, 0.9, 0.95, 0.95, 1.0]  # core 0.95: from 0.76 on
     chance[0, 0, 11:21] = [0.5] * 5 + [0.6] * 5  # faint as a whole: from 0.48 on
-    assert within_edge(clots, chance, 0.8).astype(int).ravel().tolist() == [0, 0, 0] + [1] * 7 + [0] + [1] * 10 + [0]
+    assert end_clots(label, chance, 0.8).ravel().tolist() == [1] * 3 + [2] * 7 + [1] + [3] * 10 + [1] + [5] * 10 + [1]  # no core in a layer
+    assert end_clots(label, chance, 0) is label
 
 
 @pytest.fixture

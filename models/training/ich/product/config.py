@@ -61,7 +61,7 @@ class Post:
     threshold: float = 0.5
     min_component_ml: float = 1.0
     sure_threshold: float = 0.75  # so much of a component must reach it: specks that are no blood are as large, but hardly sure anywhere
-    edge: float = 0.0  # share of the probability in the core of a clot that its voxels must reach; 0: the threshold is enough
+    edge: float = 0.0  # share of the probability in the core of a clot that IPH and IVH in it must reach; 0: the threshold is enough
     opening_mm: float = 0.0
     rim_mm: float = 0.0
     subtype_per: str = "extra-axial"  # "anatomy" goes with evidence

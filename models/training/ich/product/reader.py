@@ -22,6 +22,7 @@ from .parts import CORNERS, Parts, parts_of
 from .scan import Scan
 from .window import Resampler, channels, slabs, window
 
+IN_BRAIN = [SUBTYPES.index(k) + 2 for k in ("IPH", "IVH")]
 FACES = ndimage.generate_binary_structure(3, 1)  # 6-connected: cavity
 CAVITY_HU = (-200.0, 200.0)
 BATCH = 8  # slices at a time
@@ -182,9 +183,7 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
         kept = post.evidence.kept(parts.clots, post.operating_point)
         names = names_of(parts.kind, parts.clot, parts.signs, parts.clots, parts.contact)
         value = np.append(0, np.where(kept[parts.clot], names + 2, 0)).astype(np.uint8)[parts.parts]
-        if post.edge:
-            value[~within_edge(np.append(0, parts.clot + 1)[parts.parts], prob[(0, *box)], post.edge)] = 0
-        label[box] = np.where(value > 0, value, label[box])
+        label[box] = end_clots(np.where(value > 0, value, label[box]), prob[(0, *box)], post.edge)
         return label
     box = box_of(cavity)
     inside, prob = cavity[box], prob[(slice(None), *box)]
@@ -205,24 +204,24 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
         _settle(kind, parts, weight)
     elif post.subtype_per == "extra-axial":
         _settle(kind, ndimage.label(keep[parts] & (kind >= SUBTYPES.index("SDH")), CORNERS)[0], weight)
-    blood = keep[parts]
-    if post.edge:
-        blood &= within_edge(np.where(blood, parts, 0), prob[0], post.edge)
-    label[box] = np.where(blood, kind + 2, label[box])
+    label[box] = end_clots(np.where(keep[parts], kind + 2, label[box]), prob[0], post.edge)
     return label
 
 
-def within_edge(clots: np.ndarray, any_: np.ndarray, edge: float) -> np.ndarray:
-    """Which voxels of clots (S, rows, columns; from 1, 0 is none) reach a share of the probability in the core of their clot, which a tenth
-    of its voxels reach. In whole 255ths, as the Go program keeps them (pipeline/bleed/edge.go)."""
+def end_clots(label: np.ndarray, any_: np.ndarray, edge: float) -> np.ndarray:
+    """Label (S, rows, columns) in which blood in the brain is cavity where it does not reach a share of the probability in the core of its
+    clot, which a tenth of the clot reaches. In whole 255ths, as the Go program keeps them (pipeline/bleed/edge.go)."""
+    if not edge:
+        return label
+    clots, n = ndimage.label(label > 1, CORNERS)
     at = np.flatnonzero(clots)
     of, chance = clots.ravel()[at], np.floor(np.clip(any_.ravel()[at], 0, 1) * np.float32(255) + np.float32(0.5)).astype(int)
-    least = np.zeros(clots.max() + 1)
-    for clot in np.unique(of):
+    least = np.zeros(n + 1)
+    for clot in range(1, n + 1):
         values = np.sort(chance[of == clot])
         least[clot] = float(np.float32(edge)) * float(values[(9 * len(values) + 9) // 10 - 1])
-    out = np.zeros(clots.shape, bool)
-    out.ravel()[at] = chance >= least[of]
+    out = label.copy()
+    out.ravel()[at[(chance < least[of]) & np.isin(label.ravel()[at], IN_BRAIN)]] = 1
     return out
 
 
