@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ichor/reporting/events"
 )
 
 // manager plays systemd: it hears what a service tells.
@@ -150,6 +152,26 @@ func TestReload(t *testing.T) {
 	reload("STATUS=0 associations")
 	if out := alarms(); strings.Contains(out, "was refused") {
 		t.Errorf("the alarm of a corrected file stays:\n%s", out)
+	}
+	var recorded []string
+	eventually(t, "four entries in the event log", func() bool {
+		recorded = nil
+		err := events.Read(filepath.Join(p.state, "events"), 0, func(e events.Event) error {
+			if e.Kind == events.Changed {
+				recorded = append(recorded, strings.TrimSpace(e.Outcome+" "+e.Detail))
+			}
+			return nil
+		})
+		return err == nil && len(recorded) == 4
+	})
+	all := strings.Join(recorded, "\n")
+	for _, want := range []string{", changed: dicom.peers\n", "refused the changed configuration", "http.token_file, not in use until a restart: assembly.quiet_period\n"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the event log does not say %q:\n%s", want, all)
+		}
+	}
+	if strings.Contains(all, "0123456789abcdef") || strings.Contains(all, "quiet_periode") {
+		t.Errorf("values are in the event log:\n%s", all)
 	}
 	p.kill()
 	<-p.ended

@@ -141,6 +141,18 @@ func (n *Node) recordStart() {
 		Detail: fmt.Sprintf("version %s, configuration %s, digest %s", n.version, n.config.Source, configurationDigest(n.config.Source))})
 }
 
+// recordReload records the settings that a reload changed, by name: values may be secret.
+func (n *Node) recordReload(taken, restart []string) {
+	detail := "configuration reloaded, digest " + configurationDigest(n.inUse.config.Source)
+	if len(taken) > 0 {
+		detail += ", changed: " + strings.Join(taken, " ")
+	}
+	if len(restart) > 0 {
+		detail += ", not in use until a restart: " + strings.Join(restart, " ")
+	}
+	n.events.Append(events.Event{Kind: events.Changed, Detail: detail})
+}
+
 // addressOf returns the address of a peer, "" if it came over the socket of the self-test.
 func addressOf(e scp.Event) string {
 	if !e.Remote.IsValid() {

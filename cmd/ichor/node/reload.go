@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ichor/config"
+	"ichor/reporting/events"
 	"ichor/scp"
 )
 
@@ -77,6 +78,7 @@ func (n *Node) Reload(c config.Config) (taken, restart []string, err error) {
 		n.handler.Store(&web)
 	}
 	n.inUse.config, n.inUse.waiting, n.inUse.refused = c, restart, nil
+	n.recordReload(taken, restart)
 	n.happened()
 	return taken, restart, nil
 }
@@ -86,6 +88,9 @@ func (n *Node) NotReloaded(err error) {
 	n.inUse.mu.Lock()
 	defer n.inUse.mu.Unlock()
 	n.inUse.refused, n.inUse.since = err, now()
+	if n.inUse.allowed { // otherwise the event log is not open yet
+		n.events.Append(events.Event{Kind: events.Changed, Outcome: "refused", Detail: "the changed configuration is not in use; the log says why"})
+	}
 	n.happened()
 }
 
