@@ -81,6 +81,10 @@ func expect(t *testing.T, a *appliance, o dimse.ConnectOptions, why string, want
 		if err := errors.Join(s.Echo(t.Context()), s.Release(t.Context())); err != nil {
 			t.Error(err)
 		}
+		a.stop()
+		if line := fmt.Sprintf(`msg="association accepted" assoc=1 peer=%s from=127.0.0.1 called=%s tls=%t`, o.CallingAE, o.CalledAE, o.TLS != nil); !strings.Contains(a.log.String(), line) {
+			t.Errorf("no %q in the log:\n%s", line, a.log)
+		}
 		return
 	}
 	var r *ul.RejectError

@@ -1,7 +1,9 @@
 package scp
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -105,13 +107,13 @@ func (s *session) tellUnsupported(results []ul.ContextResult) {
 	var words []string
 	for p, n := range count {
 		words = append(words, fmt.Sprintf("%s (%s, %d)", dcm.UIDName(p.class), p.reason, n))
-		s.event(Event{Kind: Unsupported, SOPClassUID: p.class, Reason: p.reason, Count: n})
+		s.event(Event{Kind: Unsupported, SOPClassUID: p.class, Reason: p.reason, Count: n, Untold: !s.told})
 	}
 	slices.Sort(words)
 	if len(words) > shown {
 		words = append(words[:shown], fmt.Sprintf("and %d more", len(words)-shown))
 	}
-	s.log.Warn("presentation contexts not accepted", "contexts", strings.Join(words, ", "))
+	s.log.Log(context.Background(), level(s.told, slog.LevelWarn), "presentation contexts not accepted", "contexts", strings.Join(words, ", "))
 }
 
 // mayServe reports whether a caller may be SCP of a SOP class: only of Storage Commitment, to report on objects that we

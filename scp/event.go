@@ -59,6 +59,8 @@ type Event struct {
 	Reason string // UnsupportedClass or UnsupportedTransferSyntax
 	Count  int    // of the contexts
 
+	Untold bool // of Rejected and Unsupported: one of too many to be recorded one by one
+
 	Took time.Duration // of a message: from its command set to the response; or of the association
 	Err  error
 }

@@ -10,6 +10,7 @@
 //	store.go       Storage
 //	commitment.go  Storage Commitment: requests of peers, results of destinations
 //	callback.go    Storage Commitment results on associations of our own
+//	told.go        how many associations are logged one by one
 //	event.go       events for audit and metrics
 //	metrics.go     what is counted
 //	conformance.go tables for the conformance statement
@@ -78,6 +79,8 @@ type Server struct {
 	made  time.Time // see clock
 
 	admitted atomic.Pointer[admitted]
+	accepted told // begins of associations in the log
+	failed   told // associations that were rejected or not established
 
 	wg sync.WaitGroup
 

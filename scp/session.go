@@ -2,6 +2,7 @@ package scp
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type session struct {
 	raw    net.Conn // the TCP connection under TLS, to close it without a TLS shutdown
 	remote netip.AddrPort
 	start  time.Time
+	tls    bool
+	told   bool // it is logged; false: one of too many
 	log    *slog.Logger
 
 	place *list.Element // in seats.waiting, guarded by seats
@@ -59,7 +62,7 @@ type session struct {
 func newSession(s *Server, id uint64, conn net.Conn) *session {
 	n := &session{Server: s, id: id, raw: conn, start: time.Now()}
 	if t, ok := conn.(*tls.Conn); ok {
-		n.raw = t.NetConn()
+		n.raw, n.tls = t.NetConn(), true
 	}
 	n.assoc = ul.NewAcceptor(conn, ul.Options{
 		ARTIM: s.o.ARTIM, Idle: s.o.Idle, Read: s.o.Read, Write: s.o.Write, MaxPDU: s.o.MaxPDU,
@@ -100,8 +103,9 @@ func (s *session) run() {
 	var rejected *ul.RejectError
 	switch {
 	case errors.As(err, &rejected):
-		s.log.Warn("association rejected", "err", err)
-		s.event(Event{Kind: Rejected, Took: time.Since(s.start), Err: err})
+		told := s.mayTell(&s.failed, "rejected")
+		s.log.Log(context.Background(), level(told, slog.LevelWarn), "association rejected", "err", err)
+		s.event(Event{Kind: Rejected, Took: time.Since(s.start), Err: err, Untold: !told})
 		return
 	case s.evicted.Load():
 		if s.tellDropped(time.Now()) {
@@ -114,11 +118,15 @@ func (s *session) run() {
 	case errors.Is(err, errShutdown), errors.Is(err, ul.ErrInterrupted):
 		return // no association was requested
 	case err != nil:
-		s.log.Warn("association not established", "err", err)
+		s.log.Log(context.Background(), level(s.mayTell(&s.failed, "not established"), slog.LevelWarn), "association not established", "err", err)
 		s.event(Event{Kind: Aborted, Took: time.Since(s.start), Err: err})
 		return
 	}
-	s.log = s.o.Logger.With("assoc", s.id, "peer", s.rq.CallingAE)
+	from := "this node" // the socket of the self-test
+	if s.remote.IsValid() {
+		from = s.remote.Addr().String()
+	}
+	s.log.Log(context.Background(), level(s.told, slog.LevelInfo), "association accepted", "from", from, "called", s.rq.CalledAE, "tls", s.tls)
 	s.event(Event{Kind: Accepted})
 	s.o.Sink.Opened(s.id)
 	defer s.o.Sink.Closed(s.id)
@@ -127,12 +135,20 @@ func (s *session) run() {
 		err = s.assoc.ConfirmRelease()
 	}
 	if err != nil {
-		s.log.Warn("association aborted", append(s.brought(), "err", err)...)
+		s.log.Log(context.Background(), level(s.told || s.objects > 0, slog.LevelWarn), "association aborted", append(s.brought(), "err", err)...)
 		s.event(Event{Kind: Aborted, Objects: s.objects, Cases: s.cases, Took: time.Since(s.start), Err: err})
 		return
 	}
-	s.log.Info("association released", s.brought()...)
+	s.log.Log(context.Background(), level(s.told, slog.LevelInfo), "association released", s.brought()...)
 	s.event(Event{Kind: Released, Objects: s.objects, Cases: s.cases, Took: time.Since(s.start)})
+}
+
+// level is that of a log line, or debug if it is one of too many.
+func level(told bool, l slog.Level) slog.Level {
+	if told {
+		return l
+	}
+	return slog.LevelDebug
 }
 
 // mostCases bounds the studies of one association that are named.
@@ -185,6 +201,7 @@ func (s *session) establish() error {
 	// positive response only if it was verified (§D.3.3.7).
 	id := rq.User.Identity
 	s.silent.Store(time.Now().UnixNano())
+	s.told = s.mayTell(&s.accepted, "accepted")
 	results := ul.Negotiate(rq, s.supported)
 	s.log = s.o.Logger.With("assoc", s.id, "peer", rq.CallingAE)
 	s.tellUnsupported(results)
@@ -255,7 +272,7 @@ func (s *session) refuseFor(m *dimse.Message, why *dimse.StatusError, start time
 	if why.Status != dimse.ProcessingFailure && why.Status != dimse.OutOfResources {
 		shown.Err = nil // may contain UIDs of a patient's study
 	}
-	if s.refused++; s.refused == 1 { // one line an association; the rest is counted at its end
+	if s.refused++; s.refused == 1 && s.told { // one line an association; the rest is counted at its end
 		s.log.Warn("request refused", "err", &shown)
 	} else {
 		s.log.Debug("request refused", "err", &shown)

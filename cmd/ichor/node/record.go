@@ -165,6 +165,8 @@ func addressOf(e scp.Event) string {
 func (n *Node) recordCall(e scp.Event) {
 	r := events.Event{Association: e.Assoc, Peer: e.Peer, Address: addressOf(e)}
 	switch {
+	case e.Untold: // a flood must not fill the event log either
+		return
 	case e.Kind == scp.Rejected:
 		r.Kind, r.Detail = events.Refused, e.Err.Error()
 	case e.Kind == scp.Unsupported:

@@ -1,0 +1,79 @@
+package scp
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"ichor/scp/dcm"
+	"ichor/scp/dimse"
+	"ichor/scp/spool"
+)
+
+// TestTold: a minute has a bounded number of lines, and what was not logged is counted in a later one.
+func TestTold(t *testing.T) {
+	t.Parallel()
+	var limit told
+	start := time.Now()
+	for i := range mostTold + 3 {
+		yes, first, missed := limit.tell(start.Add(time.Duration(i) * time.Millisecond))
+		if yes != (i < mostTold) || first != (i == mostTold) || missed != 0 {
+			t.Fatalf("line %d: %t, %t, %d", i, yes, first, missed)
+		}
+	}
+	for i, want := range []int{3, 0} {
+		if yes, _, missed := limit.tell(start.Add(time.Minute)); !yes || missed != want {
+			t.Errorf("line %d a minute later: %t, and %d missed, want %d", i, yes, missed, want)
+		}
+	}
+}
+
+// TestAssociationLines: the log has the begin of an association, and its end with what it brought, under one number. Many
+// associations do not fill it.
+func TestAssociationLines(t *testing.T) {
+	a := serve(t, Options{Name: func(string) string { return "case1" }}, spool.Options{})
+	s := connect(t, options(a))
+	for _, uid := range []string{"1.2.3", "1.2.4"} {
+		if _, err := s.Store(t.Context(), request(uid, ct(t, uid, 1000, dcm.ExplicitVRLittleEndian), dcm.ExplicitVRLittleEndian)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range mostTold + 20 {
+		if err := connect(t, options(a)).Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		o := options(a)
+		o.CallingAE = "NOBODY"
+		if _, err := dimse.Connect(t.Context(), o); err == nil {
+			t.Fatal("accepted")
+		}
+	}
+	a.stop()
+	log := a.log.String()
+	for _, want := range []string{
+		`msg="association accepted" assoc=1 peer=SCANNER from=127.0.0.1 called=ICHOR tls=false` + "\n",
+		`msg="association released" assoc=1 peer=SCANNER took=`, " objects=2 ", " case=case1\n",
+		"which=accepted most=120", "which=rejected most=120",
+	} {
+		if n := strings.Count(log, want); n != 1 {
+			t.Errorf("%d times %q", n, want)
+		}
+	}
+	for _, what := range []string{"accepted", "released", "rejected"} {
+		if n := strings.Count(log, `msg="association `+what+`"`); n != mostTold {
+			t.Errorf("%d lines of associations %s", n, what)
+		}
+	}
+	told, all := 0, a.kinds()[Rejected]
+	for _, e := range a.events {
+		if e.Kind == Rejected && !e.Untold {
+			told++
+		}
+	}
+	if told != mostTold || all != mostTold+20 {
+		t.Errorf("%d of %d rejections are for the event log", told, all)
+	}
+}
