@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
@@ -97,9 +96,6 @@ func examination(ctx context.Context, c config.Config, offline bool) doctor.Opti
 		client, err := newClient(c)
 		if err == nil {
 			err = client.get("node", &n)
-		}
-		if a := new(answerError); errors.As(err, &a) && a.code == http.StatusServiceUnavailable { // it waits for its disk
-			return web.Node{Configuration: c.Source, NotReady: a.text}, nil
 		}
 		return n, err
 	}

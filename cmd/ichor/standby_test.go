@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"ichor/cmd/ichor/doctor"
 	"ichor/config"
 	"ichor/scp/dimse"
 )
@@ -30,8 +32,8 @@ func TestStandBy(t *testing.T) {
 			heal := disk(t, c)
 			var log lockedBuffer
 			n := startLogging(t, c, slog.New(slog.NewTextHandler(&log, nil)))
-			ready := func() (int, string) {
-				answer, err := http.Get("http://" + n.HTTPAddr() + "/readyz")
+			page := func(path string) (int, string) {
+				answer, err := http.Get("http://" + n.HTTPAddr() + path)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -42,6 +44,7 @@ func TestStandBy(t *testing.T) {
 				}
 				return answer.StatusCode, string(text)
 			}
+			ready := func() (int, string) { return page("/readyz") }
 			cause := map[string]string{"full": "no space left on device", "read-only": "read-only file system"}[name]
 			if code, text := ready(); code != http.StatusServiceUnavailable || !strings.Contains(text, cause) || !strings.Contains(text, "state.db") {
 				t.Errorf("/readyz: %d %s", code, text)
@@ -49,8 +52,20 @@ func TestStandBy(t *testing.T) {
 			if !strings.Contains(log.String(), "A700H") || !strings.Contains(log.String(), cause) {
 				t.Errorf("the log does not say %q:\n%s", cause, log.String())
 			}
-			if code, _, errs := command(t, "status", "--http", n.HTTPAddr()); code != 1 || !strings.Contains(errs, cause) {
-				t.Errorf("status: exit code %d, %s", code, errs)
+			if code, out, errs := command(t, "status", "--http", n.HTTPAddr()); code != 1 || !strings.Contains(errs, cause) || !strings.Contains(out, "critical  disk: the state folder is not open") {
+				t.Errorf("status: exit code %d, %s%s", code, out, errs)
+			}
+			for path, want := range map[string]string{"/": "<strong>disk</strong>: the state folder is not open", "/readyz": "critical disk: the state folder", "/api/v1/cases": cause} {
+				if code, text := page(path); code != http.StatusServiceUnavailable || !strings.Contains(text, want) || !strings.Contains(text, cause) {
+					t.Errorf("%s: %d %.2000s", path, code, text)
+				}
+			}
+			beside := c
+			beside.HTTP.Listen = n.HTTPAddr()
+			if lines := doctor.Examine(t.Context(), examination(t.Context(), beside, true)); !slices.ContainsFunc(lines, func(l doctor.Line) bool {
+				return l.What == "disk" && l.Grade == doctor.Failed && strings.Contains(l.Detail, cause)
+			}) {
+				t.Errorf("the doctor: %+v", lines)
 			}
 			if code, _, errs := command(t, "echo", n.Addr(), "--called", "ICHOR"); code != 0 {
 				t.Errorf("C-ECHO: %s", errs)
@@ -70,6 +85,9 @@ func TestStandBy(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "ready", func() bool { code, _ := ready(); return code == http.StatusOK })
+			if code, text := page("/"); code != http.StatusOK || strings.Contains(text, "state folder") {
+				t.Errorf("the dashboard after it: %d %.2000s", code, text)
+			}
 			send(t, n.Addr(), dir)
 			if err := pacs.Wait(within(t), 2); err != nil {
 				t.Error(err)

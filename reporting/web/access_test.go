@@ -53,6 +53,39 @@ func TestAlarmsShown(t *testing.T) {
 	}
 }
 
+// TestStandBy: a node without its state shows its alarms, with details only for those who may read, and answers everything else
+// with the cause.
+func TestStandBy(t *testing.T) {
+	o, _ := watched()
+	o.Token, o.Ready = "0123456789abcdef", func() error { return errors.New("state.db: no space left") }
+	h := StandBy(o)
+	for _, c := range []struct {
+		path, token string
+		code        int
+		says        string
+	}{
+		{"/healthz", "", 200, "ok"},
+		{"/readyz", "", 503, "state.db: no space left\ncritical destination-down\n"},
+		{"/readyz", o.Token, 503, "make sure that it answers"},
+		{"/", "", 401, "password"},
+		{"/", o.Token, 503, "cases are shown when it is"},
+		{"/", o.Token, 503, "<strong>destination-down pacs</strong>: 42 objects wait"},
+		{"/api/v1/node", "", 401, "token"},
+		{"/api/v1/node", o.Token, 200, `"destination-down"`},
+		{"/api/v1/cases", o.Token, 503, "state.db: no space left"},
+		{"/cases/1", o.Token, 503, "state.db: no space left"},
+		{"/metrics", o.Token, 503, "state.db: no space left"},
+	} {
+		r := ask(c.path)
+		if c.token != "" {
+			r.Header.Set("Authorization", "Bearer "+c.token)
+		}
+		if code, text, _ := page(t, h, r); code != c.code || !strings.Contains(text, c.says) {
+			t.Errorf("%s with token %q: %d, want %d and %q:\n%s", c.path, c.token, code, c.code, c.says, text)
+		}
+	}
+}
+
 // TestProxy: the header of a reverse proxy is believed from its address only, and lets nobody give orders.
 func TestProxy(t *testing.T) {
 	o, said := watched()

@@ -61,11 +61,16 @@ func (o Options) pages(mux *http.ServeMux) {
 			h.Set("Content-Security-Policy", policy)
 			h.Set("X-Content-Type-Options", "nosniff")
 			h.Set("Referrer-Policy", "no-referrer")
+			if o.Cases == nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
 			_, _ = w.Write(b.Bytes()) // the client went away
 		})
 	}
 	mux.Handle("GET /{$}", page("cases", o.overview))
-	mux.Handle("GET /cases/{id}", page("case", o.one))
+	if o.Cases != nil {
+		mux.Handle("GET /cases/{id}", page("case", o.one))
+	}
 }
 
 // overview is the data of the first page.
@@ -74,6 +79,7 @@ type overview struct {
 	Alarms     []Alarm
 	Node       *Node
 	Disclaimer string
+	StandBy    bool // the state is not open, so cases are not known
 	Cases      []row
 	More       bool // there are older cases
 	Letters    []Letters
@@ -103,6 +109,15 @@ func (o Options) overview(r *http.Request) (any, error) {
 	if err := o.Ready(); err != nil {
 		v.NotReady = err.Error()
 	}
+	if o.Node != nil {
+		n := o.Node()
+		v.Alarms, v.Node = n.Alarms, &n
+	}
+	v.TurnedAway = o.TurnedAway()
+	v.TurnedAway = v.TurnedAway[:min(len(v.TurnedAway), mostTurnedAway)]
+	if v.StandBy = o.Cases == nil; v.StandBy {
+		return v, nil
+	}
 	limit := limitOf(r)
 	cases, err := o.Cases.Cases(limit + 1)
 	if err != nil {
@@ -117,18 +132,12 @@ func (o Options) overview(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v.Present = counts.Present
-	v.TurnedAway = o.TurnedAway()
-	v.TurnedAway = v.TurnedAway[:min(len(v.TurnedAway), mostTurnedAway)]
 	if o.Operator != nil {
 		letters, err := o.Operator.DeadLetters(r.Context())
 		if err != nil {
 			return nil, err
 		}
 		v.Letters = Groups(letters)
-	}
-	if o.Node != nil {
-		n := o.Node()
-		v.Alarms, v.Node = n.Alarms, &n
 	}
 	o.looked(r, "dashboard")
 	return v, nil

@@ -115,30 +115,14 @@ type Detail struct {
 
 // New returns the handler.
 func New(o Options) http.Handler {
-	o.wrong, o.seen = &wrongTokens{of: map[string]attempts{}}, &looks{last: map[[3]string]time.Time{}}
-	if o.WrongWait <= 0 {
-		o.WrongWait = 250 * time.Millisecond
-	}
+	o.begin()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", o.ready)
-	if o.Node != nil {
-		mux.Handle("GET /api/v1/node", o.guard(func(*http.Request) (any, error) { return o.Node(), nil }))
-	}
+	o.health(mux)
 	mux.Handle("GET /api/v1/cases", o.guard(o.list))
 	mux.Handle("GET /api/v1/cases/{id}", o.guard(o.detail))
 	mux.Handle("GET /api/v1/counts", o.guard(func(*http.Request) (any, error) { return o.Cases.Counts() }))
-	if o.Peers == nil {
-		o.Peers = func() []Sender { return []Sender{} }
-	}
 	mux.Handle("GET /api/v1/peers", o.guard(func(*http.Request) (any, error) { return o.Peers(), nil }))
-	if o.Workers == nil {
-		o.Workers = func() []Worker { return []Worker{} }
-	}
 	mux.Handle("GET /api/v1/workers", o.guard(func(*http.Request) (any, error) { return o.Workers(), nil }))
-	if o.TurnedAway == nil {
-		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
-	}
 	mux.Handle("GET /api/v1/turned-away", o.guard(func(*http.Request) (any, error) { return o.TurnedAway(), nil }))
 	o.pages(mux)
 	if o.Metrics != nil {
@@ -157,14 +141,48 @@ func New(o Options) http.Handler {
 	return mux
 }
 
-// NotReady is the handler of a node that has not opened its state: everything but /healthz answers with the cause.
-func NotReady(why func() error) http.Handler {
+// StandBy returns the handler of a node that has not opened its state: the dashboard, /readyz and /api/v1/node say what it needs.
+// Everything else but /healthz answers 503 with the cause. Options.Cases is not used.
+func StandBy(o Options) http.Handler {
+	o.Cases, o.Operator = nil, nil
+	o.begin()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	o.health(mux)
+	o.pages(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, why().Error(), http.StatusServiceUnavailable)
+		why := "not ready"
+		if err := o.Ready(); err != nil { // nil: the state has just been opened
+			why = err.Error()
+		}
+		http.Error(w, why, http.StatusServiceUnavailable)
 	})
 	return mux
+}
+
+// begin fills in what New and StandBy need.
+func (o *Options) begin() {
+	o.wrong, o.seen = &wrongTokens{of: map[string]attempts{}}, &looks{last: map[[3]string]time.Time{}}
+	if o.WrongWait <= 0 {
+		o.WrongWait = 250 * time.Millisecond
+	}
+	if o.Peers == nil {
+		o.Peers = func() []Sender { return []Sender{} }
+	}
+	if o.Workers == nil {
+		o.Workers = func() []Worker { return []Worker{} }
+	}
+	if o.TurnedAway == nil {
+		o.TurnedAway = func() []TurnedAway { return []TurnedAway{} }
+	}
+}
+
+// health adds how the node is.
+func (o Options) health(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", o.ready)
+	if o.Node != nil {
+		mux.Handle("GET /api/v1/node", o.guard(func(*http.Request) (any, error) { return o.Node(), nil }))
+	}
 }
 
 // guard serves JSON to authorized requests.

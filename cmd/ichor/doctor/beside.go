@@ -18,10 +18,6 @@ func (r *report) node(ctx context.Context, o Options) (running web.Node, beside 
 		r.add(Failed, "running node", fmt.Sprintf("%s is used by a program that does not answer as ichor with this configuration: %v", o.Config.HTTP.Listen, err))
 		return running, false
 	}
-	if n.Version == "" {
-		r.add(Failed, "running node", "not ready: "+n.NotReady)
-		return n, true
-	}
 	detail := fmt.Sprintf("version %s, process %d, running since %s", n.Version, n.PID, n.Started.Local().Format(time.DateTime))
 	if n.NotReady != "" {
 		r.add(Failed, "running node", detail+"; not ready: "+n.NotReady)

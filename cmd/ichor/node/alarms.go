@@ -43,7 +43,7 @@ func (n *Node) alarms(destinations []web.Destination) []web.Alarm {
 			Remedy: "free disk space, or set retention_gib"})
 	}
 	list = append(list, diskAlarms(refused, n.queue.Ready())...)
-	list = append(list, certificateAlarms(n.expiries(), at)...)
+	list = append(list, n.commonAlarms(at)...)
 	list = append(list, n.deliveryAlarms(destinations)...)
 	if age, err := n.store.OldestJob(); err == nil && age > oldJob {
 		add(web.Alarm{Name: "analysis-stuck", Severity: web.Critical, Text: fmt.Sprintf("the oldest study has waited %v for its analysis", age.Round(time.Minute)),
@@ -64,20 +64,29 @@ func (n *Node) alarms(destinations []web.Destination) []web.Alarm {
 		add(web.Alarm{Name: "audit-repository", Severity: web.Warning, Text: "audit messages wait: " + err.Error(), Since: since,
 			Remedy: "check audit.server and its certificate; the messages are kept and sent when it answers"})
 	}
-	if since, err := n.refusedFile(); err != nil {
-		add(web.Alarm{Name: "configuration", Severity: web.Warning, Text: "the changed configuration was refused, the previous one is in use: " + err.Error(), Since: since,
-			Remedy: "correct the file ('ichor check' shows its faults) and reload again"})
-	}
 	if !n.crashed.IsZero() && at.Sub(n.started) < tellCrash {
 		add(web.Alarm{Name: "crash", Severity: web.Warning, Text: "the node before this one ended without stopping in order", Since: n.crashed,
 			Remedy: "nothing acknowledged is lost; look in the log before " + n.started.Local().Format(time.DateTime) + " for the cause, and report it"})
 	}
-	list = append(list, n.callerAlarms(at)...)
-	slices.SortStableFunc(list, func(a, b web.Alarm) int { return order(a.Severity) - order(b.Severity) })
+	sortAlarms(list)
 	return list
 }
 
-func order(s web.Severity) int { return slices.Index([]web.Severity{web.Critical, web.Warning}, s) }
+// sortAlarms puts the critical ones first.
+func sortAlarms(list []web.Alarm) {
+	order := func(s web.Severity) int { return slices.Index([]web.Severity{web.Critical, web.Warning}, s) }
+	slices.SortStableFunc(list, func(a, b web.Alarm) int { return order(a.Severity) - order(b.Severity) })
+}
+
+// commonAlarms are those that need no state: they are told while the node waits for its disk, too.
+func (n *Node) commonAlarms(at time.Time) []web.Alarm {
+	list := certificateAlarms(n.expiries(), at)
+	if since, err := n.refusedFile(); err != nil {
+		list = append(list, web.Alarm{Name: "configuration", Severity: web.Warning, Text: "the changed configuration was refused, the previous one is in use: " + err.Error(), Since: since,
+			Remedy: "correct the file ('ichor check' shows its faults) and reload again"})
+	}
+	return append(list, n.callerAlarms(at)...)
+}
 
 // diskAlarms tells why objects are refused, and why none are analysed. Both errors say what to do after their first semicolon.
 func diskAlarms(refused, queue error) (list []web.Alarm) {
@@ -196,10 +205,16 @@ func (n *Node) destinationsNow() (list []web.Destination) {
 
 // info describes the node.
 func (n *Node) info() web.Node {
-	b, destinations := n.engine.Bundle, n.destinationsNow()
+	destinations := n.destinationsNow()
+	return n.describe(n.alarms(destinations), destinations)
+}
+
+// describe is what the node runs with, and its alarms.
+func (n *Node) describe(alarms []web.Alarm, destinations []web.Destination) web.Node {
+	b := n.engine.Bundle
 	i := web.Node{
 		Version: n.version, Configuration: n.config.Source, Bundle: b.Name + " " + b.Version, Provider: n.config.Analysis.Provider,
-		PID: os.Getpid(), Started: n.started, Alarms: n.alarms(destinations), Destinations: destinations, Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(),
+		PID: os.Getpid(), Started: n.started, Alarms: alarms, Destinations: destinations, Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(),
 	}
 	for _, l := range n.dicom {
 		i.DICOM = append(i.DICOM, l.Addr().String())

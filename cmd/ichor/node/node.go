@@ -85,7 +85,7 @@ type Node struct {
 
 	passed       map[string][]net.Listener // sockets from systemd that dicom has not taken yet
 	dicom        ports
-	blocked      error                             // why New could not open the state folder; Run tries again
+	blocked      atomic.Pointer[error]             // why the state folder is not open; Run tries again. nil: it is
 	credentials  *secure.Credentials               // for TLS; nil: not configured
 	senders      atomic.Pointer[map[string]sender] // by AE title; Reload replaces it
 	urgent       atomic.Pointer[map[string]bool]   // AE titles whose studies come first
@@ -154,8 +154,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if bytes, _ := memory(os.DirFS("/")); c.Analysis.Workers > 0 && (bytes == 0 || bytes >= uint64(1+c.Analysis.Workers)*minMemory) {
 		n.early = newEarly(c.Analysis.Workers, n.analyseEarly)
 	}
-	if n.blocked = n.open(ctx); n.blocked != nil && !queue.DiskTrouble(n.blocked) {
-		return nil, n.blocked
+	if err := n.open(ctx); queue.DiskTrouble(err) {
+		n.blocked.Store(&err)
+	} else if err != nil {
+		return nil, err
 	}
 	if err := n.listenDICOM(ctx); err != nil {
 		return nil, err
@@ -237,7 +239,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 // Run works until ctx is done, then drains: each part stops accepting work and has its own time limit to finish what it
 // has begun. The rest is on disk, and the next New resumes it.
 func (n *Node) Run(ctx context.Context) error {
-	if n.blocked != nil {
+	if n.blocked.Load() != nil {
 		if err := n.standBy(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -348,8 +350,8 @@ func (n *Node) State() *state.Store { return n.store }
 
 // Ready returns an error if the node cannot receive or analyse.
 func (n *Node) Ready() error {
-	if n.blocked != nil {
-		return n.blocked
+	if why := n.blocked.Load(); why != nil {
+		return *why
 	}
 	if err := n.spool.Ready(); err != nil {
 		return fmt.Errorf("disk: %w", err)

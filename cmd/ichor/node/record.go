@@ -167,6 +167,8 @@ func (n *Node) recordCall(e scp.Event) {
 	switch {
 	case e.Untold: // a flood must not fill the event log either
 		return
+	case n.blocked.Load() != nil: // the event log is not open yet
+		return
 	case e.Kind == scp.Rejected:
 		r.Kind, r.Detail = events.Refused, e.Err.Error()
 	case e.Kind == scp.Unsupported:
@@ -264,5 +266,8 @@ func (n *Node) wrongToken(address string, times int) {
 		return
 	}
 	n.log.Warn("wrong token for the web interface", "from", address, "times", times)
+	if n.blocked.Load() != nil { // the event log is not open yet
+		return
+	}
 	n.events.Append(events.Event{Kind: events.Refused, Address: address, Detail: fmt.Sprintf("wrong token, %d times", times)})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,15 +24,13 @@ var errOpened = errors.New("state folder opened")
 // standBy tries to open the state folder until it succeeds, or until ctx is done. Meanwhile senders are answered: C-ECHO with
 // success, C-STORE with A700H, and the web interface says the cause. It returns errors that waiting cannot fix.
 func (n *Node) standBy(ctx context.Context) error {
-	var cause atomic.Pointer[error]
-	cause.Store(&n.blocked)
-	why := func() error { return *cause.Load() }
-	objects := spool.Unavailable(why)
+	objects := spool.Unavailable(n.Ready)
 	server, err := n.newServer(objects, assembly.New(assembly.Options{}), nil)
 	if err != nil {
 		return err
 	}
-	n.log.Error("the state folder is not open, senders get status A700H until it is", "err", why())
+	n.log.Error("the state folder is not open, senders get status A700H until it is", "err", n.Ready())
+	announce(n.log, "STATUS="+n.status())
 	// The servers close their listeners at the end, so they get duplicates.
 	lent, err := n.dicom.duplicate()
 	if err != nil {
@@ -49,7 +46,7 @@ func (n *Node) standBy(ctx context.Context) error {
 	g.Go(func() error { return server.Serve(ctx, lent.secured()...) })
 	g.Go(func() error { return n.watchdog(ctx, func() error { return nil }) })
 	if page != nil {
-		g.Go(func() error { return n.serveHTTP(ctx, page, web.NotReady(why)) })
+		g.Go(func() error { return n.serveHTTP(ctx, page, web.StandBy(n.standByPages())) })
 	}
 	g.Go(func() error {
 		tick := time.NewTicker(reopenPause)
@@ -69,17 +66,43 @@ func (n *Node) standBy(ctx context.Context) error {
 			case !queue.DiskTrouble(err):
 				return err
 			}
-			if err.Error() != why().Error() {
+			changed := err.Error() != n.Ready().Error()
+			n.blocked.Store(&err)
+			if changed {
 				n.log.Error("the state folder still cannot be opened", "err", err)
+				announce(n.log, "STATUS="+n.status())
 			}
-			cause.Store(&err)
 		}
 	})
 	if err := g.Wait(); !errors.Is(err, errOpened) {
 		return err
 	}
-	n.blocked = nil
+	n.blocked.Store(nil)
 	return nil
+}
+
+// standByPages is what the web interface needs while the state is not open.
+func (n *Node) standByPages() web.Options {
+	proxies, _ := n.config.HTTP.ProxyPrefixes() // Validate has rejected invalid ones
+	return web.Options{
+		Token: n.token, UserHeader: n.config.HTTP.UserHeader, Proxies: proxies,
+		Ready: n.Ready, TurnedAway: n.turned.newest, Denied: n.wrongToken,
+		Node: func() web.Node {
+			at := now()
+			list := append(stateAlarms(n.Ready(), n.started), n.commonAlarms(at)...)
+			sortAlarms(list)
+			return n.describe(list, nil)
+		},
+	}
+}
+
+// stateAlarms tells that the state folder cannot be opened.
+func stateAlarms(why error, since time.Time) []web.Alarm {
+	if why == nil { // it has just been opened
+		return nil
+	}
+	return []web.Alarm{{Name: "disk", Severity: web.Critical, Text: "the state folder is not open, and objects are refused (A700H): " + why.Error(), Since: since,
+		Remedy: "free disk space, or make the folder writable; the node tries again every two seconds and needs no restart"}}
 }
 
 // duplicate returns listeners on the same ports, which stay open when these are closed.
