@@ -6,15 +6,26 @@ import (
 	"time"
 )
 
-// TestStuck: a worker with one job for hours is stuck, one without a job that asks for the next is not.
+// TestStuck: a worker with one job for hours is stuck unless it waits for what is watched elsewhere; one without a job that asks
+// for the next is not.
 func TestStuck(t *testing.T) {
 	q := start(t, Options{})
 	begun, end := make(chan bool), make(chan bool)
-	stop := work(t, q, 1, func(context.Context, Job) error { begun <- true; <-end; return nil })
+	stop := work(t, q, 1, func(ctx context.Context, _ Job) error {
+		Await(ctx, func() { begun <- true; <-end })
+		begun <- true
+		<-end
+		return nil
+	})
 	defer stop()
 	if err := q.Submit(t.Context(), job(1)); err != nil {
 		t.Fatal(err)
 	}
+	<-begun
+	if err := q.Stuck(time.Now().Add(24 * time.Hour)); err != nil {
+		t.Errorf("a day in Await: %v", err)
+	}
+	end <- true
 	<-begun
 	if err := q.Stuck(time.Now().Add(30 * time.Minute)); err != nil {
 		t.Errorf("half an hour: %v", err)

@@ -53,7 +53,7 @@ func (q *Queue) Work(ctx context.Context, workers int, handle func(ctx context.C
 	defer stop()
 	var wg sync.WaitGroup
 	for range workers {
-		h := &hand{}
+		h := &hand{made: q.made}
 		q.move(h, false)
 		q.mu.Lock()
 		q.hands = append(q.hands, h)
@@ -94,7 +94,7 @@ func (q *Queue) worker(ctx, abort context.Context, h *hand, handle func(context.
 			return
 		}
 		q.move(h, true)
-		q.process(abort, msg, handle)
+		q.process(context.WithValue(abort, handKey{}, h), msg, handle)
 	}
 }
 

@@ -148,15 +148,15 @@ func loadEngine(ctx context.Context, c config.Analysis, progress func(done, tota
 			if err != nil {
 				return nil, err
 			}
-			nets[n.Role] = net
+			nets[n.Role] = watchedNet{net}
 			if n.NNUNet != nil {
-				folds = append(folds, net)
+				folds = append(folds, watchedNet{net})
 			}
 		}
 	}
 	e.Decoder, _ = codec.Detect(ctx) // without the library JPEG 2000 is not offered, and senders convert
 	a := pipeline.New(pipeline.Options{
-		Decoder:      e.Decoder,
+		Decoder:      watchedDecoder{e.Decoder},
 		Bundle:       e.Bundle,
 		CavityTissue: nets[bundle.CavityTissue],
 		CavityBone:   nets[bundle.CavityBone],

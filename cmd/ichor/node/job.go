@@ -100,7 +100,9 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 		return finding.Finding{}, err
 	}
 	objects := n.spool.Study(job.StudyInstanceUID)
-	result, err := n.result(ctx, job, objects)
+	var result *analysis.Analysis
+	var err error
+	queue.Await(ctx, func() { result, err = n.result(ctx, job, objects) }) // watched by progress
 	if err != nil {
 		return finding.Finding{}, err
 	}

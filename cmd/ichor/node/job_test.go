@@ -26,12 +26,16 @@ import (
 
 // counting is an analysis without networks: it refuses every study and counts them.
 type counting struct {
-	analyses int
-	timing   map[string]int64
+	analyses  int
+	unwatched int // analyses whose progress nobody sees
+	timing    map[string]int64
 }
 
-func (c *counting) Analyze(_ context.Context, study pipeline.Study) (*analysis.Analysis, error) {
+func (c *counting) Analyze(ctx context.Context, study pipeline.Study) (*analysis.Analysis, error) {
 	c.analyses++
+	if ctx.Value(movingKey{}) == nil {
+		c.unwatched++
+	}
 	header := &dcm.DataSet{}
 	header.SetStrings(dcm.StudyInstanceUID, "UI", study.UID)
 	return &analysis.Analysis{Header: header, Finding: finding.Finding{Status: finding.Refused, TimingMS: c.timing, Code: finding.Undecodable, Reason: "no network here"}}, nil
@@ -62,6 +66,9 @@ func smallNode(t *testing.T, dir string, destinations ...config.Destination) (*N
 	n.assembler = assembly.New(assembly.Options{Begin: n.begin, Complete: n.complete})
 	n.deliverer = deliver.New(deliver.Options{State: n.store})
 	t.Cleanup(func() {
+		if counted.unwatched > 0 {
+			t.Errorf("%d analyses whose progress nobody watches", counted.unwatched)
+		}
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}

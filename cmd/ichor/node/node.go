@@ -17,6 +17,7 @@
 //	reload.go      settings that change while the node runs
 //	systemd.go     what systemd is told: ready, status, alive
 //	pulse.go       whether reception, queue and state move
+//	progress.go    whether analyses move
 //	backup.go      a copy of the state folder of the running node
 //	alarms.go      what an operator must act on
 //	watch.go       tells about alarms in the log, and sees that the node before this one crashed
@@ -96,6 +97,7 @@ type Node struct {
 	queue        *queue.Queue
 	engine       *Engine
 	working      sync.Map      // cases that are being analysed
+	progress     progress      // whether analyses move
 	computing    chan struct{} // one element for each running analysis, early ones included
 	ended        chan struct{} // an analysis ended
 	early        *early        // nil: none

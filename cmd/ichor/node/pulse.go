@@ -16,6 +16,9 @@ func (n *Node) pulse() error {
 	if err := n.queue.Stuck(at); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
+	if err := n.progress.stuck(at); err != nil {
+		return err
+	}
 	if err := n.store.Alive(); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
