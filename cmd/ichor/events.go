@@ -130,29 +130,33 @@ func eventLog(c config.Config) (dir string, err error) {
 	return dir, nil
 }
 
-// begunLater returns an error if the log begins with its first entry, but objects were received before: then an older log was
-// removed. Objects are kept for the retention time only, so a node that got its event log by an upgrade is accepted afterwards.
-func begunLater(ctx context.Context, c config.Config, p events.Proof) error {
-	if p.First != 1 {
-		return nil
-	}
+// beforeLog is what was received before the first entry of the log, by a version of ichor that kept none.
+type beforeLog struct {
+	Objects int       `json:"objects"`
+	Oldest  time.Time `json:"oldest,omitzero"`
+}
+
+// before finds the objects of the spool that are older than the log. A log whose beginning was pruned proves them by that entry.
+func before(ctx context.Context, c config.Config, p events.Proof) (b beforeLog, err error) {
 	dir := filepath.Join(c.State, "spool")
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if _, err := os.Stat(dir); p.First != 1 || errors.Is(err, fs.ErrNotExist) {
+		return b, nil
 	}
 	v, err := spool.OpenView(ctx, dir)
 	if err != nil {
-		return err
+		return b, err
 	}
 	for _, uid := range v.Studies() {
 		for _, o := range v.Study(uid) {
-			if o.Received.Before(p.Since.Add(-time.Minute)) {
-				return fmt.Errorf("the log begins on %s, but objects were received before, on %s: an older log was removed, or the node had none before an upgrade",
-					p.Since.Local().Format(time.DateTime), o.Received.Local().Format(time.DateTime))
+			if !o.Received.Before(p.Since.Add(-time.Minute)) {
+				continue
+			}
+			if b.Objects++; b.Objects == 1 || o.Received.Before(b.Oldest) {
+				b.Oldest = o.Received
 			}
 		}
 	}
-	return nil
+	return b, nil
 }
 
 func printEvents(w io.Writer, list []events.Event, asJSON bool) error {
@@ -189,7 +193,8 @@ func newEventsVerify() *cobra.Command {
 		Short: "Prove that no entry of the event log was changed, removed or added",
 		Long: "verify checks the chain of digests of the whole event log and prints the digest of its last entry. The node writes the\n" +
 			"same digest to its own log once a day: compare the two to find a log that was rewritten as a whole. A log that is missing\n" +
-			"where a node has run, or that begins after objects of the spool were received, is an error.",
+			"where a node has run, or that was begun anew in the place of an earlier one, is an error. Objects that were received before\n" +
+			"the first entry, by a version of ichor that kept no event log, are counted and named.",
 		Example: "  ichor events verify",
 		Args:    cobra.NoArgs,
 	}
@@ -208,15 +213,27 @@ func newEventsVerify() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := begunLater(cmd.Context(), c, p); err != nil {
+		if p.Missing != "" {
+			return fmt.Errorf("the log since %s is as it was written, but an earlier one (%s) is missing: it was removed, or the state was restored without it",
+				p.Since.Local().Format(time.DateTime), p.Missing)
+		}
+		older, err := before(cmd.Context(), c, p)
+		if err != nil {
 			return err
 		}
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), p)
+			return printJSON(cmd.OutOrStdout(), struct {
+				events.Proof
+				Before beforeLog `json:"before_log"`
+			}{p, older})
 		}
 		if p.Entries == 0 {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "no entries: no node has run with the state folder %s\n", c.State)
 			return err
+		}
+		if older.Objects > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "before the log: %d objects were received before its first entry, since %s; no entry proves what became of them then\n",
+				older.Objects, older.Oldest.Local().Format(time.DateTime))
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entries are as they were written, %d to %d, since %s; digest of the last one: %s\n", p.Entries, p.First, p.Last,
 			p.Since.Local().Format(time.DateTime), p.Digest)

@@ -60,6 +60,16 @@ func TestEventLogMissing(t *testing.T) {
 		return dir
 	}
 	now := time.Now()
+	old := receive(state(true, now.Add(time.Hour)))
+	anew := state(true)
+	l, err := events.Open(events.Options{Dir: filepath.Join(anew, "events")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Append(events.Event{Kind: events.Missing, Detail: "kept since 2026"})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	good := receive(state(true, now.Add(-time.Hour), now))
 	none := filepath.Join(t.TempDir(), "none")
 	for _, c := range []struct {
@@ -71,7 +81,10 @@ func TestEventLogMissing(t *testing.T) {
 		{"whole", []string{"verify", "--state", good}, 0, "2 entries are as they were written, 1 to 2, since "},
 		{"no state folder", []string{"verify", "--state", none}, 1, "there is no state folder " + none},
 		{"log removed", []string{"verify", "--state", state(true)}, 1, "the log was removed"},
-		{"begun anew", []string{"verify", "--state", receive(state(true, now.Add(time.Hour)))}, 1, "objects were received before"},
+		{"objects before the log", []string{"verify", "--state", old}, 0, "before the log: 1 objects were received before its first entry, since "},
+		{"and the log itself", []string{"verify", "--state", old}, 0, "1 entries are as they were written"},
+		{"as JSON", []string{"verify", "--json", "--state", old}, 0, `"objects": 1,`},
+		{"begun anew", []string{"verify", "--state", anew}, 1, "an earlier one (kept since 2026) is missing"},
 		{"never run", []string{"verify", "--state", state(false)}, 0, "no node has run"},
 		{"nothing to show", []string{"--state", none}, 1, "there is no state folder"},
 		{"nothing to show, removed", []string{"--state", state(true)}, 1, "the log was removed"},

@@ -92,9 +92,10 @@ var (
 	buckets = [][]byte{bucketMeta, bucketCases, bucketNewest, bucketHistory, bucketDeliveries, bucketResults,
 		bucketDue, bucketDead, bucketCounts, bucketUncommitted, bucketTransactions, bucketPromises, bucketOutcomes, bucketLate,
 		bucketPatients, bucketExams, bucketAwaited, bucketRemoved, bucketForgotten, bucketSenders}
-	keyVersion = []byte("version")
-	keyRunning = []byte("running")
-	keyNode    = []byte("node")
+	keyVersion  = []byte("version")
+	keyRunning  = []byte("running")
+	keyNode     = []byte("node")
+	keyEventLog = []byte("event-log")
 )
 
 // Store is the open state file. It is safe for concurrent use. Only one process at a time can open the file.

@@ -48,11 +48,12 @@ const (
 	Canary      Kind = "canary"      // a self-test
 	Pruned      Kind = "pruned"      // entries older than the log is kept
 	Damaged     Kind = "damaged"     // the last line was cut off by a crash, or entries were lost
+	Missing     Kind = "missing"     // an earlier log of this node; Detail says since when it was kept
 )
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{Started, Stopped, Association, Received, Analysed, Delivered, GaveUp, Refused, Changed, Removed, Looked, Canary, Pruned, Damaged}
+	return []Kind{Started, Stopped, Association, Received, Analysed, Delivered, GaveUp, Refused, Changed, Removed, Looked, Canary, Pruned, Damaged, Missing}
 }
 
 // Event is one entry.

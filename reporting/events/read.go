@@ -108,7 +108,8 @@ type Proof struct {
 	First   uint64    `json:"first"`
 	Since   time.Time `json:"since,omitzero"` // of the first
 	Last    uint64    `json:"last"`
-	Digest  string    `json:"digest"` // of the last line: compare it with one that was kept elsewhere
+	Digest  string    `json:"digest"`            // of the last line: compare it with one that was kept elsewhere
+	Missing string    `json:"missing,omitempty"` // what the log says about an earlier one that is not here
 }
 
 // Verify proves that no line was changed, removed or added since it was written, and returns number and digest of the last
@@ -141,8 +142,11 @@ func Verify(dir string) (p Proof, err error) {
 			case e.Before != p.Digest:
 				return fmt.Errorf("entry %d does not hold the digest of entry %d: one of them was changed", e.Number, p.Last)
 			}
-			if e.Kind == Pruned {
+			switch e.Kind {
+			case Pruned:
 				pruned[e.Detail] = true
+			case Missing:
+				p.Missing = e.Detail
 			}
 			p.Entries++
 			p.Last, p.Digest = e.Number, digestOf(line)

@@ -43,6 +43,9 @@ func (n *Node) openEvents() (err error) {
 	if n.events.Log, err = events.Open(events.Options{Dir: dir, Keep: c.Events.Keep, Logger: n.log}); err != nil {
 		return err
 	}
+	if err := n.missEvents(); err != nil {
+		return err
+	}
 	host, _ := os.Hostname()
 	o := audit.Options{Events: n.events.Log, Dir: dir, SourceID: c.Audit.SourceID, AETitle: c.DICOM.AETitle, Process: "ichor", Host: host, Logger: n.log}
 	if c.Audit.File != "" {
@@ -53,6 +56,19 @@ func (n *Node) openEvents() (err error) {
 	if c.Audit.Server != "" {
 		o.Server, o.TLS = c.Audit.Server, func() *tls.Config { return n.credentials.Client(c.Audit.ServerName) }
 		n.events.audits = append(n.events.audits, audit.New(o))
+	}
+	return nil
+}
+
+// missEvents records that an earlier event log of this node is not here: it was removed, or the state was restored without it.
+func (n *Node) missEvents() error {
+	since, err := n.store.EventLogSince()
+	if err != nil {
+		return err
+	}
+	if number, _ := n.events.Head(); number == 0 && !since.IsZero() {
+		n.log.Error("the event log is missing; a new one begins", "since", since)
+		n.events.Append(events.Event{Kind: events.Missing, Detail: "kept since " + since.Format(time.RFC3339)})
 	}
 	return nil
 }
@@ -93,9 +109,23 @@ func (l *eventLog) Waiting() (time.Time, error) {
 	return time.Time{}, nil
 }
 
-// keep removes entries after their time, and writes the digest of the newest one to the service's log, where a log that was
+// keepEvents removes entries after their time, and writes the digest of the newest one to the service's log, where a log that was
 // rewritten as a whole is found by it.
 func (n *Node) keepEvents(ctx context.Context) error {
+	for { // until the first entry is written
+		changed := n.events.Changed()
+		if number, _ := n.events.Head(); number > 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+	if err := n.store.BeginEventLog(n.started); err != nil {
+		n.log.Warn("not recorded that there is an event log", "err", err)
+	}
 	tick := time.NewTicker(24 * time.Hour)
 	defer tick.Stop()
 	for {
