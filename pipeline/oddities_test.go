@@ -58,6 +58,11 @@ func oddities() []oddity {
 			return with(t, file, explicit(0x00081155, vr, []byte("1.2.3.4.5\x00")), explicit(0x001021B0, vr, []byte("G0000000")))
 		}
 	}
+	named := func(name string) func(t *testing.T, k int, file []byte) []byte {
+		return func(t *testing.T, k int, file []byte) []byte {
+			return with(t, file, explicit(dcm.SpecificCharacterSet, "CS", nil), explicit(dcm.PatientName, "PN", []byte(name)))
+		}
+	}
 	item := func(content ...[]byte) []byte { return implicit(dcm.Item, slices.Concat(content...)) }
 	return []oddity{
 		{name: "VR of an older age", file: odd("RE")},
@@ -97,6 +102,14 @@ func oddities() []oddity {
 		{name: "dummy dates", edit: func(_ int, d *dcm.DataSet) {
 			d.SetStrings(dcm.PatientBirthDate, "DA", "20000101")
 			d.SetStrings(dcm.StudyDate, "DA", "20000101")
+		}},
+		{name: "name in Windows-1251, no Specific Character Set", warn: "Patient's Name (0010,0010) was read as Windows-1251",
+			file: named("\xc8\xe2\xe0\xed\xee\xe2^\xc8\xe2\xe0\xed\xe8\xf7 ")},
+		{name: "name in GBK, no Specific Character Set", warn: "Patient's Name (0010,0010) was read as GB18030", file: named("\xcd\xf5^\xd0\xa1\xc3\xf7 ")},
+		{name: "dates and times of ACR-NEMA", edit: func(_ int, d *dcm.DataSet) {
+			d.SetStrings(dcm.PatientBirthDate, "DA", "1959.01.31")
+			d.SetStrings(dcm.StudyDate, "DA", "2026.11.29")
+			d.SetStrings(dcm.StudyTime, "TM", "14:02:33")
 		}},
 		{name: "compressed under the label of Explicit VR Little Endian", warn: "labelled as Explicit VR Little Endian, but the pixel data is RLE Lossless",
 			file: func(t *testing.T, k int, file []byte) []byte {

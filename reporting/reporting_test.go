@@ -271,12 +271,14 @@ func TestWritePatient(t *testing.T) {
 		wantName string
 		wantID   []string
 	}{
-		"Latin-1":   {"ISO_IR 100", []byte("M\xfcller^J\xfcrgen"), []byte("\xc4-007"), "Müller^Jürgen", []string{"Ä-007"}},
-		"Cyrillic":  {"ISO_IR 144", []byte("\xbb\xee\xda"), []byte("0007"), "Люк", []string{"0007"}},
-		"Japanese":  {"\\ISO 2022 IR 87", []byte("Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"), []byte("J1"), "Yamada^Tarou=山田^太郎", []string{"J1"}},
-		"Korean":    {"\\ISO 2022 IR 149", []byte("Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7"), []byte("K1"), "Hong^Gildong=洪^吉洞", []string{"K1"}},
-		"UTF-8":     {"ISO_IR 192", []byte("Wang^XiaoDong=王^小東"), bytes.Repeat([]byte("7"), 70), "Wang^XiaoDong=王^小東", []string{strings.Repeat("7", 70)}},
-		"backslash": {"ISO_IR 100", []byte("A^B"), []byte("12\\34"), "A^B", []string{"12", "34"}},
+		"Latin-1":                {"ISO_IR 100", []byte("M\xfcller^J\xfcrgen"), []byte("\xc4-007"), "Müller^Jürgen", []string{"Ä-007"}},
+		"Cyrillic":               {"ISO_IR 144", []byte("\xbb\xee\xda"), []byte("0007"), "Люк", []string{"0007"}},
+		"Japanese":               {"\\ISO 2022 IR 87", []byte("Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"), []byte("J1"), "Yamada^Tarou=山田^太郎", []string{"J1"}},
+		"Korean":                 {"\\ISO 2022 IR 149", []byte("Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7"), []byte("K1"), "Hong^Gildong=洪^吉洞", []string{"K1"}},
+		"UTF-8":                  {"ISO_IR 192", []byte("Wang^XiaoDong=王^小東"), bytes.Repeat([]byte("7"), 70), "Wang^XiaoDong=王^小東", []string{strings.Repeat("7", 70)}},
+		"Cyrillic, not declared": {"", []byte("\xc8\xe2\xe0\xed\xee\xe2^\xc8\xe2\xe0\xed"), []byte("0007"), "Иванов^Иван", []string{"0007"}},
+		"Chinese, not declared":  {"", []byte("\xcd\xf5^\xd0\xa1\xc3\xf7"), []byte("0007"), "王^小明", []string{"0007"}},
+		"backslash":              {"ISO_IR 100", []byte("A^B"), []byte("12\\34"), "A^B", []string{"12", "34"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var raw []byte

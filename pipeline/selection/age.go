@@ -2,7 +2,6 @@ package selection
 
 import (
 	"strconv"
-	"time"
 
 	"ichor/scp/dcm"
 )
@@ -15,12 +14,12 @@ func ageYears(h *dcm.DataSet) (years float64, ok bool) {
 	if ok && years > 0 {
 		return years, true
 	}
-	born, isDate := date(h.String(dcm.PatientBirthDate))
+	born, isDate := dcm.ParseDate(h.String(dcm.PatientBirthDate))
 	if !isDate || born.Year() <= 1900 || born.Year() == 1901 && born.YearDay() == 1 {
 		return years, ok
 	}
 	for _, t := range []dcm.Tag{dcm.StudyDate, dcm.AcquisitionDate, dcm.SeriesDate, dcm.ContentDate} {
-		if on, isDate := date(h.String(t)); isDate {
+		if on, isDate := dcm.ParseDate(h.String(t)); isDate {
 			if age := on.Sub(born).Hours() / 24 / 365.2425; age > 0 && age <= 130 {
 				return age, true
 			}
@@ -28,16 +27,6 @@ func ageYears(h *dcm.DataSet) (years float64, ok bool) {
 		}
 	}
 	return years, ok
-}
-
-// date parses a DICOM date, or the old ACR-NEMA form with dots.
-func date(s string) (time.Time, bool) {
-	for _, form := range []string{"20060102", "2006.01.02"} {
-		if on, err := time.Parse(form, s); err == nil {
-			return on, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // ageString parses a value of VR AS: three digits and D, W, M or Y (PS3.5 §6.2).

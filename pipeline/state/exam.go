@@ -20,6 +20,9 @@ type Exam struct {
 func ExamOf(h *dcm.DataSet) Exam {
 	e := Exam{PatientID: clean(h.String(dcm.PatientID)), Issuer: clean(h.String(dcm.IssuerOfPatientID)),
 		BirthDate: clean(h.String(dcm.PatientBirthDate)), Sex: clean(h.String(dcm.PatientSex))}
+	if born, ok := dcm.ParseDate(e.BirthDate); ok {
+		e.BirthDate = born.Format("20060102")
+	}
 	at := clean(h.String(dcm.AcquisitionDateTime))
 	day, clock := at, ""
 	if len(at) >= 8 {
@@ -28,8 +31,8 @@ func ExamOf(h *dcm.DataSet) Exam {
 	for _, c := range [][2]string{{day, clock},
 		{clean(h.String(dcm.AcquisitionDate)), clean(h.String(dcm.AcquisitionTime))},
 		{clean(h.String(dcm.StudyDate)), clean(h.String(dcm.StudyTime))}} {
-		t, err := time.Parse("20060102", c[0])
-		if err != nil {
+		t, ok := dcm.ParseDate(c[0])
+		if !ok {
 			continue
 		}
 		e.At, e.DayOnly = t, true
@@ -46,6 +49,7 @@ func ExamOf(h *dcm.DataSet) Exam {
 func timeOfDay(s string) (time.Duration, bool) {
 	s, _, _ = strings.Cut(s, "+")
 	s, _, _ = strings.Cut(s, "-")
+	s, _ = dcm.ParseTime(s)
 	s, _, _ = strings.Cut(s, ".")
 	layout := map[int]string{4: "1504", 6: "150405"}[len(s)]
 	t, err := time.Parse(layout, s)

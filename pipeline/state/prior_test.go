@@ -127,6 +127,7 @@ func TestExamOf(t *testing.T) {
 		{"date-time", map[dcm.Tag]string{dcm.AcquisitionDateTime: "20260314150926.5+0100", dcm.StudyDate: "20250101"}, "2026-03-14 15:09:26", false},
 		{"acquisition", map[dcm.Tag]string{dcm.AcquisitionDate: "20260314", dcm.AcquisitionTime: "1509", dcm.StudyDate: "20250101"}, "2026-03-14 15:09:00", false},
 		{"study", map[dcm.Tag]string{dcm.StudyDate: "20260314", dcm.StudyTime: "150926.123"}, "2026-03-14 15:09:26", false},
+		{"older forms", map[dcm.Tag]string{dcm.StudyDate: "2026.03.14", dcm.StudyTime: "15:09:26"}, "2026-03-14 15:09:26", false},
 		{"a day alone", map[dcm.Tag]string{dcm.StudyDate: "20260314"}, "2026-03-14 00:00:00", true},
 		{"nonsense", map[dcm.Tag]string{dcm.StudyDate: "yesterday", dcm.AcquisitionDateTime: "2026"}, "0001-01-01 00:00:00", false},
 	} {

@@ -28,11 +28,24 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestValidTime(t *testing.T) {
-	for v, want := range map[string]bool{"14": true, "1402": true, "140233": true, "140233.5": true, "140233.123456": true,
-		"": false, "24": false, "1": false, "14:02": false, "140": false, "1402.5": false, "140233.1234567": false, "140233.x": false} {
-		if got := validTime(v); got != want {
-			t.Errorf("validTime(%q) = %v", v, got)
+// Dates and times of an older form are written in the present one; what is neither is left empty.
+func TestDatesOfResults(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[[3]string][4]string{
+		{"19590131", "20261129", "140233.5"}:     {"19590131", "20261129", "140233.5", "2026-11-29 14:02"},
+		{"1959.01.31", "2026.11.29", "14:02:33"}: {"19590131", "20261129", "140233", "2026-11-29 14:02"},
+		{"1959-01-31", "2026/11/29", "14:02"}:    {"19590131", "20261129", "1402", "2026-11-29 14:02"},
+		{"00/00/0000", "29.11.2026", "25:00:00"}: {"", "", "", ""},
+	} {
+		h := &dcm.DataSet{}
+		h.SetStrings(dcm.PatientBirthDate, "DA", in[0])
+		h.SetStrings(dcm.StudyDate, "DA", in[1])
+		h.SetStrings(dcm.StudyTime, "TM", in[2])
+		c, d := &Report{Analysis: analysis.Analysis{Header: h}}, &dcm.DataSet{}
+		c.Patient(d)
+		c.Study(d)
+		if got := [4]string{d.String(dcm.PatientBirthDate), d.String(dcm.StudyDate), d.String(dcm.StudyTime), c.StudyTime()}; got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Patient fills the Patient module (PS3.3 §C.7.1.1) from the source header. Identifiers and the name are copied as they
-// stand; a date, time or code string that its VR forbids is left empty rather than passed on.
+// stand; a date or time of an older form is written in the present one; a date, time or code string that its VR forbids is left empty.
 func (c *Report) Patient(d *dcm.DataSet) {
 	c.copyText(d, dcm.PatientName, "PN")
 	c.copyText(d, dcm.PatientID, "LO")
@@ -30,10 +30,7 @@ func (c *Report) Patient(d *dcm.DataSet) {
 func (c *Report) Study(d *dcm.DataSet) {
 	d.SetStrings(dcm.StudyInstanceUID, "UI", c.study)
 	c.copyDate(d, dcm.StudyDate)
-	t := c.Header.String(dcm.StudyTime)
-	if !validTime(t) {
-		t = ""
-	}
+	t, _ := dcm.ParseTime(c.Header.String(dcm.StudyTime))
 	setText(d, dcm.StudyTime, "TM", t)
 	c.copyText(d, dcm.StudyID, "SH")
 	c.copyText(d, dcm.AccessionNumber, "SH")
@@ -100,12 +97,12 @@ func (c *Report) Lossy(d *dcm.DataSet) {
 
 // StudyTime is when the study was done, to the minute; "" where the header has no valid date.
 func (c *Report) StudyTime() string {
-	day, err := time.Parse("20060102", c.Header.String(dcm.StudyDate))
-	if err != nil {
+	day, ok := dcm.ParseDate(c.Header.String(dcm.StudyDate))
+	if !ok {
 		return ""
 	}
 	out := day.Format("2006-01-02")
-	if t := c.Header.String(dcm.StudyTime); validTime(t) && len(t) >= 4 {
+	if t, ok := dcm.ParseTime(c.Header.String(dcm.StudyTime)); ok && len(t) >= 4 {
 		out += " " + t[:2] + ":" + t[2:4]
 	}
 	return out
@@ -151,9 +148,9 @@ func (c *Report) copyOptional(d *dcm.DataSet, t dcm.Tag, vr dcm.VR) {
 }
 
 func (c *Report) copyDate(d *dcm.DataSet, t dcm.Tag) {
-	v := c.Header.String(t)
-	if _, err := time.Parse("20060102", v); err != nil {
-		v = ""
+	v := ""
+	if day, ok := dcm.ParseDate(c.Header.String(t)); ok {
+		v = day.Format("20060102")
 	}
 	setText(d, t, "DA", v)
 }
@@ -165,16 +162,4 @@ func setText(d *dcm.DataSet, t dcm.Tag, vr dcm.VR, v string) {
 		return
 	}
 	d.SetStrings(t, vr, v)
-}
-
-// validTime reports whether v is a TM: HHMMSS.FFFFFF, trailing parts may be missing (PS3.5 §6.2).
-func validTime(v string) bool {
-	whole, fraction, _ := strings.Cut(v, ".")
-	if len(whole) != 2 && len(whole) != 4 && len(whole) != 6 || len(fraction) > 6 || fraction != "" && len(whole) != 6 {
-		return false
-	}
-	if _, err := time.Parse("150405"[:len(whole)], whole); err != nil {
-		return false
-	}
-	return strings.Trim(fraction, "0123456789") == ""
 }

@@ -8,15 +8,18 @@ import (
 	"strings"
 )
 
-// build makes a data set from the spans of a scan of buf.
-func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
+// build makes a data set from the spans of a scan of buf. g has what was guessed of its character sets.
+func build(buf []byte, spans []span, lim Limits) (_ *DataSet, g *guess, err error) {
 	type level struct {
 		set   *DataSet
 		chars repertoire
 		items []*DataSet // of the sequence that is open in set
 		seq   Tag
 	}
-	stack := []level{{set: &DataSet{}, chars: newRepertoire(nil)}}
+	g = &guess{buf: buf, spans: spans}
+	chars := newRepertoire(nil)
+	chars.guess = g
+	stack := []level{{set: &DataSet{}, chars: chars}}
 	values, signed, inItem := 0, false, []bool{true}
 	for _, sp := range spans {
 		top := &stack[len(stack)-1]
@@ -52,10 +55,14 @@ func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 			el := decode(buf[sp.start:sp.start+sp.length], sp, top.chars)
 			if text, is := el.Value.([]string); is {
 				if values += len(text); values > lim.Values {
-					return nil, fmt.Errorf("more than %d text values: %w", lim.Values, ErrLimit)
+					return nil, nil, fmt.Errorf("more than %d text values: %w", lim.Values, ErrLimit)
 				}
 				if sp.tag == SpecificCharacterSet {
 					top.chars = newRepertoire(text)
+					top.chars.guess = g
+					if len(stack) == 1 {
+						g.declared = text
+					}
 				}
 			}
 			if sp.tag == PixelRepresentation {
@@ -66,7 +73,7 @@ func build(buf []byte, spans []span, lim Limits) (*DataSet, error) {
 		}
 	}
 	stack[0].set.order()
-	return stack[0].set, nil
+	return stack[0].set, g, nil
 }
 
 // order sorts elements that were sent unsorted (PS3.5 §7.1). Of elements with the same tag it keeps the first, as Check does.
@@ -99,6 +106,7 @@ func decode(raw []byte, sp span, chars repertoire) Element {
 	switch {
 	case vr.text():
 		set := chars
+		set.tag = sp.tag
 		if !vr.charset() {
 			set = repertoire{utf8: true}
 		}

@@ -21,7 +21,8 @@ func ReadDataSet(r io.Reader, transferSyntax string, lim Limits) (*DataSet, erro
 	if err := s.scan(s.sniff(syn)); err != nil {
 		return nil, err
 	}
-	return build(s.w.buf, s.spans, lim)
+	d, _, err := build(s.w.buf, s.spans, lim)
+	return d, err
 }
 
 // EncodeInformation encodes action or event information or an identifier in Implicit or Explicit VR Little Endian. It allows

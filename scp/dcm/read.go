@@ -99,9 +99,11 @@ func Read(r io.ReaderAt, size int64, lim Limits) (*File, error) {
 		f.Pixels.Deflated = deflated
 		f.Pixels.bigEndian = syn.bigEndian
 	}
-	if f.Data, err = build(s.w.buf, s.spans, lim); err != nil {
+	var chars *guess
+	if f.Data, chars, err = build(s.w.buf, s.spans, lim); err != nil {
 		return nil, err
 	}
+	f.assume(chars.said())
 	return f, f.recognise()
 }
 
@@ -150,7 +152,7 @@ func (f *File) begin(w *window) (bare bool, err error) {
 }
 
 func (f *File) assume(what string) {
-	if f.Assumed != "" {
+	if f.Assumed != "" && what != "" {
 		f.Assumed += ", "
 	}
 	f.Assumed += what
@@ -238,7 +240,7 @@ func (f *File) readMeta(w *window, at int64) error {
 			return err
 		}
 	}
-	meta, err := build(w.buf, s.spans, f.lim)
+	meta, _, err := build(w.buf, s.spans, f.lim)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package dcm
 import (
 	"bytes"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -13,7 +14,7 @@ import (
 )
 
 // Text is decoded without losing characters: bytes that are not in the declared set are read as UTF-8 if they are valid UTF-8,
-// otherwise as ISO 8859-1, as in other systems.
+// otherwise in the most probable set (see guess).
 
 // repertoire is a parsed Specific Character Set (PS3.3 §C.12.1.1.2, PS3.5 §6.1.2).
 type repertoire struct {
@@ -21,6 +22,8 @@ type repertoire struct {
 	utf8     bool              // ISO_IR 192; also used if (0008,0005) is missing
 	g0, g1   graphic           // with code extensions: the sets at the start of each value
 	extended bool
+	guess    *guess // of the data set; nil where text is ASCII by its VR
+	tag      Tag    // of the value to be decoded
 }
 
 // graphic is a set of graphic characters that code extension places in G0 (bytes 21H to 7EH) or G1 (A1H to FEH).
@@ -117,19 +120,22 @@ func (r repertoire) decode(raw []byte, vr VR) string {
 	case plain:
 		return string(raw)
 	case r.utf8 && bytes.IndexByte(raw, 0x1B) < 0:
-		return likely(raw)
+		return r.likely(raw)
 	case r.whole != nil:
-		return convert(r.whole, raw)
+		return r.convert(r.whole, raw)
 	case r.g1.decoder == nil && bytes.IndexByte(raw, 0x1B) < 0: // no escape sequence says how to read high bytes
-		return likely(raw)
+		return r.likely(raw)
 	}
 	return r.codeExtensions(raw, vr)
 }
 
 // likely decodes bytes without a declared set, or that are not in the declared set.
-func likely(raw []byte) string {
-	if utf8.Valid(raw) {
+func (r repertoire) likely(raw []byte) string {
+	switch {
+	case utf8.Valid(raw) && (r.guess == nil || len(r.guess.declared) > 0 || !doubtful(raw)):
 		return string(raw)
+	case r.guess != nil:
+		return r.guess.decode(r.tag, raw)
 	}
 	s, _ := charmap.ISO8859_1.NewDecoder().Bytes(raw) // decodes every byte
 	return string(s)
@@ -183,16 +189,16 @@ func (r repertoire) codeExtensions(raw []byte, vr VR) string {
 			out.WriteRune(rune(c))
 			break
 		}
-		out.WriteString(convert(set.decoder, run))
+		out.WriteString(r.convert(set.decoder, run))
 	}
 	return out.String()
 }
 
-// convert decodes raw with e, or by likely if e cannot decode all of it.
-func convert(e encoding.Encoding, raw []byte) string {
+// convert decodes raw with e, or by likely if e cannot decode all of it to text; sets of 8 bits have control characters at 80H to 9FH.
+func (r repertoire) convert(e encoding.Encoding, raw []byte) string {
 	b, err := e.NewDecoder().Bytes(raw)
-	if err != nil || bytes.ContainsRune(b, utf8.RuneError) {
-		return likely(raw)
+	if err != nil || bytes.ContainsFunc(b, func(c rune) bool { return c == utf8.RuneError || c >= 0x80 && unicode.IsControl(c) }) {
+		return r.likely(raw)
 	}
 	return string(b)
 }
