@@ -16,19 +16,23 @@ func readNIfTI(ctx context.Context, study Study, most int, r *running) (*images,
 	switch name := nameOf(study.NIfTI, 0); {
 	case errors.Is(err, nifti.ErrTooLarge):
 		return nil, finding.Refuse(finding.TooLarge, "The %s has %v.\nUse a thicker reconstruction.", name, err)
+	case errors.Is(err, nifti.ErrGeometry):
+		return nil, finding.Refuse(finding.MissingPosition, "The %s cannot be read: %v.\nConvert the study again.", name, err)
 	case nifti.Defective(err):
 		return nil, finding.Refuse(finding.Undecodable, "The %s cannot be read: %v.\nConvert the study again.", name, err)
 	case err != nil:
 		return nil, err
 	}
 	r.Finding.Study.SHA256 = scan.SHA256
-	if err := scan.CheckPlane(); err != nil {
+	if err := scan.CheckGeometry(); err != nil {
 		return nil, err
 	}
 	switch {
 	case scan.Form == nifti.NoForm:
 		r.Finding.Warnings = append(r.Finding.Warnings, "The file has neither sform nor qform: its first axis was assumed to run from right to left, its second to the front "+
 			"and its third to the head. Left and right may be exchanged.")
+	case scan.Passed != "":
+		r.Finding.Warnings = append(r.Finding.Warnings, "The sform of the file has "+scan.Passed+"; the qform was used.")
 	case scan.Differ:
 		r.Finding.Warnings = append(r.Finding.Warnings, "The sform and the qform of the file place the head differently; the sform was used.")
 	}

@@ -165,15 +165,22 @@ func TestNIfTIRefused(t *testing.T) {
 		file      []byte
 		code, say string
 	}{
-		"a mask":             {niftiOf(s, plain, func(hu int16) int16 { return min(max(hu, 0), 1) }), finding.NotHounsfield, "not in Hounsfield units"},
-		"a display window":   {niftiOf(s, plain, func(hu int16) int16 { return min(max((hu)*255/80, 0), 255) }), finding.NotHounsfield, "not in Hounsfield units"},
-		"1,024 too high":     {niftiOf(s, plain, func(hu int16) int16 { return hu + 1024 }), "", "1024 was subtracted"},
-		"neither form":       {noForm, "", "Left and right may be exchanged"},
-		"two forms":          {both, "", "the sform was used"},
-		"rows that slant":    {patched(408, 0.4), finding.MissingPosition, "angle of"},
-		"thick and sagittal": {niftiOf(s.Resampled(sagittal(), 5), plain, asStored), finding.NotAxial, "not axial"},
-		"half of the voxels": {whole[:len(whole)/2], finding.Undecodable, "damaged or ends too early"},
-		"no NIfTI":           {[]byte(strings.Repeat("x", 1000)), finding.Undecodable, "not a NIfTI file"},
+		"a mask":                             {niftiOf(s, plain, func(hu int16) int16 { return min(max(hu, 0), 1) }), finding.NotHounsfield, "not in Hounsfield units"},
+		"a display window":                   {niftiOf(s, plain, func(hu int16) int16 { return min(max((hu)*255/80, 0), 255) }), finding.NotHounsfield, "not in Hounsfield units"},
+		"1,024 too high":                     {niftiOf(s, plain, func(hu int16) int16 { return hu + 1024 }), "", "1024 was subtracted"},
+		"neither form":                       {noForm, "", "Left and right may be exchanged"},
+		"two forms":                          {both, "", "the sform was used"},
+		"rows that slant":                    {patched(408, 0.4), finding.MissingPosition, "angle of"},
+		"a stack that leans by 75 degrees":   {patched(416, 5*math.Tan(75*math.Pi/180)), finding.MissingPosition, "leans by 75.0 degrees from the normal of its slices (sform"},
+		"a stack that leans by 50 degrees":   {patched(416, 5*math.Tan(50*math.Pi/180)), finding.MissingPosition, "leans by 50.0 degrees"},
+		"a stack that leans by 30 degrees":   {patched(416, 5*math.Tan(30*math.Pi/180)), "", ""},
+		"columns that lean to the head":      {patched(472, 2), finding.MissingPosition, "degrees"},
+		"an infinite number":                 {patched(408, math.Inf(1)), finding.MissingPosition, "the sform has the number +Inf in row 1"},
+		"an axis of zeros":                   {patched(400, 0), finding.MissingPosition, "the sform has voxels of 0 x"},
+		"an axis in the plane of the others": {patched(480, 0), finding.MissingPosition, "the sform has"},
+		"thick and sagittal":                 {niftiOf(s.Resampled(sagittal(), 5), plain, asStored), finding.NotAxial, "not axial"},
+		"half of the voxels":                 {whole[:len(whole)/2], finding.Undecodable, "damaged or ends too early"},
+		"no NIfTI":                           {[]byte(strings.Repeat("x", 1000)), finding.Undecodable, "not a NIfTI file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

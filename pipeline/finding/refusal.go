@@ -16,7 +16,7 @@ const (
 	NotOriginal        = "not-original"        // localizer, reformatted or otherwise derived images only
 	MixedOrientation   = "mixed-orientation"   // the slices of the series are not parallel
 	MixedGeometry      = "mixed-geometry"      // matrix or pixel spacing changes within the series
-	MissingPosition    = "missing-position"    // a slice has no position
+	MissingPosition    = "missing-position"    // a slice has no position, orientation or pixel size, or one that no scanner has
 	DuplicatePosition  = "duplicate-position"  // two different slices at one position
 	Incomplete         = "incomplete"          // slices are missing within the stack
 	MissingCalibration = "missing-calibration" // pixel values cannot be converted to Hounsfield units

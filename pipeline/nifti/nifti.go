@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // Errors of Read. All are defects of the file, not failures to read it.
@@ -17,11 +18,12 @@ var (
 	ErrFormat    = errors.New("not a NIfTI file that is read here")
 	ErrTruncated = errors.New("the file is damaged or ends too early")
 	ErrTooLarge  = errors.New("more voxels than are read here")
+	ErrGeometry  = errors.New("unusable geometry")
 )
 
 // Defective reports whether err is one of the errors of Read about the file.
 func Defective(err error) bool {
-	for _, kind := range []error{ErrFormat, ErrTruncated, ErrTooLarge, gzip.ErrHeader, gzip.ErrChecksum} {
+	for _, kind := range []error{ErrFormat, ErrTruncated, ErrTooLarge, ErrGeometry, gzip.ErrHeader, gzip.ErrChecksum} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -45,6 +47,7 @@ type Image struct {
 	Affine [3][4]float64 // from (i, j, k, 1) to millimetres: x to the right, y to the front, z to the head
 	Form   Form          // of Affine
 	Differ bool          // qform and sform are both given and place a voxel differently, by a millimetre or more
+	Passed string        // what is wrong with the sform, where the qform was used in place of it; "" for nothing
 
 	header header
 }
@@ -114,46 +117,58 @@ func (h *header) millimetres() float64 {
 	return 1
 }
 
-// affine chooses the geometry: sform, else qform. Where the file has neither, only the size of the voxels is known, from which
+// place chooses the geometry: sform, else qform. Where the file has neither, only the size of the voxels is known, from which
 // other software takes the directions of a radiological image.
-func (h *header) affine(size [3]int) (a [3][4]float64, form Form, differ bool, err error) {
-	q, okQ := h.rotation()
-	s := h.srow
-	switch okS := h.sform > 0 && usable(s); {
-	case okS:
-		a, form = s, SForm
-		differ = okQ && apart(s, q, size)*h.millimetres() >= 1
-	case okQ:
-		a, form = q, QForm
+func (m *Image) place() error {
+	h := &m.header
+	q, wrongQ := h.rotation()
+	wrongS := defect(h.srow)
+	switch a := &m.Affine; {
+	case h.sform > 0 && wrongS == "":
+		*a, m.Form = h.srow, SForm
+		m.Differ = h.qform > 0 && wrongQ == "" && apart(h.srow, q, m.Size)*h.millimetres() >= 1
+	case h.qform > 0 && wrongQ == "":
+		*a, m.Form = q, QForm
+		if h.sform > 0 {
+			m.Passed = wrongS
+		}
 	case h.sform > 0 || h.qform > 0:
-		return a, NoForm, false, fmt.Errorf("sform (code %d) and qform (code %d) are there, but give no geometry: zero, infinite or no numbers: %w", h.sform, h.qform, ErrFormat)
+		var wrong []string
+		if h.sform > 0 {
+			wrong = append(wrong, "the sform has "+wrongS)
+		}
+		if h.qform > 0 {
+			wrong = append(wrong, "the qform has "+wrongQ)
+		}
+		return fmt.Errorf("%s: %w", strings.Join(wrong, " and "), ErrGeometry)
 	default:
-		form = NoForm
+		m.Form = NoForm
 		for i := range 3 {
 			mm := math.Abs(h.pixdim[i+1])
 			a[i][i] = mm
-			a[i][3] = -mm * float64(size[i]-1) / 2
+			a[i][3] = -mm * float64(m.Size[i]-1) / 2
 		}
 		a[0][0], a[0][3] = -a[0][0], -a[0][3]
-		if !usable(a) {
-			return a, form, false, fmt.Errorf("neither sform nor qform nor pixdim (%g, %g, %g) gives a geometry: %w", h.pixdim[1], h.pixdim[2], h.pixdim[3], ErrFormat)
+		if wrong := defect(*a); wrong != "" {
+			return fmt.Errorf("neither sform nor qform is given, and pixdim has %s: %w", wrong, ErrGeometry)
 		}
 	}
 	unit := h.millimetres()
-	for r := range a {
-		for c := range a[r] {
-			a[r][c] *= unit
+	for r := range m.Affine {
+		for c := range m.Affine[r] {
+			m.Affine[r][c] *= unit
 		}
 	}
-	return a, form, differ, nil
+	return nil
 }
 
-// rotation is the geometry of qform: a rotation as a unit quaternion of which a, the first part, is implied.
-func (h *header) rotation() (m [3][4]float64, ok bool) {
+// rotation is the geometry of qform: a rotation as a unit quaternion of which a, the first part, is implied. wrong is as of
+// defect.
+func (h *header) rotation() (m [3][4]float64, wrong string) {
 	b, c, d := h.quatern[0], h.quatern[1], h.quatern[2]
 	square := b*b + c*c + d*d
-	if h.qform <= 0 || !(square <= 1.001) {
-		return m, false
+	if !(square <= 1.001) {
+		return m, fmt.Sprintf("the quaternion %g, %g, %g, which is longer than 1", b, c, d)
 	}
 	a := math.Sqrt(max(0, 1-square))
 	if square > 1 {
@@ -176,21 +191,31 @@ func (h *header) rotation() (m [3][4]float64, ok bool) {
 		}
 		m[r][3] = h.qoffset[r]
 	}
-	return m, usable(m)
+	return m, defect(m)
 }
 
-// usable reports whether a is finite, of a size that a scanner has, and no axis lies in the plane of the others.
-func usable(a [3][4]float64) bool {
+// defect is what is wrong with a geometry: it is not finite or larger than any scanner, or an axis lies in the plane of the
+// others. "" if it can be used.
+func defect(a [3][4]float64) string {
 	for r := range a {
 		for c := range a[r] {
 			if !(math.Abs(a[r][c]) < 1e6) { // NaN as well
-				return false
+				return fmt.Sprintf("the number %g in row %d", a[r][c], r+1)
 			}
 		}
 	}
-	x, y, z := column(a, 0), column(a, 1), column(a, 2)
-	product := length(x) * length(y) * length(z)
-	return product > 1e-12 && math.Abs(dot(cross(x, y), z)) > 0.1*product
+	axis := [3][3]float64{column(a, 0), column(a, 1), column(a, 2)}
+	mm := [3]float64{length(axis[0]), length(axis[1]), length(axis[2])}
+	if !(mm[0]*mm[1]*mm[2] > 1e-12) {
+		return fmt.Sprintf("voxels of %.3g x %.3g x %.3g", mm[0], mm[1], mm[2])
+	}
+	for k, name := range []string{"first", "second", "third"} {
+		n := cross(axis[(k+1)%3], axis[(k+2)%3])
+		if sin := math.Abs(dot(n, axis[k])) / (length(n) * mm[k]); !(sin > 0.1) {
+			return fmt.Sprintf("its %s axis at %.1f degrees to the plane of the others", name, math.Asin(min(sin, 1))*180/math.Pi)
+		}
+	}
+	return ""
 }
 
 // apart is how far two geometries place a corner of the volume from each other.

@@ -108,6 +108,9 @@ func TestGeometry(t *testing.T) {
 	same("both differ", read(func(s *sample) { turned(s); s.sform = 1 }), usualRow, SForm, true)
 	same("both agree", read(func(s *sample) { s.qform, s.quatern, s.qoffset = 1, [3]float64{0, 0, 1}, [3]float64{10, 20, 30} }), usualRow, SForm, false)
 	same("sform of zeros", read(func(s *sample) { turned(s); s.sform, s.srow = 1, [3][4]float64{} }), [3][4]float64{{0, -0.6, 0, 1}, {0.5, 0, 0, 2}, {0, 0, 5, 3}}, QForm, false)
+	if m := read(func(s *sample) { turned(s); s.sform, s.srow = 1, [3][4]float64{} }); m.Passed != "voxels of 0 x 0 x 0" {
+		t.Errorf("a sform of zeros is passed over because of %q", m.Passed)
+	}
 	same("no form", read(func(s *sample) { s.sform = 0 }), [3][4]float64{{-0.5, 0, 0, 0.75}, {0, 0.6, 0, -0.6}, {0, 0, 5, -2.5}}, NoForm, false)
 	metres := usualRow
 	for r := range 3 {
@@ -161,9 +164,9 @@ func TestHostile(t *testing.T) {
 		{"voxels inside the header", patch(plain, 108, 0, 0, 0xC8, 0x42), ErrFormat},
 		{"voxels nowhere", patch(plain, 108, 0, 0, 0xC0, 0x7F), ErrFormat},
 		{"voxels far away", patch(two, 168, huge...), ErrFormat},
-		{"no geometry", change(func(s *sample) { s.sform, s.pixdim = 0, [4]float64{} }), ErrFormat},
-		{"geometry that is no number", change(func(s *sample) { s.srow[1][1], s.pixdim[2] = math.NaN(), math.Inf(1) }), ErrFormat},
-		{"flat geometry", change(func(s *sample) { s.srow[2], s.pixdim[3] = s.srow[1], 0 }), ErrFormat},
+		{"no geometry", change(func(s *sample) { s.sform, s.pixdim = 0, [4]float64{} }), ErrGeometry},
+		{"geometry that is no number", change(func(s *sample) { s.srow[1][1], s.pixdim[2] = math.NaN(), math.Inf(1) }), ErrGeometry},
+		{"flat geometry", change(func(s *sample) { s.srow[2], s.pixdim[3] = s.srow[1], 0 }), ErrGeometry},
 		{"gzip of nothing", []byte{0x1F, 0x8B}, ErrTruncated},
 		{"gzip cut off", zipped(t, plain)[:60], ErrTruncated},
 		{"gzip changed", patch(zipped(t, plain), len(zipped(t, plain))-8, 1, 2, 3, 4), ErrTruncated},
@@ -290,7 +293,7 @@ func FuzzRead(f *testing.F) {
 		if len(s.HU) != s.Size[0]*s.Size[1]*s.Size[2] {
 			t.Fatalf("%d voxels of %v", len(s.HU), s.Size)
 		}
-		if s.CheckPlane() == nil && len(s.Headers()) != s.Size[s.through] {
+		if s.CheckGeometry() == nil && len(s.Headers()) != s.Size[s.through] {
 			t.Error("slices without headers")
 		}
 		var b bytes.Buffer

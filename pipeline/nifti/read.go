@@ -37,7 +37,7 @@ func Read(r io.Reader, most int) (*Image, error) {
 	if m.Size, err = h.size(most); err != nil {
 		return nil, err
 	}
-	if m.Affine, m.Form, m.Differ, err = h.affine(m.Size); err != nil {
+	if err := m.place(); err != nil {
 		return nil, err
 	}
 	if h.voxOffset == 0 { // some tools do not set it: behind the header and the four bytes that tell of extensions

@@ -59,13 +59,25 @@ func axes(img *Image) (through, along, down int) {
 	return through, order[0], order[1]
 }
 
-// CheckPlane refuses slices whose rows and columns are not at right angles. Between slices and their stack any angle is right:
-// that is the tilt of the gantry.
-func (s *Scan) CheckPlane() error {
-	row, column := volume.Vec(s.Axis(s.along)), volume.Vec(s.Axis(s.down))
-	if c := row.Dot(column) / (row.Length() * column.Length()); math.Abs(c) > 0.01 {
-		return finding.Refuse(finding.MissingPosition, "The rows and columns of the slices are at an angle of %.1f degrees (%s of the file), so that no distance in them is "+
-			"true.\nConvert the study again, or resample it.", math.Acos(c)*180/math.Pi, s.Form)
+// CheckGeometry refuses slices that no scanner makes: rows and columns that are not at right angles, and a stack that leans more
+// than any gantry tilts. Up to there, slices need not be at right angles to their stack.
+func (s *Scan) CheckGeometry() error {
+	row, column, step := volume.Vec(s.Axis(s.along)), volume.Vec(s.Axis(s.down)), volume.Vec(s.Axis(s.through))
+	degrees := func(cos float64) float64 { return math.Acos(min(math.Abs(cos), 1)) * 180 / math.Pi }
+	angle := func(a, b volume.Vec) float64 { return degrees(a.Dot(b) / (a.Length() * b.Length())) }
+	const again = "\nConvert the study again, or resample it."
+	for _, mm := range []float64{row.Length(), column.Length()} {
+		if !(mm > 0.01 && mm < 20) {
+			return finding.Refuse(finding.MissingPosition, "The voxels are %.3g x %.3g mm in the slices (%s of the file), which no CT has."+again, row.Length(), column.Length(), s.Form)
+		}
+	}
+	if a := angle(row, column); a < 89.4 {
+		return finding.Refuse(finding.MissingPosition, "The rows and columns of the slices are at an angle of %.1f degrees (%s of the file), so that no distance in them is true."+again,
+			a, s.Form)
+	}
+	if lean := angle(row.Cross(column), step); lean > volume.MaxTiltDeg {
+		return finding.Refuse(finding.MissingPosition, "The stack leans by %.1f degrees from the normal of its slices (%s of the file); up to %.0f are read, for no gantry tilts "+
+			"further."+again, lean, s.Form, volume.MaxTiltDeg)
 	}
 	return nil
 }

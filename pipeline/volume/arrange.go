@@ -23,6 +23,9 @@ const (
 	usualThicknessMM = 5.0    // of a slice that does not tell its thickness, and has no neighbour
 
 	gapRefuseMM = 20.0 // between any two slices
+
+	// MaxTiltDeg is the largest angle between the axis of a stack and the normal of its slices; gantries tilt by up to 30 degrees.
+	MaxTiltDeg = 45.0
 )
 
 // Arrangement is the geometry of a series: the grid, the order of slices, and warnings.
@@ -85,6 +88,11 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	axis := a.Grid.Origins[a.Grid.Slices()-1].Sub(a.Grid.Origins[0])
 	if l := axis.Length(); l > 0 {
 		a.TiltDeg = math.Acos(math.Min(axis.Dot(n)/l, 1)) * 180 / math.Pi
+	}
+	if first, last := a.Order[0], a.Order[len(a.Order)-1]; a.TiltDeg > MaxTiltDeg {
+		return nil, refuse(finding.MissingPosition, "%s has %q and image %d of the stack %q in Image Position (Patient) %s: the stack leans by %.1f degrees from the normal of "+
+			"its slices; up to %.0f are read, for no gantry tilts further."+again, Name(headers[first], first), said(headers[first], dcm.ImagePositionPatient), len(a.Order),
+			said(headers[last], dcm.ImagePositionPatient), dcm.ImagePositionPatient, a.TiltDeg, MaxTiltDeg)
 	}
 	return a, nil
 }
