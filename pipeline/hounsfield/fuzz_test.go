@@ -57,9 +57,9 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// numberedHead is head with images numbered from 1.
+// numberedHead is a small head with images numbered from 1.
 func numberedHead() *volume.Volume {
-	v := head()
+	v := headOf(32)
 	for k := range v.Slices() {
 		v.Sources = append(v.Sources, volume.Source{InstanceNumber: k + 1})
 	}

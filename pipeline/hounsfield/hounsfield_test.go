@@ -12,8 +12,10 @@ import (
 )
 
 // head is a synthetic head in Hounsfield units, with fat under the skin, and bone and enamel as uneven as they are.
-func head() *volume.Volume {
-	s := synthetic.Head(synthetic.Shape{Rows: 64, Columns: 64, PixelSpacingMM: 3.4, Balls: []synthetic.Ball{{Subtype: finding.IPH, RadiusMM: 15}}})
+func head() *volume.Volume { return headOf(64) }
+
+func headOf(size int) *volume.Volume {
+	s := synthetic.Head(synthetic.Shape{Rows: size, Columns: size, PixelSpacingMM: 3.4 * 64 / float64(size), Balls: []synthetic.Ball{{Subtype: finding.IPH, RadiusMM: 15}}})
 	v := &volume.Volume{Grid: s.Grid(), HU: s.HU}
 	for i, hu := range v.HU {
 		switch {
