@@ -73,3 +73,40 @@ func interleaved(a, b []Input) (out []Input) {
 	}
 	return out
 }
+
+// TestTruncatedCopies: of two copies of an image the one that can be decoded is used, in whichever order they come; without one, the
+// study is refused.
+func TestTruncatedCopies(t *testing.T) {
+	t.Parallel()
+	s := study(t, synthetic.Head(shape()), nil)
+	var cut []Input
+	for _, o := range s.Objects {
+		data := o.(memory).data
+		cut = append(cut, memory{data: data[:len(data)-100]})
+	}
+	for _, c := range []struct {
+		name    string
+		objects []Input
+		say     string // "": refused
+	}{
+		{"truncated first", slices.Concat(cut, s.Objects), "32 of 32 images of the series have a copy whose pixels cannot be decoded"},
+		{"truncated last", slices.Concat(s.Objects, cut), " "},
+		{"part of them truncated first", slices.Concat(cut[:5], s.Objects), "5 of 32 images"},
+		{"no other copy", slices.Concat(cut[:5], s.Objects[5:]), ""},
+	} {
+		r, err := analyzer().Analyze(t.Context(), Study{UID: s.UID, Objects: c.objects})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := r.Finding
+		if c.say == "" {
+			if f.Code != finding.Undecodable {
+				t.Errorf("%s: %s %q", c.name, f.Status, f.Reason)
+			}
+			continue
+		}
+		if f.Status != finding.Analyzed || f.Series.Slices != len(s.Objects) || !strings.Contains(strings.Join(f.Warnings, " ")+" ", c.say) {
+			t.Errorf("%s: %s %q %q", c.name, f.Status, f.Reason, f.Warnings)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"ichor/pipeline/finding"
 	"ichor/pipeline/hounsfield"
@@ -22,6 +23,8 @@ type images struct {
 	headers []*dcm.DataSet                          // one per image, from volume.Frames
 	decode  []func(context.Context) ([]byte, error) // of a NIfTI file, which has no objects: the pixels of each image
 	unread  string                                  // the sentence about objects that cannot be read; "" for none
+
+	replaced atomic.Int32 // objects of the volume in the place of which another copy was decoded
 }
 
 // received is one readable object.
@@ -196,7 +199,7 @@ func choose(in *images, o selection.Options, r *running) (selection.Choice, erro
 func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *running) (*volume.Volume, error) {
 	var first *finding.Refusal
 	for _, s := range c.Ranked {
-		v, a, warnings, err := in.head(ctx, s, d)
+		v, a, warnings, err := in.head(ctx, c, s, d)
 		if refusal := new(finding.Refusal); errors.As(err, &refusal) {
 			candidate := &r.Finding.Candidates[s.Candidate]
 			candidate.Reasons, candidate.Code = append(candidate.Reasons, refusal.Text()), refusal.Code
@@ -210,9 +213,6 @@ func build(ctx context.Context, in *images, c selection.Choice, d Decoder, r *ru
 		}
 		if first != nil {
 			r.Finding.Warnings = append(r.Finding.Warnings, "The preferred series could not be read; another one was analysed. "+first.Reason)
-		}
-		if len(warnings) > 0 && len(c.Ranked) > 1 {
-			warnings = append(warnings, in.elsewhere(c, s))
 		}
 		r.Finding.Warnings = append(append(r.Finding.Warnings, s.Warnings...), warnings...)
 		r.sayAssumed(in.headers[s.Images[0]], s.HeadNamed)
@@ -250,7 +250,7 @@ func (in *images) elsewhere(c selection.Choice, chosen selection.Series) string 
 }
 
 // head is the volume of a series whose pixels are Hounsfield units and show a head, with what has to be said about them.
-func (in *images) head(ctx context.Context, s selection.Series, d Decoder) (*volume.Volume, *volume.Arrangement, []string, error) {
+func (in *images) head(ctx context.Context, c selection.Choice, s selection.Series, d Decoder) (*volume.Volume, *volume.Arrangement, []string, error) {
 	v, a, err := in.volume(ctx, s, d)
 	if err != nil {
 		return nil, nil, nil, err
@@ -272,11 +272,17 @@ func (in *images) head(ctx context.Context, s selection.Series, d Decoder) (*vol
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if n := in.replaced.Load(); n > 0 {
+		values = append(values, fmt.Sprintf("%d of %d images of the series have a copy whose pixels cannot be decoded; another copy was used.", n, len(s.Images)))
+	}
 	if s.Part {
 		return v, a, values, selection.CheckPart(v, s.HeadNamed)
 	}
-	warnings, err := selection.CheckHead(v, s.HeadNamed)
-	return v, a, append(values, warnings...), err
+	missing, err := selection.CheckHead(v, s.HeadNamed)
+	if len(missing) > 0 && len(c.Ranked) > 1 {
+		missing = append(missing, in.elsewhere(c, s))
+	}
+	return v, a, append(values, missing...), err
 }
 
 func (in *images) countLossy(s selection.Series) (n int) {
@@ -296,15 +302,15 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 			slices[k] = volume.Slice{Header: in.headers[i], Pixels: in.decode[i]}
 			continue
 		}
-		o := in.objects[in.of[i]]
+		frames, name := in.objects[in.of[i]].frames, volume.Name(in.headers[i], k)
 		frame, ok := in.headers[i].Int(dcm.ReferencedFrameNumber)
 		if !ok {
-			slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(ctx context.Context) ([]byte, error) { return pixels(ctx, o, d, volume.Name(in.headers[i], k)) }}
+			slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(ctx context.Context) ([]byte, error) { return in.pixels(ctx, i, d, name) }}
 			continue
 		}
 		all := whole[in.of[i]]
 		if all == nil {
-			all = sync.OnceValues(func() ([]byte, error) { return pixels(ctx, o, d, volume.Name(in.headers[i], k)) })
+			all = sync.OnceValues(func() ([]byte, error) { return in.pixels(ctx, i, d, name) })
 			whole[in.of[i]] = all
 		}
 		slices[k] = volume.Slice{Header: in.headers[i], Pixels: func(context.Context) ([]byte, error) {
@@ -312,10 +318,11 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 			if err != nil {
 				return nil, err
 			}
-			n := len(raw) / o.frames
+			n := len(raw) / frames
 			return raw[(frame-1)*n : frame*n], nil
 		}}
 	}
+	in.replaced.Store(0)
 	v, a, err := volume.Build(ctx, slices)
 	if err != nil {
 		return nil, nil, err

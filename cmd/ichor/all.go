@@ -43,7 +43,6 @@ type item struct {
 	results string   // name of the folder of its results
 	input   string   // see input
 	paths   []string // of its files
-	damage  error    // set for a DICOM file that cannot be read and belongs to no study
 }
 
 // total counts how the studies of a folder ended.
@@ -130,25 +129,28 @@ func analyzeAll(ctx context.Context, c config.Config, root, out string, asJSON b
 }
 
 // studiesBelow finds the studies below root: DICOM files by Study Instance UID, in the order of their first file, then NIfTI files.
-// The folder out, which may lie below root, is left out. A damaged file counts as part of the study whose files are the only ones
-// in its folder; else it stands for itself.
+// The folder out, which may lie below root, is left out. A damaged file counts as part of the study that its header names before
+// the damage, or whose files are the only ones in its folder; else the damaged files of a folder are a study of their own.
 func studiesBelow(ctx context.Context, root, out string) (items []item, others int, err error) {
 	all, err := find(ctx, root, findOptions{without: out, tolerant: true})
 	if err != nil {
 		return nil, 0, err
 	}
 	byStudy := map[string]int{}
-	const several = -1
-	inFolder := map[string]int{} // the only study with files in a folder, or several
-	for _, f := range all.files {
-		folder := filepath.Dir(f.path)
-		key := cmp.Or(f.StudyInstanceUID, folder) // files without UID: a folder is a study
+	studyOf := func(key, uid string) int {
 		i, ok := byStudy[key]
 		if !ok {
 			i = len(items)
 			byStudy[key] = i
-			items = append(items, item{results: folderName(key), study: pipeline.Study{UID: cmp.Or(f.StudyInstanceUID, dcm.DeriveUID("ichor", "folder", folder)), Complete: "files"}})
+			items = append(items, item{results: folderName(key), study: pipeline.Study{UID: uid, Complete: "files"}})
 		}
+		return i
+	}
+	const several = -1
+	inFolder := map[string]int{} // the only study with files in a folder, or several
+	for _, f := range all.files {
+		folder := filepath.Dir(f.path)
+		i := studyOf(cmp.Or(f.StudyInstanceUID, folder), cmp.Or(f.StudyInstanceUID, dcm.DeriveUID("ichor", "folder", folder))) // files without UID: a folder is a study
 		items[i].add(f.path, f)
 		if other, ok := inFolder[folder]; ok && other != i {
 			inFolder[folder] = several
@@ -157,11 +159,19 @@ func studiesBelow(ctx context.Context, root, out string) (items []item, others i
 		}
 	}
 	for _, f := range all.damaged {
-		if i, ok := inFolder[filepath.Dir(f.path)]; ok && i != several {
-			items[i].add(f.path, f)
-			continue
+		folder := filepath.Dir(f.path)
+		i, ok := byStudy[f.StudyInstanceUID]
+		if !ok {
+			i, ok = inFolder[folder]
 		}
-		items = append(items, item{paths: []string{f.path}, damage: f.damage})
+		switch {
+		case ok && i != several:
+		case dcm.PlausibleUID(f.StudyInstanceUID):
+			i = studyOf(f.StudyInstanceUID, f.StudyInstanceUID)
+		default:
+			i = studyOf("damaged files of "+folder, dcm.DeriveUID("ichor", "damaged", folder))
+		}
+		items[i].add(f.path, f)
 	}
 	for _, f := range all.scans {
 		name, err := filepath.Rel(root, string(f))
@@ -208,9 +218,6 @@ func commonPath(root string, paths []string) string {
 
 // analyze analyses the study and writes its results to dir, unless an earlier run did.
 func (it *item) analyze(ctx context.Context, e *node.Engine, c config.Config, dir string) (f finding.Finding, skipped bool, err error) {
-	if it.damage != nil {
-		return f, false, it.damage
-	}
 	identity, err := it.identity(e, c)
 	if err != nil {
 		return f, false, err

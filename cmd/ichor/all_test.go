@@ -114,14 +114,14 @@ func TestAnalyzeAll(t *testing.T) {
 		return lines, sum
 	}
 
-	lines, sum := run(1)
-	if sum.Studies != 5 || sum.Analyzed != 1 || sum.Refused != 3 || sum.Failed != 1 || sum.Skipped != 0 || len(lines) != 5 {
+	lines, sum := run(0)
+	if sum.Studies != 5 || sum.Analyzed != 1 || sum.Refused != 4 || sum.Failed != 0 || sum.Skipped != 0 || len(lines) != 5 {
 		t.Fatalf("%+v %v", sum, lines)
 	}
 	for input, want := range map[string]line{
 		"dicom/a":                {"status": "refused", "code": finding.TooFewSlices, "study_instance_uid": uid, "results": uid},
 		"dicom/b":                {"status": "refused", "code": finding.TooFewSlices, "study_instance_uid": "ID_0a1b", "results": "ID_0a1b"},
-		"dicom/cut.dcm":          {"status": "failed", "results": ""},
+		"dicom/cut.dcm":          {"status": "refused", "code": finding.Undecodable},
 		"nifti/head.nii":         {"status": "analyzed", "code": "", "study_instance_uid": "", "results": "nifti/head.nii", "slices": "32"},
 		"nifti/head_mask.nii.gz": {"status": "refused", "code": finding.Undecodable, "results": "nifti/head_mask.nii.gz"},
 	} {
@@ -167,8 +167,8 @@ func TestAnalyzeAll(t *testing.T) {
 		t.Error("results of DICOM studies are missing")
 	}
 
-	again, sum := run(1)
-	if sum.Skipped != 4 || sum.Failed != 1 || len(again) != 5 {
+	again, sum := run(0)
+	if sum.Skipped != 5 || sum.Failed != 0 || len(again) != 5 {
 		t.Fatalf("a second time: %+v", sum)
 	}
 	for input := range lines {
@@ -192,12 +192,13 @@ func TestAnalyzeAll(t *testing.T) {
 	}
 }
 
-// TestDamagedFiles: a damaged file belongs to the study of its folder, if there is one and no other.
+// TestDamagedFiles: a damaged file belongs to the study that its header names, else to that of its folder, if there is one and no
+// other; the rest of the damaged files of a folder are one study.
 func TestDamagedFiles(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	short := synthetic.Head(synthetic.Shape{}).Only(10, 11)
-	for name, uid := range map[string]string{"one": "1.2.3", "two": "1.2.4", "two/b": "1.2.5"} {
+	for name, uid := range map[string]string{"one": "1.2.3", "two": "1.2.4", "two/b": "1.2.5", "lost": "1.2.6"} {
 		if err := short.Write(filepath.Join(root, name), synthetic.WriteOptions{StudyInstanceUID: uid}); err != nil {
 			t.Fatal(err)
 		}
@@ -209,8 +210,20 @@ func TestDamagedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range []string{"one", "two", "two/b", "."} {
-		if err := os.WriteFile(filepath.Join(root, folder, "cut.dcm"), whole[:400], 0o600); err != nil {
+	named := bytes.Index(whole, []byte("\x28\x00\x10\x00US")) + 3 // within an element behind Study Instance UID
+	for name, n := range map[string]int{"one/cut.dcm": 400, "two/cut.dcm": 400, "two/cut2.dcm": 400, "two/b/cut.dcm": 400, "cut.dcm": 400, "elsewhere/named.dcm": named,
+		"elsewhere/cut.dcm": 400} {
+		path := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, whole[:n], 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost, err := filepath.Glob(filepath.Join(root, "lost", "*.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range lost {
+		if err := os.Truncate(path, 400); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -220,12 +233,16 @@ func TestDamagedFiles(t *testing.T) {
 	}
 	files := map[string]int{} // by study and input
 	for _, it := range items {
-		files[it.study.UID+" "+it.input] = len(it.paths)
-		if (it.damage != nil) != (it.study.Objects == nil) {
-			t.Errorf("%s: %v with %d objects", it.input, it.damage, len(it.study.Objects))
+		uid := it.study.UID
+		if !strings.HasPrefix(uid, "1.2.") {
+			uid = ""
+		}
+		files[uid+" "+it.input] = len(it.paths)
+		if len(it.study.Objects) != len(it.paths) || it.results == "" || !dcm.PlausibleUID(it.study.UID) {
+			t.Errorf("%s: %d objects of %d files, results %q, study %q", it.input, len(it.study.Objects), len(it.paths), it.results, it.study.UID)
 		}
 	}
-	if want := map[string]int{"1.2.3 one": 3, "1.2.4 two": 2, "1.2.5 two": 3, " two/cut.dcm": 1, " cut.dcm": 1}; !maps.Equal(files, want) {
+	if want := map[string]int{"1.2.3 .": 4, "1.2.4 two": 2, "1.2.5 two": 3, " two": 2, " cut.dcm": 1, " elsewhere/cut.dcm": 1, " lost": 2}; !maps.Equal(files, want) {
 		t.Errorf("%v, want %v", files, want)
 	}
 }

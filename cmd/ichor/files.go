@@ -22,7 +22,7 @@ type dicomFile struct {
 	path string
 	dcm.Identifiers
 	transferSyntax string
-	damage         error // why its header cannot be read
+	damage         error // why its header cannot be read; identifiers are those before the damage
 }
 
 // Open opens the file for the analysis.
@@ -100,7 +100,7 @@ func find(ctx context.Context, root string, o findOptions) (out found, err error
 		case errors.As(err, new(*fs.PathError)) && !o.tolerant:
 			return err
 		case err != nil:
-			out.damaged = append(out.damaged, dicomFile{path: path, damage: err})
+			out.damaged = append(out.damaged, dicomFile{path: path, Identifiers: f.Identifiers, damage: err})
 			return nil
 		}
 		out.files = append(out.files, f)
@@ -203,7 +203,7 @@ func readHeader(path string) (dicomFile, error) {
 	defer r.Close()
 	f, err := dcm.Read(r, r.Size(), dcm.Limits{})
 	if err != nil {
-		return dicomFile{}, err
+		return dicomFile{Identifiers: dcm.Identify(r, r.Size(), dcm.Limits{})}, err
 	}
 	if f.Meta.SOPClassUID == dcm.MediaStorageDirectoryStorage {
 		return dicomFile{}, errDirectory
@@ -250,7 +250,9 @@ func studyFromFiles(ctx context.Context, root, uid string) (pipeline.Study, erro
 	}
 	study := pipeline.Study{UID: uid, Objects: byStudy[uid], Complete: "files"}
 	for _, f := range all.damaged {
-		study.Objects = append(study.Objects, f)
+		if other := byStudy[f.StudyInstanceUID]; other == nil || f.StudyInstanceUID == uid {
+			study.Objects = append(study.Objects, f)
+		}
 	}
 	return study, nil
 }

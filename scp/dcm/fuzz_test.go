@@ -45,6 +45,7 @@ func FuzzRead(f *testing.F) {
 		}
 		file, err := Read(bytes.NewReader(b), int64(len(b)), small)
 		if err != nil {
+			Identify(bytes.NewReader(b), int64(len(b)), small)
 			return
 		}
 		if px, err := file.PixelData(); err == nil && int64(len(px)) > small.PixelBytes {

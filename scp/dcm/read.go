@@ -107,6 +107,40 @@ func Read(r io.ReaderAt, size int64, lim Limits) (*File, error) {
 	return f, f.recognise()
 }
 
+// Identify returns the identifiers that lie before the damage in a file that Read cannot read.
+func Identify(r io.ReaderAt, size int64, lim Limits) (id Identifiers) {
+	lim = lim.withDefaults()
+	f := &File{src: r, size: size, lim: lim}
+	s := &scanner{w: &window{r: io.NewSectionReader(r, 0, size), size: size, max: lim.HeaderBytes}, lim: lim}
+	if _, err := f.begin(s.w); err != nil {
+		return id
+	}
+	syn, deflated, err := syntaxOf(f.Meta.TransferSyntaxUID)
+	if err != nil {
+		return id
+	}
+	if s.pos = f.dataStart; deflated {
+		s.w, s.pos = inflated(f.Encoded(), lim), 0
+	}
+	_ = s.scan(s.sniff(syn)) // its error is known
+	wanted := map[Tag]*string{StudyInstanceUID: &id.StudyInstanceUID, SeriesInstanceUID: &id.SeriesInstanceUID, SOPClassUID: &id.SOPClassUID,
+		SOPInstanceUID: &id.SOPInstanceUID, Modality: &id.Modality}
+	depth := 0
+	for _, sp := range s.spans {
+		switch sp.kind {
+		case sequenceSpan, itemSpan:
+			depth++
+		case endSpan:
+			depth--
+		case valueSpan:
+			if to := wanted[sp.tag]; to != nil && depth == 0 && sp.start+sp.length <= len(s.w.buf) {
+				*to = strings.Trim(string(s.w.buf[sp.start:sp.start+sp.length]), " \x00")
+			}
+		}
+	}
+	return id
+}
+
 // begin reads the file meta information, if there is any, and sets f.dataStart to its end. bare: there is neither preamble nor
 // meta information, so only the data set shows whether this is DICOM.
 func (f *File) begin(w *window) (bare bool, err error) {
