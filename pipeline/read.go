@@ -334,8 +334,9 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 func pixels(ctx context.Context, o Input, d Decoder, name string) ([]byte, error) {
 	var raw []byte
 	var syntax string
+	compressed := false
 	_, err := open(o, func(f *dcm.File) (err error) {
-		syntax = f.Meta.TransferSyntaxUID
+		syntax, compressed = f.Meta.TransferSyntaxUID, f.Pixels != nil && f.Pixels.Encapsulated
 		if d == nil {
 			raw, err = f.PixelData()
 		} else {
@@ -344,8 +345,11 @@ func pixels(ctx context.Context, o Input, d Decoder, name string) ([]byte, error
 		return err
 	})
 	if unreadable(err) {
-		return nil, finding.Refuse(finding.Undecodable,
-			"%s has pixel data (transfer syntax %s) that cannot be decoded: %v.\nSend the series again, uncompressed.", name, dcm.UIDName(syntax), err)
+		remedy := "Send the series again."
+		if compressed {
+			remedy = "Send the series again, uncompressed."
+		}
+		return nil, finding.Refuse(finding.Undecodable, "%s has pixel data (transfer syntax %s) that cannot be decoded: %v.\n%s", name, dcm.UIDName(syntax), err, remedy)
 	}
 	return raw, err
 }

@@ -33,7 +33,7 @@ const (
 // Refusal is why a study or a series cannot be analysed. It is a result, not a failure: a retry gives the same.
 type Refusal struct {
 	Code   string // one of the codes above
-	Reason string // what was seen, in a sentence without patient attributes; it goes into the patient's report
+	Reason string // what was seen, in a sentence without patient attributes other than an age; it goes into the patient's report
 	Remedy string // what the operator can do; it does not go there
 }
 

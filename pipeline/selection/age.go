@@ -1,32 +1,36 @@
 package selection
 
 import (
+	"fmt"
 	"strconv"
 
 	"ichor/scp/dcm"
 )
 
-// ageYears returns the age of the patient at the study, from Patient's Age (0010,1010), or from birth date and study date. ok
-// is false if neither gives a plausible age. De-identification tools write invalid dates: the same one for birth and study, or
-// the first day of a calendar.
-func ageYears(h *dcm.DataSet) (years float64, ok bool) {
-	years, ok = ageString(h.String(dcm.PatientAge))
-	if ok && years > 0 {
-		return years, true
+// ageYears returns the age of the patient at the study, from Patient's Age (0010,1010), or from birth date and study date, and the
+// attributes it is from: "" if neither gives a plausible age. De-identification tools write invalid dates: the same one for birth
+// and study, or the first day of a calendar.
+func ageYears(h *dcm.DataSet) (years float64, from string) {
+	years, ok := ageString(h.String(dcm.PatientAge))
+	if ok {
+		from = fmt.Sprintf("Patient's Age %s", dcm.PatientAge)
+	}
+	if years > 0 {
+		return years, from
 	}
 	born, isDate := dcm.ParseDate(h.String(dcm.PatientBirthDate))
 	if !isDate || born.Year() <= 1900 || born.Year() == 1901 && born.YearDay() == 1 {
-		return years, ok
+		return years, from
 	}
 	for _, t := range []dcm.Tag{dcm.StudyDate, dcm.AcquisitionDate, dcm.SeriesDate, dcm.ContentDate} {
 		if on, isDate := dcm.ParseDate(h.String(t)); isDate {
 			if age := on.Sub(born).Hours() / 24 / 365.2425; age > 0 && age <= 130 {
-				return age, true
+				return age, fmt.Sprintf("Patient's Birth Date %s and the date of the study %s", dcm.PatientBirthDate, t)
 			}
 			break
 		}
 	}
-	return years, ok
+	return years, from
 }
 
 // ageString parses a value of VR AS: three digits and D, W, M or Y (PS3.5 §6.2).

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -61,7 +62,7 @@ func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
 		SeriesInstanceUID: h.String(dcm.SeriesInstanceUID), Modality: h.String(dcm.Modality), Instances: len(part.images),
 		Description: h.String(dcm.SeriesDescription),
 	}}
-	_ = j.image() && j.slices(part) && j.head() && j.enough(part) && j.time(part) && j.geometry(of) && j.agent(of) && j.kernel(of) && j.age()
+	_ = j.image() && j.slices(part) && j.head() && j.enough(part) && j.time(part) && j.geometry(of, part) && j.agent(of) && j.kernel(of) && j.age()
 	return j
 }
 
@@ -80,9 +81,10 @@ func identity(headers []*dcm.DataSet) (acquired, first string) {
 func (j *judgement) image() bool {
 	switch {
 	case !isCT(j.h.String(dcm.SOPClassUID)):
-		return j.refuse(isImage, finding.NoHeadCT, "The series holds no CT images.\nSend the CT series of the head.")
+		return j.refuse(isImage, finding.NoHeadCT, "The series holds no CT images but %s (SOP Class UID %s).\nSend the CT series of the head.",
+			cmp.Or(dcm.UIDName(j.h.String(dcm.SOPClassUID)), "objects without a class"), dcm.SOPClassUID)
 	case j.Modality != "" && j.Modality != "CT":
-		return j.refuse(isImage, finding.NoHeadCT, "The modality is %.16s, though the objects are CT images.\nSend the original CT series.", j.Modality)
+		return j.refuse(isImage, finding.NoHeadCT, "The objects are CT images, but Modality %s is %.16q.\nSend the original CT series.", dcm.Modality, j.Modality)
 	}
 	return true
 }
@@ -182,11 +184,14 @@ func (j *judgement) time(part stack) bool {
 	return true
 }
 
-func (j *judgement) geometry(headers []*dcm.DataSet) bool {
+func (j *judgement) geometry(headers []*dcm.DataSet, part stack) bool {
 	a, err := volume.Arrange(headers)
 	if err != nil {
 		r := err.(*finding.Refusal)
-		return j.refuse(isStack, r.Code, "%s\n%s", r.Reason, r.Remedy)
+		return j.refuse(isStack, r.Code, "%s\n%s", strings.TrimSpace(r.Reason+" "+part.beside), r.Remedy)
+	}
+	if part.beside != "" {
+		j.warn("%s", part.beside)
 	}
 	j.series.Warnings = append(j.series.Warnings, a.Warnings...)
 	if n := a.Grid.Slices(); n < j.o.MinSlices {
@@ -195,16 +200,16 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 	gap := a.Grid.MedianGap()
 	j.SpacingMM = math.Round(gap*1000) / 1000
 	if angle := math.Acos(math.Min(a.Grid.Normal()[2], 1)) * 180 / math.Pi; angle > j.o.MaxAngleDeg {
-		return j.refuse(isStack, finding.NotAxial, "The slices are not axial: turned by %.0f degrees, up to %.0f are read.\nSend the axial series.",
-			angle, j.o.MaxAngleDeg)
+		return j.refuse(isStack, finding.NotAxial, "The slices are not axial: turned by %.0f degrees (Image Orientation (Patient) %s); up to %.0f are read.\nSend the axial series.",
+			angle, dcm.ImageOrientationPatient, j.o.MaxAngleDeg)
 	}
 	coverage := 0.0
 	for _, mm := range a.Grid.SupportMM {
 		coverage += mm
 	}
 	if coverage < j.o.MinCoverageMM {
-		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm; at least %.0f mm are needed.\nSend the whole head.",
-			coverage, j.o.MinCoverageMM)
+		return j.refuse(isCovered, finding.TooFewSlices, "The series covers %.0f mm, with %s; at least %.0f mm are needed.\nSend the whole head.",
+			coverage, plural(a.Grid.Slices()), j.o.MinCoverageMM)
 	}
 	if coverage > j.o.MaxCoverageMM {
 		return j.refuse(isCovered, finding.TooLong, "The series covers %.0f mm, far more than a head and neck (at most %.0f mm), and other bones are taken for a skull "+
@@ -219,7 +224,7 @@ func (j *judgement) geometry(headers []*dcm.DataSet) bool {
 	thickest := maxBy(headers, func(h *dcm.DataSet) int { return int(1000 * math.Min(thickness(h), 1e3)) })
 	if mm := thickness(thickest); mm >= 0.5 && gap > 1.8*mm && gap > 2 {
 		j.say(-10, "Slices of %.1f mm are %.1f mm apart.", mm, gap)
-		j.warn("Slices of %.1f mm are %.1f mm apart: the space between was not scanned, or slices are missing.", mm, gap)
+		j.warn("Slices of %.1f mm are %.1f mm apart: the space between was not scanned, or is shown by slices that did not arrive.", mm, gap)
 	}
 	switch {
 	case gap > 7.5:
@@ -295,14 +300,18 @@ func (j *judgement) kernel(headers []*dcm.DataSet) bool {
 }
 
 func (j *judgement) age() bool {
-	years, ok := ageYears(j.h)
+	years, from := ageYears(j.h)
 	switch {
 	case j.o.MinAge <= 0:
-	case !ok:
+	case from == "":
 		j.warn("The age of the patient is missing or implausible; the networks were made for patients of %d years and older.", j.o.MinAge)
 	case years < float64(j.o.MinAge):
-		return j.refuse(isAdult, finding.Child, "The patient is younger than %d years, for whom these networks were not made.\nRead the study without ichor, "+
-			"or lower analysis.min_age.", j.o.MinAge)
+		old := fmt.Sprintf("%d years", int(years))
+		if years < 2 {
+			old = fmt.Sprintf("%d months", int(12*years))
+		}
+		return j.refuse(isAdult, finding.Child, "The patient is %s old (%s); these networks were made for patients of %d years and older.\nRead the study without ichor, "+
+			"or lower analysis.min_age.", old, from, j.o.MinAge)
 	}
 	return true
 }

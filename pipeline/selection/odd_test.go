@@ -91,8 +91,8 @@ func TestDummyDates(t *testing.T) {
 		{"a child", "20120101", "20200101", "", 8, true},
 	} {
 		h := series("a", 1, text(dcm.PatientBirthDate, c.birth), text(dcm.StudyDate, c.study), text(dcm.PatientAge, c.age))[0]
-		if got, ok := ageYears(h); ok != c.ok || math.Abs(got-c.want) > 0.01 {
-			t.Errorf("%s: %v %v, want %v %v", c.name, got, ok, c.want, c.ok)
+		if got, from := ageYears(h); (from != "") != c.ok || math.Abs(got-c.want) > 0.01 {
+			t.Errorf("%s: %v %v, want %v %v", c.name, got, from, c.want, c.ok)
 		}
 	}
 	got := Choose(series("a", 30, text(dcm.BodyPartExamined, "HEAD"), text(dcm.PatientBirthDate, "20000101"), text(dcm.StudyDate, "20000101")), Options{MinAge: 18})
@@ -154,6 +154,22 @@ func TestStacksApart(t *testing.T) {
 			series("xx", 30, head, one, text(dcm.FrameOfReferenceUID, "1.2"), between)...), "2 frames of reference"},
 		"two scans": {append(series("x", 30, head, one, text(dcm.AcquisitionNumber, "1")),
 			series("xx", 30, head, one, text(dcm.AcquisitionNumber, "2"), between)...), "2 scans of the same body region"},
+		"one of another pixel size": {series("x", 30, head, func(k int, d *dcm.DataSet) {
+			d.SetInts(dcm.InstanceNumber, "IS", int64(k+1))
+			if k == 14 {
+				d.SetDecimals(dcm.PixelSpacing, 0.7, 0.7)
+			}
+		}), "The image with Instance Number 15 has a Pixel Spacing (0028,0030) of 0.7 x 0.7 mm, the stack 0.5 x 0.5 mm. It is not in the result."},
+		"one of another matrix": {series("x", 30, head, func(k int, d *dcm.DataSet) {
+			if k == 14 {
+				d.SetInts(dcm.Rows, "US", 256)
+			}
+		}), "has 256 rows and 512 columns (Rows (0028,0010), Columns (0028,0011)), the stack 512 and 512"},
+		"one that is turned": {series("x", 30, head, func(k int, d *dcm.DataSet) {
+			if k == 14 {
+				d.SetDecimals(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0.96593, 0.25882)
+			}
+		}), "an Image Orientation (Patient) (0020,0037) turned by 15.0 degrees from that of the stack"},
 		"coronal beside": {append(series("x", 30, head, one), series("xx", 30, head, one, numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1),
 			func(k int, d *dcm.DataSet) { d.SetDecimals(dcm.ImagePositionPatient, 0, 5*float64(k), 0) })...), ""},
 	} {
@@ -161,6 +177,45 @@ func TestStacksApart(t *testing.T) {
 		if len(got.Ranked) == 0 || !slices.ContainsFunc(append(got.Ranked[0].Warnings, ""), func(w string) bool { return strings.Contains(w, c.want) }) ||
 			c.want == "" && len(got.Ranked[0].Warnings) > 0 {
 			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestReasonsNameValues: a reason names what was found, and says of nothing that is there that it is missing.
+func TestReasonsNameValues(t *testing.T) {
+	t.Parallel()
+	head := text(dcm.BodyPartExamined, "HEAD")
+	odd := func(ks ...int) func(int, *dcm.DataSet) {
+		return func(k int, d *dcm.DataSet) {
+			d.SetInts(dcm.InstanceNumber, "IS", int64(k+1))
+			if slices.Contains(ks, k) {
+				d.SetDecimals(dcm.PixelSpacing, 0.7, 0.7)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		headers []*dcm.DataSet
+		code    string
+		want    []string
+	}{
+		"a child by age": {series("x", 30, head, text(dcm.PatientAge, "012Y")), finding.Child, []string{"12 years old (Patient's Age (0010,1010))", "18 years and older"}},
+		"an infant":      {series("x", 30, head, text(dcm.PatientAge, "030W")), finding.Child, []string{"6 months old"}},
+		"a child by date of birth": {series("x", 30, head, text(dcm.PatientBirthDate, "2010.05.01"), text(dcm.StudyDate, "20200601")), finding.Child,
+			[]string{"10 years old (Patient's Birth Date (0010,0030) and the date of the study (0008,0020))"}},
+		"slices of another size": {series("x", 30, head, odd(10, 11, 12, 13)), finding.Incomplete,
+			[]string{"25.0 mm lie between images 10 and 15 (Image Position (Patient) (0020,0032))", "The image with Instance Number 11 has a Pixel Spacing (0028,0030) of 0.7 x 0.7 mm", "and 3 other images"}},
+		"another class":    {series("x", 30, text(dcm.SOPClassUID, "1.2.840.10008.5.1.4.1.1.4")), finding.NoHeadCT, []string{"study holds no CT image series", "holds no CT images but MR Image (SOP Class UID (0008,0016))"}},
+		"another modality": {series("x", 30, text(dcm.Modality, "MR")), finding.NoHeadCT, []string{`The objects are CT images, but Modality (0008,0060) is "MR"`}},
+	} {
+		got := Choose(c.headers, Options{MinAge: 18})
+		if got.Refusal == nil || got.Refusal.Code != c.code {
+			t.Errorf("%s: %+v", name, got)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(got.Refusal.Reason, want) || strings.Contains(got.Refusal.Reason, "missing") {
+				t.Errorf("%s: %q, want %q", name, got.Refusal.Reason, want)
+			}
 		}
 	}
 }
@@ -185,7 +240,7 @@ func FuzzWords(f *testing.F) {
 			t.Errorf("%v because of %q", c, why)
 		}
 		kernelOf(h)
-		if years, ok := ageYears(h); ok && !(years >= 0 && years <= 130) {
+		if years, from := ageYears(h); from != "" && !(years >= 0 && years <= 130) {
 			t.Errorf("%g years", years)
 		}
 		Choose([]*dcm.DataSet{h}, Options{MinSlices: 1})

@@ -99,7 +99,7 @@ func summarise(refusals []staged) *finding.Refusal {
 		return cmp.Or(cmp.Compare(a.stage, b.stage), cmp.Compare(a.images, b.images))
 	})
 	if best.stage == isImage {
-		return finding.Refuse(finding.NoHeadCT, "The study holds no CT image series.\nSend the CT series of the head.")
+		return finding.Refuse(finding.NoHeadCT, "The study holds no CT image series. The largest series: %s\nSend the CT series of the head.", best.Reason)
 	}
 	reason := best.Reason
 	if len(refusals) > 1 {

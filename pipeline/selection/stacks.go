@@ -19,6 +19,7 @@ type stack struct {
 	parts   int    // stacks of the series
 	repeats int    // how often the same positions were scanned, as for perfusion; 0: once
 	apart   string // sentence about other images of the head in another stack of the series; "" for none
+	beside  string // sentence about images of the series that lie between the slices and have another size or orientation; "" for none
 	clashes int    // images of the series not used because of their SOP Instance UID, see group
 }
 
@@ -61,7 +62,9 @@ func stacks(headers []*dcm.DataSet, images []int) []stack {
 			planes := byPlane(headers, frame)
 			for p, plane := range planes {
 				parts := separate(headers, plane)
+				beside := between(headers, planes, p)
 				for i := range parts {
+					parts[i].beside = beside
 					switch other := tilted(headers, planes, p); {
 					case len(frames) > 1:
 						parts[i].apart = fmt.Sprintf("The series contains images of %d frames of reference (Frame of Reference UID %s), whose positions cannot be combined; "+
@@ -112,6 +115,50 @@ func tilted(headers []*dcm.DataSet, planes [][]int, p int) (n int) {
 		}
 	}
 	return n
+}
+
+// between names the images of fewer slices that lie within the extent of planes[p] but differ in pixel size, matrix or
+// orientation, so that they leave a gap in its stack.
+func between(headers []*dcm.DataSet, planes [][]int, p int) string {
+	this, ok := placeOf(headers[planes[p][0]])
+	if !ok || len(planes) < 2 {
+		return ""
+	}
+	lo, hi := span(planes[p], positions(headers, planes[p]))
+	n, said := 0, ""
+	for k, plane := range planes {
+		if k == p || len(plane) >= len(planes[p]) {
+			continue
+		}
+		for _, i := range plane {
+			other, ok := placeOf(headers[i])
+			if z := other.origin.Dot(this.normal()); !ok || z <= lo || z >= hi || len(plane) > 2 && !other.parallel(this) { // reformats are no slices of it
+				continue
+			}
+			if n++; n == 1 {
+				said = fmt.Sprintf("%s has %s", volume.Name(headers[i], i), difference(other, this))
+			}
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return said + ". It is not in the result."
+	}
+	return fmt.Sprintf("%s, and %d other images between the slices differ as well. They are not in the result.", said, n-1)
+}
+
+// difference says how a differs from b, the images of the stack.
+func difference(a, b place) string {
+	switch {
+	case a.size[0] != b.size[0] || a.size[1] != b.size[1]:
+		return fmt.Sprintf("%.0f rows and %.0f columns (Rows %s, Columns %s), the stack %.0f and %.0f", a.size[0], a.size[1], dcm.Rows, dcm.Columns, b.size[0], b.size[1])
+	case !a.sameSize(b):
+		return fmt.Sprintf("a Pixel Spacing %s of %.4g x %.4g mm, the stack %.4g x %.4g mm", dcm.PixelSpacing, a.size[2], a.size[3], b.size[2], b.size[3])
+	}
+	degrees := math.Acos(min(max(a.normal().Dot(b.normal()), -1), 1)) * 180 / math.Pi
+	return fmt.Sprintf("an Image Orientation (Patient) %s turned by %.1f degrees from that of the stack", dcm.ImageOrientationPatient, degrees)
 }
 
 // isPage reports whether a CT image cannot be a slice of a series with this matrix: it is in colour, or has no position and

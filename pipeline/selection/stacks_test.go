@@ -173,8 +173,8 @@ func TestAge(t *testing.T) {
 		d.SetStrings(dcm.PatientAge, "AS", c.age)
 		d.SetStrings(dcm.PatientBirthDate, "DA", c.born)
 		d.SetStrings(dcm.StudyDate, "DA", c.study)
-		if years, ok := ageYears(d); ok != c.ok || ok && (years < c.years-0.01 || years > c.years+0.01) {
-			t.Errorf("%+v: %v %v", c, years, ok)
+		if years, from := ageYears(d); (from != "") != c.ok || c.ok && (years < c.years-0.01 || years > c.years+0.01) {
+			t.Errorf("%+v: %v %v", c, years, from)
 		}
 	}
 }

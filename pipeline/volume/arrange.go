@@ -235,8 +235,8 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		alone := (k == 0 || gaps[k-1] < g/1.5) && (k == len(gaps)-1 || gaps[k+1] < g/1.5)
 		switch {
 		case g > gapRefuseMM, alone && g > gapSeveral*m && g > gapMissingMM:
-			return refuse(finding.Incomplete, "Slices are missing: %.1f mm lie between %s, %.1f mm between most others; gaps up to %.0f mm, or of one missing slice, are read.\n"+
-				"Send the whole series again.", g, a.pair(k, headers), m, gapMissingMM)
+			return refuse(finding.Incomplete, "The stack has a gap: %.1f mm lie between %s (Image Position (Patient) %s), %.1f mm between most others; gaps up to %.0f mm, or of one "+
+				"slice, are read.\nSend the whole series again.", g, a.pair(k, headers), dcm.ImagePositionPatient, m, gapMissingMM)
 		case alone && g > gapMissing*m:
 			if missing++; g > gaps[widest] || missing == 1 {
 				widest = k
@@ -246,7 +246,7 @@ func (a *Arrangement) checkGaps(gaps []float64, headers []*dcm.DataSet) error {
 		}
 	}
 	if missing > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("Slices seem to be missing at %s: %.1f mm lie between %s, %.1f mm between most others. "+
+		a.Warnings = append(a.Warnings, fmt.Sprintf("The stack has gaps at %s: %.1f mm lie between %s, %.1f mm between most others. "+
 			"The gap was read because %s; volumes assume that each slice extends to half of the gap, and bleeding in it is not seen.",
 			places(missing), gaps[widest], a.pair(widest, headers), m, readable(gaps[widest])))
 	}

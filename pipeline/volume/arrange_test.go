@@ -93,7 +93,7 @@ func TestReasons(t *testing.T) {
 		{"colours", func(d *dcm.DataSet) { d.SetStrings(dcm.PhotometricInterpretation, "CS", "PALETTE COLOR") }, []string{"Instance Number 17", "PALETTE COLOR"}},
 		{"three samples", func(d *dcm.DataSet) { d.SetInts(dcm.SamplesPerPixel, "US", 3) }, []string{"3 samples per pixel"}},
 		{"bits", func(d *dcm.DataSet) { d.SetInts(dcm.HighBit, "US", 5) }, []string{"Instance Number 17", "12 in Bits Stored", "5 in High Bit"}},
-		{"no intercept", func(d *dcm.DataSet) { d.Delete(dcm.RescaleIntercept) }, []string{"Instance Number 17", `"1" in Rescale Slope`, `"" in Rescale Intercept`}},
+		{"no intercept", func(d *dcm.DataSet) { d.Delete(dcm.RescaleIntercept) }, []string{"Instance Number 17", `"1" in Rescale Slope`, `nothing in Rescale Intercept`}},
 	} {
 		err := build(c.edit)
 		for _, want := range c.want {
@@ -236,7 +236,7 @@ func TestGapsAreExplained(t *testing.T) {
 		{"of one thick slice", numbered(0, 5, 10, 20, 25), []string{"at one place: 10.0 mm lie between images 37 and 38,", "of one slice only, though wider than 7 mm"}},
 		{"narrow", numbered(0, 0.625, 1.25, 3.75, 4.375), []string{"between images 37 and 38,", "no wider than 7 mm"}},
 		{"without numbers", at(0, 5, 10, 20, 25), []string{"slices 3 and 4 of 5 (counted from the feet)"}},
-		{"refused", numbered(0, 5, 10, 25, 30), []string{"15.0 mm lie between images 37 and 38, 5.0 mm between most others; gaps up to 7 mm, or of one missing slice, are read"}},
+		{"refused", numbered(0, 5, 10, 25, 30), []string{"15.0 mm lie between images 37 and 38 (Image Position (Patient) (0020,0032)), 5.0 mm between most others; gaps up to 7 mm, or of one slice, are read"}},
 	} {
 		a, err := Arrange(c.headers)
 		said := fmt.Sprint(err)

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 
 	"ichor/pipeline/finding"
@@ -52,12 +53,12 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 			Name(h, i), p, dcm.PhotometricInterpretation)
 	}
 	if why := NotHounsfield(h); why != "" {
-		return Stored{}, refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: %s.\nSend the original series.", why)
+		return Stored{}, refuse(finding.NotHounsfield, "%s has pixels that are not in Hounsfield units: %s.\nSend the original series.", Name(h, i), why)
 	}
 	s := Stored{bytes: allocated / 8, columns: integer(dcm.Columns, 1), shift: uint(high + 1 - bits), bits: uint(bits),
 		signed: integer(dcm.PixelRepresentation, 0) == 1}
 	var err error
-	if s.lut, s.lutFirst, err = modalityLUT(h); err != nil {
+	if s.lut, s.lutFirst, err = modalityLUT(h, i); err != nil {
 		return Stored{}, err
 	}
 	if s.lut == nil {
@@ -65,8 +66,14 @@ func StoredOf(h *dcm.DataSet, i int) (Stored, error) {
 		s.slope, okSlope = h.Float(dcm.RescaleSlope)
 		s.intercept, okIntercept = h.Float(dcm.RescaleIntercept)
 		if !okSlope || !okIntercept || s.slope == 0 {
-			return Stored{}, refuse(finding.MissingCalibration, "%s does not say how to convert pixel values to Hounsfield units: %q in Rescale Slope %s and %q in "+
-				"Rescale Intercept %s."+again, Name(h, i), said(h, dcm.RescaleSlope), dcm.RescaleSlope, said(h, dcm.RescaleIntercept), dcm.RescaleIntercept)
+			value := func(t dcm.Tag) string {
+				if text := said(h, t); text != "" {
+					return fmt.Sprintf("%q", text)
+				}
+				return "nothing"
+			}
+			return Stored{}, refuse(finding.MissingCalibration, "%s has %s in Rescale Slope %s and %s in Rescale Intercept %s, so that its values cannot be converted to "+
+				"Hounsfield units."+again, Name(h, i), value(dcm.RescaleSlope), dcm.RescaleSlope, value(dcm.RescaleIntercept), dcm.RescaleIntercept)
 		}
 	}
 	if p, ok := h.Int(dcm.PixelPaddingValue); ok {
@@ -94,13 +101,14 @@ func (s *Stored) value(cell uint32) int {
 
 // modalityLUT returns the look-up table from stored values to Hounsfield units, nil if there is none (PS3.3 §C.11.1.1). Its
 // 16-bit entries are read as signed: there is no other way to express values below water.
-func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
+func modalityLUT(h *dcm.DataSet, i int) (lut []int16, first int, err error) {
 	items := h.Sequence(dcm.ModalityLUTSequence)
 	if len(items) == 0 {
 		return nil, 0, nil
 	}
 	if kind := items[0].String(dcm.ModalityLUTType); kind != "HU" {
-		return nil, 0, refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: a table turns them into %.16q.\nSend the original series.", kind)
+		return nil, 0, refuse(finding.NotHounsfield, "%s has pixels that are not in Hounsfield units: a table turns them into %.16q (Modality LUT Type %s).\nSend the original series.",
+			Name(h, i), kind, dcm.ModalityLUTType)
 	}
 	descriptor, _ := items[0].Floats(dcm.LUTDescriptor)
 	e, _ := items[0].Get(dcm.LUTData)
@@ -118,7 +126,8 @@ func modalityLUT(h *dcm.DataSet) (lut []int16, first int, err error) {
 		descriptor[0] = 1 << 16
 	}
 	if len(descriptor) != 3 || len(lut) == 0 || int(descriptor[0]) != len(lut) {
-		return nil, 0, refuse(finding.MissingCalibration, "The table that turns pixel values into Hounsfield units is damaged (Modality LUT Sequence)."+again)
+		return nil, 0, refuse(finding.MissingCalibration, "%s has a table of %d values that turns pixels into Hounsfield units (LUT Data %s), and its description %v does "+
+			"not fit (LUT Descriptor %s)."+again, Name(h, i), len(lut), dcm.LUTData, descriptor, dcm.LUTDescriptor)
 	}
 	return lut, int(descriptor[1]), nil
 }
@@ -135,7 +144,7 @@ func (s *Stored) hu(v int) int16 {
 // image, see Name.
 func (s *Stored) Decode(raw []byte, dst []int16, name string) error {
 	if want := len(dst) * s.bytes; len(raw) < want || len(raw) > want+1 { // one byte of padding: PS3.5 §8.1.1
-		return refuse(finding.Undecodable, "%s holds %d bytes of pixels and needs %d.\nSend the series again.", name, len(raw), want)
+		return refuse(finding.Undecodable, "%s has %d bytes of pixels; its Rows, Columns and Bits Allocated need %d.\nSend the series again.", name, len(raw), want)
 	}
 	var border []bool
 	if s.padded && s.atBorder {
