@@ -13,7 +13,7 @@ type back struct {
 	g       *grid
 	within  *volume.Mask
 	visit   func(slice int, blood []float32, kind []uint8)
-	kinds   []uint8 // finding.Subtype of each class beside the background; finding.None: not blood
+	kinds   []uint8 // finding.Subtype of each class; finding.None: not blood
 	before  []float32
 	next    int // slice of the crop
 	rows    []tap
@@ -31,7 +31,7 @@ type tap struct {
 func newBack(g *grid, spec *bundle.Network, within *volume.Mask, visit func(int, []float32, []uint8)) *back {
 	size := g.s.v.Rows * g.s.v.Columns
 	b := &back{g: g, within: within, visit: visit, rows: taps(&g.axes[1]), columns: taps(&g.axes[2]), blood: make([]float32, size), kind: make([]uint8, size)}
-	for _, c := range spec.Output.Channels[1:] {
+	for _, c := range spec.Output.Channels {
 		b.kinds = append(b.kinds, uint8(kindOf(c)))
 	}
 	return b
@@ -99,22 +99,36 @@ func (b *back) slice(k int, lower, upper []float32, weight float32) {
 				continue
 			}
 			column := b.columns[c]
-			none, most, kind := float32(0), float32(math.Inf(-1)), uint8(0)
+			none, most, kind, bleeds := float32(math.Inf(-1)), float32(math.Inf(-1)), uint8(0), false
 			for class, named := range b.kinds {
 				x := read(lower[class*size:], width, row, column)
 				if weight != 0 {
 					x += weight * (read(upper[class*size:], width, row, column) - x)
 				}
-				if named == uint8(finding.None) {
+				x = toHalf(x).float()
+				blood := named != uint8(finding.None)
+				if x > max(none, most) {
+					bleeds = blood
+				}
+				if !blood {
 					none = max(none, x)
 				} else if x > most {
 					most, kind = x, named
 				}
 			}
-			b.blood[at], b.kind[at] = float32(1/(1+math.Exp(float64(none-most)))), kind
+			b.blood[at], b.kind[at] = certainty(most-none, bleeds), kind
 		}
 	}
 	b.visit(source, b.blood, b.kind)
+}
+
+// certainty is at least 0.5 where nnU-Net decides for blood. Of classes with the same logit it takes the first.
+func certainty(above float32, bleeds bool) float32 {
+	p := float32(1 / (1 + math.Exp(-float64(above))))
+	if bleeds {
+		return max(p, 0.5)
+	}
+	return min(p, math.Nextafter32(0.5, 0))
 }
 
 // read interpolates linearly within a plane.

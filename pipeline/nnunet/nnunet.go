@@ -5,6 +5,7 @@
 //	resample   to the spacing of the network: cubic B-splines, nearest along the slices where they are thick (axis.go)
 //	tiles      patches that overlap by half, with Gaussian weights; mirrored runs and folds are averaged (tiles.go)
 //	back       logits to the source pixels: linear, nearest along thick slices (back.go)
+//	half       the precision in which nnU-Net adds logits up (half.go)
 //
 // Slices of the source are never changed: what comes back lies on their own pixels. Only patches that touch the cavity are run,
 // and the logits of one patch's depth are in memory at a time.
@@ -35,7 +36,7 @@ type Reader struct {
 
 // Read calls visit for the slices of v, from the feet, with two values of each pixel of the slice: the certainty of blood, and the
 // finding.Subtype that it would be. The certainty is 1 / (1 + exp(none - blood)), where blood is the largest logit of the classes
-// that are blood, and none that of the others: it is at least 0.5 where nnU-Net's mask shows blood. Both slices are valid only
+// that are blood, and none that of the others: it is at least 0.5 exactly where nnU-Net's mask shows blood. Both slices are valid only
 // during the call. within restricts the work: pixels that are 0 in it, and slices without any, may be left out; nil reads all.
 func (r *Reader) Read(ctx context.Context, v *volume.Volume, within *volume.Mask, visit func(slice int, blood []float32, kind []uint8)) error {
 	s := newStack(v, r.Spec)

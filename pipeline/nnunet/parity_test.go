@@ -18,8 +18,8 @@ import (
 )
 
 // TestParity compares with nnU-Net's own predictor, on the heads and networks that models/training/tests/parity_nnunet.py wrote:
-// those in testdata, and those of ICHOR_NNUNET_CASES if it is set. Masks must have a Dice of 0.999, certainties lie within 0.01 in
-// 99.9 % of the voxels.
+// those in testdata, and those of ICHOR_NNUNET_CASES if it is set. Masks must have a Dice of 0.9999, certainties lie within 0.001
+// in 99.99 % of the voxels: float32 sums in place of nnU-Net's half precision do not reach that.
 func TestParity(t *testing.T) {
 	folders := []string{"testdata"}
 	if more := os.Getenv("ICHOR_NNUNET_CASES"); more != "" {
@@ -48,9 +48,9 @@ func TestParity(t *testing.T) {
 					got := certainties(t, reader, v, nil)
 					took := time.Since(start)
 					dice, within, worst := compare(got, want)
-					t.Logf("Dice %.5f, within 0.01: %.4f %%, largest difference %.3f, %.1f s", dice, 100*within, worst, took.Seconds())
-					if dice < 0.999 || within < 0.999 {
-						t.Errorf("Dice %.5f, within 0.01 in %.4f of the voxels", dice, within)
+					t.Logf("Dice %.5f, within 0.001: %.4f %%, largest difference %.4f, %.1f s", dice, 100*within, worst, took.Seconds())
+					if dice < 0.9999 || within < 0.9999 {
+						t.Errorf("Dice %.5f, within 0.001 in %.5f of the voxels", dice, within)
 					}
 				})
 				compared++
@@ -124,7 +124,7 @@ func compare(got, want []float32) (dice, within, worst float64) {
 			sum++
 		}
 		d := math.Abs(float64(got[i] - w))
-		if d <= 0.01 {
+		if d <= 0.001 {
 			near++
 		}
 		worst = max(worst, d)

@@ -8,37 +8,35 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// tiles runs the network over the planes, patch by patch, and hands on the plane of logits when no later patch adds to it.
+// tiles runs the network over the planes, patch by patch, and hands on the plane of logits when no later patch adds to it. It adds
+// up and averages in the order and precision of nnU-Net's predictor.
 type tiles struct {
 	r       *Reader
 	planes  [][]float32
 	boxes   [][2]span
 	size    [3]int // of the planes
+	padded  [3]int // at least a patch
 	patch   [3]int
 	before  [3]int // padding of a head smaller than a patch
 	steps   [3][]int
-	weights [3][]float32 // of a patch, along each axis; a voxel's weight is their product
-	sums    [3][]float32 // of all patches, along each axis of the padded head
+	weights []float32 // of the voxels of a patch
 	classes int
-	ring    []float32 // logits above that of the background, weighted: class, plane modulo the depth of a patch, row, column
+	ring    []half // plane modulo the depth of a patch: weighted logits of each class of each fold, then the sum of the weights
+	sum     []float32
 	flips   [][3]bool
 }
 
 func newTiles(g *grid, r *Reader, planes [][]float32, boxes [][2]span) *tiles {
-	t := &tiles{r: r, planes: planes, boxes: boxes, patch: r.Spec.Patch(), classes: len(r.Spec.Output.Channels) - 1}
+	t := &tiles{r: r, planes: planes, boxes: boxes, patch: r.Spec.Patch(), classes: len(r.Spec.Output.Channels)}
 	for i := range t.size {
 		t.size[i] = g.axes[i].m
 		t.before[i] = max(t.patch[i]-t.size[i], 0) / 2
-		padded := max(t.size[i], t.patch[i])
-		t.steps[i], t.weights[i] = steps(padded, t.patch[i]), gaussian(t.patch[i])
-		t.sums[i] = make([]float32, padded)
-		for _, first := range t.steps[i] {
-			for j, w := range t.weights[i] {
-				t.sums[i][first+j] += w
-			}
-		}
+		t.padded[i] = max(t.size[i], t.patch[i])
+		t.steps[i] = steps(t.padded[i], t.patch[i])
 	}
-	t.ring = make([]float32, t.classes*t.patch[0]*t.area())
+	t.weights = gaussian(t.patch)
+	t.ring = make([]half, t.patch[0]*t.channels()*t.area())
+	t.sum = make([]float32, t.classes*t.voxels())
 	t.flips = [][3]bool{{}}
 	for _, a := range r.Spec.NNUNet.MirrorAxes {
 		for _, f := range t.flips {
@@ -66,24 +64,44 @@ func steps(n, patch int) []int {
 	return out
 }
 
-// gaussian are weights with a standard deviation of an eighth of the patch.
-func gaussian(n int) []float32 {
-	w := make([]float32, n)
-	sigma := float64(n) / 8
+// gaussian returns the weights of a patch: 10 in the middle, with a standard deviation of an eighth of each side. nnU-Net rounds
+// them to half precision, and takes the least that is not 0 in place of 0.
+func gaussian(patch [3]int) []float32 {
+	w := make([]float32, 0, patch[0]*patch[1]*patch[2])
+	square := func(i, n int) float64 {
+		d := float64(i-n/2) / (float64(n) / 8)
+		return d * d
+	}
+	least := float32(10)
+	for z := range patch[0] {
+		for y := range patch[1] {
+			for x := range patch[2] {
+				g := toHalf(float32(10 * math.Exp(-(square(z, patch[0])+square(y, patch[1])+square(x, patch[2]))/2))).float()
+				if g > 0 {
+					least = min(least, g)
+				}
+				w = append(w, g)
+			}
+		}
+	}
 	for i := range w {
-		d := float64(i-n/2) / sigma
-		w[i] = float32(math.Exp(-d * d / 2))
+		w[i] = max(w[i], least)
 	}
 	return w
 }
 
-func (t *tiles) area() int { return len(t.sums[1]) * len(t.sums[2]) }
+func (t *tiles) area() int { return t.padded[1] * t.padded[2] }
 
-// run calls done for each plane of the head in order, with its logits above that of the background: class, row, column. Only what
-// lies in the plane's box is valid.
+func (t *tiles) voxels() int { return len(t.weights) }
+
+// channels is the number of values of a voxel in the ring.
+func (t *tiles) channels() int { return len(t.r.Folds)*t.classes + 1 }
+
+// run calls done for each plane of the head in order, with its logits: class, row, column. Only what lies in the plane's box is valid.
 func (t *tiles) run(ctx context.Context, done func(plane int, logits []float32)) error {
 	total, ran := t.count(), 0
-	q := &batch{t: t, input: make([]float32, 0, t.r.atOnce()*t.voxels())}
+	q := t.r.atOnce()
+	var waiting [][3]int
 	finished := 0
 	plane := make([]float32, t.classes*t.size[1]*t.size[2])
 	for i, z := range t.steps[0] {
@@ -93,20 +111,22 @@ func (t *tiles) run(ctx context.Context, done func(plane int, logits []float32))
 				if !t.needed(at) {
 					continue
 				}
-				for _, f := range t.flips {
-					if err := q.add(ctx, at, f); err != nil {
+				if waiting = append(waiting, at); len(waiting)*len(t.flips) >= q {
+					if err := t.compute(ctx, waiting); err != nil {
 						return err
 					}
+					waiting = waiting[:0]
 				}
 				if ran++; t.r.Progress != nil {
 					t.r.Progress(ran, total)
 				}
 			}
 		}
-		if err := q.flush(ctx); err != nil {
+		if err := t.compute(ctx, waiting); err != nil {
 			return err
 		}
-		end := len(t.sums[0])
+		waiting = waiting[:0]
+		end := t.padded[0]
 		if i+1 < len(t.steps[0]) {
 			end = t.steps[0][i+1]
 		}
@@ -147,91 +167,97 @@ func (t *tiles) needed(at [3]int) bool {
 	return false
 }
 
-func (t *tiles) voxels() int { return t.patch[0] * t.patch[1] * t.patch[2] }
-
 // finish hands on plane z of the padded head and clears its place in the ring.
 func (t *tiles) finish(z int, plane []float32, done func(int, []float32)) {
-	width := len(t.sums[2])
 	at := z - t.before[0]
-	for c := range t.classes {
-		slot := t.slot(c, z)
-		if at >= 0 && at < t.size[0] {
-			box := t.boxes[at]
+	if at >= 0 && at < t.size[0] {
+		box := t.boxes[at]
+		weights := t.slot(t.channels()-1, z)
+		for c := range t.classes {
 			for r := box[0].first; r < box[0].end; r++ {
-				row := slot[(r+t.before[1])*width:]
-				w := t.sums[0][z] * t.sums[1][r+t.before[1]]
 				out := plane[(c*t.size[1]+r)*t.size[2]:]
+				first := (r+t.before[1])*t.padded[2] + t.before[2]
 				for x := box[1].first; x < box[1].end; x++ {
-					out[x] = row[x+t.before[2]] / (w * t.sums[2][x+t.before[2]])
+					out[x] = t.logit(c, z, first+x, weights[first+x].float())
 				}
 			}
 		}
-		clear(slot)
 	}
+	clear(t.ring[z%t.patch[0]*t.channels()*t.area():][:t.channels()*t.area()])
 	if at >= 0 && at < t.size[0] {
 		done(at, plane)
 	}
 }
 
-// slot is the place of a plane of one class in the ring.
-func (t *tiles) slot(class, z int) []float32 {
-	i := class*t.patch[0] + z%t.patch[0]
+// logit is the mean of the folds.
+func (t *tiles) logit(class, z, i int, weight float32) float32 {
+	var mean half
+	for fold := range t.r.Folds {
+		mean = toHalf(mean.float() + toHalf(t.slot(fold*t.classes+class, z)[i].float()/weight).float())
+	}
+	return toHalf(mean.float() / float32(len(t.r.Folds))).float()
+}
+
+// slot is the place of a plane of one channel in the ring.
+func (t *tiles) slot(channel, z int) []half {
+	i := z%t.patch[0]*t.channels() + channel
 	return t.ring[i*t.area() : (i+1)*t.area()]
 }
 
-// batch collects patches for one run.
-type batch struct {
-	t     *tiles
-	input []float32
-	at    [][3]int
-	flips [][3]bool
-}
-
-func (q *batch) add(ctx context.Context, at [3]int, f [3]bool) error {
-	n := len(q.input)
-	q.input = q.input[:n+q.t.voxels()]
-	q.t.cut(q.input[n:], at, f)
-	q.at, q.flips = append(q.at, at), append(q.flips, f)
-	if len(q.at) >= q.t.r.atOnce() {
-		return q.flush(ctx)
-	}
-	return nil
-}
-
-// atOnce is the number of patches that are computed before any is added up.
+// atOnce is the number of runs of which the results are in memory.
 func (r *Reader) atOnce() int { return max(r.Runs.Batch, 1) * max(r.Runs.Lanes, 1) }
 
-// flush runs the folds, in lanes side by side, and adds their logits up in order, so that the sum does not depend on the lanes.
-func (q *batch) flush(ctx context.Context) error {
-	if len(q.at) == 0 {
-		return ctx.Err()
+// compute runs the folds over patches, each in every mirrored form, and adds what they answer to the ring.
+func (t *tiles) compute(ctx context.Context, patches [][3]int) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	each := (q.t.classes + 1) * q.t.voxels()
-	size := max(q.t.r.Runs.Batch, 1)
-	for i, net := range q.t.r.Folds {
-		g, inner := errgroup.WithContext(ctx)
-		logits := make([][]float32, (len(q.at)+size-1)/size)
-		for lane := range logits {
-			first := lane * size
-			n := min(size, len(q.at)-first)
-			g.Go(func() (err error) {
-				logits[lane], err = net.Run(inner, q.input[first*q.t.voxels():(first+n)*q.t.voxels()], n)
-				if err == nil && len(logits[lane]) != each*n {
-					err = fmt.Errorf("network answered %d values, not %d", len(logits[lane]), each*n)
+	runs := len(patches) * len(t.flips)
+	input := make([]float32, min(t.r.atOnce(), runs)*t.voxels())
+	for fold := range t.r.Folds {
+		for first := 0; first < runs; first += t.r.atOnce() {
+			n := min(t.r.atOnce(), runs-first)
+			for i := range n {
+				t.cut(input[i*t.voxels():(i+1)*t.voxels()], patches[(first+i)/len(t.flips)], t.flips[(first+i)%len(t.flips)])
+			}
+			logits, err := t.answers(ctx, fold, input[:n*t.voxels()], n)
+			if err != nil {
+				return fmt.Errorf("fold %d of %d: %w", fold+1, len(t.r.Folds), err)
+			}
+			for i, l := range logits {
+				flip := (first + i) % len(t.flips)
+				t.gather(l, t.flips[flip], flip == 0)
+				if flip == len(t.flips)-1 {
+					t.add(fold, patches[(first+i)/len(t.flips)])
 				}
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
-			return fmt.Errorf("fold %d of %d: %w", i+1, len(q.t.r.Folds), err)
-		}
-		for j := range q.at {
-			from := j % size * each
-			q.t.gather(logits[j/size][from:from+each], q.at[j], q.flips[j])
+			}
 		}
 	}
-	q.input, q.at, q.flips = q.input[:0], q.at[:0], q.flips[:0]
 	return nil
+}
+
+// answers runs a fold over n patches, in lanes side by side, and returns the logits of each.
+func (t *tiles) answers(ctx context.Context, fold int, input []float32, n int) ([][]float32, error) {
+	g, inner := errgroup.WithContext(ctx)
+	each, size := t.classes*t.voxels(), max(t.r.Runs.Batch, 1)
+	out := make([][]float32, n)
+	for first := 0; first < n; first += size {
+		count := min(size, n-first)
+		g.Go(func() error {
+			logits, err := t.r.Folds[fold].Run(inner, input[first*t.voxels():(first+count)*t.voxels()], count)
+			if err != nil {
+				return err
+			}
+			if len(logits) != each*count {
+				return fmt.Errorf("network answered %d values, not %d", len(logits), each*count)
+			}
+			for i := range count {
+				out[first+i] = logits[i*each : (i+1)*each]
+			}
+			return nil
+		})
+	}
+	return out, g.Wait()
 }
 
 // cut writes the patch at a place to dst; beyond the head it is 0.
@@ -258,26 +284,49 @@ func (t *tiles) cut(dst []float32, at [3]int, f [3]bool) {
 	}
 }
 
-// gather adds the logits of one patch to the ring.
-func (t *tiles) gather(logits []float32, at [3]int, f [3]bool) {
-	width, n := len(t.sums[2]), t.voxels()
-	share := 1 / float32(len(t.flips)*len(t.r.Folds))
-	for c := range t.classes {
-		for z := range t.patch[0] {
-			slot := t.slot(c, at[0]+z)
-			for y := range t.patch[1] {
-				from := (flip(z, t.patch[0], f[0])*t.patch[1] + flip(y, t.patch[1], f[1])) * t.patch[2]
-				none, blood := logits[from:from+t.patch[2]], logits[(c+1)*n+from:][:t.patch[2]]
-				w := share * t.weights[0][z] * t.weights[1][y]
-				to := slot[(at[1]+y)*width+at[2]:][:t.patch[2]]
-				if f[2] {
-					for x, wx := range t.weights[2] {
-						to[x] += w * wx * (blood[len(blood)-1-x] - none[len(none)-1-x])
-					}
-					continue
+// gather adds the logits of a mirrored patch to the sum of its forms, turned back.
+func (t *tiles) gather(logits []float32, f [3]bool, first bool) {
+	if first {
+		copy(t.sum, logits)
+		return
+	}
+	rows, width := t.patch[0]*t.patch[1], t.patch[2]
+	for i := range t.classes * rows {
+		z, y := i%rows/t.patch[1], i%t.patch[1]
+		from := logits[(i/rows*rows+flip(z, t.patch[0], f[0])*t.patch[1]+flip(y, t.patch[1], f[1]))*width:][:width]
+		to := t.sum[i*width : (i+1)*width]
+		if f[2] {
+			for x := range to {
+				to[x] += from[len(from)-1-x]
+			}
+			continue
+		}
+		for x := range to {
+			to[x] += from[x]
+		}
+	}
+}
+
+// add adds the mean of the forms of a patch, weighted, to the ring; of the first fold also the weights.
+func (t *tiles) add(fold int, at [3]int) {
+	n := float32(len(t.flips))
+	width := t.patch[2]
+	for z := range t.patch[0] {
+		for y := range t.patch[1] {
+			row := (z*t.patch[1] + y) * width
+			weights := t.weights[row : row+width]
+			first := (at[1]+y)*t.padded[2] + at[2]
+			for c := range t.classes {
+				from := t.sum[c*t.voxels()+row:][:width]
+				to := t.slot(fold*t.classes+c, at[0]+z)[first:][:width]
+				for x, w := range weights {
+					to[x] = toHalf(to[x].float() + from[x]/n*w)
 				}
-				for x, wx := range t.weights[2] {
-					to[x] += w * wx * (blood[x] - none[x])
+			}
+			if fold == 0 {
+				to := t.slot(t.channels()-1, at[0]+z)[first:][:width]
+				for x, w := range weights {
+					to[x] = toHalf(to[x].float() + w)
 				}
 			}
 		}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import shutil
@@ -94,7 +95,7 @@ class Model:
     patch: list
     spacing: list
     labels: dict
-    mirror: bool
+    mirror: tuple[bool, ...]  # how it is run: without mirroring, with, or both
     folds: int = 1
     changes: dict | None = None
     steps: int = 80
@@ -104,15 +105,18 @@ def models(tiny: bool) -> list[Model]:
     ich = {"background": 0, "ICH": 1}
     flat = {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
     if tiny:
-        return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, True, 2, {"residual": True, "stages": 2}, 200),
-                Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, False, 1, {"stages": 2}, 300)]
+        return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, (True,), 2, {"residual": True, "stages": 2}, 200),
+                Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, (False,), 1, {"stages": 2}, 300)]
+    both = (False, True)
     return [
-        Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, False, 1, flat, 350),
-        Model("3d-residual-folds", "3d_fullres", [24, 48, 48], [3.0, 3.0, 3.0], SUBTYPES, False, 2, {"residual": True}, 300),
-        Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, True),
-        Model("2d-residual", "2d", [64, 64], [2.2, 2.2], SUBTYPES, False, 1, {"residual": True}),
-        Model("3d-turned", "3d_fullres", [48, 12, 48], [3.0, 5.0, 3.0], ich, False, 1,
+        Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, both, 1, flat, 350),
+        Model("3d-hardly-trained", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, both, 1, flat, 60),
+        Model("3d-residual-folds", "3d_fullres", [24, 48, 48], [3.0, 3.0, 3.0], SUBTYPES, both, 2, {"residual": True}, 700),
+        Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, both, 1, {}, 400),
+        Model("2d-residual-folds", "2d", [64, 64], [2.2, 2.2], SUBTYPES, both, 2, {"residual": True}, 600),
+        Model("3d-turned", "3d_fullres", [48, 12, 48], [3.0, 5.0, 3.0], ich, both, 1,
               {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}, 500),
+        Model("3d-turned-round", "3d_fullres", [12, 32, 48], [5.0, 4.0, 3.0], ich, both, 1, {"forward": (2, 0, 1)} | flat, 500),
     ]
 
 
@@ -130,24 +134,46 @@ def training_scan(m: Model, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     return hu.transpose(forward), label.transpose(forward)
 
 
-def predictor(folder: Path, m: Model):
+def predictor(folder: Path, mirror: bool):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    p = nnUNetPredictor(use_mirroring=m.mirror, device=torch.device("cpu"), allow_tqdm=False)
+    p = nnUNetPredictor(use_mirroring=mirror, device=torch.device("cpu"), allow_tqdm=False)
     p.initialize_from_trained_model_folder(str(folder), None)
     return p
 
 
 def predict(p, head: Head, m: Model) -> tuple[np.ndarray, float]:
-    """Certainty of blood (S, H, W) as the Go program defines it, and processor seconds."""
+    """Certainty of blood (S, H, W) as the Go program defines it, at least 0.5 where nnU-Net's mask shows blood, and processor seconds."""
     image = head.straight() if m.configuration != "2d" else head.hu
     start = time.process_time()
-    _, probability = p.predict_single_npy_array(image[None].astype(np.float32), {"spacing": list(head.spacing)}, None, None, True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        mask, probability = p.predict_single_npy_array(image[None].astype(np.float32), {"spacing": list(head.spacing)}, None, None, True)
     took = time.process_time() - start
     probability = probability.astype(np.float32)
     most = probability[1:].max(0)
     certainty = most / np.maximum(most + probability[0], 1e-20)
+    certainty = np.where(mask > 0, np.maximum(certainty, 0.5), np.minimum(certainty, np.nextafter(np.float32(0.5), np.float32(0))))
     return (head.back(certainty) if m.configuration != "2d" else certainty), took
+
+
+@contextlib.contextmanager
+def sums_in_float32():
+    """nnU-Net keeps the sums of logits, their weights and what it resamples in half precision; here in float32."""
+    from nnunetv2.inference import predict_from_raw_data as code
+
+    half, gaussian = torch.half, code.compute_gaussian
+    gaussian.cache_clear()
+    torch.half, code.compute_gaussian = torch.float32, functools.partial(gaussian, dtype=torch.float32)
+    code.compute_gaussian.cache_clear = gaussian.cache_clear
+    try:
+        yield
+    finally:
+        torch.half, code.compute_gaussian = half, gaussian
+        gaussian.cache_clear()
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * float((a & b).sum()) / max(float(a.sum() + b.sum()), 1)
 
 
 def geometry(head: Head) -> dict:
@@ -166,6 +192,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true", help="those that the Go tests keep: pipeline/nnunet/testdata")
     parser.add_argument("--only", help="name of one model")
+    parser.add_argument("--float32", action="store_true", help="also predict with sums in float32, and say how far nnU-Net's half precision is from it")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -178,22 +205,35 @@ def main() -> None:
     for m in models(args.tiny):
         if args.only and m.name != args.only:
             continue
-        folder, bundle = args.out / "folders" / m.name, args.out / "bundles" / m.name
-        for old in (folder, bundle):
-            shutil.rmtree(old, ignore_errors=True)
-        nnunet_folder.write(folder, m.configuration, m.patch, m.spacing, m.labels, m.folds, m.mirror, m.steps, training_scan(m, args.out / "phantoms"), **(m.changes or {}))
-        bring(Wish(folder, m.name, "one phantom", mirror=m.mirror), bundle)
-        with contextlib.redirect_stdout(io.StringIO()):
-            p = predictor(folder, m)
-        times = {}
-        for h in volumes:
-            with contextlib.redirect_stdout(io.StringIO()):
-                expected, times[h.name] = predict(p, h, m)
-            out = args.out / "expected" / m.name
-            out.mkdir(parents=True, exist_ok=True)
-            (out / f"{h.name}.f32").write_bytes(expected.astype("<f4").tobytes())
-            print(f"{m.name} {h.name}: {100 * float((expected > 0.5).mean()):.2f} % blood, {times[h.name]:.1f} s", flush=True)
-        (args.out / "expected" / m.name / "seconds.json").write_text(json.dumps(times) + "\n")
+        folder = args.out / "folders" / m.name
+        shutil.rmtree(folder, ignore_errors=True)
+        nnunet_folder.write(folder, m.configuration, m.patch, m.spacing, m.labels, m.folds, any(m.mirror), m.steps, training_scan(m, args.out / "phantoms"), **(m.changes or {}))
+        for mirror in m.mirror:
+            name = m.name + ("-mirrored" if mirror and len(m.mirror) > 1 else "")
+            shutil.rmtree(args.out / "bundles" / name, ignore_errors=True)
+            bring(Wish(folder, name[:32], "one phantom", mirror=mirror), args.out / "bundles" / name)
+            compute(args, name, folder, mirror, m, volumes)
+
+
+def compute(args, name: str, folder: Path, mirror: bool, m: Model, volumes: list[Head]) -> None:
+    """Writes what nnU-Net finds, and prints how far its half precision takes it from float32."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        p = predictor(folder, mirror)
+    times = {}
+    out = args.out / "expected" / name
+    out.mkdir(parents=True, exist_ok=True)
+    for h in volumes:
+        expected, times[h.name] = predict(p, h, m)
+        (out / f"{h.name}.f32").write_bytes(expected.astype("<f4").tobytes())
+        blood = expected >= 0.5
+        line = f"{name} {h.name}: {100 * blood.mean():.2f} % blood, {100 * (np.abs(expected - 0.5) < 0.01).mean():.3f} % within 0.01 of 0.5, {times[h.name]:.1f} s"
+        if args.float32:
+            with sums_in_float32():
+                exact, _ = predict(p, h, m)
+            (out / f"{h.name}.float32.f32").write_bytes(exact.astype("<f4").tobytes())
+            line += f"; beside float32: Dice {dice(blood, exact >= 0.5):.5f}, {100 * (np.abs(expected - exact) <= 0.01).mean():.3f} % within 0.01, at most {np.abs(expected - exact).max():.4f}"
+        print(line, flush=True)
+    (out / "seconds.json").write_text(json.dumps(times) + "\n")
 
 
 if __name__ == "__main__":
