@@ -117,6 +117,9 @@ func (n *Network) checkNNUNet() error {
 			return refuse("nnunet.spacing_mm", "is %v, not 0.05 to 50", u.SpacingMM)
 		}
 	}
+	if mm := u.SpacingMM; dims == 5 && max(mm[1], mm[2]) > 3*min(mm[0], mm[1], mm[2]) && mm[1] != mm[2] && mm[0] < max(mm[1], mm[2]) {
+		return refuse("nnunet.spacing_mm", "is %v; only slices may be more than 3 times as far apart as pixels", mm)
+	}
 	if !(u.Mean >= -32768 && u.Mean <= 32767) || !(u.Std > 0 && u.Std <= 32767) {
 		return refuse("nnunet.std", "is %g with mean %g", u.Std, u.Mean)
 	}

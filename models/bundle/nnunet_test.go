@@ -70,6 +70,7 @@ func TestNNUNetRefused(t *testing.T) {
 		{"any beside a subtype", "output.channels", set("output.channels", []string{"background", "any", "IPH"})},
 		{"unknown class", "output.channels", set("output.channels", []string{"background", "IPH", "tumour"})},
 		{"spacing", "nnunet.spacing_mm", set("nnunet.spacing_mm", []float64{5, 0, 1})},
+		{"spacing of coronal planes", "nnunet.spacing_mm", set("nnunet.spacing_mm", []float64{1, 3.5, 1})},
 		{"deviation", "nnunet.std", set("nnunet.std", 0)},
 		{"orientation", "nnunet.orientation", set("nnunet.orientation", "RAI")},
 		{"mirror axis", "nnunet.mirror_axes", set("nnunet.mirror_axes", []int{3})},

@@ -89,6 +89,8 @@ def of(found):
     ("plans.json", lambda p: of(p).pop("patch_size"), "another version of nnU-Net"),
     ("plans.json", lambda p: of(p)["architecture"].update(network_class_name="mamba.UMamba"), "a network UMamba"),
     ("plans.json", lambda p: of(p)["architecture"]["arch_kwargs"].update(features_per_stage=[4, 12]), "the plans say"),
+    ("plans.json", lambda p: of(p).update(spacing=[1.0, 3.5, 1.0]), "planes 3.5 mm apart across rows"),
+    ("plans.json", lambda p: (of(p).update(spacing=[3.5, 1.0, 1.0]), p.update(transpose_forward=[2, 0, 1])), "planes 3.5 mm apart across columns"),
     ("plans.json", lambda p: p["configurations"].update({"3d_fullres": {"inherits_from": "3d_fullres"}}), "in a circle"),
     ("plans.json", lambda p: p.update(configurations={}), "no configuration 3d_fullres"),
     ("dataset.json", lambda d: d.update(channel_names={"0": "CT", "1": "MR"}), "2 input channels"),

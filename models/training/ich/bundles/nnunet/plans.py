@@ -16,6 +16,7 @@ NOT_BLOOD = "-"
 ANY = ("any", "ICH")
 RESAMPLING = "resample_data_or_seg_to_shape"
 AXES = ("slices", "rows", "columns")
+ANISOTROPIC = 3  # pipeline/nnunet/grid.go
 MOST_VOXELS = 1 << 24  # of a patch: models/bundle/nnunet.go
 NETWORKS = {"PlainConvUNet": False, "ResidualEncoderUNet": True}
 V2 = "give the result folder of a training with nnU-Net v2"
@@ -116,6 +117,9 @@ def _plans(file: Path, plans: dict, dataset: dict, configuration: str) -> Plans:
     patch, spacing = tuple(patch[b] for b in back), tuple(spacing[b] for b in back)
     if min(patch) < 1 or math.prod(patch) > MOST_VOXELS or max(patch) > 1024 or any(not 0.05 <= s <= 50 for s in spacing[3 - arch.dim:]):
         raise DataError(file, f"a patch of {'x'.join(map(str, patch))} voxels at {'x'.join(f'{s:g}' for s in spacing)} mm", "copy the folder again")
+    if arch.dim == 3 and max(spacing) > ANISOTROPIC * min(spacing) and spacing.count(max(spacing)) == 1 and spacing[0] != max(spacing):
+        raise DataError(file, f"planes {max(spacing):g} mm apart across {AXES[spacing.index(max(spacing))]}, which nnU-Net resamples one by one",
+                        "ichor reads axial planes: train on axial images")
     reader = str(plans.get("image_reader_writer", ""))
     return Plans(configuration, patch, spacing, (numbers["percentile_00_5"], numbers["percentile_99_5"]), numbers["mean"], numbers["std"], forward,
                  "RAS" if reader == "NibabelIOWithReorient" else "", arch, labels(file.parent / "dataset.json", dataset),
