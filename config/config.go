@@ -44,6 +44,7 @@ type Config struct {
 	Canary          Canary        `mapstructure:"canary" doc:"Self-test: a synthetic head passes through the whole node, from C-STORE to delivery. Its results never reach a destination that is not listed here."`
 	Events          Events        `mapstructure:"events" doc:"Event log: what was received, analysed with which bundle, delivered, refused and changed, and who looked. It is append-only, and each entry holds the digest of the one before. 'ichor events verify' proves that nothing was changed."`
 	Audit           Audit         `mapstructure:"audit" doc:"Audit messages of DICOM PS3.15 section A.5, made from the event log. Both are off by default."`
+	Tracing         Tracing       `mapstructure:"tracing" doc:"OpenTelemetry traces of cases. Off by default. Spans have no patient attribute and no UID."`
 	Log             Log           `mapstructure:"log" doc:"Logging to standard error. Log lines contain no patient data."`
 }
 

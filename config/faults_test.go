@@ -86,6 +86,8 @@ func TestWatchRefuses(t *testing.T) {
 		"canary: {deliver: [pacs]}":                                         `canary.deliver "pacs": no destination`,
 		"events: {keep: 24h}":                                               "183 days",
 		"audit: {server: repository}":                                       "audit.server",
+		"tracing: {endpoint: 'localhost:4318'}":                             "tracing.endpoint",
+		"tracing: {endpoint: 'http://user:secret@localhost'}":               "OTEL_EXPORTER_OTLP_HEADERS",
 		"http: {tls: true}":                                                 "http.tls: set certificate and key",
 		"http: {user_header: X-User}":                                       "http.user_header",
 		"http: {user_header: X-User, proxies: [nginx]}":                     "http.proxies",

@@ -29,7 +29,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s.passcode: a passcode needs a username", key))
 		}
 	}
-	errs = append(errs, c.Reporting.validate(), c.HTTP.validate(c.DICOM.TLS), c.Canary.validate(c.Destinations), c.Events.validate(), c.Audit.validate())
+	errs = append(errs, c.Reporting.validate(), c.HTTP.validate(c.DICOM.TLS), c.Canary.validate(c.Destinations), c.Events.validate(), c.Audit.validate(), c.Tracing.validate())
 	for _, w := range []struct {
 		key, value string
 		allowed    []string

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"time"
 )
@@ -34,6 +35,21 @@ type Audit struct {
 	ServerName string `mapstructure:"server_name" default:"" doc:"Host name expected in its certificate. Empty: the host in server."`
 	File       string `mapstructure:"file" default:"" doc:"File to which audit messages are appended, one on a line. For a site without a repository."`
 	SourceID   string `mapstructure:"source_id" default:"ichor" doc:"Audit Source ID in the messages."`
+}
+
+// Tracing is where traces go.
+type Tracing struct {
+	Endpoint string `mapstructure:"endpoint" default:"" doc:"URL of a collector for OTLP over HTTP, such as http://127.0.0.1:4318. Empty: no traces."`
+}
+
+func (t *Tracing) validate() error {
+	if t.Endpoint == "" {
+		return nil
+	}
+	if u, err := url.Parse(t.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
+		return fmt.Errorf("tracing.endpoint %q: write a URL such as http://127.0.0.1:4318; a token goes into OTEL_EXPORTER_OTLP_HEADERS", t.Endpoint)
+	}
+	return nil
 }
 
 func (c *Canary) validate(destinations []Destination) error {

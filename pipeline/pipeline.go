@@ -289,7 +289,9 @@ func step[T any](ctx context.Context, r *running, stage string, do func() (T, er
 	}
 	start := time.Now()
 	out, err := do()
-	r.Finding.TimingMS[stage] = time.Since(start).Milliseconds()
+	end := time.Now()
+	r.Finding.TimingMS[stage] = end.Sub(start).Milliseconds()
+	r.Steps = append(r.Steps, analysis.Step{Name: stage, Start: start, End: end})
 	if err != nil {
 		return none, fmt.Errorf("%s: %w", stage, err)
 	}

@@ -52,6 +52,7 @@ var importers = map[string]string{
 	"github.com/schollz/progressbar":  "cmd/ichor",
 	"github.com/coreos/go-systemd":    "cmd/ichor/node",
 	"github.com/prometheus/":          "reporting/metrics",
+	"go.opentelemetry.io/":            "reporting/traces",
 	"golang.org/x/term":               "cmd/ichor",
 	"golang.org/x/image":              "reporting/sc",
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ import (
 )
 
 // TestLeaks drives an analysed study, a refused one, a failing destination, a refused object and a dead letter through the whole
-// node, with a mark in everything that names a patient or a study. It then looks for the marks in every log line, metric, answer
+// node, with a mark in everything that names a patient or a study. It then looks for the marks in every log line, metric, trace, answer
 // to someone unknown, and output of a command that operators paste into tickets. Objects, event log, audit messages and the pages
 // of a signed-in reader may have them.
 func TestLeaks(t *testing.T) {
@@ -29,6 +30,14 @@ func TestLeaks(t *testing.T) {
 	c := toPACS(t, pacs)
 	c.HTTP.Token = "0123456789abcdef"
 	c.Audit.File = filepath.Join(t.TempDir(), "audit.xml")
+	var spans lockedBuffer // of traces, as they are sent
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(&spans, r.Body); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(collector.Close)
+	c.Tracing.Endpoint = collector.URL
 	n := startLogging(t, c, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	marks := map[string]bool{}
 	mark := func(d *dcm.DataSet) {
@@ -111,6 +120,10 @@ func TestLeaks(t *testing.T) {
 	for _, want := range []string{"status=analyzed", "status=refused", "msg=delivered", "given up", "alarm=dead-letters"} {
 		eventually(t, want+" in the log", func() bool { return strings.Contains(log.String(), want) })
 	}
+	for _, want := range []string{"receive", "complete", "analyse", "network cavity-tissue", "network cavity-bone", "network bleed", "write", "deliver", "case", string(last)} {
+		eventually(t, "a span "+want, func() bool { return strings.Contains(spans.String(), want) })
+	}
+	outputs["traces"] = spans.String()
 	for where, text := range outputs {
 		if len(text) < 3 {
 			t.Errorf("%s: nothing", where)

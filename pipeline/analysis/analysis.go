@@ -2,6 +2,8 @@
 package analysis
 
 import (
+	"time"
+
 	"ichor/pipeline/finding"
 	"ichor/pipeline/nifti"
 	"ichor/pipeline/volume"
@@ -18,4 +20,12 @@ type Analysis struct {
 	// read, it has only the Study Instance UID.
 	Header *dcm.DataSet
 	Scan   *nifti.Scan // the file that the volume was read from, if it is NIfTI; nil for DICOM
+	Steps  []Step      // in the order in which they began, except for networks
+}
+
+// Step is a stage of the analysis, or a network within one.
+type Step struct {
+	Name       string
+	Start, End time.Time
+	Runs       int // of a network; 0 for a stage
 }

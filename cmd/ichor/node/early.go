@@ -208,11 +208,9 @@ func (n *Node) analyzeStudy(ctx context.Context, uid, complete string, objects [
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	ctx, end := n.progress.begin(ctx)
-	defer end()
 	study := n.studyOf(uid, complete, objects)
 	study.Early = early
-	return n.engine.Analyzer.Analyze(ctx, study)
+	return n.progress.analyze(ctx, n.engine.Analyzer, study)
 }
 
 // studyOf returns a study of the spool.

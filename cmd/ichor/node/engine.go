@@ -148,9 +148,9 @@ func loadEngine(ctx context.Context, c config.Analysis, progress func(done, tota
 			if err != nil {
 				return nil, err
 			}
-			nets[n.Role] = watchedNet{net}
+			nets[n.Role] = watchedNet{net, string(n.Role)}
 			if n.NNUNet != nil {
-				folds = append(folds, watchedNet{net})
+				folds = append(folds, nets[n.Role])
 			}
 		}
 	}

@@ -81,7 +81,9 @@ func (n *Node) conclude(ctx context.Context, c state.Case, objects []spool.Objec
 	if err := n.lost(c); err != nil { // damage was found meanwhile
 		return finding.Finding{}, err
 	}
+	start := now()
 	f, err := n.results.Record(ctx, c.ID, c.Revision, len(objects), *result)
+	n.traceWritten(c, start, f, err)
 	if err != nil {
 		return f, err
 	}
@@ -102,7 +104,9 @@ func (n *Node) analyseAndRecord(ctx context.Context, job queue.Job, c state.Case
 	objects := n.spool.Study(job.StudyInstanceUID)
 	var result *analysis.Analysis
 	var err error
+	start := now()
 	queue.Await(ctx, func() { result, err = n.result(ctx, job, objects) }) // watched by progress
+	traceAnalysis(n.traces, c.ID, c.Revision, start, result, err)
 	if err != nil {
 		return finding.Finding{}, err
 	}

@@ -207,6 +207,7 @@ func (n *Node) lendBegin(w http.ResponseWriter, r *http.Request, c state.Case) e
 	objects := n.spool.Study(c.StudyInstanceUID)
 	if early := n.early.take(r.Context(), c.StudyInstanceUID, objects); early != nil {
 		early.Finding.Complete = c.Complete
+		traceAnalysis(n.traces, c.ID, c.Revision, now(), early, nil)
 		if _, err := n.conclude(r.Context(), c, objects, early); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@
 //	callers.go     who called and who was rejected
 //	canary.go      the self-test
 //	record.go      the event log
+//	trace.go       the steps of cases for OpenTelemetry
 //	shadow.go      a second bundle that analyses and sends nothing
 //	choice.go      which bundle is used, and which were
 package node
@@ -52,6 +53,7 @@ import (
 	"ichor/reporting/deliver"
 	"ichor/reporting/events"
 	"ichor/reporting/outcome"
+	"ichor/reporting/traces"
 	"ichor/scp"
 	"ichor/scp/secure"
 	"ichor/scp/spool"
@@ -78,11 +80,12 @@ type Node struct {
 	tokens   tokens
 	canary   canary
 	events   eventLog
-	shadow   chan shadowed // analysed studies for the second bundle
-	news     chan struct{} // something happened that may be an alarm
-	token    string        // of the web interface
-	started  time.Time     // of this node
-	crashed  time.Time     // when a node before it was last alive that did not stop in order
+	traces   *traces.Tracer // nil: off
+	shadow   chan shadowed  // analysed studies for the second bundle
+	news     chan struct{}  // something happened that may be an alarm
+	token    string         // of the web interface
+	started  time.Time      // of this node
+	crashed  time.Time      // when a node before it was last alive that did not stop in order
 
 	passed       map[string][]net.Listener // sockets from systemd that dicom has not taken yet
 	dicom        ports
@@ -148,6 +151,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		if n.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
 			return nil, err
 		}
+	}
+	host, _ := os.Hostname()
+	if n.traces, err = openTraces(ctx, c, "ichor", o.Version, host, log); err != nil {
+		return nil, err
 	}
 	if err := n.openLending(ctx); err != nil {
 		return nil, err
@@ -306,7 +313,7 @@ func (n *Node) Close() error {
 			}
 		}
 	}
-	errs = append(errs, n.closeState())
+	errs = append(errs, n.closeState(), n.traces.Close())
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close())
 	}

@@ -46,12 +46,7 @@ func (n *Node) analysed(study string, r *analysis.Analysis) {
 
 // sinceLast is how long ago the last image of a study was received.
 func (n *Node) sinceLast(study string) time.Duration {
-	var last time.Time
-	for _, o := range n.spool.Study(study) {
-		if o.Received.After(last) {
-			last = o.Received
-		}
-	}
+	_, last, _ := n.arrived(study)
 	return max(now().Sub(last), 0) // the clock may have been set back
 }
 

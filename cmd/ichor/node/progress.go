@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"ichor/pipeline"
+	"ichor/pipeline/analysis"
 	"ichor/scp/dcm"
 )
 
@@ -25,12 +27,41 @@ type progress struct {
 type moving struct {
 	begun time.Time
 	moved atomic.Int64 // time since begun
+
+	mu       sync.Mutex
+	networks []analysis.Step // one for each, from its first run to its last
+}
+
+// ran counts a run of a network.
+func (m *moving) ran(name string, start, end time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.networks, func(s analysis.Step) bool { return s.Name == name })
+	if i < 0 {
+		i = len(m.networks)
+		m.networks = append(m.networks, analysis.Step{Name: name, Start: start})
+	}
+	s := &m.networks[i]
+	s.Runs++
+	if start.Before(s.Start) { // runs overlap
+		s.Start = start
+	}
+	if end.After(s.End) {
+		s.End = end
+	}
+}
+
+// steps returns the networks that have run.
+func (m *moving) steps() []analysis.Step {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.networks)
 }
 
 type movingKey struct{}
 
-// begin adds an analysis. Its steps are known by the context.
-func (p *progress) begin(ctx context.Context) (_ context.Context, end func()) {
+// begin adds an analysis. What moves it is known by the context.
+func (p *progress) begin(ctx context.Context) (_ context.Context, _ *moving, end func()) {
 	m := &moving{begun: time.Now()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,7 +69,7 @@ func (p *progress) begin(ctx context.Context) (_ context.Context, end func()) {
 		p.running = map[*moving]bool{}
 	}
 	p.running[m] = true
-	return context.WithValue(ctx, movingKey{}, m), func() {
+	return context.WithValue(ctx, movingKey{}, m), m, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.running, m)
@@ -57,25 +88,50 @@ func (p *progress) stuck(at time.Time) error {
 	return nil
 }
 
-// moved says that the analysis of a context has moved.
-func moved(ctx context.Context) {
-	if m, ok := ctx.Value(movingKey{}).(*moving); ok {
+// movingOf returns the analysis of a context, nil for none.
+func movingOf(ctx context.Context) *moving {
+	m, _ := ctx.Value(movingKey{}).(*moving)
+	return m
+}
+
+// move says that an analysis has moved.
+func (m *moving) move() {
+	if m != nil {
 		m.moved.Store(int64(time.Since(m.begun)))
 	}
 }
 
 // watchedNet is a network whose runs are progress.
-type watchedNet struct{ pipeline.Net }
+type watchedNet struct {
+	pipeline.Net
+	name string
+}
 
 func (n watchedNet) Run(ctx context.Context, input []float32, batch int) ([]float32, error) {
-	defer moved(ctx)
-	return n.Net.Run(ctx, input, batch)
+	m, start := movingOf(ctx), time.Now()
+	out, err := n.Net.Run(ctx, input, batch)
+	if m != nil {
+		m.move()
+		m.ran(n.name, start, time.Now())
+	}
+	return out, err
 }
 
 // watchedDecoder is a decoder whose images are progress.
 type watchedDecoder struct{ pipeline.Decoder }
 
 func (d watchedDecoder) Pixels(ctx context.Context, f *dcm.File) ([]byte, error) {
-	defer moved(ctx)
+	defer movingOf(ctx).move()
 	return d.Decoder.Pixels(ctx, f)
+}
+
+// analyze runs an analysis under watch. Its result names the networks that ran.
+func (p *progress) analyze(ctx context.Context, a Analyzer, study pipeline.Study) (*analysis.Analysis, error) {
+	ctx, m, end := p.begin(ctx)
+	defer end()
+	result, err := a.Analyze(ctx, study)
+	if result != nil {
+		result.Steps = append(result.Steps, m.steps()...)
+	}
+	return result, err
 }

@@ -21,22 +21,25 @@ func (still) Pixels(context.Context, *dcm.File) ([]byte, error)      { return ni
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p progress
-		moved(t.Context()) // outside of an analysis
-		slow, endSlow := p.begin(t.Context())
+		movingOf(t.Context()).move() // outside of an analysis
+		slow, m, endSlow := p.begin(t.Context())
 		for i := range 24 {
 			time.Sleep(stillAfter - time.Minute)
 			if err := p.stuck(time.Now()); err != nil {
 				t.Fatalf("step %d: %v", i, err)
 			}
 			if i%2 == 0 {
-				_, _ = watchedNet{still{}}.Run(slow, nil, 1)
+				_, _ = watchedNet{still{}, "bleed"}.Run(slow, nil, 1)
 			} else {
 				_, _ = watchedDecoder{still{}}.Pixels(slow, nil)
 			}
 		}
-		_, endHung := p.begin(t.Context())
+		if steps := m.steps(); len(steps) != 1 || steps[0].Name != "bleed" || steps[0].Runs != 12 || steps[0].End.Sub(steps[0].Start) != 22*(stillAfter-time.Minute) {
+			t.Errorf("networks: %+v", steps)
+		}
+		_, _, endHung := p.begin(t.Context())
 		time.Sleep(stillAfter + time.Minute)
-		moved(slow)
+		movingOf(slow).move()
 		if err := p.stuck(time.Now()); err == nil || !strings.Contains(err.Error(), "has not moved for 31m0s") {
 			t.Errorf("an analysis that hangs beside one that moves: %v", err)
 		}

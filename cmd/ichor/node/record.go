@@ -258,6 +258,7 @@ func (n *Node) recordDelivery(destination string, id state.CaseID, objects int) 
 	r := events.Event{Kind: events.Delivered, Case: string(id), Destination: destination, Objects: objects}
 	if c, err := n.store.Case(id); err == nil {
 		r.StudyInstanceUID, r.PatientID = c.StudyInstanceUID, n.patientOf(c.StudyInstanceUID)
+		n.traceDelivery(c, destination, objects)
 	}
 	n.events.Append(r)
 }

@@ -57,6 +57,7 @@ func (n *Node) complete(study, how string) {
 	}
 	log.Info("study complete", "stage", "assembly", "objects", c.Objects, "how", how)
 	n.recordStudy(study, c.Objects, how)
+	n.traceStudy(c, how)
 	ctx, cancel := context.WithTimeout(context.Background(), submitTime)
 	defer cancel()
 	if err := n.submit(ctx, c); err != nil {

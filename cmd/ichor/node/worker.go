@@ -26,6 +26,7 @@ import (
 	"ichor/config"
 	"ichor/pipeline"
 	"ichor/pipeline/queue"
+	"ichor/reporting/traces"
 	"ichor/scp/dcm"
 	"ichor/scp/secure"
 )
@@ -43,6 +44,8 @@ type Worker struct {
 	client      *http.Client
 	puller      *queue.Puller
 	busy        atomic.Int64
+	progress    progress
+	traces      *traces.Tracer
 	http        net.Listener
 }
 
@@ -78,6 +81,9 @@ func NewWorker(ctx context.Context, o Options) (_ *Worker, err error) {
 		if w.engine, err = OpenEngine(ctx, c.Analysis); err != nil {
 			return nil, err
 		}
+	}
+	if w.traces, err = openTraces(ctx, c, "ichor-worker", o.Version, w.name, log); err != nil {
+		return nil, err
 	}
 	w.puller, err = queue.Pull(queue.Options{URL: c.Queue.URL, AckWait: c.Queue.AckWait, Logger: log},
 		queue.PullOptions{Agree: w.agree, Analyse: w.analyse, Failed: w.failed, PutOff: w.putOff})
@@ -125,6 +131,7 @@ func (w *Worker) Close() error {
 	if w.client != nil {
 		w.client.CloseIdleConnections()
 	}
+	errs = append(errs, w.traces.Close())
 	if w.engine != nil {
 		errs = append(errs, w.engine.Close())
 	}
@@ -240,7 +247,9 @@ func (w *Worker) analyseFrom(ctx context.Context, o queue.Origin, job queue.Job)
 	if err != nil {
 		return err
 	}
-	result, err := w.engine.Analyzer.Analyze(ctx, study)
+	start := now()
+	result, err := w.progress.analyze(ctx, w.engine.Analyzer, study)
+	traceAnalysis(w.traces, job.CaseID, job.Revision, start, result, err)
 	if err != nil {
 		return err
 	}
