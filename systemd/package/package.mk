@@ -9,10 +9,12 @@ MAINTAINER ?= The ichor authors <ichor@localhost>
 NFPM      = VERSION=$(VERSION) MAINTAINER="$(MAINTAINER)" SOURCE_DATE_EPOCH=$(EPOCH) $(TOOL) nfpm package --config
 
 .PHONY: package stage package-cuda vulnerabilities
-package: stage ## build the .deb and the .rpm, the SBOM and the digests, in out/package
+package: stage ## build the .deb and the .rpm, the SBOM and the digests, in out/package; with CUDA if its wheels are in the cache
 	$(NFPM) ichor.nfpm.yaml --packager deb --target $(abspath $(PACKAGE))
 	$(NFPM) ichor.nfpm.yaml --packager rpm --target $(abspath $(PACKAGE))
 	cp $(STAGE)/usr/share/doc/ichor/ichor.cdx.json $(PACKAGE)/ichor-$(VERSION).cdx.json
+	@if ls $(CACHE)/cuda/onnxruntime_gpu-*.whl >/dev/null 2>&1; then $(MAKE) --no-print-directory package-cuda; \
+	  else echo "without ichor-cuda: 'make package-cuda' fetches its 2 GB of wheels"; fi
 	cd $(PACKAGE) && rm -f SHA256SUMS && sha256sum *.deb *.rpm *.cdx.json >SHA256SUMS && cat SHA256SUMS
 
 # The tree as it is installed. Debian wants its man pages and its changelog compressed, without the time of day.
@@ -37,11 +39,12 @@ stage: build
 vulnerabilities: ## look the modules up in the Go vulnerability database
 	$(TOOL) govulncheck -C ../.. ./...
 
-# 2 GB of wheels, each pinned by digest. No GPU is needed to build.
+# 2 GB of wheels, each pinned by digest: from the cache if all are there, without a network. No GPU is needed to build.
+CUDA_WHEELS = $(PYTHON3) -m pip download -q --no-deps --require-hashes --only-binary=:all: --implementation cp --python-version 3.12 \
+  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 -r systemd/package/cuda.txt -d $(CACHE)/cuda
 package-cuda: pip ## build the packages with the CUDA libraries, in out/package
 	mkdir -p $(PACKAGE) $(CACHE)/cuda
-	$(PYTHON3) -m pip download -q --no-deps --require-hashes --only-binary=:all: --implementation cp --python-version 3.12 \
-	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 -r systemd/package/cuda.txt -d $(CACHE)/cuda
+	$(CUDA_WHEELS) --no-index --find-links $(CACHE)/cuda 2>/dev/null || $(CUDA_WHEELS)
 	rm -rf out/cuda && $(PYTHON3) systemd/package/unpack_cuda.py $(CACHE)/cuda out/cuda
 	$(NFPM) ichor-cuda.nfpm.yaml --packager deb --target $(abspath $(PACKAGE))
 	$(NFPM) ichor-cuda.nfpm.yaml --packager rpm --target $(abspath $(PACKAGE))
@@ -50,6 +53,9 @@ package-cuda: pip ## build the packages with the CUDA libraries, in out/package
 
 # Needs root. The root file system is thrown away.
 .PHONY: trial
-trial: package ## try the .deb in a Debian with a real systemd: install, crash, reload, upgrade, restore, purge
+trial: package ## try .deb and .rpm in a Debian with a real systemd: install, crash, reload, upgrade, restore, purge
+	rm -rf out/next && mkdir -p out/next
+	$(subst VERSION=$(VERSION),VERSION=$(VERSION).1,$(NFPM)) ichor.nfpm.yaml --packager rpm --target $(abspath out/next)
+	mv out/next/*.rpm $(PACKAGE)/next.rpm
 	systemd/package/trial.sh $(abspath out/trial) $(abspath $(PACKAGE))
-	rm -rf out/trial
+	rm -rf out/trial out/next $(PACKAGE)/next.rpm

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Tries the .deb in a Debian 12 with a real systemd and without a network: trial.sh ROOT PACKAGES. ROOT is made by debootstrap
-# if it is missing; PACKAGES is out/package. Needs root, systemd-container and debootstrap. Each step prints one line, "ok" or
+# Tries the .deb, and the scripts of the .rpm, in a Debian 12 with a real systemd and without a network: trial.sh ROOT PACKAGES.
+# ROOT is made by debootstrap if it is missing; PACKAGES is out/package, with next.rpm, the .rpm of a later version. Needs root, systemd-container and debootstrap. Each step prints one line, "ok" or
 # "FAILED", and the last line counts them.
 set -uo pipefail
 root=$1 packages=$2 name=ichor-trial
@@ -32,7 +32,7 @@ boot() {
 }
 trap '[ -z "${leader:-}" ] || kill -s RTMIN+4 "$leader" 2>/dev/null; wait "${nspawn:-}" 2>/dev/null' EXIT
 
-[ -d "$root" ] || debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates,procps,openssl bookworm "$root" >"$root.log" 2>&1
+[ -d "$root" ] || debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates,procps,openssl,rpm bookworm "$root" >"$root.log" 2>&1
 mkdir -p "$root/packages" && cp "$packages"/* "$root/packages/" 2>/dev/null
 deb=/packages/$(basename "$packages"/ichor_*.deb)
 # The same files as a later version, for upgrade and downgrade.
@@ -94,5 +94,21 @@ check "purge again, remove again" bash_inside 'apt-get purge -y ichor; dpkg -P i
 check "install after purge" bash_inside "apt-get install -y --no-install-recommends $deb"
 check "runs at once" until_true 60 'ichor status'
 check "purge while it runs" bash_inside 'apt-get purge -y ichor; ! test -e /var/lib/ichor'
+
+# The .rpm with the rpm of Debian: real scripts and a real systemd; only the names of its dependencies are those of Fedora.
+rpm=/packages/$(basename "$packages"/ichor-[0-9]*.rpm)
+check "rpm: install" bash_inside "rpm --install --nodeps $rpm"
+check "rpm: runs at once" until_true 60 'systemctl is-active ichor && ichor status'
+check "rpm: starts at boot" bash_inside 'systemctl is-enabled ichor'
+check "rpm: token is private" bash_inside '[ "$(stat -c %U:%G:%a /etc/ichor/http.token)" = root:ichor:640 ] && [ "$(wc -c </etc/ichor/http.token)" = 48 ]'
+bash_inside 'echo "# edited" >>/etc/ichor/ichor.yaml; systemctl show -P MainPID ichor >/tmp/before; cp /etc/ichor/http.token /tmp/token'
+check "rpm: upgrade restarts it" bash_inside 'rpm --upgrade --nodeps /packages/next.rpm && [ "$(systemctl show -P MainPID ichor)" != "$(cat /tmp/before)" ]'
+check "rpm: and it runs" until_true 60 'systemctl is-active ichor && systemctl is-enabled ichor && ichor status'
+check "rpm: token and edited configuration stay" bash_inside 'grep -q "^# edited" /etc/ichor/ichor.yaml && cmp /etc/ichor/http.token /tmp/token'
+check "rpm: downgrade" bash_inside "rpm --upgrade --oldpackage --nodeps $rpm"
+check "rpm: and it runs again" until_true 60 'systemctl is-active ichor && ichor status'
+check "rpm: remove stops it in order" bash_inside 'rpm --erase ichor && ! systemctl is-active ichor && ! systemctl is-enabled ichor && journalctl -u ichor | tail -5 | grep -q msg=stopped'
+check "rpm: state, token and edited configuration are left" bash_inside 'test -s /var/lib/ichor/state.db -a -s /etc/ichor/http.token && grep -q "^# edited" /etc/ichor/ichor.yaml.rpmsave'
+check "rpm: no other file is left" bash_inside 'left=$(find /usr /etc/systemd /lib/systemd -xdev -iname "*ichor*" -print); [ -z "$left" ] || { echo "$left"; false; }'
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
