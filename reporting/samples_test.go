@@ -3,6 +3,7 @@ package reporting_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,13 +18,15 @@ import (
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/selection"
+	"ichor/pipeline/volume"
 	"ichor/pipeline/window"
+	"ichor/reporting"
 	"ichor/scp/dcm"
 )
 
 // TestSamples writes the objects of every sample study, as they are analysed or refused by networks that go by density
 // alone and so find crumbs of every subtype everywhere. Each object passes dciodvfy and belongs to its study, says who made
-// it and with what, and refers to images that are there.
+// it and with what, and refers to images that are there. highdicom reads the lesions of the finding from the reports.
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	all, err := phantom.Samples()
@@ -34,7 +37,68 @@ func TestSamples(t *testing.T) {
 	if err != nil {
 		t.Log("dciodvfy is not installed (Debian package dicom3tools): its verdict is not asked for")
 	}
-	a := byDensity()
+	a, root := byDensity(), t.TempDir()
+	t.Run("studies", func(t *testing.T) { samples(t, all, a, tool, root) })
+	reread(t, root)
+}
+
+// reread lets highdicom read the reports below root and compares them with the findings beside them.
+func reread(t *testing.T, root string) {
+	t.Helper()
+	python := os.Getenv("ICHOR_PYTHON")
+	if python == "" {
+		t.Skip("ICHOR_PYTHON does not name a Python with pydicom and highdicom")
+	}
+	folders, err := filepath.Glob(filepath.Join(root, "*"))
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("%d folders, %v", len(folders), err)
+	}
+	if out, err := exec.CommandContext(t.Context(), python, append([]string{"testdata/reread.py", "--findings"}, folders...)...).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out) // the last folder it names is the bad one
+	}
+}
+
+// keep writes the report and the finding to a folder for reread.
+func keep(t *testing.T, folder string, objects []reporting.Output, f *finding.Finding) {
+	t.Helper()
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(folder, "finding.json"), b)
+	for _, o := range objects {
+		if o.Name == "sr.dcm" {
+			put(t, filepath.Join(folder, o.Name), o.Bytes)
+		}
+	}
+}
+
+// TestSides: highdicom reads the side and place of blood in each ventricle, and of a lesion at the midline.
+func TestSides(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for name, sites := range map[string]struct {
+		side  finding.Side
+		sites []string
+	}{
+		"left": {finding.Left, []string{finding.LateralVentricle}}, "third": {finding.Midline, []string{finding.ThirdVentricle}},
+		"fourth": {finding.Midline, []string{finding.FourthVentricle}}, "cast": {finding.BothSides, []string{finding.LateralVentricle, finding.ThirdVentricle}},
+		"unknown": {finding.Right, nil},
+	} {
+		r := small([]ball{{volume.Vec{20, 0, 0}, 5, finding.IVH, 70}})
+		r.Finding.Lesions[0].Side, r.Finding.Lesions[0].Sites = sites.side, sites.sites
+		keep(t, filepath.Join(root, name), write(t, r, options()), &r.Finding)
+	}
+	midline := small([]ball{{volume.Vec{0, 0, 0}, 5, finding.IPH, 70}})
+	midline.Finding.Lesions[0].Side, midline.Finding.Lesions[0].Sites = finding.Midline, []string{finding.Frontal}
+	keep(t, filepath.Join(root, "midline"), write(t, midline, options()), &midline.Finding)
+	reread(t, root)
+}
+
+func samples(t *testing.T, all []phantom.Sample, a *pipeline.Analyzer, tool, root string) {
 	for _, sample := range all {
 		t.Run(sample.Name, func(t *testing.T) {
 			t.Parallel()
@@ -69,6 +133,7 @@ func TestSamples(t *testing.T) {
 			o := options()
 			o.CavitySegment = true
 			objects := write(t, *r, o)
+			keep(t, filepath.Join(root, sample.Name), objects, &r.Finding)
 			for _, obj := range objects {
 				there[obj.SOPInstanceUID] = true
 			}

@@ -9,3 +9,10 @@ const (
 	Deep      = "basal ganglia or thalamus"
 	Posterior = "posterior fossa"
 )
+
+// The names of the ventricles in Lesion.Sites.
+const (
+	LateralVentricle = "lateral ventricle"
+	ThirdVentricle   = "third ventricle"
+	FourthVentricle  = "fourth ventricle"
+)

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 
 // Places beside the regions of the brain. They are the names in finding.Lesion.Sites.
 const (
-	Ventricles = "ventricles"
+	Ventricles = "ventricles" // where the scan shows too little of the head to tell which
 	Cisterns   = "basal cisterns"
 	Sylvian    = "Sylvian fissure"
 	Falx       = "falx"
@@ -32,10 +33,10 @@ const (
 // not those of any one brain. The constants of pitch and yaw in skull.go were fitted on these same heads, so others will
 // do somewhat worse; no real head was looked at.
 func (s *skull) place(t finding.Subtype, views []view) (side finding.Side, sites []string, words string) {
-	side = sideOf(views)
-	if t == finding.IVH {
-		return side, []string{Ventricles}, join(Ventricles, string(side))
+	if t == finding.IVH && len(views) > 0 {
+		return s.ventricles(&views[0])
 	}
+	side = sideOf(views)
 	if !s.mapped || len(views) == 0 {
 		return side, nil, string(side)
 	}
@@ -68,6 +69,49 @@ func (s *skull) place(t finding.Subtype, views []view) (side finding.Side, sites
 	return side, sites, join(where, level)
 }
 
+// ventricles says in which of them blood lies, and on which side. The lateral ventricles are so near to the sagittal plane that
+// sideOf would call blood in one of them median; the third and the fourth are median, whatever the doubt about the plane.
+func (s *skull) ventricles(v *view) (side finding.Side, sites []string, words string) {
+	of := func(left, right float64) finding.Side {
+		switch share := left / (left + right); {
+		case share >= 0.75:
+			return finding.Left
+		case share <= 0.25:
+			return finding.Right
+		}
+		return finding.BothSides
+	}
+	if !s.mapped {
+		if side = of(v.left, 1-v.left); v.narrow >= 0.8 {
+			side = finding.Midline
+		}
+		return side, []string{Ventricles}, join(Ventricles, string(side))
+	}
+	type part struct {
+		name  string
+		share float64
+	}
+	parts := []part{{finding.LateralVentricle, v.lateralLeft + v.lateralRight}, {finding.ThirdVentricle, v.third}, {finding.FourthVentricle, v.fourth}}
+	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.share, a.share) })
+	side = finding.Midline
+	var said []string
+	for i, p := range parts {
+		if i > 0 && p.share < 0.25 {
+			continue
+		}
+		where := p.name
+		if p.name == finding.LateralVentricle {
+			side = of(v.lateralLeft, v.lateralRight)
+			where = sided(side, where)
+		}
+		sites, said = append(sites, p.name), append(said, where)
+	}
+	if side == finding.Midline {
+		return side, sites, join(strings.Join(said, " and "), string(side))
+	}
+	return side, sites, strings.Join(said, " and ")
+}
+
 // sided puts the side where it stands in English.
 func sided(side finding.Side, where string) string {
 	switch side {
@@ -83,8 +127,9 @@ func join(words ...string) string {
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), ", ")
 }
 
-// sideOf is the side of nine tenths of the volume however it is moved, both where each has at least a fifth. Where neither
-// holds, the side of three quarters of the volume is said.
+// sideOf is the side of nine tenths of the volume however it is moved, both where each has at least a fifth. A lesion about the
+// sagittal plane is median unless it lies on one side of it and reaches away from it. Where nothing of this holds, the side of
+// three quarters of the volume is said.
 func sideOf(views []view) finding.Side {
 	if len(views) == 0 {
 		return finding.Midline
@@ -95,7 +140,7 @@ func sideOf(views []view) finding.Side {
 		return finding.Left
 	case all(views, func(v *view) bool { return v.left <= 0.1 }):
 		return finding.Right
-	case at.middle >= 0.9:
+	case at.middle >= 0.9 && (at.narrow >= 0.8 || at.left > 0.2 && at.left < 0.8):
 		return finding.Midline
 	case all(views, func(v *view) bool { return v.left >= 0.2 && v.left <= 0.8 }):
 		return finding.BothSides

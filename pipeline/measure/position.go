@@ -60,11 +60,15 @@ type view struct {
 	of           [posterior + 1]float64
 
 	falx, tentorium, cisterns, sylvian float64 // see count
+
+	narrow                                   float64 // within 6 mm of the sagittal plane
+	lateralLeft, lateralRight, third, fourth float64 // ventricles, if it is blood in them
 }
 
 // count adds a voxel of weight w at p, in head coordinates, to what lies where. The falx reaches 8 mm to either side of the
 // sagittal plane, the tentorium 8 mm up and down. The basal cisterns are a box about the sella, the Sylvian fissure lies
-// between the temporal and the frontal lobe.
+// between the temporal and the frontal lobe. The ventricles are those of the synthetic heads: the third is a slit between the
+// thalami, the fourth lies before the cerebellum, and the lateral ones are the rest.
 func (v *view) count(p volume.Vec, w float64) {
 	x, y, z := math.Abs(p[0]), p[1], p[2]
 	if p[0] > 0 {
@@ -74,6 +78,19 @@ func (v *view) count(p volume.Vec, w float64) {
 		v.middle += w
 	}
 	v.of[regionOf(p)] += w
+	if x < 6 {
+		v.narrow += w
+	}
+	switch {
+	case x < 18 && y > 12 && z < 2:
+		v.fourth += w
+	case x < 6 && y > -18 && y < 20 && z < 29:
+		v.third += w
+	case p[0] > 0:
+		v.lateralLeft += w
+	default:
+		v.lateralRight += w
+	}
 	tent := tentorium(x, y)
 	if x < 8 && z > tent+8 {
 		v.falx += w
@@ -118,7 +135,8 @@ func (s *skull) views(runs []volume.Run, g *volume.Grid) []view {
 	}
 	for i := range views {
 		v := &views[i]
-		for _, share := range []*float64{&v.left, &v.middle, &v.falx, &v.tentorium, &v.cisterns, &v.sylvian} {
+		for _, share := range []*float64{&v.left, &v.middle, &v.falx, &v.tentorium, &v.cisterns, &v.sylvian, &v.narrow, &v.lateralLeft, &v.lateralRight,
+			&v.third, &v.fourth} {
 			*share /= total
 		}
 		for r := range v.of {

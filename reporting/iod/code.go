@@ -35,6 +35,9 @@ var (
 	ParietalLobe                     = Code{"16630005", "SCT", "Parietal lobe"}
 	TemporalLobe                     = Code{"78277001", "SCT", "Temporal lobe"}
 	OccipitalLobe                    = Code{"31065004", "SCT", "Occipital lobe"}
+	LateralVentricle                 = Code{"66720007", "SCT", "Lateral Ventricle"} // CID 7140
+	ThirdVentricle                   = Code{"49841001", "SCT", "Third ventricle"}   // CID 7140
+	FourthVentricle                  = Code{"35918002", "SCT", "Fourth Ventricle"}  // CID 7140
 	CerebralHemisphere               = Code{"372073000", "SCT", "Cerebral hemisphere"}
 	Laterality                       = Code{"272741003", "SCT", "Laterality"}
 	Right                            = Code{"24028007", "SCT", "Right"}                                      // CID 244

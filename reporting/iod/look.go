@@ -53,19 +53,22 @@ func (l Looks) of(name string) Look {
 		Color: cmp.Or(site.Color, d.Color)}
 }
 
-// Sites are the anatomic codes of a lesion, the one with most of it first: lobes for blood within the brain, unless the site
-// has a code of its own, else the region of the subtype. The finer places of other blood have no code that is known to be
-// right; they are said in words.
+// Sites are the anatomic codes of a lesion, the one with most of it first: lobes for blood within the brain and the ventricle for
+// blood in one, unless the site has a code of its own, else the region of the subtype. The finer places of other blood have no
+// code that is known to be right; they are said in words.
 func (c *Report) Sites(l finding.Lesion) []Code {
 	region := c.Look(l.Subtype).Region
-	if l.Subtype != finding.IPH && l.Subtype != finding.ICH || c.Looks[l.Subtype.String()].Region != (Code{}) {
-		return []Code{region}
+	var known map[string]Code
+	switch l.Subtype {
+	case finding.IPH, finding.ICH:
+		known = map[string]Code{finding.Frontal: FrontalLobe, finding.Parietal: ParietalLobe, finding.Temporal: TemporalLobe,
+			finding.Occipital: OccipitalLobe, finding.Deep: CerebralHemisphere}
+	case finding.IVH:
+		known = map[string]Code{finding.LateralVentricle: LateralVentricle, finding.ThirdVentricle: ThirdVentricle, finding.FourthVentricle: FourthVentricle}
 	}
 	var out []Code
 	for _, site := range l.Sites {
-		code, ok := map[string]Code{finding.Frontal: FrontalLobe, finding.Parietal: ParietalLobe, finding.Temporal: TemporalLobe,
-			finding.Occipital: OccipitalLobe, finding.Deep: CerebralHemisphere}[site]
-		if ok {
+		if code, ok := known[site]; ok && c.Looks[l.Subtype.String()].Region == (Code{}) {
 			out = append(out, code)
 		}
 	}

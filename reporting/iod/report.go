@@ -166,6 +166,13 @@ func (c *Report) Tracking(what string) (id, uid string) {
 // Segments lists the subtypes that have voxels, in value order: segment n of the SEG is element n-1.
 func (c *Report) Segments() []finding.Subtype { return c.segments }
 
+// BelowFloor reports whether a subtype has only parts that are too small to be reported, beside lesions of other subtypes. Its
+// voxels count in the total and are in the segmentation.
+func (c *Report) BelowFloor(s finding.Subtype) bool {
+	return c.Finding.Volumes.Of(s) < c.Finding.LeastLesionML && len(c.Finding.Lesions) > 0 &&
+		!slices.ContainsFunc(c.Finding.Lesions, func(l finding.Lesion) bool { return l.Subtype == s })
+}
+
 // CavitySegmented reports whether there is a segmentation of the intracranial cavity.
 func (c *Report) CavitySegmented() bool {
 	return c.CavitySegment && c.Cavity != nil && slices.ContainsFunc(c.Cavity.Voxels, func(v uint8) bool { return v != 0 })

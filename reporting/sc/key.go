@@ -2,16 +2,14 @@ package sc
 
 import "ichor/reporting/iod"
 
-// Slices with hemorrhage have a page of their own; the summary page has room for fewer of them, and for more of a head
-// without.
+// The summary page has room for fewer slices with hemorrhage, each of which has a page of its own too, than of a head without.
 const (
-	mostPages  = 6
 	mostMarked = 4
 	mostSlices = 8
 )
 
-// summarySlices are those of the summary page.
-func summarySlices(c *iod.Report) []int {
+// shown are the slices of the summary page.
+func shown(c *iod.Report) []int {
 	if len(c.Segments()) == 0 {
 		return representative(c)
 	}

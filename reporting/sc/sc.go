@@ -37,12 +37,13 @@ func Pages(ctx context.Context, c *iod.Report) ([]Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Page{{series: pages, Image: summary, Slices: summarySlices(c), Note: "Summary. " + finding.Disclaimer}}
+	keys := shown(c)
+	out := []Page{{series: pages, Image: summary, Slices: keys, Note: "Summary. " + finding.Disclaimer}}
 	if len(c.Segments()) == 0 {
 		return out, nil
 	}
 	v := newView(c)
-	for _, k := range keySlices(c, mostPages) {
+	for _, k := range keys {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

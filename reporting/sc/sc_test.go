@@ -155,7 +155,7 @@ func TestKeySlices(t *testing.T) {
 				}
 			}
 			k = boxReport(t, k.Analysis) // which looks for segments anew
-			if got := summarySlices(k); !slices.Equal(got, c.want) {
+			if got := shown(k); !slices.Equal(got, c.want) {
 				t.Errorf("key slices %v, want %v", got, c.want)
 			}
 		})

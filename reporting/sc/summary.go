@@ -51,7 +51,7 @@ func Summary(ctx context.Context, c *iod.Report) (*image.RGBA, error) {
 		p.left(tileLeft, pageHeight-footHeight+4+measureSpan*i, measureStyle(), textColor(), l)
 	}
 	v := newView(c)
-	for _, t := range tiles(summarySlices(c), len(c.Segments()) > 0) {
+	for _, t := range tiles(shown(c), len(c.Segments()) > 0) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"ichor/pipeline/finding"
 	"ichor/reporting/iod"
@@ -15,16 +16,28 @@ import (
 // measurements are the Measurement Groups:
 //
 //	total volume of all subtypes        TID 1501
-//	one a subtype: segment, volume      TID 1411
+//	one a subtype: segment, volume      TID 1411, if it has a lesion above the reporting floor
 //	one a lesion: the segment of its subtype, site and side, volume, long and short axis   TID 1411
 //	volume of the intracranial cavity   TID 1501, with a segment TID 1411
 func measurements(c *iod.Report) []*dcm.DataSet {
 	f := c.Finding
-	out := []*dcm.DataSet{group(c, region{what: "all hemorrhage", found: iod.IntracranialHemorrhage, sites: sites("", iod.Brain),
-		measured: []*dcm.DataSet{volume(f.Volumes.Total, f.Range, finding.None)}})}
 	segment := map[finding.Subtype]int{}
+	below := []string{}
 	for i, s := range c.Segments() {
-		segment[s] = i + 1
+		if segment[s] = i + 1; c.BelowFloor(s) {
+			below = append(below, s.String())
+		}
+	}
+	all := region{what: "all hemorrhage", found: iod.IntracranialHemorrhage, sites: sites("", iod.Brain),
+		measured: []*dcm.DataSet{volume(f.Volumes.Total, f.Range, finding.None)}}
+	if len(below) > 0 {
+		all.comment = fmt.Sprintf("With parts below %s mL, which are not reported: %s.", strconv.FormatFloat(f.LeastLesionML, 'g', 2, 64), strings.Join(below, ", "))
+	}
+	out := []*dcm.DataSet{group(c, all)}
+	for i, s := range c.Segments() {
+		if c.BelowFloor(s) {
+			continue
+		}
 		look := c.Look(s)
 		out = append(out, group(c, region{what: s.String(), found: look.Type, sites: sites("", look.Region), in: seg.Reference(c), segment: i + 1,
 			comment: look.Label + " (" + s.String() + ")", measured: []*dcm.DataSet{volume(f.Volumes.Of(s), f.Range, s)}}))
@@ -90,7 +103,11 @@ func sites(side finding.Side, codes ...iod.Code) []*dcm.DataSet {
 	var out []*dcm.DataSet
 	for _, code := range codes {
 		site := codeItem(hasConceptMod, iod.FindingSite, code)
-		if laterality, ok := iod.LateralityOf(side); ok {
+		of := side
+		if code == iod.ThirdVentricle || code == iod.FourthVentricle { // beside a lateral one, whose side is that of the lesion
+			of = finding.Midline
+		}
+		if laterality, ok := iod.LateralityOf(of); ok {
 			site.SetSequence(dcm.ContentSequence, codeItem(hasConceptMod, iod.Laterality, laterality))
 		}
 		out = append(out, site)

@@ -187,8 +187,10 @@ def check_volume(group, ml, bounds=None):
 
 def check_lesions(groups, segments, lesions):
     """Each lesion of the finding has a group with its volume, axes, sites and side, and the segment of its subtype."""
-    sides = {"left": "7771000", "right": "24028007", "both sides": "51440002", "midline": "130290"}
-    lobes = {"frontal": "83251001", "parietal": "16630005", "temporal": "78277001", "occipital": "31065004"}
+    codes = {"frontal": "83251001", "parietal": "16630005", "temporal": "78277001", "occipital": "31065004", "basal ganglia or thalamus": "372073000",
+             "lateral ventricle": "66720007", "third ventricle": "49841001", "fourth ventricle": "35918002"}
+    sides = {"left": ("7771000", "SCT"), "right": ("24028007", "SCT"), "both sides": ("51440002", "SCT"), "midline": ("130290", "DCM")}
+    median = {"49841001", "35918002"}
     count = {}
     for lesion in lesions:
         count[lesion["subtype"]] = n = count.get(lesion["subtype"], 0) + 1
@@ -198,9 +200,12 @@ def check_lesions(groups, segments, lesions):
         for code, mm in (("103339001", lesion["max_diameter_mm"]), ("103340004", lesion["width_mm"])):
             found = [m for m in group.get_measurements() if m.name.value == code]
             assert [m.value for m in found] == ([round(mm)] if mm else []) and all(m.unit.value == "mm" for m in found)
-        assert {s.laterality.value for s in group.finding_sites} == {sides[lesion["side"]]}
-        if lesion["subtype"] == "IPH" and lesion.get("sites"):
-            assert [s.value.value for s in group.finding_sites] == [lobes[s] for s in lesion["sites"]]
+        for site in group.finding_sites:
+            side = "midline" if site.value.value in median else lesion["side"]
+            assert (site.laterality.value, site.laterality.scheme_designator) == sides[side], (lesion, site.laterality)
+        known = [codes[s] for s in lesion.get("sites") or [] if s in codes]
+        if lesion["subtype"] in ("IPH", "IVH") and known:
+            assert [s.value.value for s in group.finding_sites] == known
 
 
 def check_sc(folder, truth):
@@ -285,6 +290,34 @@ def check(folder):
     check_ko(folder, truth, seg)
 
 
-for argument in sys.argv[1:]:
-    print(argument)
-    check(Path(argument))
+def check_finding(folder):
+    """The report has the lesions of finding.json, each with its volume and side, the total, and nothing else that looks like a lesion."""
+    finding = json.loads((folder / "finding.json").read_text())
+    sr = hd.sr.srread(folder / "sr.dcm")
+    volumetric = sr.content.get_volumetric_roi_measurement_groups()
+    if finding["status"] == "refused":
+        assert not volumetric and not sr.content.get_image_measurement_groups()
+        return
+    lesions, volumes, floor = finding.get("lesions") or [], finding["volumes_ml"], finding.get("least_lesion_ml", 0)
+    groups = {g.tracking_identifier: g for g in volumetric}
+    segments = {n.removeprefix("ichor "): reference(g) for n, g in groups.items()}
+    check_lesions(groups, segments, lesions)
+    listed = {l["subtype"] for l in lesions}
+    names = {s for s in volumes if s != "total" and volumes[s] > 0 and (volumes[s] >= floor or s in listed or not lesions)}
+    numbered = {n for n in segments if n[-1].isdigit()}
+    assert numbered == {f"{s} {i + 1}" for s in listed for i in range(sum(l["subtype"] == s for l in lesions))}
+    assert set(segments) - numbered - {"intracranial cavity"} == names, (set(segments), names)
+    for name in names:
+        check_volume(groups[f"ichor {name}"], volumes[name], [finding["volumes_range_ml"][k][name] for k in ("low", "high")] if finding.get("volumes_range_ml") else None)
+    (total,) = [g for g in sr.content.get_image_measurement_groups() if g.tracking_identifier == "ichor all hemorrhage"]
+    check_volume(total, volumes["total"], [finding["volumes_range_ml"][k]["total"] for k in ("low", "high")] if finding.get("volumes_range_ml") else None)
+
+
+if sys.argv[1] == "--findings":
+    for argument in sys.argv[2:]:
+        print(argument)
+        check_finding(Path(argument))
+else:
+    for argument in sys.argv[1:]:
+        print(argument)
+        check(Path(argument))
