@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,7 +36,7 @@ func truthSets() []truthSet {
 	}
 	numbered := func(path string) string {
 		if stem := stemOf(path); digits.MatchString(stem) {
-			return strings.TrimLeft(stem, "0")
+			return cmp.Or(strings.TrimLeft(stem, "0"), "0")
 		}
 		return ""
 	}

@@ -111,12 +111,12 @@ def models(tiny: bool) -> list[Model]:
     return [
         Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, both, 1, flat, 350),
         Model("3d-hardly-trained", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, both, 1, flat, 60),
-        Model("3d-residual-folds", "3d_fullres", [24, 48, 48], [3.0, 3.0, 3.0], SUBTYPES, both, 2, {"residual": True}, 700),
-        Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, both, 1, {}, 400),
-        Model("2d-residual-folds", "2d", [64, 64], [2.2, 2.2], SUBTYPES, both, 2, {"residual": True}, 600),
-        Model("3d-turned", "3d_fullres", [48, 12, 48], [3.0, 5.0, 3.0], ich, both, 1,
-              {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}, 500),
-        Model("3d-turned-round", "3d_fullres", [12, 32, 48], [5.0, 4.0, 3.0], ich, both, 1, {"forward": (2, 0, 1)} | flat, 500),
+        Model("3d-residual-folds", "3d_fullres", [16, 32, 32], [4.0, 4.5, 4.5], SUBTYPES, both, 2, {"residual": True}, 600),
+        Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, both, 1, {}, 300),
+        Model("2d-residual-folds", "2d", [48, 48], [3.5, 3.5], SUBTYPES, both, 2, {"residual": True}, 400),
+        Model("3d-turned", "3d_fullres", [32, 12, 32], [4.0, 5.0, 4.0], ich, both, 1,
+              {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}, 300),
+        Model("3d-turned-round", "3d_fullres", [12, 24, 32], [5.0, 5.0, 4.5], ich, both, 1, {"forward": (2, 0, 1)} | flat, 300),
     ]
 
 

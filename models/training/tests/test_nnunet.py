@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+import golden_nnunet
 import nnunet_folder
 from ich.__main__ import main
 from ich.bundles import manifest
 from ich.bundles.nnunet import checkpoint, plans
 from ich.bundles.nnunet.bundle import Wish, bring
-from ich.bundles.nnunet.unet import NNUNet
+from ich.bundles.nnunet.unet import NNUNet, keep
 from ich.datasets.volume import DataError
 
 TINY = dict(patch=[8, 16, 16], spacing=[5.0, 3.0, 3.0], stages=2)
@@ -148,23 +149,28 @@ def test_code_in_a_checkpoint_does_not_run(folder, tmp_path):
         assert not proof.exists()
 
 
-def test_equal_to_nnunet(tmp_path):
-    """Networks built from plans answer as those of nnU-Net's own code."""
-    pytest.importorskip("nnunetv2", reason="requirements-nnunet.lock is not installed")
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+@pytest.mark.parametrize("name", golden_nnunet.NETWORKS)
+def test_equal_to_nnunet(name):
+    """Networks built from plans answer as those of nnU-Net's own code, and take from its checkpoints what they have."""
+    with np.load(golden_nnunet.FILE) as golden:
+        want, names = golden[name], json.loads(str(golden[f"{name} names"]))
+    configuration = golden_nnunet.NETWORKS[name][0]
+    a = nnunet_folder.arch(golden_nnunet.plans(name), configuration)
+    net = NNUNet(a, golden_nnunet.CLASSES)
+    assert set(keep(dict.fromkeys(names), len(a.features))) == set(net.state_dict())
+    got = golden_nnunet.answer(name, net)
+    assert want.std() > 0.05 and np.abs(got - want).max() < 1e-4 * np.abs(want).max()
 
-    for i, changes in enumerate(({}, {"residual": True}, {"forward": (1, 0, 2)})):
-        f = nnunet_folder.write(tmp_path / str(i), **TINY, **changes)
-        p = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
-        p.initialize_from_trained_model_folder(str(f), None)
-        p.network.load_state_dict(p.list_of_parameters[0])
-        from ich.bundles.nnunet.bundle import build
 
-        c = checkpoint.read(f / "fold_0/checkpoint_final.pth")
-        own = plans.read(f, c.configuration)
-        net = build(c, own)
-        x = torch.randn(1, 1, *own.patch, generator=torch.Generator().manual_seed(1))
+def test_turned_axes():
+    """A network whose plans turn the axes gives what the same network gives for the turned patch."""
+    a = nnunet_folder.arch(golden_nnunet.plans("3d-plain"), "3d_fullres")
+    for forward in ((1, 0, 2), (2, 0, 1), (1, 2, 0), (0, 2, 1)):
+        net = NNUNet(a, 2, forward).eval()
+        plain = NNUNet(a, 2).eval()
+        plain.load_state_dict(net.state_dict())
+        x = golden_nnunet.values(str(forward), (1, 1, 8, 8, 16))
+        there = (0, 1, *(f + 2 for f in forward))
         with torch.inference_mode():
-            turn = (0, 1, *(a + 2 for a in own.forward))
-            assert torch.equal(net(x).permute(turn), p.network.eval()(x.permute(turn)))
-    assert isinstance(net, NNUNet)
+            want = plain(x.permute(there))
+            assert torch.equal(net(x).permute(there), want)
