@@ -249,8 +249,7 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	return nil
 }
 
-// settle decides which hemorrhages are reported and their subtypes, by evidence and anatomy if the bundle has them, else by
-// volume; and where they end.
+// settle decides which hemorrhages are reported, their subtypes, and where they end.
 func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *volume.Grid) (func(bleed.Level) (*volume.Mask, error), error) {
 	settled := func(level bleed.Level) (*volume.Mask, error) {
 		labels, err := marks.Labels(ctx, level)
@@ -259,7 +258,7 @@ func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *vo
 		}
 		return labels, err
 	}
-	if spec.Post.Evidence != nil {
+	if spec.Post.ByAnatomy() {
 		parts, err := marks.Parts(ctx)
 		if err != nil {
 			return nil, err

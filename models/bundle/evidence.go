@@ -90,8 +90,8 @@ func (n *Network) Cut() float64 {
 
 func (e *Evidence) check(n *Network) error {
 	if e == nil {
-		if n.Post.SubtypePer == "anatomy" {
-			return refuse("post.subtype_per", "is anatomy, which requires post.evidence")
+		if n.Post.ByAnatomy() && n.Post.OpeningMM != 0 {
+			return refuse("post.opening_mm", "does not go with subtype_per anatomy; remove it")
 		}
 		return nil
 	}
@@ -101,7 +101,7 @@ func (e *Evidence) check(n *Network) error {
 	if n.Post.SureThreshold != 0 || n.Post.OpeningMM != 0 {
 		return refuse("post.evidence", "replaces sure_threshold and opening_mm; remove them")
 	}
-	if n.Post.SubtypePer != "anatomy" {
+	if !n.Post.ByAnatomy() {
 		return refuse("post.evidence", "requires subtype_per anatomy, which is %q", n.Post.SubtypePer)
 	}
 	if !finite(e.Intercept) {

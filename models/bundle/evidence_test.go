@@ -100,7 +100,7 @@ func TestEvidenceIsRefused(t *testing.T) {
 		{"an impossible figure", "post.evidence.operating_points.balanced", func(_, e object) { point(e, "balanced")["sensitivity"] = 1.2 }},
 		{"two rules at once", "post.evidence", func(post, _ object) { post["sure_threshold"] = 0.75 }},
 		{"names without anatomy", "post.evidence", func(post, _ object) { post["subtype_per"] = "voxel" }},
-		{"anatomy without evidence", "post.subtype_per", func(post, _ object) { delete(post, "evidence") }},
+		{"anatomy and opening", "post.opening_mm", func(post, _ object) { delete(post, "evidence"); post["opening_mm"] = 1 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Open(withEvidence(t, c.edit))

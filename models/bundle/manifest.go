@@ -110,6 +110,9 @@ type Post struct {
 	Evidence       *Evidence `json:"evidence,omitempty"`         // replaces SureThreshold; nil: decided by volume
 }
 
+// ByAnatomy reports whether parts of clots are named by where they lie.
+func (p *Post) ByAnatomy() bool { return p.SubtypePer == "anatomy" }
+
 // Reference is a reference input and the output that this machine must reproduce, as raw little-endian float32 values.
 type Reference struct {
 	Input        string  `json:"input"`

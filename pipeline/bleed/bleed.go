@@ -40,7 +40,7 @@ func (l Level) threshold(chosen float64) float32 {
 // and whether the network is sure. One byte per voxel stores all three label volumes.
 type Marks struct {
 	voxels *volume.Mask
-	any    *volume.Mask // probability of hemorrhage of marked voxels, as a byte; nil if neither evidence nor edge of the bundle needs it
+	any    *volume.Mask // probability of hemorrhage of marked voxels, as a byte; nil if neither names by anatomy nor edges need it
 	cavity *volume.Mask
 	volume *volume.Volume
 	grid   *volume.Grid
@@ -80,7 +80,7 @@ func showing(s *window.Stack, cavity *volume.Mask) func(slab int) bool {
 
 func newMarks(v *volume.Volume, cavity *volume.Mask, spec *bundle.Network) *Marks {
 	m := &Marks{voxels: volume.NewMask(&v.Grid), cavity: cavity, volume: v, grid: &v.Grid, spec: spec}
-	if spec.Post.Evidence != nil || spec.Post.Edge > 0 {
+	if spec.Post.ByAnatomy() || spec.Post.Edge > 0 {
 		m.any = volume.NewMask(&v.Grid)
 	}
 	return m

@@ -19,15 +19,15 @@ type Part struct {
 type Parts struct {
 	Of      []Part
 	Clots   []Signs
-	Kept    []bool             // for each clot: whether there is enough evidence that it is blood
+	Kept    []bool             // for each clot: whether there is enough evidence that it is blood, or the network is sure of enough of it
 	Contact map[[2]int]float64 // number of voxel faces that two parts share, the lower index first
 
 	marks *Marks
 	runs  []volume.Run // Component is the index of the part
 }
 
-// Parts finds the parts at the threshold of the bundle, computes their signs and decides which clots to keep. The network must
-// have evidence (bundle.Evidence).
+// Parts finds the parts at the threshold of the bundle, computes their signs and decides which clots to keep. The bundle must name by
+// anatomy.
 func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 	labels := m.at(Chosen)
 	clots := volume.ComponentsOf(labels, volume.Corners, 0)
@@ -51,13 +51,20 @@ func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 	if err := p.look(ctx, clots); err != nil {
 		return nil, err
 	}
-	p.decide()
+	p.decide(clots)
 	return p, nil
 }
 
-// decide decides by evidence which clots to keep.
-func (p *Parts) decide() {
-	e, cut := p.marks.spec.Post.Evidence, p.marks.spec.Cut()
+// decide decides which clots to keep: by evidence if the bundle has it, else by the volume of which the network is sure.
+func (p *Parts) decide(clots *volume.Components) {
+	e := p.marks.spec.Post.Evidence
+	if e == nil {
+		for i, ml := range p.marks.sureML(clots) {
+			p.Kept[i] = ml >= p.marks.spec.Post.MinComponentML
+		}
+		return
+	}
+	cut := p.marks.spec.Cut()
 	total := 0.0
 	for _, c := range p.Clots {
 		total += c.Mass

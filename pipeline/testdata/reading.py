@@ -70,27 +70,29 @@ def scene(name: str, seed: int, positions, turn: float) -> tuple[Scan, np.ndarra
     return Scan(hu.astype(np.float32), SPACING, np.asarray(positions, float), None, name), cavity, prob.astype(np.uint8)
 
 
-def case(name: str, seed: int, positions, turn: float, edge: float = 0.0) -> dict:
+def case(name: str, seed: int, positions, turn: float, edge: float = 0.0, sure: float = 0.0) -> dict:
     scan, cavity, prob = scene(name, seed, positions, turn)
     points = {k: Point(c) for k, c in zip(POINTS, (0.7, 0.9, 0.99))}
-    post = Post(0.5, 0.1, 0.0, edge=edge, subtype_per="anatomy", evidence=Evidence(-3.0, tuple(WEIGHTS.values()), points))
+    evidence = Evidence(-3.0, tuple(WEIGHTS.values()), points)
+    post = Post(0.5, 0.1, sure, edge=edge, subtype_per="anatomy", evidence=None if sure else evidence)
     p = prob.astype(np.float32) / np.float32(255)
     _, parts = marked(scan, cavity, p, post)
     order = np.argsort(-parts.clots.ml, kind="stable")
     labels = {}
-    for k in POINTS:
+    for k in ("balanced",) if sure else POINTS:
         label = apply_post(scan, cavity, p, Post(**{**vars(post), "operating_point": k}))
         labels[k] = packed(np.maximum(label.astype(int) - 1, 0).astype(np.uint8))
     return {"name": name, "edge": edge, "shape": list(cavity.shape), "spacing_mm": list(SPACING), "positions_mm": [float(v) for v in positions],
-            "threshold": 0.5, "min_component_ml": 0.1, "hu": packed(scan.hu.astype("<i2")), "cavity": packed(cavity.astype(np.uint8)),
-            "probabilities": packed(prob), "evidence": post.evidence.entry(),
-            "clots": [{k: round(float(getattr(parts.clots, k)[i]), 9) for k in SIGNS} | {"chance": round(float(post.evidence.chance(parts.clots)[i]), 9)}
+            "threshold": 0.5, "min_component_ml": 0.1, "sure_threshold": sure, "hu": packed(scan.hu.astype("<i2")), "cavity": packed(cavity.astype(np.uint8)),
+            "probabilities": packed(prob), "evidence": post.evidence and post.evidence.entry(),
+            "clots": [{k: round(float(getattr(parts.clots, k)[i]), 9) for k in SIGNS} | {"chance": round(float(evidence.chance(parts.clots)[i]), 9)}
                       for i in order], "labels": labels}
 
 
 if __name__ == "__main__":
     cases = [case("even", 1, np.arange(7) * 5.0, 0.0), case("uneven and turned", 2, [0, 5, 9, 12.5, 18, 23, 24.5, 30], 0.12),
-             case("thin", 3, np.arange(12) * 2.5, -0.08), case("edge", 5, np.arange(7) * 5.0, 0.05, 0.98)]
+             case("thin", 3, np.arange(12) * 2.5, -0.08), case("edge", 5, np.arange(7) * 5.0, 0.05, 0.98),
+             case("sure", 7, np.arange(7) * 5.0, 0.0, sure=0.75)]
     path = Path(__file__).with_name("reading.json")
     path.write_text(json.dumps(cases, indent=0) + "\n")
     for c in cases:

@@ -28,8 +28,8 @@ def test_reading_is_that_of_the_go_program(case):
     scan = Scan(unpacked(case["hu"], "<i2").reshape(shape).astype(np.float32), tuple(case["spacing_mm"]), np.array(case["positions_mm"]))
     cavity = unpacked(case["cavity"], np.uint8).reshape(shape) > 0
     prob = unpacked(case["probabilities"], np.uint8).reshape(6, *shape).astype(np.float32) / np.float32(255)
-    for point in POINTS:
-        post = Post(case["threshold"], case["min_component_ml"], 0.0, edge=case["edge"], subtype_per="anatomy", evidence=Evidence.of(case["evidence"]), operating_point=point)
+    for point in case["labels"]:
+        post = Post(case["threshold"], case["min_component_ml"], case["sure_threshold"], edge=case["edge"], subtype_per="anatomy", evidence=Evidence.of(case["evidence"]), operating_point=point)
         label = apply_post(scan, cavity, prob, post)
         want = unpacked(case["labels"][point], np.uint8).reshape(shape)
         assert ((label > 1) == (want > 0)).all() and (label[want > 0] == want[want > 0] + 1).all(), point
@@ -37,8 +37,9 @@ def test_reading_is_that_of_the_go_program(case):
     order = np.argsort(-parts.clots.ml, kind="stable")
     for key in ("ml", "contrast", "depth_mm", "opposite"):
         assert getattr(parts.clots, key)[order] == pytest.approx([c[key] for c in case["clots"]], abs=1e-6)
-    found = {point: (unpacked(case["labels"][point], np.uint8) > 0).sum() for point in POINTS}
-    assert found["sensitive"] > found["balanced"] > found["specific"]
+    if case["evidence"]:
+        found = {point: (unpacked(case["labels"][point], np.uint8) > 0).sum() for point in POINTS}
+        assert found["sensitive"] > found["balanced"] > found["specific"]
 
 
 def signs(n: int = 1, **values) -> Signs:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from . import card, manifest
-from ..product.config import ROLES, Post, Settings
+from ..product.config import ROLES, SHIPPED, Post, Settings
 from ..datasets.volume import DataError
 from .examine import examine
 from .lighter import without_softmax
@@ -144,7 +144,7 @@ def _slim(rows: list) -> list:
     return [{k: v for k, v in r.items() if k not in BULKY} if isinstance(r, dict) else r for r in rows]
 
 
-def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None = None, post: Post = Post(),
+def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None = None, post: Post = SHIPPED,
            others: Path | None = None) -> Path:
     """The whole bundle from <runs>/<role>.pt, with the learning curves beside them; returns the manifest's path. Networks
     without a checkpoint come unchanged from the bundle `others`."""
@@ -173,7 +173,7 @@ def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None =
         "schema": 1, "name": "ichor-synthetic", "version": version, "licence": "Apache-2.0",
         "intended_use": manifest.INTENDED_USE, "description": DESCRIPTION,
         "training": {
-            "data": f"synthetic heads: {phantoms} random phantoms rendered as CT, two stretches of seven slices each; no patient data",
+            "data": f"synthetic heads fitted to statistics of real blood: {phantoms} random phantoms rendered as CT, two stretches of seven slices each; no patient data",
             "seed": settings["bleed"].get("seed", 0), "commit": manifest.commit_of(Path(__file__).parent), "settings": settings,
             "metrics": measured, "limits": limits_of(measured),
         },

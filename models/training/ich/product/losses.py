@@ -54,8 +54,8 @@ def bleed_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     seen = (label != UNSEEN)[:, None].float()
     kind = torch.where(label == UNSEEN, 0, (label - 1).clamp(min=0))  # 0 no blood, 1.. subtypes
     any_target = (kind > 0)[:, None].float()
-    bce = F.binary_cross_entropy_with_logits(logits[:, :1], any_target, seen, pos_weight=torch.tensor(2.0))
-    ce = F.cross_entropy(logits[:, 1:], torch.where(label == UNSEEN, -100, kind), weight=torch.tensor([1.0, 2, 2, 2, 2, 2]))
+    bce = F.binary_cross_entropy_with_logits(logits[:, :1], any_target, seen)
+    ce = F.cross_entropy(logits[:, 1:], torch.where(label == UNSEEN, -100, kind))
     prob = torch.softmax(logits[:, 1:], 1)[:, 1:] * seen
     each = torch.stack([kind == k for k in range(1, 6)], 1).float()
     both = ((torch.sigmoid(logits[:, :1]) * seen, any_target), (prob, each))

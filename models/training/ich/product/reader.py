@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from .config import ROLES, SUBTYPES, Post, Settings, settings_for
+from .config import SHIPPED, ROLES, SUBTYPES, Post, Settings, settings_for
 from ..datasets.volume import DataError
 from .evidence import Evidence
 from .naming import names_of
@@ -47,7 +47,7 @@ class Reader:
         self.nets, self.post, self.counts = nets, post, counts or {}
 
     @classmethod
-    def of_runs(cls, runs: Path, post: Post = Post()) -> "Reader":
+    def of_runs(cls, runs: Path, post: Post = SHIPPED) -> "Reader":
         """Networks of checkpoints <runs>/<role>.pt; those that are missing are left out."""
         from .train import load_net
 
@@ -175,12 +175,14 @@ def box_of(mask: np.ndarray, margin: int = 1) -> tuple[slice, slice, slice]:
 
 
 def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> np.ndarray:
-    """Threshold inside the cavity, then clots kept by evidence and named by anatomy where the bundle has it; else opening near
-    the border, small components dropped, subtypes named."""
+    """Threshold inside the cavity, then clots kept, by evidence where the bundle has it, and named, by anatomy where it says so."""
     label = cavity.astype(np.uint8)
-    if post.evidence is not None:
+    if post.subtype_per == "anatomy":
         box, parts = marked(scan, cavity, prob, post)
-        kept = post.evidence.kept(parts.clots, post.operating_point)
+        if post.evidence is not None:
+            kept = post.evidence.kept(parts.clots, post.operating_point)
+        else:
+            kept = _sure_ml(scan, np.append(0, parts.clot + 1)[parts.parts], prob[(0, *box)], box, post, len(parts.clots.ml)) >= post.min_component_ml
         names = names_of(parts.kind, parts.clot, parts.signs, parts.clots, parts.contact)
         value = np.append(0, np.where(kept[parts.clot], names + 2, 0)).astype(np.uint8)[parts.parts]
         label[box] = end_clots(np.where(value > 0, value, label[box]), prob[(0, *box)], post.edge)
@@ -197,8 +199,7 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
             mask[z] = opened
     parts, n = ndimage.label(mask, CORNERS)
     weight = np.broadcast_to(scan.slice_ml()[box[0]][:, None, None], parts.shape)
-    keep = np.bincount(parts.ravel(), weights=(weight * (prob[0] >= post.sure_threshold)).ravel(), minlength=n + 1) >= post.min_component_ml
-    keep[0] = False
+    keep = np.append(False, _sure_ml(scan, parts, prob[0], box, post, n) >= post.min_component_ml)
     kind = prob[1:].argmax(0)
     if post.subtype_per == "component":
         _settle(kind, parts, weight)
@@ -206,6 +207,12 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
         _settle(kind, ndimage.label(keep[parts] & (kind >= SUBTYPES.index("SDH")), CORNERS)[0], weight)
     label[box] = end_clots(np.where(keep[parts], kind + 2, label[box]), prob[0], post.edge)
     return label
+
+
+def _sure_ml(scan: Scan, clots: np.ndarray, any_: np.ndarray, box: tuple, post: Post, count: int) -> np.ndarray:
+    """Millilitres of each of 1 .. count of which the network is sure."""
+    weight = np.broadcast_to(scan.slice_ml()[box[0]][:, None, None], clots.shape)
+    return np.bincount(clots.ravel(), weights=(weight * (any_ >= post.sure_threshold)).ravel(), minlength=count + 1)[1:]
 
 
 def end_clots(label: np.ndarray, any_: np.ndarray, edge: float) -> np.ndarray:
