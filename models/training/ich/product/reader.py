@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from .config import SHIPPED, ROLES, SUBTYPES, Post, Settings, settings_for
+from .config import ROLES, SHIPPED, SUBTYPES, Post, Settings, settings_for
 from ..datasets.volume import DataError
 from .evidence import Evidence
 from .naming import names_of
