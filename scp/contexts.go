@@ -79,6 +79,20 @@ func (s *session) undecodable(sopClass string) (list []string) {
 	return list
 }
 
+// tellAccepted logs the accepted contexts at level debug.
+func (s *session) tellAccepted(results []ul.ContextResult) {
+	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	var list []string
+	for i, r := range results {
+		if r.Result == ul.ContextAccepted {
+			list = append(list, fmt.Sprintf("%d %s, %s", r.ID, dcm.UIDName(s.rq.Contexts[i].AbstractSyntax), dcm.UIDName(r.TransferSyntax)))
+		}
+	}
+	s.log.Debug("presentation contexts accepted", "contexts", strings.Join(list, "; "))
+}
+
 // tellUnsupported logs the proposals that were not accepted, in one line, and passes them to Events.
 func (s *session) tellUnsupported(results []ul.ContextResult) {
 	type proposal struct{ class, reason string }

@@ -204,6 +204,7 @@ func (s *session) establish() error {
 	s.told = s.mayTell(&s.accepted, "accepted")
 	results := ul.Negotiate(rq, s.supported)
 	s.log = s.o.Logger.With("assoc", s.id, "peer", rq.CallingAE)
+	s.tellAccepted(results)
 	s.tellUnsupported(results)
 	return s.assoc.Accept(rq, results, ul.UserInformation{
 		ImplementationClass:   dcm.ImplementationClassUID,

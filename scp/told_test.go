@@ -1,6 +1,8 @@
 package scp
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
 	"ichor/scp/spool"
+	"ichor/scp/ul"
 )
 
 // TestTold: a minute has a bounded number of lines, and what was not logged is counted in a later one.
@@ -32,6 +35,13 @@ func TestTold(t *testing.T) {
 // associations do not fill it.
 func TestAssociationLines(t *testing.T) {
 	a := serve(t, Options{Name: func(string) string { return "case1" }}, spool.Options{})
+	var debug bytes.Buffer
+	n := &session{Server: a.server, log: slog.New(slog.NewTextHandler(&debug, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		rq: &ul.AssociateRQ{Contexts: []ul.ProposedContext{{ID: 1, AbstractSyntax: dcm.CTImageStorage}, {ID: 3, AbstractSyntax: dcm.VerificationSOPClass}}}}
+	n.tellAccepted([]ul.ContextResult{{ID: 1, TransferSyntax: dcm.ExplicitVRLittleEndian}, {ID: 3, Result: ul.ContextTransferUnsupported}})
+	if want := `contexts="1 CT Image, Explicit VR Little Endian"`; !strings.Contains(debug.String(), want) {
+		t.Errorf("no %s in %s", want, debug.String())
+	}
 	s := connect(t, options(a))
 	for _, uid := range []string{"1.2.3", "1.2.4"} {
 		if _, err := s.Store(t.Context(), request(uid, ct(t, uid, 1000, dcm.ExplicitVRLittleEndian), dcm.ExplicitVRLittleEndian)); err != nil {

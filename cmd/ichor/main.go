@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		fmt.Fprintln(stderr, "ichor: interrupted")
 		return exitFailed
 	case !started: // cobra rejected the command line before running a command
-		fmt.Fprintf(stderr, "ichor: %v; see '%s --help'\n", err, cmd.CommandPath())
+		fmt.Fprintf(stderr, "ichor: %s; see '%s --help'\n", rejected(cmd, err), cmd.CommandPath())
 		return exitUsage
 	case errors.As(err, new(refusedConfig)):
 		fmt.Fprintf(stderr, "ichor: %v\n", err)

@@ -194,7 +194,7 @@ func TestOrdersFromPages(t *testing.T) {
 		"command":           {func(*http.Request) {}, 200},
 		"page":              {func(r *http.Request) { r.Header.Set("Origin", "https://evil.example.org") }, 403},
 		"page by fetch":     {func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403},
-		"form":              {func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 403},
+		"form":              {func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 415},
 		"name of our own":   {func(r *http.Request) { r.Host = "rebound.example.org" }, 403},
 		"nothing said":      {func(r *http.Request) { r.Body = http.NoBody; r.ContentLength = 0 }, 200},
 		"read, not ordered": {func(r *http.Request) { r.Method = http.MethodGet }, 405},

@@ -49,7 +49,7 @@ func newSample() *cobra.Command {
 		}
 		files, err := sample.Write(out, synthetic.WriteOptions{})
 		if err != nil {
-			return err
+			return fmt.Errorf("%w; give a folder that can be written with --out", err)
 		}
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), sample)

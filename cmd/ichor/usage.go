@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
 
 // oneLine returns the text of err on one line. Joined errors and errors from libraries can have several.
 func oneLine(err error) string {
@@ -9,6 +13,14 @@ func oneLine(err error) string {
 		lines[i] = strings.TrimSpace(l)
 	}
 	return strings.Join(lines, "; ")
+}
+
+// rejected says why the library does not accept a command line. In the place of a count of arguments it names them.
+func rejected(cmd *cobra.Command, err error) string {
+	if strings.Contains(err.Error(), "arg(s)") {
+		return "the arguments do not fit; write '" + strings.TrimSuffix(cmd.UseLine(), " [flags]") + "'"
+	}
+	return err.Error()
 }
 
 // exitCode is the code of a command that has run as another process, which has said everything.

@@ -73,5 +73,5 @@ func (l serverLog) Debugf(string, ...any)           {}
 func (l serverLog) Tracef(string, ...any)           {}
 
 func (l serverLog) say(log func(string, ...any), format string, v []any) {
-	log("queue server", "err", fmt.Sprintf(format, v...))
+	log("queue server", "text", fmt.Sprintf(format, v...))
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"io"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -13,11 +12,7 @@ const backupPause = 2 * time.Minute
 // backup serves a backup of the node to those who may give orders. A backup that fails is cut off, and its receiver sees that its
 // end is missing.
 func (o Options) backup(w http.ResponseWriter, r *http.Request) {
-	if !o.authorized(w, r) {
-		return
-	}
-	if o.Token == "" && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-		http.Error(w, "only the ichor commands on this machine may do this; set http.token to allow it from elsewhere", http.StatusForbidden)
+	if !o.mayOrder(w, r) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-tar")

@@ -88,16 +88,27 @@ func (o Options) operate(mux *http.ServeMux) {
 	}))
 }
 
-// order protects handlers that change something. With a token, the request must have it. Without one, the request must come from
-// this machine and not from a web page: a page in a browser here could send requests, but it cannot send JSON without a CORS
-// preflight, and under DNS rebinding the Host header shows another name.
+// mayOrder protects handlers that change something, and sends the error response. With a token, the request must have it. Without
+// one, the request must come from this machine and not from a web page: a page in a browser here could send requests, but it cannot
+// send JSON without a CORS preflight, and under DNS rebinding the Host header shows another name.
+func (o Options) mayOrder(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case !o.authorized(w, r):
+		return false
+	case !o.secured() && !local(r):
+		http.Error(w, "only the ichor commands on this machine may do this; set http.token to allow it from elsewhere", http.StatusForbidden)
+		return false
+	case !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
+		http.Error(w, "send the order as JSON, with Content-Type: application/json", http.StatusUnsupportedMediaType)
+		return false
+	}
+	return true
+}
+
+// order serves one order.
 func (o Options) order(h func(*http.Request, Selection) (Done, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !o.authorized(w, r) {
-			return
-		}
-		if !o.secured() && !local(r) || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-			http.Error(w, "only the ichor commands on this machine may do this; set http.token to allow it from elsewhere", http.StatusForbidden)
+		if !o.mayOrder(w, r) {
 			return
 		}
 		var s Selection

@@ -22,6 +22,7 @@ import (
 	"ichor/pipeline/state"
 	"ichor/reporting/deliver"
 	"ichor/reporting/metrics"
+	"ichor/reporting/web"
 	"ichor/scp"
 	"ichor/scp/dcm/codec"
 	"ichor/scp/dimse"
@@ -170,6 +171,16 @@ func TestMetricsOfDeadLetters(t *testing.T) {
 	})
 	t.Run("after", func(t *testing.T) {
 		n, _, _ := smallNode(t, dir)
+		letters, err := n.DeadLetters(t.Context())
+		if err != nil || len(letters) != 1 || !strings.Contains(letters[0].Remedy, "to the configuration again") {
+			t.Fatalf("%+v, %v", letters, err)
+		}
+		if _, err := n.Replay(t.Context(), web.Selection{Groups: []string{letters[0].Group}}); err == nil || !strings.Contains(err.Error(), `destination "old" is not in the configuration`) {
+			t.Errorf("replay of what cannot be sent: %v", err)
+		}
+		if count, err := n.Replay(t.Context(), web.Selection{}); err != nil || count != 0 {
+			t.Errorf("replay of all: %d, %v", count, err)
+		}
 		n.store.Measure(n.observer, nil)
 		text := n.scrape(t)
 		for _, w := range []string{`ichor_dead_letters{cause="bad object",destination="old"} 1`, `ichor_deliveries{destination="old",state="dead"} 1`,

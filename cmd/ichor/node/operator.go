@@ -86,9 +86,13 @@ func (n *Node) DeadLetters(context.Context) ([]web.DeadLetter, error) {
 		return nil, err
 	}
 	for _, d := range deliveries {
+		cause := d.Cause
+		if !n.configured(d.Destination) && d.Destination != n.canary.destination() { // removed after it was given up
+			cause = state.Unconfigured
+		}
 		list = append(list, web.DeadLetter{
 			Group: group(d.Destination, d.LastError), ID: deliveryID(d), Kind: "delivery", Case: d.Case, Object: d.Kind, Destination: d.Destination, Tries: d.Tries,
-			Reason: d.LastError, Remedy: deliver.Remedy(d.Cause), At: d.Updated,
+			Reason: d.LastError, Remedy: deliver.Remedy(cause), At: d.Updated,
 		})
 	}
 	return list, nil
@@ -131,7 +135,11 @@ func (n *Node) Replay(_ context.Context, s web.Selection) (int, error) {
 		return 0, fmt.Errorf("no destination %q in the configuration of the node: %w", s.Destination, state.ErrNotFound)
 	}
 	count, err := n.eachDead(s, func(key state.DeliveryKey) error {
-		if !n.configured(key.Destination) {
+		switch {
+		case n.configured(key.Destination):
+		case len(s.IDs)+len(s.Groups) > 0:
+			return fmt.Errorf("destination %q is not in the configuration any more; add it and restart, or discard the letters: %w", key.Destination, state.ErrNotFound)
+		default: // of all, those that can be sent
 			return fmt.Errorf("%s: %w", deliver.Unknown, state.ErrTransition)
 		}
 		return n.store.Replay(key, now())
