@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -146,8 +147,6 @@ func TestFaultTable(t *testing.T) {
 	w.sees("PACS is down", "destination-down", "dead", `msg="destination is down" dest=dead`, "")
 	w.sees("PACS does not know our AE title, or has another one", "destination-down", "misnamed", "called AE title not recognized, check the title", "")
 	w.sees("PACS refuses results for good", "dead-letters", "pacs", `msg="delivery given up" dest=pacs`, "")
-	w.n.NotReloaded(&config.Error{Source: "ichor.yaml", Faults: []config.Fault{{Line: 2, Text: "dicom.lisen: there is no such key"}}})
-	w.sees("A changed configuration has faults (SIGHUP)", "configuration", "", "dicom.lisen: there is no such key", "")
 	w.sees("Audit repository is down", "audit-repository", "", `msg="audit messages wait"`, "")
 
 	// The self-test, tokens, and rejected contexts.
@@ -190,7 +189,7 @@ func TestFaultTable(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	rows = append(rows, crashed(t))
+	rows = append(rows, reloaded(t), crashed(t))
 	compareTable(t, rows, libraryRow(t))
 }
 
@@ -215,24 +214,7 @@ func crashed(t *testing.T) seen {
 	p.start()
 	const name = "crash"
 	s := seen{fault: "The process crashes (kill -SEGV) and is restarted", log: `alarm=crash`, remedy: "nothing acknowledged is lost; look in the log before the start for the cause, and report it"}
-	for what, text := range map[string]func() string{
-		"status":  func() string { _, out, _ := command(t, "status", "--http", p.http); return out },
-		"metrics": func() string { return get(t, "http://"+p.http+"/metrics") },
-		"page":    func() string { return get(t, "http://"+p.http+"/") },
-		"readyz":  func() string { return get(t, "http://"+p.http+"/readyz") },
-		"check": func() string {
-			_, out, _ := command(t, "check", "--offline", "--config", p.config, "--user", "root")
-			return out
-		},
-	} {
-		want := map[string]string{"metrics": `ichor_alarm{name="crash",severity="warning",subject=""} 1`, "page": "<strong>crash</strong>"}[what]
-		if want == "" {
-			want = name
-		}
-		if got := text(); !strings.Contains(got, want) {
-			t.Errorf("%s does not say %s:\n%.2000s", what, want, got)
-		}
-	}
+	alarmed(t, p, name)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -245,6 +227,63 @@ func crashed(t *testing.T) seen {
 	}
 	s.alarm = web.Alarm{Name: name, Severity: web.Warning}
 	return s
+}
+
+// reloaded gives a running process a file with a fault, and looks. Then it corrects the file.
+func reloaded(t *testing.T) seen {
+	t.Helper()
+	p := newProcess(t, startPACS(t))
+	p.start()
+	good, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload := func(file string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(p.config, []byte(file), 0o600), p.cmd.Process.Signal(syscall.SIGHUP)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const name = "configuration"
+	alarms := func() string { _, out, _ := command(t, "status", "--alarms", "--http", p.http); return out }
+	reload(strings.Replace(string(good), "dicom: {", "dicom: {lisen: x, ", 1))
+	eventually(t, "the alarm", func() bool { return strings.Contains(alarms(), name+": ") })
+	alarmed(t, p, name)
+	reload(string(good))
+	eventually(t, "the end of the alarm", func() bool { return !strings.Contains(alarms(), name+": ") })
+	p.kill()
+	<-p.ended
+	s := seen{fault: "A changed configuration has faults (SIGHUP)", log: "dicom.lisen: there is no such key", alarm: web.Alarm{Name: name, Severity: web.Warning},
+		remedy: "correct the file ('ichor check' shows its faults) and reload again"}
+	for _, want := range []string{s.log, "alarm=" + name, `msg="configuration reloaded"`} {
+		if !strings.Contains(p.log.String(), want) {
+			t.Errorf("no %s in the log:\n%s", want, p.log)
+		}
+	}
+	return s
+}
+
+// alarmed checks that status, metrics, pages and doctor tell of a warning of a process.
+func alarmed(t *testing.T, p *process, name string) {
+	t.Helper()
+	for what, text := range map[string]func() string{
+		"status":  func() string { _, out, _ := command(t, "status", "--http", p.http); return out },
+		"metrics": func() string { return get(t, "http://"+p.http+"/metrics") },
+		"page":    func() string { return get(t, "http://"+p.http+"/") },
+		"readyz":  func() string { return get(t, "http://"+p.http+"/readyz") },
+		"check": func() string {
+			_, out, errs := command(t, "check", "--offline", "--config", p.config, "--user", "root")
+			return out + errs
+		},
+	} {
+		want := map[string]string{"metrics": fmt.Sprintf(`ichor_alarm{name=%q,severity="warning",subject=""} 1`, name), "page": "<strong>" + name + "</strong>"}[what]
+		if want == "" {
+			want = name
+		}
+		if got := text(); !strings.Contains(got, want) {
+			t.Errorf("%s does not say %s:\n%.2000s", what, want, got)
+		}
+	}
 }
 
 // asCaller makes check use the rights of the caller, also on a machine where ichor is installed.

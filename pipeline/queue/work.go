@@ -158,7 +158,7 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 	var l later
 	switch {
 	case errors.As(err, &l):
-		log.Warn("analysis postponed", "err", err, "after", l.wait)
+		log.Warn("analysis postponed", "err", err, "next_try_in", l.wait)
 		q.giveBack(msg, l.wait)
 	case err == nil:
 		q.done(abort, msg)
@@ -168,7 +168,7 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 		q.giveBack(msg, 0)
 	case DiskTrouble(err):
 		wait := q.opts.Backoff(deliveries(msg))
-		log.Error("analysis postponed, its results cannot be stored: free disk space or repair the disk", "err", err, "after", wait)
+		log.Error("analysis postponed, its results cannot be stored: free disk space or repair the disk", "err", err, "next_try_in", wait)
 		q.putOff(abort, job, err)
 		q.giveBack(msg, wait)
 	default:
@@ -184,7 +184,7 @@ func (q *Queue) process(abort context.Context, msg jetstream.Msg, handle func(co
 			return
 		}
 		wait := q.opts.Backoff(max(tries, 1))
-		log.Warn("analysis failed, will be retried", "err", err, "after", wait)
+		log.Warn("analysis failed, will be retried", "err", err, "next_try_in", wait)
 		q.giveBack(msg, wait)
 	}
 }

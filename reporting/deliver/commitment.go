@@ -55,7 +55,7 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 	if said { // the answer will be the same for a while
 		wait = l.dest.CommitWait
 	}
-	l.log.Warn("storage commitment not requested, will be retried", "err", loggable(err), "after", wait)
+	l.log.Warn("storage commitment not requested, will be retried", "err", loggable(err), "next_try_in", wait)
 	if err := l.opts.State.Postpone(t, wait, l.opts.Now()); err != nil {
 		l.log.Error("storage commitment not postponed", "err", err) // then it is requested after CommitWait
 	}

@@ -285,14 +285,14 @@ func (l *line) down(err error) {
 	if failures == 1 {
 		level = slog.LevelWarn
 	}
-	l.log.Log(context.Background(), level, "destination is down", "err", loggable(err), "after", wait)
+	l.log.Log(context.Background(), level, "destination is down", "err", loggable(err), "next_try_in", wait)
 }
 
 // stateFailed records that our state file could not be read or written. The line pauses, because an immediate retry would fail
 // too.
 func (l *line) stateFailed(err error) {
 	_, wait := l.hold(err)
-	l.log.Error("deliveries paused: the state file cannot be used", "err", err, "after", wait)
+	l.log.Error("deliveries paused: the state file cannot be used", "err", err, "next_try_in", wait)
 }
 
 // hold pauses the line after an error, longer with each consecutive one.
