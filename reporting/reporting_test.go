@@ -234,7 +234,7 @@ func TestWriteHostileHeader(t *testing.T) {
 	h := r.Header
 	h.SetStrings(dcm.PatientName, "PN", "A\x00B\nC\x1b$B")
 	h.SetStrings(dcm.PatientSex, "CS", "männlich")
-	h.SetStrings(dcm.PatientBirthDate, "DA", "1960-01-02")
+	h.SetStrings(dcm.PatientBirthDate, "DA", "02.01.1960")
 	h.SetStrings(dcm.StudyDate, "DA", "20261399")
 	h.SetStrings(dcm.StudyTime, "TM", "25:61")
 	h.SetStrings(dcm.TimezoneOffsetFromUTC, "SH", "Berlin")

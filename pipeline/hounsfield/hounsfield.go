@@ -74,7 +74,7 @@ func Check(v *volume.Volume) (warnings []string, err error) {
 		if peak := fixed.peak(); fixed.why() == "" && peak >= brainLo && peak <= brainHi {
 			h = fixed
 			apply(v, func(hu int16) int16 { return int16(max(int(hu)-offset, volume.AirHU)) })
-			warnings = append(warnings, fmt.Sprintf("The pixels are %d above Hounsfield units, which is missing in the header (Rescale Intercept): brain has %d. "+
+			warnings = append(warnings, fmt.Sprintf("The pixels are %d above Hounsfield units, which the Rescale Intercept in the header does not take off: brain has %d. "+
 				"%d was subtracted; the sender should correct the header.", offset, peak+offset, offset))
 		}
 	}

@@ -304,7 +304,11 @@ func (j *judgement) age() bool {
 	switch {
 	case j.o.MinAge <= 0:
 	case from == "":
-		j.warn("The age of the patient is missing or implausible; the networks were made for patients of %d years and older.", j.o.MinAge)
+		why := fmt.Sprintf("Patient's Age %s and Patient's Birth Date %s are empty", dcm.PatientAge, dcm.PatientBirthDate)
+		if j.h.String(dcm.PatientAge)+j.h.String(dcm.PatientBirthDate) != "" {
+			why = fmt.Sprintf("Patient's Age %s is %.10q, and the birth date gives no plausible one", dcm.PatientAge, j.h.String(dcm.PatientAge))
+		}
+		j.warn("The age of the patient is not known: %s; the networks were made for patients of %d years and older.", why, j.o.MinAge)
 	case years < float64(j.o.MinAge):
 		old := fmt.Sprintf("%d years", int(years))
 		if years < 2 {
