@@ -22,6 +22,9 @@ type guess struct {
 	set      *guessed         // after the first use
 	used     map[Tag]*guessed // by attribute that was decoded with a guess
 	others   int              // values that needed a guess of their own
+
+	judged bool // whether the declared set of 8 bits was compared with the most probable one
+	wrong  bool // it is far less probable
 }
 
 // Limits of a guess, so that no data set costs much time: bytes of text, bytes of one value of it, and values with a guess of their own.
@@ -52,6 +55,31 @@ func (g *guess) decode(t Tag, raw []byte) string {
 // characters of two bytes in both.
 func doubtful(raw []byte) bool {
 	return utf8.Valid(raw) && !bytes.ContainsFunc(raw, func(r rune) bool { return r > 0x7FF })
+}
+
+// certain is how much more probable, as a logarithm, another set than the declared one must be to be taken, and leastHigh the bytes
+// beyond ASCII that show it: a name in the right set is never that improbable.
+const certain, leastHigh = 15, 4
+
+// doubts reports whether raw, in a declared set of 8 bits, in which it can be anything, is certainly text of another set. Devices
+// of one country often declare ISO_IR 100 for whatever they write.
+func (g *guess) doubts(declared encoding.Encoding, raw []byte) bool {
+	if !g.judged {
+		g.judged = true
+		text := g.sample(raw)
+		high := 0
+		for _, c := range text {
+			if c >= 0x80 {
+				high++
+			}
+		}
+		if high >= leastHigh && high < sampled {
+			as := guessed{enc: declared, in: letters(), mixed: true}
+			best := mostProbable(text)
+			g.wrong = best.name != utf8Name && best.likelihood(text) > as.likelihood(text)+certain
+		}
+	}
+	return g.wrong
 }
 
 // sample is the text of the standard attributes that is neither ASCII nor certainly UTF-8, or raw.
@@ -106,6 +134,7 @@ type guessed struct {
 	enc   encoding.Encoding
 	prior float64 // logarithm; of two sets that fit, the usual one is taken
 	in    []*language
+	mixed bool // letters of ASCII among others of a word say nothing against it
 }
 
 // decode decodes raw. ok: it encodes to the same bytes.
@@ -118,6 +147,25 @@ func (c *guessed) decode(raw []byte) (s string, ok bool) {
 	return string(b), err == nil && bytes.Equal(again, raw)
 }
 
+// likelihood is the logarithm of the probability of text in the set, in the language that fits best; text is at most sampled long.
+func (c *guessed) likelihood(text []byte) float64 {
+	most := math.Inf(-1)
+	s, ok := c.decode(text)
+	for n := 1; !ok && len(text) == sampled && n < 4; n++ { // the limit may divide a character
+		s, ok = c.decode(text[:len(text)-n])
+	}
+	if ok {
+		for _, l := range c.in {
+			mixed := l.mixed
+			if c.mixed {
+				mixed = 0
+			}
+			most = max(most, l.probability(s, mixed)+c.prior)
+		}
+	}
+	return most
+}
+
 // mostProbable returns the set in which text is the most probable. The first one decodes any bytes.
 func mostProbable(text []byte) *guessed {
 	if len(text) > sampled {
@@ -125,18 +173,8 @@ func mostProbable(text []byte) *guessed {
 	}
 	best, most := &guesses[0], math.Inf(-1)
 	for i := range guesses {
-		c := &guesses[i]
-		s, ok := c.decode(text)
-		for n := 1; !ok && len(text) == sampled && n < 4; n++ { // the limit may divide a character
-			s, ok = c.decode(text[:len(text)-n])
-		}
-		if !ok {
-			continue
-		}
-		for _, l := range c.in {
-			if p := l.probability(s) + c.prior; p > most {
-				best, most = c, p
-			}
+		if p := guesses[i].likelihood(text); p > most {
+			best, most = &guesses[i], p
 		}
 	}
 	return best
@@ -146,7 +184,7 @@ func mostProbable(text []byte) *guessed {
 type language struct {
 	rank  map[rune]float64 // logarithm of the probability of a lower-case letter
 	other map[*unicode.RangeTable]float64
-	mixed float64 // added where a letter of it and one of ASCII are neighbours in a word
+	mixed float64 // see probability
 	plain float64 // of a letter of ASCII
 	short float64 // added for a word of one or two letters
 }
@@ -181,8 +219,8 @@ func ranked(letters string, share float64) map[rune]float64 {
 	return out
 }
 
-// probability is the logarithm of that of s in the language.
-func (l *language) probability(s string) float64 {
+// probability is the logarithm of that of s in the language; mixed is added where a letter of it and one of ASCII are neighbours.
+func (l *language) probability(s string, mixed float64) float64 {
 	const sign, strange, wrongCase = -7, -20, -5
 	total, before := 0.0, ' '
 	length, upper := 0, 0 // of the word so far
@@ -205,7 +243,7 @@ func (l *language) probability(s string) float64 {
 			continue
 		}
 		if length > 0 && (r < utf8.RuneSelf) != (before < utf8.RuneSelf) {
-			total += l.mixed
+			total += mixed
 		}
 		high := r >= utf8.RuneSelf || before >= utf8.RuneSelf
 		if high && unicode.IsUpper(r) && length > upper || high && unicode.IsLower(r) && upper > 1 && upper == length {

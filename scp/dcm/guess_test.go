@@ -77,6 +77,11 @@ func TestGuessOfCharacterSet(t *testing.T) {
 			`bytes that are not in Specific Character Set (0008,0005) "ISO_IR 192", so Patient's Name (0010,0010) was read as Windows-1252`},
 		"Shift JIS in ISO 8859-1, which has control characters there": {slices.Concat(el(SpecificCharacterSet, "CS", []byte("ISO_IR 100")),
 			el(PatientName, "PN", []byte("\x8eR\x93c^\x91\xbe\x98Y "))), "山田^太郎", "Shift JIS"},
+		"GBK declared as ISO 8859-1": {slices.Concat(el(SpecificCharacterSet, "CS", []byte("ISO_IR 100")), el(PatientName, "PN", []byte("\xcd\xf5^\xd0\xa1\xc3\xf7 "))), "王^小明",
+			`bytes that are not in Specific Character Set (0008,0005) "ISO_IR 100", so Patient's Name (0010,0010) was read as GB18030`},
+		"Windows-1251 declared as ISO 8859-1": {slices.Concat(el(SpecificCharacterSet, "CS", []byte("ISO_IR 100")), el(PatientName, "PN", []byte("\xc8\xe2\xe0\xed\xee\xe2^\xc8\xe2\xe0\xed "))),
+			"Иванов^Иван", "Windows-1251"},
+		"a short name in its set": {slices.Concat(el(SpecificCharacterSet, "CS", []byte("ISO_IR 144")), el(PatientName, "PN", []byte("\xbb\xee\xda "))), "Люк", ""},
 		"a short name beside a description": {slices.Concat(el(0x00081030, "LO", []byte("\xcd\xb7\xc2\xad\xc6\xbd\xc9\xa8")), el(PatientName, "PN", []byte("\xd5\xc5"))), "张",
 			"Patient's Name (0010,0010) and Study Description (0008,1030) was read as GB18030"},
 	} {
@@ -86,6 +91,35 @@ func TestGuessOfCharacterSet(t *testing.T) {
 		}
 		if got := f.Data.String(PatientName); got != c.want || (c.said == "") != (f.Assumed == "") || !strings.Contains(f.Assumed, c.said) {
 			t.Errorf("%s: %q, says %q", name, got, f.Assumed)
+		}
+	}
+}
+
+// A name in the set that is declared is never taken for one in another set.
+func TestDeclaredCharacterSetIsKept(t *testing.T) {
+	t.Parallel()
+	for set, names := range map[string]string{
+		"ISO_IR 100": "Müller^Jörg|Buc^Jérôme|MÜLLER^JÜRGEN^ÄÖÜ|Ångström^Åsa|Guðrún^Þóra|ÀÉÈÊ^ÇÔÛ|Öäü Ößü^Äöü|Noël^Zoë^Anaïs^Loïc|Øyvind^Ærø^Åse|ÉÉÉÉ ÈÈÈÈ",
+		"ISO_IR 101": "Wałęsa^Łukasz|Dvořáková^Alžběta|Őry^Győző|Żółć^Gęślą^Jaźń",
+		"ISO_IR 144": "Иванов^Иван|ЩУКИН^ЮРИЙ^ЭДУАРДОВИЧ|Люк|Ђорђе^Љубица|Ющенко^Їжак",
+		"ISO_IR 126": "Παπαδόπουλος^Γεώργιος|ΞΥΨΩ^ΦΧΨ",
+		"ISO_IR 127": "قباني^لنزار|محمد^أحمد",
+		"ISO_IR 138": "שרון^דבורה|כהן^משה",
+		"ISO_IR 148": "Yıldız^Ayşe|Öztürk^Gülşah|ĞÜŞ^İÇÖ",
+		"ISO_IR 166": "สมชาย^ใจดี|นาม",
+	} {
+		for _, name := range strings.Split(names, "|") {
+			raw, err := singleByte[strings.TrimPrefix(set, "ISO_IR ")].NewEncoder().Bytes([]byte(name))
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			f, err := decodeFile(part10(t, ExplicitVRLittleEndian, slices.Concat(el(SpecificCharacterSet, "CS", []byte(set)), el(PatientName, "PN", append(raw, " "[:len(raw)%2]...)))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := f.Data.String(PatientName); got != name || f.Assumed != "" {
+				t.Errorf("%s: %s, read as %s: %q", set, name, got, f.Assumed)
+			}
 		}
 	}
 }

@@ -49,29 +49,34 @@ var (
 // utf8Name is the set that is no guess.
 const utf8Name = "UTF-8"
 
+// letters are the languages of alphabets.
+func letters() []*language {
+	return slices.Concat(western, central, baltic, turkish, cyrillic, greek, hebrew, arabic, thai)
+}
+
 // guesses are the sets that are tried. The first one decodes any bytes.
 var guesses = []guessed{
-	{"Windows-1252 (Western European, holds ISO 8859-1)", charmap.Windows1252, 0, western},
-	{"Windows-1250 (Central European)", charmap.Windows1250, -1, central},
-	{"ISO 8859-2 (Central European)", charmap.ISO8859_2, -1, central},
-	{"Windows-1254 (Turkish, holds ISO 8859-9)", charmap.Windows1254, -1.5, turkish},
-	{"Windows-1257 (Baltic)", charmap.Windows1257, -2, baltic},
-	{"ISO 8859-4 (Baltic)", charmap.ISO8859_4, -3, baltic},
-	{"Windows-1251 (Cyrillic)", charmap.Windows1251, 0, cyrillic},
-	{"ISO 8859-5 (Cyrillic)", charmap.ISO8859_5, -0.5, cyrillic},
-	{"KOI8-U (Cyrillic)", charmap.KOI8U, -2, cyrillic},
-	{"code page 866 (Cyrillic)", charmap.CodePage866, -1, cyrillic},
-	{"Windows-1253 (Greek)", charmap.Windows1253, -1, greek},
-	{"ISO 8859-7 (Greek)", charmap.ISO8859_7, -1, greek},
-	{"Windows-1255 (Hebrew)", charmap.Windows1255, -0.5, hebrew},
-	{"ISO 8859-8 (Hebrew)", charmap.ISO8859_8, -0.6, hebrew},
-	{"Windows-1256 (Arabic)", charmap.Windows1256, -1, arabic},
-	{"ISO 8859-6 (Arabic)", charmap.ISO8859_6, -1, arabic},
-	{"Windows-874 (Thai)", charmap.Windows874, -1, thai},
-	{"GB18030 (Chinese, holds GBK)", simplifiedchinese.GB18030, 0, []*language{chinese}},
-	{"Big5 (Chinese)", traditionalchinese.Big5, -1, []*language{traditional}},
-	{"Shift JIS (Japanese)", japanese.ShiftJIS, 0, []*language{kanji, halfwidth}},
-	{"EUC-JP (Japanese)", japanese.EUCJP, -1, []*language{kanji}},
-	{"EUC-KR (Korean)", korean.EUCKR, 0, []*language{hangul}},
-	{utf8Name, unicode.UTF8, 8, slices.Concat(western, central, baltic, turkish, cyrillic, greek, hebrew, arabic)},
+	{name: "Windows-1252 (Western European, holds ISO 8859-1)", enc: charmap.Windows1252, prior: 0, in: western},
+	{name: "Windows-1250 (Central European)", enc: charmap.Windows1250, prior: -1, in: central},
+	{name: "ISO 8859-2 (Central European)", enc: charmap.ISO8859_2, prior: -1, in: central},
+	{name: "Windows-1254 (Turkish, holds ISO 8859-9)", enc: charmap.Windows1254, prior: -1.5, in: turkish},
+	{name: "Windows-1257 (Baltic)", enc: charmap.Windows1257, prior: -2, in: baltic},
+	{name: "ISO 8859-4 (Baltic)", enc: charmap.ISO8859_4, prior: -3, in: baltic},
+	{name: "Windows-1251 (Cyrillic)", enc: charmap.Windows1251, prior: 0, in: cyrillic},
+	{name: "ISO 8859-5 (Cyrillic)", enc: charmap.ISO8859_5, prior: -0.5, in: cyrillic},
+	{name: "KOI8-U (Cyrillic)", enc: charmap.KOI8U, prior: -2, in: cyrillic},
+	{name: "code page 866 (Cyrillic)", enc: charmap.CodePage866, prior: -1, in: cyrillic},
+	{name: "Windows-1253 (Greek)", enc: charmap.Windows1253, prior: -1, in: greek},
+	{name: "ISO 8859-7 (Greek)", enc: charmap.ISO8859_7, prior: -1, in: greek},
+	{name: "Windows-1255 (Hebrew)", enc: charmap.Windows1255, prior: -0.5, in: hebrew},
+	{name: "ISO 8859-8 (Hebrew)", enc: charmap.ISO8859_8, prior: -0.6, in: hebrew},
+	{name: "Windows-1256 (Arabic)", enc: charmap.Windows1256, prior: -1, in: arabic},
+	{name: "ISO 8859-6 (Arabic)", enc: charmap.ISO8859_6, prior: -1, in: arabic},
+	{name: "Windows-874 (Thai)", enc: charmap.Windows874, prior: -1, in: thai},
+	{name: "GB18030 (Chinese, holds GBK)", enc: simplifiedchinese.GB18030, prior: 0, in: []*language{chinese}},
+	{name: "Big5 (Chinese)", enc: traditionalchinese.Big5, prior: -1, in: []*language{traditional}},
+	{name: "Shift JIS (Japanese)", enc: japanese.ShiftJIS, prior: 0, in: []*language{kanji, halfwidth}},
+	{name: "EUC-JP (Japanese)", enc: japanese.EUCJP, prior: -1, in: []*language{kanji}},
+	{name: "EUC-KR (Korean)", enc: korean.EUCKR, prior: 0, in: []*language{hangul}},
+	{name: utf8Name, enc: unicode.UTF8, prior: 8, in: letters()},
 }

@@ -121,6 +121,8 @@ func (r repertoire) decode(raw []byte, vr VR) string {
 		return string(raw)
 	case r.utf8 && bytes.IndexByte(raw, 0x1B) < 0:
 		return r.likely(raw)
+	case r.whole != nil && r.guess != nil && r.g1.decoder != nil && r.guess.doubts(r.whole, raw):
+		return r.guess.decode(r.tag, raw)
 	case r.whole != nil:
 		return r.convert(r.whole, raw)
 	case r.g1.decoder == nil && bytes.IndexByte(raw, 0x1B) < 0: // no escape sequence says how to read high bytes
