@@ -12,9 +12,9 @@ import (
 	"golang.org/x/text/encoding"
 )
 
-// guess finds the character set of text of one data set that is in no declared set and is not certainly UTF-8. It decodes the text in each
-// set that devices use without saying so, and takes the one whose characters are the most probable in a language. A set in which
-// the text does not encode to the same bytes again is out, so no byte is lost.
+// guess finds the character set of text of one data set that is in no declared set and is not certainly UTF-8. It decodes the text
+// in each set that devices use without saying so, and takes the one whose characters are the most probable in a language. A set in
+// which the text does not encode to the same bytes again is out, so no byte is lost.
 type guess struct {
 	buf      []byte
 	spans    []span // of the data set in buf
@@ -67,19 +67,29 @@ func (g *guess) doubts(declared encoding.Encoding, raw []byte) bool {
 	if !g.judged {
 		g.judged = true
 		text := g.sample(raw)
-		high := 0
-		for _, c := range text {
-			if c >= 0x80 {
-				high++
-			}
-		}
-		if high >= leastHigh && high < sampled {
+		if high, n := highLetters(text); high >= leastHigh && 2*high > n && len(text) < sampled {
 			as := guessed{enc: declared, in: letters(), mixed: true}
 			best := mostProbable(text)
 			g.wrong = best.name != utf8Name && best.likelihood(text) > as.likelihood(text)+certain
 		}
 	}
 	return g.wrong
+}
+
+// highLetters counts the bytes beyond ASCII, and all letters of the words that have such bytes: in words of Latin script they are few.
+func highLetters(text []byte) (high, letters int) {
+	for word := range bytes.FieldsFuncSeq(text, func(r rune) bool { return r < utf8.RuneSelf && !unicode.IsLetter(r) }) {
+		n := 0
+		for _, c := range word {
+			if c >= utf8.RuneSelf {
+				n++
+			}
+		}
+		if n > 0 {
+			high, letters = high+n, letters+len(word)
+		}
+	}
+	return high, letters
 }
 
 // sample is the text of the standard attributes that is neither ASCII nor certainly UTF-8, or raw.
