@@ -304,11 +304,15 @@ func (j *judgement) age() bool {
 	switch {
 	case j.o.MinAge <= 0:
 	case from == "":
-		why := fmt.Sprintf("Patient's Age %s and Patient's Birth Date %s are empty", dcm.PatientAge, dcm.PatientBirthDate)
-		if j.h.String(dcm.PatientAge)+j.h.String(dcm.PatientBirthDate) != "" {
-			why = fmt.Sprintf("Patient's Age %s is %.10q, and the birth date gives no plausible one", dcm.PatientAge, j.h.String(dcm.PatientAge))
+		age, born := "is empty", "is empty"
+		if v := j.h.String(dcm.PatientAge); v != "" {
+			age = fmt.Sprintf("is %.10q", v)
 		}
-		j.warn("The age of the patient is not known: %s; the networks were made for patients of %d years and older.", why, j.o.MinAge)
+		if j.h.String(dcm.PatientBirthDate) != "" {
+			born = "gives no plausible age"
+		}
+		j.warn("The age of the patient is not known: Patient's Age %s %s, Patient's Birth Date %s %s. The networks were made for patients of %d years and older.",
+			dcm.PatientAge, age, dcm.PatientBirthDate, born, j.o.MinAge)
 	case years < float64(j.o.MinAge):
 		old := fmt.Sprintf("%d years", int(years))
 		if years < 2 {

@@ -96,11 +96,11 @@ func TestDummyDates(t *testing.T) {
 		}
 	}
 	got := Choose(series("a", 30, text(dcm.BodyPartExamined, "HEAD"), text(dcm.PatientBirthDate, "20000101"), text(dcm.StudyDate, "20000101")), Options{MinAge: 18})
-	if len(got.Ranked) != 1 || len(got.Ranked[0].Warnings) != 1 || !strings.Contains(got.Ranked[0].Warnings[0], "birth date gives no plausible one") {
+	if len(got.Ranked) != 1 || len(got.Ranked[0].Warnings) != 1 || !strings.Contains(got.Ranked[0].Warnings[0], "Patient's Age (0010,1010) is empty, Patient's Birth Date (0010,0030) gives no plausible age") {
 		t.Errorf("%+v", got)
 	}
 	got = Choose(series("a", 30, text(dcm.BodyPartExamined, "HEAD")), Options{MinAge: 18})
-	if len(got.Ranked) != 1 || len(got.Ranked[0].Warnings) != 1 || !strings.Contains(got.Ranked[0].Warnings[0], "Patient's Birth Date (0010,0030) are empty") {
+	if len(got.Ranked) != 1 || len(got.Ranked[0].Warnings) != 1 || !strings.Contains(got.Ranked[0].Warnings[0], "Patient's Birth Date (0010,0030) is empty") {
 		t.Errorf("%+v", got)
 	}
 }
