@@ -37,8 +37,14 @@ func TestNNUNet(t *testing.T) {
 	if folds := n.Folds(); len(folds) != 2 || folds[1].File != "in" || folds[1].NNUNet.Further != nil || n.Patch() != [3]int{2, 4, 4} || !n.TellsSubtypes() {
 		t.Errorf("%d folds, patch %v", len(folds), n.Patch())
 	}
-	if _, err := b.In(Int8); !errors.Is(err, ErrRefused) {
+	for i := range b.Networks[:2] { // those of the cavity may have int8 files
+		b.Networks[i].Int8 = &Quantised{Deviation: Deviation{Dice: 1}}
+	}
+	if _, err := b.In(Int8); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "of nnU-Net, which runs in float32 only; set analysis.precision to auto or float32") {
 		t.Errorf("int8: %v", err)
+	}
+	if err := b.Int8Agrees(); err == nil || !strings.Contains(err.Error(), "of nnU-Net") {
+		t.Errorf("auto: %v", err)
 	}
 }
 

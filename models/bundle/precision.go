@@ -59,6 +59,9 @@ func (b *Bundle) In(p Precision) (*Bundle, error) {
 	default:
 		return nil, fmt.Errorf("precision %q: must be one of %v; set analysis.precision", p, Precisions)
 	}
+	if err := b.float32Only(); err != nil {
+		return nil, fmt.Errorf("bundle %s: %w; set analysis.precision to auto or float32: %w", b.Dir, err, ErrRefused)
+	}
 	out := *b
 	out.Version += "+int8"
 	out.Digest = digest([]byte(b.Digest + " int8"))
@@ -74,9 +77,23 @@ func (b *Bundle) In(p Precision) (*Bundle, error) {
 	return &out, nil
 }
 
+// float32Only returns why a bundle has no int8 files. In int8 a 3D network of nnU-Net took longer than in float32, since ONNX Runtime
+// normalises instances in float32 (docs/performance.md).
+func (b *Bundle) float32Only() error {
+	for i := range b.Networks {
+		if n := &b.Networks[i]; n.NNUNet != nil {
+			return fmt.Errorf("network %s is of nnU-Net, which runs in float32 only", n.Role)
+		}
+	}
+	return nil
+}
+
 // Int8Agrees returns why int8 should not take the place of float32 unasked, nil if it may: every network has an int8 file,
 // whose masks have a Dice of at least 0.995 against float32.
 func (b *Bundle) Int8Agrees() error {
+	if err := b.float32Only(); err != nil {
+		return err
+	}
 	for i := range b.Networks {
 		switch n := &b.Networks[i]; {
 		case n.Int8 == nil:

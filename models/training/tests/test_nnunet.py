@@ -58,6 +58,16 @@ def test_combined_with_our_subtypes(folder, tmp_path):
     assert manifest.network(found, "bleed")["post"]["subtype_per"]
 
 
+def test_int8_is_refused(folder, tmp_path):
+    from ich.bundles.quantize import quantize
+
+    path = bring(Wish(folder, "tiny", "one phantom"), tmp_path / "b")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="keep it in float32"):
+        quantize(tmp_path / "b", progress=False)
+    assert path.read_bytes() == before
+
+
 def test_older_plans(tmp_path):
     """Plans of nnU-Net v2.0 to v2.4 describe the same network in other words."""
     new = nnunet_folder.write(tmp_path / "new", **TINY)
@@ -92,11 +102,13 @@ def of(found):
     ("plans.json", lambda p: of(p)["architecture"]["arch_kwargs"].update(features_per_stage=[4, 12]), "the plans say"),
     ("plans.json", lambda p: of(p).update(spacing=[1.0, 3.5, 1.0]), "planes 3.5 mm apart across rows"),
     ("plans.json", lambda p: (of(p).update(spacing=[3.5, 1.0, 1.0]), p.update(transpose_forward=[2, 0, 1])), "planes 3.5 mm apart across columns"),
+    ("plans.json", lambda p: of(p)["architecture"]["arch_kwargs"].update(features_per_stage=[4096, 4096], n_conv_per_stage=[32, 32]), "the plans say"),
     ("plans.json", lambda p: p["configurations"].update({"3d_fullres": {"inherits_from": "3d_fullres"}}), "in a circle"),
     ("plans.json", lambda p: p.update(configurations={}), "no configuration 3d_fullres"),
     ("dataset.json", lambda d: d.update(channel_names={"0": "CT", "1": "MR"}), "2 input channels"),
     ("dataset.json", lambda d: d.update(labels={"background": 0, "whole": [1, 2], "core": 2}), "regions that overlap"),
     ("dataset.json", lambda d: d.update(labels={"background": 0, "ICH": 2}), "without a gap"),
+    ("dataset.json", lambda d: d.update(labels={"background": 0, "ICH": "one"}), "a whole number"),
     ("dataset.json", lambda d: d.update(labels={"background": 0, "IPH": 1, "IVH": 2}), "the plans say 3x"),
     ("dataset.json", lambda d: d.update(labels={"background": 0, "tumour": 1}), "map each class to"),
 ])
@@ -114,6 +126,7 @@ def test_classes(folder, tmp_path, classes, what):
 
 def test_folders(folder, tmp_path):
     for change, what in ((lambda f: (f / "plans.json").unlink(), "missing"), (lambda f: (f / "plans.json").write_text("{"), "JSON"),
+                         (lambda f: (f / "plans.json").write_text("[" * 100_000), "JSON"),
                          (lambda f: shutil.rmtree(f / "fold_0") or shutil.rmtree(f / "fold_1"), "no fold_"),
                          (lambda f: (f / "fold_0/checkpoint_final.pth").write_bytes((f / "fold_0/checkpoint_final.pth").read_bytes()[:5000]), "damaged"),
                          (lambda f: ((f / "plans.json").unlink(), (f / "plans.pkl").touch()), "nnU-Net v1")):
@@ -124,6 +137,27 @@ def test_folders(folder, tmp_path):
         with pytest.raises(DataError) as err:
             bring(Wish(copy, "tiny", "one phantom"), tmp_path / "out")
         assert what in str(err.value) and "\n" not in str(err.value)
+
+
+@pytest.mark.parametrize("change, what", [
+    (lambda s: s.update(network_weights={k: v.to_sparse() if v.ndim > 1 else v for k, v in s["network_weights"].items()}), "no plain tensors"),
+    (lambda s: s.update(network_weights={k: v.to("meta") for k, v in s["network_weights"].items()}), "no plain tensors"),
+    (lambda s: s["network_weights"]["encoder.stages.0.0.convs.0.conv.weight"].fill_(float("nan")), "no numbers"),
+    (lambda s: s["network_weights"].update(more=torch.zeros(2)), "is in no network of nnU-Net's own"),
+    (lambda s: s.update(inference_allowed_mirroring_axes=(0, 0)), "mirroring axes"),
+    (lambda s: s.update(inference_allowed_mirroring_axes=(0, 7)), "mirroring axes"),
+    (lambda s: s.pop("init_args"), "does not say its configuration"),
+])
+def test_checkpoints(folder, tmp_path, change, what):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "fold_0/checkpoint_final.pth"
+    saved = torch.load(path, weights_only=False)
+    change(saved)
+    torch.save(saved, path)
+    with pytest.raises(DataError, match=what) as err:
+        bring(Wish(copy, "tiny", "one phantom", folds=("0",)), tmp_path / "out")
+    assert "\n" not in str(err.value) and not (tmp_path / "out").exists()
 
 
 class Code:

@@ -32,6 +32,7 @@ CALIBRATION_SLICES = 7
 HEADS = 12  # held out, to measure on
 LEAST_TOLERANCE, MOST_TOLERANCE = 0.02, 0.1  # of the reference; models/bundle/check.go refuses more
 LEAST_DICE = 0.95  # of int8 against float32 masks; below, the file would be another network
+NO_NNUNET = "keep it in float32: measured, int8 made such networks slower (docs/performance.md)"
 ROUNDS = 5  # of the timing, both networks in turn
 
 
@@ -41,6 +42,8 @@ def quantize(bundle: Path, heads: int = HEADS, cache: Path | None = None, seeds:
 
     bundle = Path(bundle)
     content = manifest.read(bundle)
+    if any("nnunet" in n for n in content["networks"]):
+        raise DataError(bundle, "a bundle of nnU-Net", NO_NNUNET)
     calibration = [_stretch(s) for s in tqdm(seeds, desc="calibration", unit="stretch", disable=None if progress else True)]
     scans = [held_out(i, WIDEN, cache) for i in tqdm(range(heads), desc="held-out heads", unit="head", disable=None if progress else True)]
     details = {}

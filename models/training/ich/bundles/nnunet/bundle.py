@@ -141,7 +141,8 @@ def network(wish: Wish, p: plans_.Plans, folds: list, channels: list[str], folde
 
 def build(f: checkpoint.Checkpoint, p: plans_.Plans) -> NNUNet:
     """The network with the weights of a fold."""
-    net = NNUNet(p.arch, len(p.classes), p.turn)
+    with torch.device("meta"):  # no memory for what damaged plans describe
+        net = NNUNet(p.arch, len(p.classes), p.turn)
     weights = keep(f.weights, len(p.arch.features))
     mine = net.state_dict()
     for name, value in mine.items():
@@ -152,7 +153,7 @@ def build(f: checkpoint.Checkpoint, p: plans_.Plans) -> NNUNet:
                             "give the plans.json and dataset.json of this very training")
     if more := sorted(set(weights) - set(mine)):
         raise DataError(f.path, f"{more[0]} is in no network of nnU-Net's own", "the trainer changes the network; ichor builds nnU-Net's own")
-    net.load_state_dict({k: weights[k].float() for k in mine})
+    net.load_state_dict({k: weights[k].float() for k in mine}, assign=True)
     return net.eval()
 
 

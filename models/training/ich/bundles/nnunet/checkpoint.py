@@ -49,15 +49,15 @@ def read(path: Path) -> Checkpoint:
         raise DataError(path, "a checkpoint of nnU-Net v1" if older else "no network_weights in it",
                         "train it again with nnU-Net v2" if older else "give a result folder of nnU-Net v2")
     weights = saved["network_weights"]
-    if not weights or not all(isinstance(v, torch.Tensor) for v in weights.values()):
-        raise DataError(path, "network_weights are no tensors", "get the checkpoint as nnU-Net wrote it")
+    if not weights or not all(isinstance(v, torch.Tensor) and v.layout == torch.strided and v.device.type == "cpu" and not v.is_quantized for v in weights.values()):
+        raise DataError(path, "network_weights are no plain tensors", "get the checkpoint as nnU-Net wrote it")
     if bad := next((k for k, v in weights.items() if v.is_floating_point() and not torch.isfinite(v).all()), None):
         raise DataError(path, f"{bad} holds values that are no numbers", "the training diverged; use another checkpoint")
     init, axes = saved.get("init_args"), saved.get("inference_allowed_mirroring_axes")
     configuration = init.get("configuration") if isinstance(init, dict) else None
     if not isinstance(configuration, str):
         raise DataError(path, "does not say its configuration", "give a checkpoint of nnU-Net v2")
-    if axes is not None and not (isinstance(axes, (tuple, list)) and all(isinstance(a, int) for a in axes)):
+    if axes is not None and not (isinstance(axes, (tuple, list)) and all(isinstance(a, int) for a in axes) and len(set(axes)) == len(axes)):
         raise DataError(path, f"mirroring axes {axes!r}", "get the checkpoint as nnU-Net wrote it")
     epochs = saved.get("current_epoch")
     return Checkpoint(path, weights, str(saved.get("trainer_name", "")), configuration, tuple(axes or ()), epochs if isinstance(epochs, int) else 0)

@@ -57,7 +57,7 @@ def load(path: Path) -> dict:
         if (path.parent / "plans.pkl").exists():
             raise DataError(path.parent, "a result folder of nnU-Net v1 (plans.pkl)", "train it again with nnU-Net v2") from None
         raise DataError(path, "missing", V2) from None
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise DataError(path, f"cannot be read as JSON ({type(err).__name__})", "copy the folder again") from None
     if not isinstance(found, dict):
         raise DataError(path, "not a JSON object", "copy the folder again")
@@ -152,7 +152,10 @@ def labels(file: Path, dataset: dict) -> tuple[str, ...]:
     found = {str(k): v for k, v in found.items() if k != "ignore"}
     if regions := [k for k, v in found.items() if isinstance(v, (list, tuple)) and len(v) > 1]:
         raise DataError(file, f"regions that overlap ({', '.join(regions)})", "ichor reads one class a voxel: train on plain labels")
-    values = {k: int(v[0] if isinstance(v, (list, tuple)) else v) for k, v in found.items()}
+    try:
+        values = {k: int(v[0] if isinstance(v, (list, tuple)) else v) for k, v in found.items()}
+    except (TypeError, ValueError, IndexError):
+        raise DataError(file, f"labels {found}", "nnU-Net gives each a whole number") from None
     names = sorted(values, key=values.get)
     if [values[n] for n in names] != list(range(len(names))) or len(names) < 2 or len(names) > 64:
         raise DataError(file, f"labels {values}", "nnU-Net numbers them from 0, the background, without a gap")
