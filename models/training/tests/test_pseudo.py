@@ -66,6 +66,42 @@ def test_page_and_data(labelled, tmp_path):
     assert found["numTraining"] == 1 and found["labels"]["ignore"] == 6 and set(np.unique(values)) == {0, 1, 6}
 
 
+def analysed(folder, name, values=None):
+    """Results of `ichor analyze --all` for a scan; values None: no mask."""
+    (folder / name).mkdir(parents=True)
+    (folder / name / "input.json").write_text(json.dumps({"input": name}))
+    if values is not None:
+        nib.save(nib.Nifti1Image(values, AFFINE), folder / name / "mask.nii.gz")
+
+
+AFFINE = np.diag([-1.0, -1, 5, 1])
+
+
+def test_results_of_the_appliance(tmp_path, capsys):
+    """A part of 0.64 mL is confident, one of a voxel is doubtful, and a scan without a mask is named."""
+    scans, results = tmp_path / "scans", tmp_path / "results"
+    scans.mkdir()
+    hu, values = np.full((20, 24, 9), 35, np.int16), np.zeros((20, 24, 9), np.uint8)
+    values[4:12, 4:8, 2:6], values[15, 20, 3] = 2, 4
+    nib.save(nib.Nifti1Image(hu, AFFINE), scans / "head.nii.gz")
+    analysed(results, "head.nii.gz", values)
+    analysed(results, "series")
+    assert main(["pseudo", "label", "--results", str(results), "--scans", str(scans), "--out", str(tmp_path / "work")]) == 0
+    said = capsys.readouterr()
+    assert "head: IVH 0.6 mL" in said.out and "series: left out" in said.err
+    item = pseudo.load(tmp_path / "work/head.npz")
+    assert (item.scan.label > 1).sum() == 128 and (item.scan.label[item.scan.label > 1] == 3).all() and item.doubtful.sum() == 1
+
+
+@pytest.mark.parametrize("values, what", [(None, "no mask.nii.gz"), (np.full((20, 24, 9), 6, np.uint8), "blood of unknown subtype")])
+def test_results_that_do_not_do(tmp_path, values, what):
+    (tmp_path / "scans").mkdir()
+    nib.save(nib.Nifti1Image(np.full((20, 24, 9), 35, np.int16), AFFINE), tmp_path / "scans/head.nii.gz")
+    analysed(tmp_path / "results", "head.nii.gz", values)
+    with pytest.raises(DataError, match=what):
+        pseudo.of_results(tmp_path / "results", tmp_path / "scans", 0.5)
+
+
 def test_nothing_accepted(labelled):
     with pytest.raises(DataError, match="no scan was accepted"):
         pseudo.write(labelled[0], None, labelled[0] / "out")

@@ -43,7 +43,9 @@ def _label(args) -> int:
         print("give --scan, or --results with --scans", file=sys.stderr)
         return 2
     if args.results:
-        items = pseudo.of_results(args.results, args.scans, args.min_ml)
+        items, without = pseudo.of_results(args.results, args.scans, args.min_ml)
+        for name in without:
+            print(f"{name}: left out, it has no mask.nii.gz (DICOM, or refused by the analysis)", file=sys.stderr)
     else:
         from ..bundles import manifest
 

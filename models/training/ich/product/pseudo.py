@@ -57,17 +57,19 @@ def confident(scan: Scan, found: np.ndarray, probability: np.ndarray, sure: floa
     return Labelled(out, ~kept & (found > 0) & ((found > 1) | (probability >= threshold / 2)))
 
 
-def of_results(results: Path, root: Path, least_ml: float) -> list[Labelled]:
-    """Labels of `ichor analyze --all root --out results`, which runs every bundle, those of nnU-Net too. Parts below least_ml are
-    doubtful; choose a strict operating point, or --sure for the bundle, to have confident parts only."""
+def of_results(results: Path, root: Path, least_ml: float) -> tuple[list[Labelled], list[str]]:
+    """Labels of `ichor analyze --all root --out results`, which runs every bundle, those of nnU-Net too, and the names of scans
+    without a mask: those of DICOM, and those that were refused. Parts below least_ml are doubtful; choose a strict operating point,
+    or --sure for the bundle, to have confident parts only."""
     from ..datasets import nifti
 
-    out = []
+    out, without = [], []
     for file in sorted(Path(results).rglob("input.json")):
         mask = file.parent / "mask.nii.gz"
-        if not mask.is_file():
-            continue
         name = json.loads(file.read_text())["input"]
+        if not mask.is_file():
+            without.append(name)
+            continue
         path = Path(root) if name == "." else Path(root) / name
         image = nifti.read(path)
         values = nifti.read_mask(mask, image)
@@ -78,8 +80,8 @@ def of_results(results: Path, root: Path, least_ml: float) -> list[Labelled]:
         cavity = ndimage.binary_dilation(found > 0, iterations=1) | (found > 0)
         out.append(confident(scan, np.maximum(found, cavity).astype(np.uint8), (found > 1).astype(np.float32), 0.5, least_ml, 0.5))
     if not out:
-        raise DataError(results, "no mask.nii.gz", f"run ichor analyze --all {root} --out {results}")
-    return out
+        raise DataError(results, "no mask.nii.gz", f"run ichor analyze --all {root} --out {results} on scans in NIfTI")
+    return out, without
 
 
 def keep(folder: Path, item: Labelled) -> dict[str, float]:
