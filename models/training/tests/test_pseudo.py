@@ -14,7 +14,9 @@ import pytest
 from ich.__main__ import main
 from ich.datasets.volume import DataError
 from ich.product import pseudo
+from ich.product.config import Post
 from ich.product.data import MARGIN_SIZE, PLANES, UNSEEN
+from ich.product.reader import apply_post
 from ich.product.review import serve
 from ich.product.scan import Scan
 
@@ -105,3 +107,10 @@ def test_results_that_do_not_do(tmp_path, values, what):
 def test_nothing_accepted(labelled):
     with pytest.raises(DataError, match="no scan was accepted"):
         pseudo.write(labelled[0], None, labelled[0] / "out")
+
+
+@pytest.mark.parametrize("per", ["component", "extra-axial", "voxel"])
+def test_no_cavity_no_hemorrhage(per):
+    """A scan in which the networks find no cavity."""
+    scan = Scan(np.full((9, 8, 8), 35.0, np.float32), (1.0, 1.0), np.arange(9) * 5.0, None, "head", "scan")
+    assert not apply_post(scan, np.zeros(scan.hu.shape, bool), np.ones((6, *scan.hu.shape), np.float32), Post(subtype_per=per)).any()

@@ -243,6 +243,6 @@ def marked(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> tupl
 def _settle(kind: np.ndarray, parts: np.ndarray, weight: np.ndarray) -> None:
     """Gives each part (1.., 0 is none) the subtype that has most volume in it, in place."""
     inside = parts > 0
-    ml = np.zeros((parts.max() + 1, len(SUBTYPES)))
+    ml = np.zeros((parts.max(initial=0) + 1, len(SUBTYPES)))  # no voxel where no cavity was found
     np.add.at(ml, (parts[inside], kind[inside]), weight[inside])
     kind[inside] = ml.argmax(1)[parts[inside]]
