@@ -87,6 +87,7 @@ const (
 	Uncommitted   Cause = "uncommitted"    // stored, but not committed
 	Unconfigured  Cause = "unconfigured"   // the destination is no longer in the configuration
 	Present       Cause = "present"        // of a stored object: the destination had it already (0111H)
+	Elsewhere     Cause = "elsewhere"      // of a stored object: the other node of a pair has sent it
 )
 
 // Failure is an attempt that did not store the object.

@@ -26,7 +26,7 @@ func (l *line) ask(ctx, inFlight context.Context, peer Peer, heard *bool) bool {
 		return true
 	}
 	defer l.asking.Unlock()
-	list, err := l.opts.State.Uncommitted(l.dest.Name, maxAsked)
+	list, _, err := l.uncommitted()
 	if err != nil {
 		l.stateFailed(err)
 		return true

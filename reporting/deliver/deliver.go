@@ -111,6 +111,9 @@ type Options struct {
 	// TLS, and connect to a URL.
 	Dial func(ctx context.Context, d Destination, o dimse.ConnectOptions) (Peer, error)
 	Open func(d state.Delivery, transferSyntax string) (io.ReadCloser, error) // default: the file, compared with its digest
+	// May reports whether an object may be sent now, and commitment to it be requested. An object that may not waits: May is
+	// asked again at least every second, and just before the object is sent. It must not block. nil: every object may.
+	May func(d state.Delivery) bool
 	// Delivered is called when a destination has stored objects of a case and none of it is due: usually once for each case. May be nil.
 	Delivered func(destination string, id state.CaseID, objects int)
 	Events    func(Event) // called for every attempt, from many goroutines; must not block; may be nil

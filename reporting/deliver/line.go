@@ -34,6 +34,7 @@ type line struct {
 	done      map[state.CaseID]progress  // stored, and not told yet
 
 	checked time.Time // when giveUpOld last ran; used only by run
+	held    bool      // objects are due that may not be sent; used only by run
 }
 
 func (l *line) status() Status {
@@ -129,30 +130,6 @@ func (l *line) seats() int {
 	return l.opts.Batch
 }
 
-// next returns up to most due objects that no attempt is sending, and whether to request commitment.
-func (l *line) next(most int) (batch []state.Delivery, ask bool, err error) {
-	l.mu.Lock()
-	at := len(l.flights)
-	busy := l.attempts > 0
-	l.mu.Unlock()
-	due, err := l.opts.State.Due(l.dest.Name, most+at)
-	if err != nil {
-		return nil, false, err
-	}
-	l.mu.Lock()
-	for _, d := range due {
-		if !l.flights[d.DeliveryKey] && len(batch) < most {
-			batch = append(batch, d)
-		}
-	}
-	l.mu.Unlock()
-	if l.dest.Commitment && !busy { // attempts request it before they end
-		list, err := l.opts.State.Uncommitted(l.dest.Name, 1)
-		return batch, len(list) > 0, err
-	}
-	return batch, false, nil
-}
-
 func (l *line) begin(batch []state.Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,7 +184,7 @@ func (l *line) idle(ctx context.Context) {
 	l.mu.Lock()
 	busy := l.attempts > 0
 	l.mu.Unlock()
-	if busy {
+	if busy || l.held {
 		l.sleep(ctx, busyPoll)
 		return
 	}

@@ -99,6 +99,9 @@ func (l *line) send(ctx, inFlight context.Context, peer Peer, d state.Delivery) 
 	if now, err := l.opts.State.Delivery(d.DeliveryKey); err == nil && now.State != state.Pending {
 		return proceed // superseded while others were sent
 	}
+	if !l.may(d) {
+		return proceed
+	}
 	transferSyntax, err := l.choose(peer, d)
 	if err != nil {
 		l.refused(d, err, refused, 0)
