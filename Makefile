@@ -122,7 +122,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BUNDLE  := models/bundles/ichor-synthetic
 # Documents for operators, installed with the program.
-DOCUMENTS := CHANGELOG.md SECURITY.md $(wildcard docs/operate*.md) $(addprefix docs/,install.md connect.md secure.md upgrade.md conformance.md)
+DOCUMENTS := CHANGELOG.md SECURITY.md $(wildcard docs/operate*.md) $(addprefix docs/,cluster.md install.md connect.md secure.md upgrade.md conformance.md)
 AS_ROOT  = $(if $(DESTDIR),,$(SUDO))
 install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install binary, library, bundle, example configuration and the systemd unit
 	$(AS_ROOT) install -D -m 755 bin/ichor $(DESTDIR)$(PREFIX)/bin/ichor
@@ -142,7 +142,7 @@ install: $(if $(shell command -v $(GO) 2>/dev/null),build,built) ## install bina
 	$(AS_ROOT) install -m 644 out/manual/completions/ichor.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ichor
 	$(AS_ROOT) install -m 644 out/manual/completions/_ichor $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/
 	$(AS_ROOT) install -m 644 out/manual/completions/ichor.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/
-	$(AS_ROOT) install -m 644 $(DOCUMENTS) systemd/ichor-gpu.conf $(DESTDIR)$(PREFIX)/share/doc/ichor/
+	$(AS_ROOT) install -m 644 $(DOCUMENTS) systemd/ichor-gpu.conf systemd/nats/nats-server.conf $(DESTDIR)$(PREFIX)/share/doc/ichor/
 	sed 's#@PREFIX@#$(PREFIX)#' systemd/ichor.service | $(AS_ROOT) install -D -m 644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/ichor.service
 	$(AS_ROOT) install -m 644 systemd/ichor.socket systemd/ichor-tls.socket $(DESTDIR)/usr/lib/systemd/system/
 	@test -n "$(DESTDIR)" || { $(AS_ROOT) systemd-sysusers ichor.conf && $(AS_ROOT) systemd-tmpfiles --create ichor.conf && \

@@ -36,6 +36,7 @@ type Config struct {
 	Analysis        Analysis      `mapstructure:"analysis" doc:"The networks and how they run."`
 	Workers         Workers       `mapstructure:"workers" doc:"Workers of other machines ('ichor worker'), which share the NATS server at queue.url. Both sides use these files; their certificates must be signed by an authority of this installation only."`
 	Queue           Queue         `mapstructure:"queue" doc:"Work queue between reception and analysis."`
+	Pair            Pair          `mapstructure:"pair" doc:"Two nodes that take over from each other. Both receive the same studies; the one that holds a lease at queue.url sends the results, and the other one when the first is gone."`
 	Retention       time.Duration `mapstructure:"retention" default:"168h" doc:"Received studies and results are deleted this long after the last result was delivered."`
 	RetentionFailed time.Duration `mapstructure:"retention_failed" default:"720h" doc:"The same for studies without a delivered result: the analysis failed, or results became dead letters, or their destination was removed from this file."`
 	RetentionCases  time.Duration `mapstructure:"retention_cases" default:"2160h" doc:"Cases, with findings, history and deliveries, leave the state file this long after their study was deleted. Digests stay, so that the same study sent again is not delivered again."`
@@ -159,8 +160,20 @@ type Workers struct {
 
 // Queue is the work queue.
 type Queue struct {
-	URL     string        `mapstructure:"url" default:"" doc:"nats://host:4222 of an external NATS server with JetStream. Empty: an embedded server without a network port."`
-	AckWait time.Duration `mapstructure:"ack_wait" default:"30s" doc:"A job whose worker is silent for this long is given to another one. The same on nodes and workers."`
+	URL         string        `mapstructure:"url" default:"" doc:"nats://host:4222 of an external NATS server with JetStream, 2.14.6 or newer; of a cluster: its servers, separated by commas. Empty: an embedded server without a network port."`
+	Replicas    int           `mapstructure:"replicas" default:"1" doc:"Number of servers of a cluster that keep each job: 1, 3 or 5. With 3 the queue works while one of three servers is down."`
+	CA          string        `mapstructure:"ca" default:"" doc:"PEM file with the certificate authorities of these servers. Set: TLS is required. Empty: TLS only with tls:// in url, and the authorities of the system."`
+	Certificate string        `mapstructure:"certificate" default:"" doc:"PEM file with our certificate for these servers. Empty: none."`
+	Key         string        `mapstructure:"key" default:"" doc:"PEM file with its private key."`
+	Credentials string        `mapstructure:"credentials" default:"" doc:"Credentials file of our NATS user (nsc generate creds). Empty: none, or user and password in url."`
+	AckWait     time.Duration `mapstructure:"ack_wait" default:"30s" doc:"A job whose worker is silent for this long is given to another one. The same on nodes and workers."`
+}
+
+// Pair is two nodes for the same senders.
+type Pair struct {
+	Name  string        `mapstructure:"name" default:"" doc:"Name of the pair, the same on both nodes. Both need the same destinations, bundle and settings of the analysis. Empty: this node works by itself."`
+	Lease time.Duration `mapstructure:"lease" default:"15s" doc:"When the node that sends results is silent for this long, the other one sends them. The same on both nodes."`
+	Wait  time.Duration `mapstructure:"wait" default:"10m" doc:"A result that the other node should send, and has not sent for this long, is sent by this node too. Objects keep their UIDs, so a destination never has one twice."`
 }
 
 // Log is how much is logged.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %q: write %s or %s", w.key, w.value, strings.Join(w.allowed[:last], ", "), w.allowed[last]))
 		}
 	}
-	return errors.Join(append(errs, c.validateWorkers(), c.validateNumbers())...)
+	return errors.Join(append(errs, c.validateWorkers(), c.validateQueue(), c.validatePair(), c.validateNumbers())...)
 }
 
 func (c *Config) validateWorkers() error {
@@ -60,6 +61,40 @@ func (c *Config) validateWorkers() error {
 		return fmt.Errorf("workers.listen: set queue.url, the NATS server that nodes and workers share")
 	case w.Certificate == "" || w.Key == "" || w.CA == "":
 		return fmt.Errorf("workers.listen: set workers.certificate, workers.key and workers.ca")
+	}
+	return nil
+}
+
+func (c *Config) validateQueue() error {
+	q := c.Queue
+	var errs []error
+	if !slices.Contains([]int{1, 3, 5}, q.Replicas) {
+		errs = append(errs, fmt.Errorf("queue.replicas %d: write 1, 3 or 5", q.Replicas))
+	}
+	if (q.Certificate == "") != (q.Key == "") {
+		errs = append(errs, fmt.Errorf("queue.certificate: set queue.certificate and queue.key together"))
+	}
+	if q.URL == "" && (q.Replicas != 1 || q.CA+q.Certificate+q.Credentials != "") {
+		errs = append(errs, fmt.Errorf("queue.url: set it, or leave out replicas, ca, certificate, key and credentials; the embedded server has no use for them"))
+	}
+	return errors.Join(errs...)
+}
+
+// pairName is what a bucket of NATS can be called.
+var pairName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+
+func (c *Config) validatePair() error {
+	switch p := c.Pair; {
+	case p.Name == "":
+		return nil
+	case !pairName.MatchString(p.Name):
+		return fmt.Errorf("pair.name %q: use 1 to 32 letters, digits, - and _", p.Name)
+	case c.Queue.URL == "":
+		return fmt.Errorf("pair.name: set queue.url, the NATS server that both nodes share")
+	case p.Lease < 2*time.Second || p.Lease > 5*time.Minute:
+		return fmt.Errorf("pair.lease %v: write 2s to 5m", p.Lease)
+	case p.Wait < p.Lease:
+		return fmt.Errorf("pair.wait %v: must not be below pair.lease", p.Wait)
 	}
 	return nil
 }

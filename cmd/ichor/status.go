@@ -109,6 +109,9 @@ func printNode(w io.Writer, n web.Node) {
 	for _, a := range n.Alarms {
 		fmt.Fprintf(w, "%-8s  %s: %s\n          %s\n", a.Severity, a.Title(), a.Text, a.Remedy)
 	}
+	if p := n.Pair; p != nil {
+		fmt.Fprintf(w, "pair %s: %s\n", p.Name, p.Says())
+	}
 	if len(n.Destinations) > 0 {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "\ndestination\tstate\twaiting\toldest\tgiven up\tlast stored")

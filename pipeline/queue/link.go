@@ -67,7 +67,12 @@ func (q *Queue) connect() (_ *link, err error) {
 				q.opts.Logger.Warn("queue disconnected", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { q.opts.Logger.Info("queue reconnected") }),
+		nats.ReconnectHandler(func(c *nats.Conn) {
+			q.opts.Logger.Info("queue reconnected")
+			if err := checkVersion(c.ConnectedServerVersion()); err != nil { // of another server of the cluster
+				q.opts.Logger.Error("the queue is not safe", "err", err)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			q.opts.Logger.Warn("error on the connection to the queue", "err", err)
 		}),
@@ -78,9 +83,16 @@ func (q *Queue) connect() (_ *link, err error) {
 			return nil, err
 		}
 		options = append(options, nats.InProcessServer(l.srv))
+	} else {
+		options = append(options, q.opts.access()...)
 	}
 	if l.conn, err = nats.Connect(where, options...); err != nil {
-		return nil, fmt.Errorf("NATS server %q: %w; check queue.url, and that the server is running with JetStream enabled", redact(where), err)
+		return nil, fmt.Errorf("NATS server %q: %w; check queue.url and the files in queue, and that the server is running with JetStream enabled", redact(where), err)
+	}
+	if l.srv == nil {
+		if err := checkVersion(l.conn.ConnectedServerVersion()); err != nil {
+			return nil, fmt.Errorf("NATS server %q: %w", redact(where), err)
+		}
 	}
 	if l.js, err = jetstream.New(l.conn); err != nil {
 		return nil, fmt.Errorf("JetStream: %w", err)
@@ -108,6 +120,13 @@ func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 		}
 	}
 	switch {
+	case format == formatVersion && l.srv == nil && l.jobs.CachedInfo().Config.Replicas < q.opts.Replicas:
+		c := l.jobs.CachedInfo().Config // a server that became a cluster
+		c.Replicas = q.opts.Replicas
+		if l.jobs, err = l.js.UpdateStream(ctx, c); err != nil {
+			return fmt.Errorf("stream %s with queue.replicas %d: %w; a cluster of so many servers is needed", jobsStream, q.opts.Replicas, err)
+		}
+		return nil
 	case format == formatVersion:
 		return nil
 	case format > formatVersion:
@@ -125,7 +144,7 @@ func (q *Queue) makeStream(ctx context.Context, l *link) (err error) {
 		Storage:     jetstream.FileStorage,
 		Discard:     jetstream.DiscardNew, // a full queue rejects new jobs; it never drops old ones
 		MaxMsgSize:  maxJobBytes,
-		Replicas:    1,
+		Replicas:    q.opts.Replicas,
 		Metadata:    map[string]string{formatKey: strconv.Itoa(formatVersion)},
 	})
 	if err != nil {

@@ -79,6 +79,12 @@ type Options struct {
 	Serves   string // URL at which workers of other machines get the studies of this node; empty: none do
 	MaxBytes int64  // disk space for the embedded server; default 1 GiB
 
+	Replicas    int    // servers of the external cluster that keep each job; default 1
+	CA          string // PEM file with the authorities of the external servers; set: TLS is required
+	Certificate string // PEM files of our certificate and key for them; may be empty
+	Key         string
+	Credentials string // file with user JWT and NKey for them; may be empty
+
 	AckWait   time.Duration                 // a worker that is silent for this long loses its job; default 30 s
 	Backoff   func(tries int) time.Duration // wait before the next try, given the number of tries; default 2 s, doubling up to 2 min
 	DrainTime time.Duration                 // handlers may continue for this long after Work's context is done; default 10 s
@@ -103,6 +109,9 @@ type Options struct {
 func (o *Options) setDefaults() {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = 1 << 30
+	}
+	if o.Replicas <= 0 {
+		o.Replicas = 1
 	}
 	if o.AckWait <= 0 {
 		o.AckWait = 30 * time.Second

@@ -45,6 +45,7 @@ const (
 	Changed     Kind = "changed"     // by an order of an operator, or in the configuration
 	Removed     Kind = "removed"     // the objects of a study, after their retention time
 	Looked      Kind = "looked"      // someone saw a page or a case
+	Lease       Kind = "lease"       // a node of a pair began or ceased to send results; Outcome says why
 	Canary      Kind = "canary"      // a self-test
 	Pruned      Kind = "pruned"      // entries older than the log is kept
 	Damaged     Kind = "damaged"     // the last line was cut off by a crash, or entries were lost
@@ -53,7 +54,7 @@ const (
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{Started, Stopped, Association, Received, Analysed, Delivered, GaveUp, Refused, Changed, Removed, Looked, Canary, Pruned, Damaged, Missing}
+	return []Kind{Started, Stopped, Association, Received, Analysed, Delivered, GaveUp, Refused, Changed, Removed, Looked, Lease, Canary, Pruned, Damaged, Missing}
 }
 
 // Event is one entry.

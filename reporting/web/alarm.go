@@ -44,6 +44,35 @@ type Node struct {
 	Peers         []Caller      `json:"peers"`    // the configured ones
 	Rejected      []Caller      `json:"rejected"` // callers whose association was rejected since the start, the newest first
 	Canary        *Canary       `json:"canary,omitempty"`
+	Pair          *Pair         `json:"pair,omitempty"` // of which this node is part
+}
+
+// Pair is how two nodes that take over from each other are.
+type Pair struct {
+	Name   string    `json:"name"`
+	Holds  bool      `json:"holds"`            // this node has the lease and sends results
+	Holder string    `json:"holder,omitempty"` // host of the node with the lease; empty: none, or not known
+	Since  time.Time `json:"since,omitzero"`   // when it got the lease, as far as this node has seen
+	Alone  bool      `json:"alone,omitempty"`  // the NATS server is not reached; this node sends without a lease
+	Others []string  `json:"others"`           // hosts of the other nodes that are alive
+	Untold int       `json:"untold,omitempty"` // what the other node must still be told
+}
+
+// Says describes the pair in one sentence.
+func (p Pair) Says() string {
+	other := "no other node is there"
+	if len(p.Others) > 0 {
+		other = strings.Join(p.Others, " and ") + " is ready to take over"
+	}
+	switch {
+	case p.Alone:
+		return "the lease cannot be read; this node sends its results without it"
+	case p.Holds:
+		return "this node has the lease and sends results; " + other
+	case p.Holder != "":
+		return p.Holder + " has the lease and sends results; this node is ready to take over"
+	}
+	return "no node has the lease at the moment"
 }
 
 // Destination is how a destination is.

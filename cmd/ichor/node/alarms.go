@@ -29,7 +29,7 @@ const (
 // AlarmNames lists every alarm, for the documentation and its test.
 func AlarmNames() []string {
 	return []string{"not-ready", "disk", "destination-down", "backlog", "dead-letters", "analysis-stuck", "certificate", "canary",
-		"events", "audit-repository", "configuration", "crash", "damaged", "caller-rejected", "contexts-rejected", "token"}
+		"events", "audit-repository", "configuration", "crash", "damaged", "pair", "pair-partial", "caller-rejected", "contexts-rejected", "token"}
 }
 
 // alarms returns what an operator must act on, the critical ones first.
@@ -68,6 +68,7 @@ func (n *Node) alarms(destinations []web.Destination) []web.Alarm {
 		add(web.Alarm{Name: "crash", Severity: web.Warning, Text: "the node before this one ended without stopping in order", Since: n.crashed,
 			Remedy: "nothing acknowledged is lost; look in the log before " + n.started.Local().Format(time.DateTime) + " for the cause, and report it"})
 	}
+	list = append(list, n.pairAlarms(at)...)
 	sortAlarms(list)
 	return list
 }
@@ -214,7 +215,7 @@ func (n *Node) describe(alarms []web.Alarm, destinations []web.Destination) web.
 	b := n.engine.Bundle
 	i := web.Node{
 		Version: n.version, Configuration: n.config.Source, Bundle: b.Name + " " + b.Version, Provider: n.config.Analysis.Provider,
-		PID: os.Getpid(), Started: n.started, Alarms: alarms, Destinations: destinations, Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(),
+		PID: os.Getpid(), Started: n.started, Alarms: alarms, Destinations: destinations, Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(), Pair: n.pairing(),
 	}
 	for _, l := range n.dicom {
 		i.DICOM = append(i.DICOM, l.Addr().String())

@@ -121,7 +121,7 @@ func TestEarlyDropped(t *testing.T) {
 	<-g.began
 	n.receive(t, study, 4)
 	received := n.spool.Study(study)
-	sink{n.assembler, n.store, n.early}.Received(1, received[len(received)-1], true)
+	sink{n.assembler, n.store, n.early, nil}.Received(1, received[len(received)-1], true)
 	ended := n.job(t, study, 4) // begins only after the stopped analysis gave up its place
 	if s := <-g.began; s.Early || len(s.Objects) != 4 {
 		t.Errorf("early %t, %d objects; want false, 4", s.Early, len(s.Objects))

@@ -90,6 +90,7 @@ func (n *Node) conclude(ctx context.Context, c state.Case, objects []spool.Objec
 	n.analysed(c.StudyInstanceUID, result)
 	n.recordAnalysis(c.StudyInstanceUID, f)
 	n.compare(c.ID, n.studyOf(c.StudyInstanceUID, c.Complete, objects), result)
+	n.pair.settle(c.ID)
 	n.deliverer.Wake()
 	return f, nil
 }

@@ -15,6 +15,7 @@
 //	sockets.go     listening ports, opened here or passed by systemd
 //	observe.go     metrics of the node as a whole
 //	reload.go      settings that change while the node runs
+//	options.go     what the configuration says to each part
 //	systemd.go     what systemd is told: ready, status, alive
 //	pulse.go       whether reception, queue and state move
 //	progress.go    whether analyses move
@@ -22,6 +23,9 @@
 //	alarms.go      what an operator must act on
 //	watch.go       tells about alarms in the log, and sees that the node before this one crashed
 //	callers.go     who called and who was rejected
+//	pair.go        what the two nodes of a pair tell each other
+//	handover.go    which of them sends a result
+//	standing.go    how the pair is shown
 //	canary.go      the self-test
 //	record.go      the event log
 //	trace.go       the steps of cases for OpenTelemetry
@@ -107,6 +111,7 @@ type Node struct {
 	lending      *lending      // nil: no workers on other machines
 	results      *outcome.Recorder
 	destinations map[string]config.Destination // by name
+	pair         *paired                       // nil: this node works by itself
 	deliverer    *deliver.Deliverer
 	callback     *scp.Callback // sends Storage Commitment results
 	sweeper      *retention.Sweeper
@@ -207,10 +212,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.spool, err = spool.Open(ctx, disk); err != nil {
 		return err
 	}
-	if n.queue, err = queue.Start(ctx, queue.Options{
-		URL: c.Queue.URL, Node: n.store.Node(), Dir: filepath.Join(c.State, "queue"), Serves: n.serves(), AckWait: c.Queue.AckWait,
-		Queued: n.queuedJobs, Failed: n.failed, PutOff: n.putOff, GivenUp: n.givenUp, Logger: n.log,
-	}); err != nil {
+	jobs := queueOptions(c, n.log)
+	jobs.Node, jobs.Dir, jobs.Serves = n.store.Node(), filepath.Join(c.State, "queue"), n.serves()
+	jobs.Queued, jobs.Failed, jobs.PutOff, jobs.GivenUp = n.queuedJobs, n.failed, n.putOff, n.givenUp
+	if n.queue, err = queue.Start(ctx, jobs); err != nil {
 		return err
 	}
 	n.assembler = assembly.New(assembly.Options{
@@ -231,13 +236,16 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.resume(ctx); err != nil {
 		return err
 	}
+	if err := n.openPair(); err != nil {
+		return err
+	}
 	n.deliverer = n.newDeliverer()
 	n.callback = n.newCallback()
 	n.sweeper = retention.New(n.retentionOptions())
 	if err := n.canary.open(); err != nil {
 		return fmt.Errorf("socket of the self-test: %w", err)
 	}
-	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, n.early}, n.callback); err != nil {
+	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, n.early, n.pair}, n.callback); err != nil {
 		return err
 	}
 	n.measure(n.version, n.commit)
@@ -268,7 +276,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.lend(ctx) })
 	g.Go(func() error { return n.queue.Work(ctx, n.config.Analysis.Workers, n.analyse) })
 	g.Go(func() error { return n.results.Run(ctx) })
-	g.Go(func() error { return n.deliverer.Run(ctx) })
+	g.Go(func() error { return n.runPair(ctx) })
 	g.Go(func() error { return n.callback.Run(ctx) })
 	g.Go(func() error { return n.sweeper.Run(ctx) })
 	g.Go(func() error { return n.watchdog(ctx, n.pulse) })
@@ -389,78 +397,6 @@ func (n *Node) scrub(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// minFree is the free space that state and queue need to start. Below it the spool deletes its preallocated files.
-const minFree = 64 << 20
-
-func spoolOptions(c config.Config, log *slog.Logger) spool.Options {
-	reserve := int64(c.DICOM.ReserveMiB) << 20
-	if reserve == 0 {
-		reserve = -1 // no reserve; 0 would mean the spool's default
-	}
-	prepared := int64(c.DICOM.PreparedMiB) << 20
-	if prepared == 0 {
-		prepared = -1
-	}
-	return spool.Options{
-		Dir: filepath.Join(c.State, "spool"), MaxObjectBytes: int64(c.DICOM.MaxObjectMiB) << 20, ReserveBytes: reserve, SpareBytes: prepared,
-		Logger: log,
-	}
-}
-
-func (n *Node) retentionOptions() retention.Options {
-	c := n.config
-	return retention.Options{
-		State: n.store, Spool: n.spool, Results: resultsDir(c), Keep: c.Retention, KeepFailed: c.RetentionFailed, KeepCases: c.RetentionCases,
-		MaxBytes: int64(c.RetentionGiB) << 30, ReserveBytes: uint64(c.DICOM.ReserveMiB) << 20, Destinations: append(destinationNames(c), n.canary.destination()), Logger: n.log, Now: now, Removed: n.recordRemoval,
-	}
-}
-
-// newServer makes the server for our ports. commitments may be nil.
-func (n *Node) newServer(objects *spool.Spool, to scp.Sink, commitments scp.Commitments) (*scp.Server, error) {
-	c := n.config.DICOM
-	peers, any, err := n.peersOf(c)
-	if err != nil {
-		return nil, err
-	}
-	return scp.New(scp.Options{
-		AETitle: c.AETitle, CheckCalledAE: c.CheckCalledAE, Peers: peers, AnyPeer: any,
-		MaxAssociations: c.MaxAssociations, MaxPerPeer: c.MaxPerPeer, TransferSyntaxes: n.engine.Decoder.TransferSyntaxes(), PrivateClasses: c.PrivateClasses,
-		ARTIM: c.RequestTimeout, Idle: c.IdleTimeout, Read: c.ReadTimeout,
-		Spool: objects, Sink: to, Commitments: commitments, Logger: n.log,
-		Name: func(study string) string { return string(state.IDOf(study)) },
-		Events: func(e scp.Event) {
-			n.observer.received(e)
-			n.turned.received(e)
-			n.callers.received(e)
-			if e.Kind == scp.Rejected || e.Kind == scp.Unsupported {
-				n.happened()
-			}
-			n.recordCall(e)
-		},
-	})
-}
-
-func (n *Node) newDeliverer() *deliver.Deliverer {
-	var destinations []deliver.Destination
-	for _, d := range n.config.Destinations {
-		destinations = append(destinations, deliver.Destination{
-			Name: d.Name, Address: d.Address, CalledAE: d.AETitle, CallingAE: n.config.DICOM.AETitle, URL: d.URL,
-			Associations: d.Associations, Commitment: d.Commitment, Deflate: d.Deflate,
-		})
-	}
-	destinations = append(destinations, deliver.Destination{Name: n.canary.destination(), CalledAE: config.CanaryTitle, CallingAE: n.config.DICOM.AETitle})
-	c, count := n.config.Delivery, deliver.Count(n.observer)
-	return deliver.New(deliver.Options{
-		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
-		Dial: n.dial, Events: func(e deliver.Event) {
-			count(e)
-			n.sent(e)
-			n.recordLetter(e)
-			n.happened()
-		}, Delivered: n.recordDelivery,
-	})
 }
 
 // now returns the time for all records.

@@ -123,6 +123,7 @@ func (n *Node) measure(version, commit string) {
 				set(float64(e.NotAfter.Unix()), e.File)
 			}
 		})
+	n.measurePair()
 	n.store.Measure(r, destinationNames(n.config))
 	n.deliverer.Measure(r)
 }

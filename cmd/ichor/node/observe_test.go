@@ -101,7 +101,7 @@ func TestMetricsOfOneStudy(t *testing.T) {
 	n.engine.Bundle, n.engine.Decoder = &bundle.Bundle{}, &codec.Decoder{}
 	n.engine.Bundle.Name, n.engine.Bundle.Version, n.engine.Bundle.Digest = "heads", "1.2", "sha256:abc"
 	n.look()
-	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, nil}, n.callback); err != nil {
+	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, nil, nil}, n.callback); err != nil {
 		t.Fatal(err)
 	}
 	n.deliverer = n.newDeliverer()

@@ -17,12 +17,14 @@ type sink struct {
 	*assembly.Assembler
 	store *state.Store
 	early *early
+	pair  *paired
 }
 
 // Received is called for each durable object. fresh: the spool did not have it before.
 func (s sink) Received(assoc uint64, o spool.Object, fresh bool) {
 	if fresh {
 		s.early.drop(o.StudyInstanceUID)
+		s.pair.note(o)
 	}
 	s.Assembler.Received(assoc, o, fresh || s.store.HasFailed(state.IDOf(o.StudyInstanceUID)))
 }

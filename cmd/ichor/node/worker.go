@@ -85,7 +85,7 @@ func NewWorker(ctx context.Context, o Options) (_ *Worker, err error) {
 	if w.traces, err = openTraces(ctx, c, "ichor-worker", o.Version, w.name, log); err != nil {
 		return nil, err
 	}
-	w.puller, err = queue.Pull(queue.Options{URL: c.Queue.URL, AckWait: c.Queue.AckWait, Logger: log},
+	w.puller, err = queue.Pull(queueOptions(c, log),
 		queue.PullOptions{Agree: w.agree, Analyse: w.analyse, Failed: w.failed, PutOff: w.putOff})
 	if err != nil {
 		return nil, err

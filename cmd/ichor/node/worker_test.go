@@ -87,6 +87,7 @@ type cluster struct {
 	url  string
 	ca   *scptest.Authority
 	file config.Workers
+	stop func() // of the server
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -99,10 +100,11 @@ func newCluster(t *testing.T) *cluster {
 	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("no NATS server")
 	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	ca := scptest.NewAuthority(t)
 	c := ca.Valid("localhost")
-	return &cluster{t, s.ClientURL(), ca, config.Workers{Certificate: c.File, Key: c.Key, CA: ca.CA}}
+	stop := func() { s.Shutdown(); s.WaitForShutdown() }
+	t.Cleanup(stop)
+	return &cluster{t, s.ClientURL(), ca, config.Workers{Certificate: c.File, Key: c.Key, CA: ca.CA}, stop}
 }
 
 func (c *cluster) config(ackWait time.Duration) config.Config {

@@ -1,0 +1,310 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ichor/config"
+	"ichor/pipeline/finding"
+	"ichor/pipeline/phantom/synthetic"
+	"ichor/pipeline/queue"
+	"ichor/pipeline/state"
+	"ichor/pipeline/volume"
+	"ichor/reporting/events"
+	"ichor/reporting/web"
+	"ichor/scp/dcm"
+	"ichor/scp/dimse"
+	"ichor/scp/receiver"
+	"ichor/scp/ul"
+)
+
+// pairNode starts a node of a pair that delivers to pacs, and returns what stops it in order.
+func (c *cluster) pairNode(pacs *receiver.Receiver, dir string, edit func(*config.Config)) (n *Node, stop func()) {
+	c.t.Helper()
+	k := c.config(time.Minute)
+	k.State = dir
+	k.Assembly.QuietPeriod = time.Second
+	k.Pair.Name, k.Pair.Lease, k.Pair.Wait = "ct", 4*time.Second, time.Minute
+	k.Delivery.FirstRetry, k.Delivery.MaxRetry = 50*time.Millisecond, 200*time.Millisecond
+	k.Destinations = []config.Destination{{Name: "pacs", Address: pacs.Address(), AETitle: "PACS", Associations: 1}}
+	if edit != nil {
+		edit(&k)
+	}
+	if err := k.Validate(); err != nil {
+		c.t.Fatal(err)
+	}
+	e, _, _ := standInEngine(c.t, 0, nil)
+	n, err := New(c.t.Context(), Options{Config: k, Version: "1", Engine: e, Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil))})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(n.Run(ctx), n.Close()) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			c.t.Error(err)
+		}
+	})
+	c.t.Cleanup(stop)
+	return n, stop
+}
+
+// pair starts two nodes; the first has the lease.
+func (c *cluster) pair(edit func(*config.Config)) (pacs *receiver.Receiver, a, b *Node, stopA, stopB func()) {
+	c.t.Helper()
+	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: c.t.TempDir()})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { pacs.Close() })
+	a, stopA = c.pairNode(pacs, c.t.TempDir(), edit)
+	until(c.t, "the first node has the lease", func() bool { return a.pair.Standing().Held && a.pair.Standing().Caught })
+	b, stopB = c.pairNode(pacs, c.t.TempDir(), edit)
+	until(c.t, "the nodes see each other", func() bool {
+		return b.pair.Standing().Caught && len(b.pair.others()) == 1 && len(a.pair.others()) == 1
+	})
+	return pacs, a, b, stopA, stopB
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for begun := time.Now(); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// headOf makes a small head.
+func headOf() (objects []*dcm.DataSet, id state.CaseID) {
+	objects, truth := synthetic.Head(synthetic.Shape{Balls: []synthetic.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-30, 10, 5}, RadiusMM: 20}}}).DataSets(synthetic.WriteOptions{})
+	return objects, state.IDOf(truth.StudyInstanceUID)
+}
+
+// store sends objects to a node.
+func store(t *testing.T, n *Node, objects []*dcm.DataSet) {
+	t.Helper()
+	scu, err := dimse.Connect(t.Context(), dimse.ConnectOptions{Address: n.Addr(), CallingAE: "CT", CalledAE: "ICHOR",
+		Contexts: []ul.ProposedContext{{AbstractSyntax: dcm.CTImageStorage, TransferSyntaxes: []string{dcm.ExplicitVRLittleEndian}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range objects {
+		if _, err := scu.StoreDataSet(t.Context(), d, dcm.ExplicitVRLittleEndian); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := scu.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// allIn reports whether a node has deliveries of a case, and all are in a state.
+func allIn(n *Node, id state.CaseID, want state.DeliveryState) bool {
+	list, err := n.store.Deliveries(id)
+	return err == nil && len(list) > 0 && !slices.ContainsFunc(list, func(d state.Delivery) bool { return d.State != want })
+}
+
+// once checks that the PACS has so many objects, and got each of them once.
+func once(t *testing.T, pacs *receiver.Receiver, objects int) {
+	t.Helper()
+	list := pacs.Objects()
+	if len(list) != objects {
+		t.Errorf("the PACS has %d objects, want %d", len(list), objects)
+	}
+	for _, o := range list {
+		if o.Count != 1 {
+			t.Errorf("an object was stored %d times", o.Count)
+		}
+	}
+}
+
+// TestPair: of two nodes that receive the same study, one sends its result, and both know that it is stored. When that node is
+// stopped the other one sends, and the first sends nothing twice when it is back.
+func TestPair(t *testing.T) {
+	c := newCluster(t)
+	pacs, a, b, stopA, _ := c.pair(nil)
+	first, one := headOf()
+	store(t, a, first)
+	store(t, b, first)
+	until(t, "stored", func() bool { return allIn(a, one, state.Stored) && allIn(b, one, state.Stored) })
+	sent, err := a.store.Deliveries(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(sent)
+	once(t, pacs, n)
+	for _, d := range sent {
+		other, err := b.store.Delivery(d.DeliveryKey)
+		if err != nil || other.Cause != state.Elsewhere || d.Cause != "" {
+			t.Errorf("%+v on the second node, %v; %+v on the first", other, err, d)
+		}
+	}
+	if p, q := *a.pairing(), *b.pairing(); !p.Holds || q.Holds || !strings.Contains(p.Says(), "this node has the lease and sends results") || !strings.Contains(q.Says(), "this node is ready to take over") {
+		t.Errorf("%q, %q", p.Says(), q.Says())
+	}
+	stopA() // gives the lease back
+	until(t, "the second node has the lease", func() bool { return b.pair.Standing().Held })
+	second, two := headOf()
+	store(t, b, second)
+	until(t, "stored by the second node", func() bool { return allIn(b, two, state.Stored) })
+	once(t, pacs, 2*n)
+	until(t, "alarm", func() bool {
+		return slices.ContainsFunc(b.pairAlarms(now()), func(x web.Alarm) bool { return x.Name == "pair" && strings.Contains(x.Text, "nothing takes over") })
+	})
+	metrics := httptest.NewRecorder()
+	b.observer.ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{"ichor_pair_lease 1", "ichor_pair_others 0", `ichor_alarm{name="pair",severity="warning",subject=""} 1`} {
+		if !strings.Contains(metrics.Body.String(), want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+
+	a, _ = c.pairNode(pacs, a.config.State, nil)
+	store(t, a, second) // its sender kept it while the node was away
+	until(t, "the first node knows", func() bool { return allIn(a, two, state.Stored) })
+	if !b.pair.Standing().Held {
+		t.Error("the node that came back took the lease")
+	}
+	once(t, pacs, 2*n)
+	leases := 0
+	if err := events.Read(EventsDir(b.config), 0, func(e events.Event) error {
+		if e.Kind == events.Lease && strings.Contains(e.Outcome, "this node has the lease") {
+			leases++
+		}
+		return nil
+	}); err != nil || leases != 1 {
+		t.Errorf("%d events of a lease, %v", leases, err)
+	}
+}
+
+// TestPairOneReceives: a study that only the node without the lease has received is sent by it, without waiting for the other.
+func TestPairOneReceives(t *testing.T) {
+	c := newCluster(t)
+	pacs, _, b, _, _ := c.pair(nil)
+	objects, id := headOf()
+	store(t, b, objects)
+	until(t, "stored", func() bool { return allIn(b, id, state.Stored) })
+	if b.pair.Standing().Held {
+		t.Error("it has the lease")
+	}
+	once(t, pacs, len(pacs.Objects()))
+}
+
+// TestPairParts: a node that received part of a study sends nothing of it when the other one has the whole. When each has another
+// part, none is sent, and both say so.
+func TestPairParts(t *testing.T) {
+	c := newCluster(t)
+	pacs, a, b, _, stopB := c.pair(nil)
+	objects, id := headOf()
+	store(t, a, objects[:len(objects)-3]) // the association breaks, and the sender goes to the other node
+	store(t, b, objects)
+	until(t, "stored by the node without the lease", func() bool { return allIn(b, id, state.Stored) })
+	until(t, "withdrawn by the other", func() bool { return allIn(a, id, state.Superseded) })
+	n := len(pacs.Objects())
+	once(t, pacs, n)
+	if s := append(a.pairAlarms(now()), b.pairAlarms(now())...); len(s) > 0 {
+		t.Errorf("alarms %+v", s)
+	}
+
+	objects, id = headOf()
+	store(t, a, objects[:16])
+	store(t, b, objects[16:])
+	until(t, "both pending", func() bool { return allIn(a, id, state.Pending) && allIn(b, id, state.Pending) })
+	stopB()
+	until(t, "alarm", func() bool {
+		return slices.ContainsFunc(a.pairAlarms(now()), func(x web.Alarm) bool {
+			return x.Name == "pair-partial" && strings.Contains(x.Remedy, "send these studies again")
+		})
+	})
+	if allIn(a, id, state.Stored) {
+		t.Error("the result of a part was sent")
+	}
+	once(t, pacs, n)
+	store(t, a, objects)      // what the alarm asks for
+	var last []state.Delivery // of the whole
+	until(t, "the whole is sent", func() bool {
+		all, err := a.store.Deliveries(id)
+		last = slices.DeleteFunc(all, func(d state.Delivery) bool { return d.Revision < 2 })
+		return err == nil && len(last) > 0 && !slices.ContainsFunc(last, func(d state.Delivery) bool { return d.State != state.Stored })
+	})
+	once(t, pacs, n+len(last))
+}
+
+// TestPairWithoutServer: while no node reaches the NATS server, both send what waits. The PACS gets the same instances.
+func TestPairWithoutServer(t *testing.T) {
+	c := newCluster(t)
+	pacs, a, b, _, _ := c.pair(nil)
+	pacs.Reject(1<<30, true)
+	objects, id := headOf()
+	store(t, a, objects)
+	store(t, b, objects)
+	until(t, "both pending", func() bool { return allIn(a, id, state.Pending) && allIn(b, id, state.Pending) })
+	c.stop()
+	until(t, "both alone", func() bool { return a.pair.Standing().Alone && b.pair.Standing().Alone })
+	pacs.Reject(0, true)
+	until(t, "both sent", func() bool { return allIn(a, id, state.Stored) && allIn(b, id, state.Stored) })
+	list, err := a.store.Deliveries(id)
+	if have := len(pacs.Objects()); err != nil || have != len(list) {
+		t.Errorf("the PACS has %d objects, want %d; %v", have, len(list), err)
+	}
+	if !slices.ContainsFunc(a.pairAlarms(now()), func(x web.Alarm) bool { return strings.Contains(x.Text, "the lease cannot be read") }) {
+		t.Errorf("%+v", a.pairAlarms(now()))
+	}
+}
+
+// TestPairMay is the table of who may send.
+func TestPairMay(t *testing.T) {
+	all, part, rest := []uint64{1, 2, 3}, []uint64{1, 2}, []uint64{2, 3}
+	at := time.Now()
+	for _, tt := range []struct {
+		name         string
+		mine, theirs []uint64
+		standing     queue.Standing
+		after        time.Duration
+		want         bool
+	}{
+		{"holder", all, all, queue.Standing{Held: true, Caught: true}, 0, true},
+		{"holder that has not read what was told", all, all, queue.Standing{Held: true}, 0, false},
+		{"the other holds", all, all, queue.Standing{Caught: true}, 0, false},
+		{"the other holds and does not send", all, all, queue.Standing{Caught: true}, 2 * time.Minute, true},
+		{"the other holds and has nothing", all, nil, queue.Standing{Caught: true}, 0, true},
+		{"the other holds and has a part", all, part, queue.Standing{Caught: true}, 0, true},
+		{"holder with a part", part, all, queue.Standing{Held: true, Caught: true}, 0, false},
+		{"holder with a part, long", part, all, queue.Standing{Held: true, Caught: true}, time.Hour, false},
+		{"each has another part", part, rest, queue.Standing{Held: true, Caught: true}, 0, false},
+		{"no server", all, all, queue.Standing{Alone: true}, 0, true},
+		{"no server, a part", part, all, queue.Standing{Alone: true}, 0, false},
+	} {
+		p := &paired{self: "a", wait: time.Minute, work: make(chan struct{}, 1), received: map[state.CaseID]map[string]instances{"c": {"a": {list: tt.mine}, "b": {list: tt.theirs}}},
+			sent: map[state.CaseID]map[state.DeliveryKey]sentNote{}, waiting: map[state.CaseID]time.Time{}, partial: map[state.CaseID]time.Time{}, unsettled: map[state.CaseID]bool{}}
+		d := state.Delivery{Case: "c", State: state.Pending, DeliveryKey: state.DeliveryKey{SOPInstanceUID: "1", Destination: "pacs"}}
+		p.may(d, tt.standing, at)
+		if got := p.may(d, tt.standing, at.Add(tt.after)); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+		if tt.want { // what the other has sent is not sent again, unless the destination lost it
+			raw, err := json.Marshal(sentNote{Node: "b", Case: "c", Instance: "1", Destination: "pacs"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.heard("sent.x", raw, at)
+			if p.may(d, tt.standing, at.Add(tt.after)) {
+				t.Errorf("%s: sent twice", tt.name)
+			}
+			if d.Resent = 1; !p.may(d, tt.standing, at.Add(tt.after)) {
+				t.Errorf("%s: not sent again after the destination did not commit to it", tt.name)
+			}
+		}
+	}
+}
