@@ -113,6 +113,17 @@ func sendAcknowledged(t *testing.T, address string, files []dicomFile, acknowled
 // checkSpool opens the spool the killed node left: every acknowledged object must be there, whole.
 func checkSpool(t *testing.T, stateFolder string, acknowledged map[string]bool) {
 	t.Helper()
+	if n := missing(t, stateFolder, acknowledged); n > 0 {
+		t.Errorf("%d objects were acknowledged and are lost", n)
+	}
+	if len(acknowledged) == 0 {
+		t.Error("nothing was ever acknowledged")
+	}
+}
+
+// missing counts the acknowledged objects that are not in a spool.
+func missing(t *testing.T, stateFolder string, acknowledged map[string]bool) (n int) {
+	t.Helper()
 	s := openSpool(t, filepath.Join(stateFolder, "spool"))
 	kept := map[string]bool{}
 	for _, study := range s.Studies() {
@@ -122,12 +133,10 @@ func checkSpool(t *testing.T, stateFolder string, acknowledged map[string]bool) 
 	}
 	for uid := range acknowledged {
 		if !kept[uid] {
-			t.Errorf("acknowledged and lost: %s", uid)
+			n++
 		}
 	}
-	if len(acknowledged) == 0 {
-		t.Error("nothing was ever acknowledged")
-	}
+	return n
 }
 
 // checkResults counts the distinct objects at the PACS: one SEG and one SR a study, and nothing of unknown studies.

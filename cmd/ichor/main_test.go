@@ -39,6 +39,13 @@ func TestMain(m *testing.M) {
 }
 
 func buildAndRun(m *testing.M) (int, error) {
+	if os.Getenv("ICHOR_TEST_MEMBER") != "" || os.Getenv("ICHOR_TEST_NATS") != "" { // a process of a fleet
+		return m.Run(), nil
+	}
+	os.Setenv("ICHOR_ANALYSIS_PRECISION", precision)           // for programs that tests start
+	if binary = os.Getenv("ICHOR_TEST_BINARY"); binary != "" { // built before, for many runs
+		return m.Run(), nil
+	}
 	dir, err := os.MkdirTemp("", "ichor-test-")
 	if err != nil {
 		return 0, err
@@ -48,7 +55,6 @@ func buildAndRun(m *testing.M) (int, error) {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	os.Setenv("ICHOR_ANALYSIS_PRECISION", precision) // for programs that tests start
 	return m.Run(), nil
 }
 

@@ -22,6 +22,8 @@ type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	CA   string // PEM file of its own certificate
+
+	Addresses []net.IP // further addresses in the certificates that it signs
 }
 
 // Certificate is a certificate with its key, as PEM files.
@@ -76,7 +78,7 @@ func (a *Authority) make(name string, notAfter time.Time) Certificate {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: notAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames: []string{"localhost", name + ".example.org"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames: []string{"localhost", name + ".example.org"}, IPAddresses: append([]net.IP{net.IPv4(127, 0, 0, 1)}, a.Addresses...),
 	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
