@@ -92,6 +92,21 @@ siege: $(LIBRARY) ## stress-test: 1,000 silent associations, 10,000 refused ones
 	ICHOR_SIEGE=1 $(GO) test -count 1 -timeout 60m -v -run 'TestSilentCrowd|TestRefusedAssociations|TestCrowdOfSenders' ./scp
 	ICHOR_KILLS=$(KILLS) ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) test -count 1 -timeout 180m -v -run 'TestKill$$' ./cmd/ichor
 
+# Nodes of a pair, workers, three NATS servers and a PACS, each in a network namespace; needs root, and runs without partitions
+# where it may not make namespaces. SEED repeats the choices. The result and the logs are kept in out.
+SEED    ?= 1
+MINUTES ?= 60
+RATE    ?= 104
+FLEET    = ICHOR_TEST_SEED=$(SEED) ICHOR_TEST_RESULT=$(abspath out)/$@.json ICHOR_TEST_LOGS=$(abspath out)/$@ ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY))
+.PHONY: campaign soak
+campaign: $(LIBRARY) ## kill KILLS nodes, workers, NATS servers and PACS at random: make campaign KILLS=200 SEED=2
+	@mkdir -p out
+	$(FLEET) ICHOR_TEST_KILLS=$(KILLS) $(GO) test -count 1 -timeout 240m -v -run 'TestCampaign$$' ./cmd/ichor
+
+soak: $(LIBRARY) ## the same for MINUTES under load, ten times the peak of a trauma centre: make soak MINUTES=60 SEED=2
+	@mkdir -p out
+	$(FLEET) ICHOR_TEST_MINUTES=$(MINUTES) ICHOR_TEST_RATE=$(RATE) $(GO) test -count 1 -timeout $$(($(MINUTES) + 60))m -v -run 'TestCampaign$$' ./cmd/ichor
+
 bench: build peers venv ## measure reception, inference and end-to-end time, beside other software
 	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
 
