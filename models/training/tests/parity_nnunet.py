@@ -106,17 +106,19 @@ def models(tiny: bool) -> list[Model]:
     flat = {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
     if tiny:
         return [Model("tiny-3d", "3d_fullres", [8, 32, 32], [8.0, 7.0, 7.0], ich, (True,), 2, {"residual": True, "stages": 2}, 200),
-                Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, (False,), 1, {"stages": 2}, 300)]
+                Model("tiny-2d", "2d", [32, 32], [6.0, 6.0], SUBTYPES, (False,), 1, {"stages": 2}, 300),
+                Model("tiny-2d-folds", "2d", [32, 32], [6.0, 6.0], ich, (True,), 2, {"stages": 2, "residual": True, "forward": (0, 2, 1)}, 80),
+                Model("tiny-turned", "3d_fullres", [24, 8, 32], [7.0, 8.0, 6.5], ich, (True,), 1, {"stages": 2, "forward": (2, 0, 1)}, 80)]
     both = (False, True)
     return [
         Model("3d-plain", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, both, 1, flat, 350),
         Model("3d-hardly-trained", "3d_fullres", [12, 48, 48], [5.0, 3.0, 3.0], ich, both, 1, flat, 60),
         Model("3d-residual-folds", "3d_fullres", [16, 32, 32], [4.0, 4.5, 4.5], SUBTYPES, both, 2, {"residual": True}, 600),
-        Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, both, 1, {}, 300),
-        Model("2d-residual-folds", "2d", [48, 48], [3.5, 3.5], SUBTYPES, both, 2, {"residual": True}, 400),
+        Model("2d-plain", "2d", [64, 64], [2.2, 2.2], ich, both, 1, {}, 200),
+        Model("2d-residual-folds", "2d", [48, 48], [3.5, 3.5], SUBTYPES, both, 2, {"residual": True}, 200),
         Model("3d-turned", "3d_fullres", [32, 12, 32], [4.0, 5.0, 4.0], ich, both, 1,
-              {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}, 300),
-        Model("3d-turned-round", "3d_fullres", [12, 24, 32], [5.0, 5.0, 4.5], ich, both, 1, {"forward": (2, 0, 1)} | flat, 300),
+              {"forward": (1, 0, 2), "strides": [[1, 1, 1], [2, 1, 2], [2, 2, 2]], "kernels": [[3, 1, 3], [3, 3, 3], [3, 3, 3]]}, 100),
+        Model("3d-turned-round", "3d_fullres", [12, 24, 32], [5.0, 5.0, 4.5], ich, both, 1, {"forward": (2, 0, 1)} | flat, 100),
     ]
 
 
@@ -176,6 +178,20 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * float((a & b).sum()) / max(float(a.sum() + b.sum()), 1)
 
 
+def kept(head: Head, folder: Path) -> Head:
+    """The head as it was written before, so that what was predicted of it still holds; otherwise it is written."""
+    if not (folder / "volume.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "volume.json").write_text(json.dumps(geometry(head)) + "\n")
+        (folder / "hu.i16").write_bytes(head.hu.astype("<i2").tobytes())
+        return head
+    g = json.loads((folder / "volume.json").read_text())
+    hu = np.fromfile(folder / "hu.i16", "<i2").reshape(len(g["origins"]), g["rows"], g["columns"])
+    step, down = np.subtract(g["origins"][1], g["origins"][0]), np.array(g["along_column"])
+    gap = float(step @ np.cross(g["along_row"], down))
+    return Head(head.name, hu, (gap, *g["spacing_mm"]), float(step @ down) / g["spacing_mm"][0], head.oblique)
+
+
 def geometry(head: Head) -> dict:
     """Orientation and origins of a series with these slices."""
     along_row, along_column = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
@@ -196,12 +212,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    volumes = heads(args.tiny, args.out / "phantoms")
-    for h in volumes:
-        folder = args.out / "heads" / h.name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "volume.json").write_text(json.dumps(geometry(h)) + "\n")
-        (folder / "hu.i16").write_bytes(h.hu.astype("<i2").tobytes())
+    volumes = [kept(h, args.out / "heads" / h.name) for h in heads(args.tiny, args.out / "phantoms")]
     for m in models(args.tiny):
         if args.only and m.name != args.only:
             continue
