@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -22,15 +23,47 @@ import (
 // holds one SEG, one SC series and one SR afterwards. Every object it holds is checked by dciodvfy and read back.
 func TestStorescuToOrthanc(t *testing.T) {
 	t.Parallel()
+	n, dir, sample, received := storescuToOrthanc(t, shippedBundle(t))
+	readBack(t, n, dir, sample, received)
+}
+
+// TestStorescuToOrthancNNUNet: the same way with a bundle of nnU-Net, which SR and summary name, with its digest.
+func TestStorescuToOrthancNNUNet(t *testing.T) {
+	t.Parallel()
+	bundle := filepath.Join(t.TempDir(), "site-nnunet")
+	nnunetBundle(t, bundle, "site-nnunet")
+	n, dir, sample, received := storescuToOrthanc(t, bundle)
+	readBack(t, n, dir, sample, received)
+	used, named := n.Engine().Bundle, 0
+	for _, path := range received {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(used.Name+" version "+used.Version)) && bytes.Contains(b, []byte(used.Digest)) {
+			named++
+		}
+	}
+	if used.Name != "site-nnunet" || named != len(received) {
+		t.Errorf("%d of %d objects name %s and its digest", named, len(received), used.Name)
+	}
+}
+
+// storescuToOrthanc sends a sample to a node with a bundle, and returns the objects that arrived at Orthanc.
+func storescuToOrthanc(t *testing.T, bundle string) (n *node.Node, dir string, sample *synthetic.Study, received []string) {
 	storescu := peer(t, "storescu", "dcmtk")
 	orthanc := scptest.StartOrthanc(t, map[string]any{
 		"DicomCheckCalledAet": true, "DicomAlwaysAllowStore": false, "DicomCheckModalityHost": true,
 		"DicomModalities": map[string]any{"ichor": []any{"ICHOR", "127.0.0.1", 11112}},
 	})
 	c := testConfig(t)
+	c.Analysis.Bundle = bundle
+	if bundle != shippedBundle(t) {
+		c.Analysis.Precision = "auto"
+	}
 	c.Destinations = []config.Destination{{Name: "orthanc", Address: orthanc.DICOM, AETitle: "ORTHANC"}}
-	n := startNode(t, c)
-	dir, sample := sampleStudy(t, "mixed")
+	n = startNode(t, c)
+	dir, sample = sampleStudy(t, "mixed")
 	host, port, err := net.SplitHostPort(n.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -49,11 +82,11 @@ func TestStorescuToOrthanc(t *testing.T) {
 	if got := seriesOf(t, orthanc); !slices.Equal(got, []string{"KO", "OT", "OT", "SEG", "SR"}) { // secondary captures and the overlay are OT
 		t.Errorf("Orthanc holds series of %v", got)
 	}
-	received := download(t, orthanc)
+	received = download(t, orthanc)
 	for _, path := range received {
 		validate(t, path)
 	}
-	readBack(t, n, dir, sample, received)
+	return n, dir, sample, received
 }
 
 // allowedFindings of dciodvfy, each with its reason.
