@@ -33,8 +33,9 @@ def home(tmp_path_factory):
     """A user's home with what the document takes for granted."""
     home = tmp_path_factory.mktemp("home")
     trees.segcq500(home / "data")
-    for folder in ("nnUNet_results/Dataset950_ICH", ".totalsegmentator/nnunet/results/Dataset150_icb_v0"):
-        nnunet_folder.write(home / folder / "nnUNetTrainer__nnUNetPlans__3d_fullres", patch=[8, 16, 16], spacing=[5.0, 3.0, 3.0], stages=2)
+    for folder, patch, spacing in (("nnUNet_results/Dataset950_ICH", [8, 16, 16], [5.0, 3.0, 3.0]),
+                                   (".totalsegmentator/nnunet/results/Dataset150_icb_v0", [16, 16, 16], [1.5, 1.5, 1.5])):
+        nnunet_folder.write(home / folder / "nnUNetTrainer__nnUNetPlans__3d_fullres", patch=patch, spacing=spacing, stages=2)
     (home / "scans").mkdir()
     first, second = trees.head(), trees.head(seed=1)
     first.spacing = second.spacing = (4.0, 4.0)
