@@ -11,6 +11,7 @@ from ich.product.data import MARGIN_SIZE, PLANES, Cache
 from ich.datasets.volume import DataError
 from ich.product.measure import dice
 from ich.heads.paint import Wish, _rim, _slab_labels, _stretches, paint, painting, write_cache
+from ich.heads.paint import painted as kept
 from ich.heads.phantom.study import Plan, generate
 from ich.heads.room import _point_spread, bone_cavity, enter
 from ich.product.scan import Scan, read_scan, volumes
@@ -161,3 +162,9 @@ def test_command_paints_a_nifti_file(head, tmp_path, capsys):
 def test_a_draw_that_has_no_place_is_drawn_anew(room):
     p = painting(room, 12)
     assert 1 <= len(p.bleeds) <= 2 and volumes(p.label, p)["total"] > 0.2
+
+
+def test_a_painting_has_one_name_kept_or_fresh(room, tmp_path):
+    fresh = kept("head", 0, tmp_path, lambda: room)
+    again = kept("head", 0, tmp_path, lambda: pytest.fail("painted twice"))
+    assert fresh.name == again.name == "head-real0" and np.array_equal(fresh.label, again.label)

@@ -311,11 +311,12 @@ def painted(scan: str, i: int, cache: Path | None, room_of) -> Scan:
     """
     from . import heads
 
-    file = Path(cache) / f"{scan}-real{i}.npz" if cache else None  # at the density of real blood; older ones were brighter
+    name = f"{scan}-real{i}"  # at the density of real blood; older ones were brighter
+    file = Path(cache) / f"{name}.npz" if cache else None
     if file and file.exists():
         return heads.load(file)
     rng = np.random.default_rng((i, 9))
-    out = _first_that_fits(room_of(), lambda: (wish(rng, SUBTYPES[i % len(SUBTYPES)]),), i)
+    out = replace(_first_that_fits(room_of(), lambda: (wish(rng, SUBTYPES[i % len(SUBTYPES)]),), i), name=name)
     if file:
         heads.save(file, out)
     return out
