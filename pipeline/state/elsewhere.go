@@ -8,7 +8,8 @@ import (
 )
 
 // StoredElsewhere records that the other node of a pair has stored an object at a destination, and whether the destination has
-// committed to it. known is false if this node has no such delivery, as before its own analysis. Repeating it changes nothing.
+// committed to it. known is false if this node has no such delivery, as before its own analysis. Repeating it changes nothing:
+// an object that the destination did not commit to afterwards is still sent again.
 func (s *Store) StoredElsewhere(key DeliveryKey, committed bool, note string, now time.Time) (known bool, err error) {
 	d, err := s.Delivery(key)
 	switch {
@@ -16,6 +17,8 @@ func (s *Store) StoredElsewhere(key DeliveryKey, committed bool, note string, no
 		return false, nil
 	case err != nil:
 		return false, err
+	case d.State == Pending && d.Resent > 0:
+		return true, nil
 	case d.State != Pending && d.State != Dead && (d.State != Stored || !committed || !d.Commitment):
 		return true, nil
 	}

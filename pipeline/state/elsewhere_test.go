@@ -1,6 +1,9 @@
 package state
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestStoredElsewhere: what the other node of a pair has sent is stored here as well, and committed once it says so.
 func TestStoredElsewhere(t *testing.T) {
@@ -28,6 +31,17 @@ func TestStoredElsewhere(t *testing.T) {
 	elsewhere("1", false, true, Stored)
 	if list := must(s.Uncommitted("A", 9))(t); len(list) != 1 {
 		t.Errorf("%d uncommitted", len(list))
+	}
+	must(0, s.AskCommitment(Transaction{UID: "9.1", Destination: "A", Instances: []string{"1"}}, time.Hour, t0))(t)
+	if _, _, err := s.AnswerCommitment("9.1", nil, map[string]string{"1": "lost"}, Resend{Most: 3}, t0); err != nil {
+		t.Fatal(err)
+	}
+	must(s.StoredElsewhere(DeliveryKey{"1", "A"}, false, "by the other", t0))(t) // told before
+	if d := must(s.Delivery(DeliveryKey{"1", "A"}))(t); d.State != Pending {
+		t.Errorf("an object that the destination lost is %s", d.State)
+	}
+	if err := s.markStored(DeliveryKey{"1", "A"}, Elsewhere, "by the other", t0); err != nil {
+		t.Fatal(err)
 	}
 	elsewhere("1", true, true, Committed)
 	if list := must(s.Uncommitted("A", 9))(t); len(list) != 0 {
