@@ -60,7 +60,7 @@ type other struct {
 // Standing is what a node of a pair may do at the moment.
 type Standing struct {
 	Held    bool      // this node has the lease
-	Holder  string    // node with the lease, as last seen; empty: none
+	Holder  string    // node with the lease, as last seen; empty: none is known
 	Since   time.Time // when Holder got it, as far as this node has seen
 	Alone   bool      // the server was not reached for a whole lease: nobody can say who has it
 	Caught  bool      // this node knows all that the other one has told
@@ -92,6 +92,9 @@ func (p *Pair) Standing() Standing {
 	defer p.mu.Unlock()
 	now := time.Now()
 	s := Standing{Held: now.Before(p.until), Holder: p.holder, Since: p.since, Alone: now.Sub(p.reached) > p.o.Lease, Caught: p.caught, Untold: len(p.untold), Checked: p.reached}
+	if s.Holder == p.q.opts.Node && !s.Held { // it could not be renewed
+		s.Holder, s.Since = "", time.Time{}
+	}
 	for _, o := range p.others {
 		if now.Sub(o.seen) < p.o.Lease {
 			s.Others = append(s.Others, o.about)
@@ -124,12 +127,12 @@ func (p *Pair) Run(ctx context.Context) {
 	defer running.Wait()
 	running.Go(func() { p.watch(ctx, p.leases, p.leaseChanged) })
 	running.Go(func() { p.watch(ctx, p.records, p.recordHeard) })
-	running.Go(func() { p.tellAll(ctx) })
+	var telling sync.WaitGroup
+	telling.Go(func() { p.tellAll(ctx) })
 	tick := time.NewTicker(p.o.Lease / 3)
 	defer tick.Stop()
-	failed := false
+	failed, told := false, p.Standing()
 	for {
-		before := p.Standing()
 		err := p.renew(ctx)
 		if err != nil { // the buckets may be gone, with their server
 			p.mu.Lock()
@@ -143,11 +146,13 @@ func (p *Pair) Run(ctx context.Context) {
 				p.q.opts.Logger.Info("the lease of the pair can be read again")
 			}
 		}
-		if now := p.Standing(); now.Held != before.Held || now.Holder != before.Holder || now.Alone != before.Alone {
+		if now := p.Standing(); now.Held != told.Held || now.Holder != told.Holder || now.Alone != told.Alone {
+			told = now
 			p.o.Changed()
 		}
 		select {
 		case <-ctx.Done():
+			telling.Wait() // what it could not store is stored now
 			p.leave(context.WithoutCancel(ctx))
 			return
 		case <-tick.C:

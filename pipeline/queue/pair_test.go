@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -50,16 +51,18 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// TestLeaseOfALostNode: when the connection of the holder breaks, it sees the end of its lease before the other node takes it. A
-// node that comes back does not take it back.
+// TestLeaseOfALostNode: when the connection of the holder breaks, it sees and tells the end of its lease before the other node
+// takes it. A node that comes back does not take it back.
 func TestLeaseOfALostNode(t *testing.T) {
 	t.Parallel()
 	url := external(t)
 	qa, qb := start(t, Options{URL: url, Node: "a"}), start(t, Options{URL: url, Node: "b"})
-	a, _ := pairOf(t, qa, PairOptions{})
+	var changes atomic.Int64
+	a, _ := pairOf(t, qa, PairOptions{Changed: func() { changes.Add(1) }})
 	eventually(t, "a holds", holds(a))
 	b, _ := pairOf(t, qb, PairOptions{})
 	eventually(t, "b sees a", func() bool { return b.Standing().Holder == "a" })
+	before := changes.Load()
 	qa.link.Load().conn.Close()
 	eventually(t, "b holds", func() bool {
 		both := a.Standing().Held && b.Standing().Held
@@ -69,6 +72,10 @@ func TestLeaseOfALostNode(t *testing.T) {
 		return both || b.Standing().Held
 	})
 	eventually(t, "a knows that it is alone", func() bool { return a.Standing().Alone })
+	eventually(t, "a has told that it is alone", func() bool { return changes.Load() > before })
+	if s := a.Standing(); s.Holder != "" {
+		t.Errorf("a still takes %q for the holder", s.Holder)
+	}
 	a, _ = pairOf(t, start(t, Options{URL: url, Node: "a"}), PairOptions{})
 	eventually(t, "a is back", func() bool { return a.Standing().Holder == "b" && a.Standing().Caught })
 	if a.Standing().Held || !b.Standing().Held {
@@ -101,6 +108,31 @@ func TestTell(t *testing.T) {
 		defer mu.Unlock()
 		return fmt.Sprint(heard) == "map[sent.1:y sent.2:z]"
 	})
+}
+
+// TestTellAtTheEnd: what is being stored when a node stops is stored.
+func TestTellAtTheEnd(t *testing.T) {
+	t.Parallel()
+	url := external(t)
+	a, leave := pairOf(t, start(t, Options{URL: url, Node: "a"}), PairOptions{Lease: 20 * time.Second}) // it has 5 s to tell what is left
+	eventually(t, "a holds", holds(a))
+	const told = 300
+	a.mu.Lock()
+	for i := range told {
+		a.untold[fmt.Sprintf("sent.%d", i)] = []byte("x")
+	}
+	a.mu.Unlock()
+	nudge(a.full)
+	for a.Standing().Untold > 0 { // it has been taken, and is being stored
+		time.Sleep(time.Millisecond)
+	}
+	leave()
+	var heard atomic.Int64
+	b, _ := pairOf(t, start(t, Options{URL: url, Node: "b"}), PairOptions{Heard: func(string, []byte, time.Time) { heard.Add(1) }})
+	eventually(t, "caught up", func() bool { return b.Standing().Caught })
+	if n := heard.Load(); n != told {
+		t.Errorf("%d of %d are stored", n, told)
+	}
 }
 
 // TestVersionFloor: an older server is refused in one line that says what to do.

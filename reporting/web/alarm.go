@@ -72,7 +72,7 @@ func (p Pair) Says() string {
 	case p.Holder != "":
 		return p.Holder + " has the lease and sends results; this node is ready to take over"
 	}
-	return "no node has the lease at the moment"
+	return "no node is known to have the lease"
 }
 
 // Destination is how a destination is.
