@@ -54,11 +54,7 @@ func (n *Node) maySend(d state.Delivery) bool {
 	if n.pair == nil || d.Destination == n.canary.destination() {
 		return true
 	}
-	if !n.pair.knows(d.Case) { // told before the last start, and lost with it
-		if c, err := n.store.Case(d.Case); err == nil {
-			n.tellStudy(c.StudyInstanceUID)
-		}
-	}
+	n.checkReceived(d.Case)
 	if n.pair.isPartial(d.Case) { // the rest may have come
 		c, err := n.store.Case(d.Case)
 		if err != nil || c.Phase == state.Receiving || c.Phase == state.Queued || n.objects(c.StudyInstanceUID) > c.Objects {
@@ -74,12 +70,18 @@ func (p *paired) isPartial(id state.CaseID) bool {
 	return !p.partial[id].IsZero()
 }
 
-// knows reports whether it is known what this node received of a study.
-func (p *paired) knows(id state.CaseID) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, ok := p.received[id][p.self]
-	return ok
+// checkReceived compares once what this node has told of a study with its spool: what it told before its start can lack the
+// last objects.
+func (n *Node) checkReceived(id state.CaseID) {
+	n.pair.mu.Lock()
+	checked := n.pair.received[id][n.pair.self].checked
+	n.pair.mu.Unlock()
+	if checked {
+		return
+	}
+	if c, err := n.store.Case(id); err == nil {
+		n.tellStudy(c.StudyInstanceUID)
+	}
 }
 
 func (p *paired) may(d state.Delivery, s queue.Standing, at time.Time) bool {
@@ -117,6 +119,7 @@ func (p *paired) may(d state.Delivery, s queue.Standing, at time.Time) bool {
 // node is not sent any more.
 func (n *Node) settleCase(id state.CaseID) error {
 	p := n.pair
+	n.checkReceived(id)
 	p.mu.Lock()
 	var notes []sentNote
 	for _, s := range p.sent[id] {

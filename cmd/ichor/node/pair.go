@@ -46,8 +46,9 @@ type paired struct {
 
 // instances are the instances of a study that a node received: the first 8 bytes of the SHA-256 of each UID, in order.
 type instances struct {
-	list []uint64
-	told time.Time
+	list    []uint64
+	told    time.Time
+	checked bool // of this node: compared with its spool since the start
 }
 
 // sentNote is what a node tells of an object that a destination has stored.
@@ -112,12 +113,16 @@ func (n *Node) runPair(ctx context.Context) error {
 		return n.deliverer.Run(ctx)
 	}
 	paired, leave := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer leave()
-	running.Go(func() { n.pair.Run(paired) })
-	running.Go(func() { n.settleAll(paired) })
-	return n.deliverer.Run(ctx)
+	settling, settled := context.WithCancel(paired)
+	var pair, settle sync.WaitGroup
+	pair.Go(func() { n.pair.Run(paired) })
+	settle.Go(func() { n.settleAll(settling) })
+	err := n.deliverer.Run(ctx)
+	settled()
+	settle.Wait() // so that the pair is given the last notes before it ends
+	leave()
+	pair.Wait()
+	return err
 }
 
 func (n *Node) standingChanged() {
@@ -129,7 +134,7 @@ func (n *Node) standingChanged() {
 	case s.Held:
 		what = "this node has the lease and sends results"
 	case s.Holder == "":
-		what = "no node has the lease"
+		what = "no node is known to have the lease"
 	}
 	n.log.Info("pair", "name", n.config.Pair.Name, "standing", what)
 	n.events.Append(events.Event{Kind: events.Lease, Outcome: what, Detail: "pair " + n.config.Pair.Name})
@@ -224,8 +229,24 @@ func (n *Node) tellStudy(study string) {
 		n.log.Error("the other node of the pair is not told of a study", "case", note.Case, "err", err)
 		return
 	}
-	n.pair.keep(note, now())
-	n.pair.Tell("received."+string(note.Case)+"."+n.pair.self, raw)
+	if n.pair.check(note, now()) {
+		n.pair.Tell("received."+string(note.Case)+"."+n.pair.self, raw)
+	}
+}
+
+// check takes what the spool of this node has of a study, and reports whether the other node must be told. Objects that
+// were removed after their time were received all the same.
+func (p *paired) check(note receivedNote, at time.Time) (tell bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	told, known := p.received[note.Case][p.self]
+	if known && (len(note.Instances) == 0 || slices.Equal(told.list, note.Instances)) {
+		told.checked = true
+		p.received[note.Case][p.self] = told
+		return false
+	}
+	p.put(note, instances{list: note.Instances, told: at, checked: true})
+	return true
 }
 
 // pairSent tells the other node what a destination has stored or committed to.
@@ -269,13 +290,23 @@ func (p *paired) heard(key string, value []byte, told time.Time) {
 	p.settle(note.Case)
 }
 
+// keep keeps what a node has told of a study. What this node told before its start may be less than it has; what its spool
+// said is never replaced by it.
 func (p *paired) keep(note receivedNote, told time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if note.Node == p.self && p.received[note.Case][p.self].checked {
+		return
+	}
+	p.put(note, instances{list: note.Instances, told: told})
+}
+
+// put sets what a node has of a study. p.mu is held.
+func (p *paired) put(note receivedNote, i instances) {
 	if p.received[note.Case] == nil {
 		p.received[note.Case] = map[string]instances{}
 	}
-	p.received[note.Case][note.Node] = instances{note.Instances, told}
+	p.received[note.Case][note.Node] = i
 }
 
 // forget drops what was told before a time.

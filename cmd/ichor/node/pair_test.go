@@ -79,7 +79,7 @@ func (c *cluster) pair(edit func(*config.Config)) (pacs *receiver.Receiver, a, b
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for begun := time.Now(); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Since(begun) > time.Minute {
+		if time.Since(begun) > 3*time.Minute { // longer than the ack_wait of these nodes, after which a job that was not taken in time comes again
 			t.Fatalf("never: %s", what)
 		}
 	}
@@ -260,6 +260,39 @@ func TestPairWithoutServer(t *testing.T) {
 	}
 	if !slices.ContainsFunc(a.pairAlarms(now()), func(x web.Alarm) bool { return strings.Contains(x.Text, "the lease cannot be read") }) {
 		t.Errorf("%+v", a.pairAlarms(now()))
+	}
+}
+
+// TestPairReceived: what this node told of a study before its start is compared with its spool, and the other node is told of
+// what was missing. Objects that were removed after their time count as received.
+func TestPairReceived(t *testing.T) {
+	p := &paired{self: "a", work: make(chan struct{}, 1), received: map[state.CaseID]map[string]instances{}, unsettled: map[state.CaseID]bool{}}
+	hear := func(node string, list ...uint64) {
+		t.Helper()
+		raw, err := json.Marshal(receivedNote{Node: node, Case: "c", Instances: list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.heard("received.c."+node, raw, now())
+	}
+	found := func(list ...uint64) bool { return p.check(receivedNote{Node: "a", Case: "c", Instances: list}, now()) }
+	hear("a", 1, 2)
+	hear("b", 1, 2, 3)
+	if got := p.share("c"); got != lessHere {
+		t.Errorf("before the spool was read: %d", got)
+	}
+	if !found(1, 2, 3) {
+		t.Error("the other node is not told what was missing")
+	}
+	hear("a", 1, 2) // an echo
+	if got := p.share("c"); got != same {
+		t.Errorf("the spool has the whole study: %d", got)
+	}
+	if found(1, 2, 3) || found() {
+		t.Error("told again")
+	}
+	if got := p.share("c"); got != same {
+		t.Errorf("after the objects were removed: %d", got)
 	}
 }
 
