@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,11 +310,11 @@ func TestRemedy(t *testing.T) {
 // countingStore counts how often a line looks.
 type countingStore struct {
 	Store
-	looks *int
+	looks *atomic.Int32
 }
 
 func (c countingStore) Due(destination string, n int) ([]state.Delivery, error) {
-	*c.looks++
+	c.looks.Add(1)
 	return c.Store.Due(destination, n)
 }
 
@@ -323,7 +324,7 @@ func TestLineIsIdle(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := &archive{offers: true, mode: "never"}
 		r := newCommitRig(t, a)
-		looks := 0
+		var looks atomic.Int32
 		r.opts.State = countingStore{r.store, &looks}
 		r.opts.Destinations[0].Associations = 3
 		a.delay = 10 * time.Minute
@@ -331,15 +332,15 @@ func TestLineIsIdle(t *testing.T) {
 		r.run()
 		sleep(30 * time.Minute)
 		r.stop()
-		if got := r.states("1", "2"); got[0] != state.Stored || looks > 2000 {
-			t.Errorf("%v after %d looks", got, looks)
+		if got := r.states("1", "2"); got[0] != state.Stored || looks.Load() > 2000 {
+			t.Errorf("%v after %d looks", got, looks.Load())
 		}
 		r.opts.Destinations[0].Commitment = false
-		looks = 0
+		looks.Store(0)
 		r.run()
 		sleep(2 * time.Hour)
-		if looks > 500 {
-			t.Errorf("%d looks", looks)
+		if n := looks.Load(); n > 500 {
+			t.Errorf("%d looks", n)
 		}
 	})
 }

@@ -17,7 +17,7 @@ func TestMay(t *testing.T) {
 		r := newRig(t, map[string]*node{"A": a})
 		var all atomic.Bool
 		r.opts.May = func(d state.Delivery) bool { return all.Load() || d.SOPInstanceUID == "mine" }
-		looks := 0
+		var looks atomic.Int32
 		r.opts.State = countingStore{r.store, &looks}
 		r.add("1.1", "mine")
 		crowd := make([]string, 100)
@@ -30,8 +30,8 @@ func TestMay(t *testing.T) {
 		if got := a.have(); !slices.Equal(got, []string{"mine"}) {
 			t.Errorf("sent %v", got)
 		}
-		if looks > 300 {
-			t.Errorf("%d looks in a minute", looks)
+		if n := looks.Load(); n > 300 {
+			t.Errorf("%d looks in a minute", n)
 		}
 		all.Store(true)
 		sleep(10 * time.Second)

@@ -14,7 +14,7 @@ func TestPair(t *testing.T) {
 		"Pair ct: this node has the lease and sends results; no other node is there.":          {Name: "ct", Holds: true, Holder: "n1"},
 		"Pair ct: n2 has the lease and sends results; this node is ready to take over.":        {Name: "ct", Holder: "n2", Others: []string{"n2"}},
 		"Pair ct: the lease cannot be read; this node sends its results without it.":           {Name: "ct", Alone: true, Holds: true},
-		"Pair ct: no node is known to have the lease.":                                        {Name: "ct"},
+		"Pair ct: no node is known to have the lease.":                                         {Name: "ct"},
 	} {
 		h := New(Options{Cases: kept{}, Operator: operator{}, Ready: func() error { return nil }, Node: func() Node { return Node{Pair: &p} }})
 		if _, text, _ := page(t, h, ask("/")); !strings.Contains(text, want) {

@@ -54,7 +54,7 @@ def fit(bundle: Path, folder: Path, names: list[str], report: Callable[[str], No
     post.pop("edge", None)
     if best:
         post["edge"] = best
-    m["training"]["settings"][CHOSEN_ON] = [key(Path(folder).name, n) for n in sorted(set(names))]
+    m["training"].setdefault("settings", {})[CHOSEN_ON] = [key(Path(folder).name, n) for n in sorted(set(names))]
     manifest.write(bundle, m)
     card.write(bundle)
     return best
