@@ -60,9 +60,9 @@ func Names(p *bleed.Parts) []finding.Subtype {
 }
 
 // possible tells whether a place allows a subtype. Blood in a ventricle lies deep, and liquor is beside it, or liquor or blood
-// opposite to it; what is most of a clot, or large, needs less of that. Epidural blood touches the inner table, subdural blood that or the falx.
-// Subarachnoid blood is no ball. What lies along the inner table with most of its volume is not in the brain. share is the part's of
-// its clot.
+// opposite to it, or some of both; what is most of a clot, or large, needs less of that. Epidural blood touches the inner table,
+// subdural blood that or the falx. Subarachnoid blood is no ball. What lies along the inner table with most of its volume is not in
+// the brain. share is the part's of its clot.
 func possible(s finding.Subtype, at bleed.Signs, share float64) bool {
 	switch s {
 	case finding.IPH:
@@ -72,7 +72,8 @@ func possible(s finding.Subtype, at bleed.Signs, share float64) bool {
 		if share >= 0.5 || at.ML >= 5 {
 			opposite = 0.5
 		}
-		return at.DepthMM >= 12 && (at.Opposite >= opposite || at.Liquor >= 0.2)
+		both := at.Opposite >= 0.4 && at.Liquor >= 0.1
+		return at.DepthMM >= 12 && (at.Opposite >= opposite || at.Liquor >= 0.2 || both)
 	case finding.SAH:
 		return at.ThicknessMM < ballMM*math.Cbrt(at.ML)
 	case finding.SDH:

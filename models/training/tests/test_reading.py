@@ -62,6 +62,7 @@ def signs(n: int = 1, **values) -> Signs:
     ("most of a clot needs less to be ventricular", (IVH, IPH), dict(ml=(8.0, 0.8), opposite=(0.6, 0.1)), (IVH, IVH)),
     ("a large part needs less, too", (IPH, IVH), dict(ml=(60.0, 14.0), opposite=(0.1, 0.6)), (IPH, IVH)),
     ("a smaller part of one needs more", (IPH, IVH), dict(ml=(20.0, 4.0), opposite=(0.1, 0.6)), (IPH, IPH)),
+    ("some liquor beside it and opposite to it", (IPH, IVH), dict(ml=(26.0, 4.0), opposite=(0.2, 0.48), liquor=(0.0, 0.14)), (IPH, IVH)),
     ("a small epidural", (EDH,), dict(ml=(0.6,), table=(0.9,), depth_mm=(3.0,)), (EDH,)),
 ])
 def test_names(what, kinds, parts, want):

@@ -61,15 +61,16 @@ class Post:
     threshold: float = 0.5
     min_component_ml: float = 1.0
     sure_threshold: float = 0.75  # so much of a component must reach it: specks that are no blood are as large, but hardly sure anywhere
-    edge: float = 0.0  # share of the probability in the core of a clot that IPH and IVH in it must reach; 0: the threshold is enough
     opening_mm: float = 0.0
     rim_mm: float = 0.0
     subtype_per: str = "extra-axial"  # or "voxel", "component", "anatomy" (naming.py)
     evidence: Evidence | None = None  # decides in the place of sure_threshold
     operating_point: str = "balanced"  # of the evidence; no part of the manifest's rules, but a choice of who runs it
+    edge: float = 0.0  # share of the probability in the core of a clot that IPH and IVH in it must reach; 0: the threshold is enough
 
 
 SHIPPED = Post(subtype_per="anatomy")
+
 
 def settings_for(role: str, **changes) -> Settings:
     """The shipped recipe of a role."""

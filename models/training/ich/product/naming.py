@@ -22,7 +22,8 @@ def possible(s: Signs, share: np.ndarray) -> np.ndarray:
     """(parts, 5) bool: which subtypes a part's place allows. share: of its clot; what is most of it, or large, needs less to lie in a ventricle."""
     out = np.ones((len(s.ml), len(SUBTYPES)), bool)
     out[:, IPH] = s.table < 0.6
-    out[:, IVH] = (s.depth_mm >= 12) & ((s.opposite >= np.where((share >= 0.5) | (s.ml >= 5), 0.5, 0.7)) | (s.liquor >= 0.2))
+    both = (s.opposite >= 0.4) & (s.liquor >= 0.1)
+    out[:, IVH] = (s.depth_mm >= 12) & ((s.opposite >= np.where((share >= 0.5) | (s.ml >= 5), 0.5, 0.7)) | (s.liquor >= 0.2) | both)
     out[:, SAH] = s.thickness_mm < BALL_MM * np.cbrt(s.ml)
     out[:, EDH] = s.table >= 0.1
     out[:, SDH] = (s.table >= 0.05) | (s.falx >= 0.05)
