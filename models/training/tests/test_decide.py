@@ -71,7 +71,7 @@ def test_a_bundle_gets_evidence(small_head, tmp_path, monkeypatch):
     lines = []
     decide.decide(bundle, tmp_path / "cache", 3, report=lines.append)
     post = manifest.network(manifest.read(bundle), "bleed")["post"]
-    assert set(post) == {"min_component_ml", "subtype_per", "evidence"} and set(post["evidence"]["operating_points"]) == set(POINTS)
+    assert set(post) == {"min_component_ml", "subtype_per", "evidence", "edge"} and set(post["evidence"]["operating_points"]) == set(POINTS)
     evidence = Reader.of_bundle(bundle, point="specific").post.evidence
     assert isinstance(evidence, Evidence) and json.loads(json.dumps(evidence.entry())) == post["evidence"]
     assert "operating_point" in (bundle / "CARD.md").read_text() and any(line.startswith("balanced: cut") for line in lines)

@@ -74,7 +74,9 @@ def test_command(home, line):
 
 def review(args):
     """Says yes to all scans on the page, and ends the program as Ctrl-C does."""
-    server = subprocess.Popen([sys.executable, "-m", "ich", *args, "--port", "0"], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."})
+    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731 - tests in the background inherit that it is ignored
+    server = subprocess.Popen([sys.executable, "-m", "ich", *args, "--port", "0"], stdout=subprocess.PIPE, text=True,
+                              env=os.environ | {"PYTHONPATH": "."}, preexec_fn=heard)
     try:
         at = re.match(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())[0]
         for name in ("head1", "head2"):
