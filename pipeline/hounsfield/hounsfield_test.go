@@ -142,16 +142,7 @@ func TestCheck(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			before := append([]int16(nil), c.v.HU...)
-			warnings, err := Check(c.v)
-			refusal := new(finding.Refusal)
-			switch {
-			case c.refusal == "" && err != nil:
-				t.Fatalf("refused: %v", err)
-			case c.refusal != "" && (!errors.As(err, &refusal) || refusal.Code != finding.NotHounsfield || !strings.Contains(refusal.Reason, c.refusal)):
-				t.Fatalf("got %v, warnings %q; want a refusal that says %q", err, warnings, c.refusal)
-			case c.warning == "" && len(warnings) > 0, c.warning != "" && (len(warnings) != 1 || !strings.Contains(warnings[0], c.warning)):
-				t.Fatalf("warnings %q, want %q", warnings, c.warning)
-			}
+			checked(t, c.v, c.refusal, c.warning)
 			corrected := strings.Contains(c.name, "offset not said") || strings.Contains(c.name, "wrapped")
 			original := head()
 			for i := range before {
@@ -174,5 +165,20 @@ func TestUnsigned(t *testing.T) {
 	}
 	if _, err := Check(filled(3071)); err != nil {
 		t.Errorf("padding: %v", err)
+	}
+}
+
+// checked holds what Check says of a volume: a part of its refusal, or of its only warning; empty: there is none.
+func checked(t *testing.T, v *volume.Volume, refused, warned string) {
+	t.Helper()
+	warnings, err := Check(v)
+	refusal := new(finding.Refusal)
+	switch {
+	case refused == "" && err != nil:
+		t.Fatalf("refused: %v", err)
+	case refused != "" && (!errors.As(err, &refusal) || refusal.Code != finding.NotHounsfield || !strings.Contains(refusal.Reason, refused)):
+		t.Fatalf("got %v, warnings %q; want a refusal that says %q", err, warnings, refused)
+	case warned == "" && len(warnings) > 0, warned != "" && (len(warnings) != 1 || !strings.Contains(warnings[0], warned)):
+		t.Fatalf("warnings %q, want %q", warnings, warned)
 	}
 }

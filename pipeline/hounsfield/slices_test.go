@@ -1,12 +1,9 @@
 package hounsfield
 
 import (
-	"errors"
 	"slices"
-	"strings"
 	"testing"
 
-	"ichor/pipeline/finding"
 	"ichor/pipeline/phantom"
 	"ichor/pipeline/phantom/synthetic"
 	"ichor/pipeline/volume"
@@ -83,16 +80,7 @@ func TestSlices(t *testing.T) {
 			t.Parallel()
 			v := numbered(mixed)
 			c.change(v)
-			warnings, err := Check(v)
-			refusal := new(finding.Refusal)
-			switch {
-			case c.refusal == "" && err != nil:
-				t.Fatalf("refused: %v", err)
-			case c.refusal != "" && (!errors.As(err, &refusal) || refusal.Code != finding.NotHounsfield || !strings.Contains(refusal.Reason, c.refusal)):
-				t.Fatalf("got %v, warnings %q; want a refusal that says %q", err, warnings, c.refusal)
-			case c.warning == "" && len(warnings) > 0, c.warning != "" && (len(warnings) != 1 || !strings.Contains(warnings[0], c.warning)):
-				t.Fatalf("warnings %q, want %q", warnings, c.warning)
-			}
+			checked(t, v, c.refusal, c.warning)
 		})
 	}
 }

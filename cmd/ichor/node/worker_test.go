@@ -23,11 +23,8 @@ import (
 	"ichor/pipeline/volume"
 	"ichor/pipeline/window"
 	"ichor/reporting/web"
-	"ichor/scp/dcm"
 	"ichor/scp/dcm/codec"
-	"ichor/scp/dimse"
 	"ichor/scp/scptest"
-	"ichor/scp/ul"
 )
 
 // standIn is a network that takes its time and answers by the values of its input: inside the head, and blood.
@@ -160,19 +157,7 @@ func sendStudies(t *testing.T, n *Node, studies int) (cases []state.CaseID) {
 	head := synthetic.Head(synthetic.Shape{Balls: []synthetic.Ball{{Subtype: finding.IPH, CentreMM: volume.Vec{-30, 10, 5}, RadiusMM: 20}}})
 	for range studies {
 		objects, truth := head.DataSets(synthetic.WriteOptions{})
-		scu, err := dimse.Connect(t.Context(), dimse.ConnectOptions{Address: n.Addr(), CallingAE: "CT", CalledAE: "ICHOR",
-			Contexts: []ul.ProposedContext{{AbstractSyntax: dcm.CTImageStorage, TransferSyntaxes: []string{dcm.ExplicitVRLittleEndian}}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range objects {
-			if _, err := scu.StoreDataSet(t.Context(), d, dcm.ExplicitVRLittleEndian); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := scu.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		store(t, n, objects)
 		cases = append(cases, state.IDOf(truth.StudyInstanceUID))
 	}
 	return cases
