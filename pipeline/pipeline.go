@@ -267,7 +267,7 @@ func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *vo
 		settled = func(level bleed.Level) (*volume.Mask, error) { return parts.Labels(names, level), ctx.Err() }
 	}
 	if spec.Post.Edge > 0 {
-		settled = marks.Edged(settled)
+		return marks.Edged(settled)
 	}
 	return settled, nil
 }

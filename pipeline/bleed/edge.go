@@ -14,35 +14,42 @@ const coreTenths = 9
 
 // Edged applies the edge of the bundle to settled, which returns the labels of a level. A level other than Chosen moves the edge; no new
 // clots of the brain appear.
-func (m *Marks) Edged(settled func(Level) (*volume.Mask, error)) func(Level) (*volume.Mask, error) {
+func (m *Marks) Edged(settled func(Level) (*volume.Mask, error)) (func(Level) (*volume.Mask, error), error) {
+	chosen, err := settled(Chosen)
+	if err != nil {
+		return nil, err
+	}
+	c := volume.ComponentsOf(chosen, volume.Corners, 0)
+	clots := make([][]volume.Run, c.Count)
+	for _, r := range c.Runs {
+		clots[r.Component] = append(clots[r.Component], r)
+	}
+	cores := make([]float64, len(clots))
+	for i, runs := range clots {
+		cores[i] = float64(m.core(runs))
+	}
 	return func(level Level) (*volume.Mask, error) {
-		chosen, err := settled(Chosen)
+		labels, err := settled(level)
 		if err != nil {
 			return nil, err
 		}
-		labels := chosen
-		if level != Chosen {
-			if labels, err = settled(level); err != nil {
-				return nil, err
-			}
-			for i, l := range labels.Voxels {
-				if inBrain(l) && chosen.Voxels[i] == 0 {
-					labels.Voxels[i] = 0
-				}
-			}
-		}
-		clots := volume.ComponentsOf(chosen, volume.Corners, 0)
-		of := make([][]volume.Run, clots.Count)
-		for _, r := range clots.Runs {
-			of[r.Component] = append(of[r.Component], r)
-		}
 		share := float64(level.threshold(m.spec.Post.Edge))
-		for _, runs := range of {
-			m.cut(labels, runs, share*float64(m.core(runs)))
+		for i, runs := range clots {
+			m.keep(labels, runs, share*cores[i])
+		}
+		for i, l := range labels.Voxels {
+			if inBrain(l) {
+				labels.Voxels[i] = 0
+			} else {
+				labels.Voxels[i] = l &^ within
+			}
 		}
 		return labels, nil
-	}
+	}, nil
 }
+
+// within marks a label of the brain that lies within the edge of its clot.
+const within = 1 << 7
 
 func inBrain(label uint8) bool {
 	s := finding.Subtype(label)
@@ -66,13 +73,13 @@ func (m *Marks) core(runs []volume.Run) int {
 	return core
 }
 
-// cut clears the voxels in the brain of a clot that are less probable than least, in 255ths.
-func (m *Marks) cut(labels *volume.Mask, runs []volume.Run, least float64) {
+// keep marks the voxels in the brain of a clot that are at least as probable as least, in 255ths.
+func (m *Marks) keep(labels *volume.Mask, runs []volume.Run, least float64) {
 	for _, r := range runs {
 		any, row := m.any.Row(r), labels.Row(r)
 		for i, l := range row {
-			if inBrain(l) && float64(any[i]) < least {
-				row[i] = 0
+			if inBrain(l) && float64(any[i]) >= least {
+				row[i] |= within
 			}
 		}
 	}

@@ -7,10 +7,6 @@ import (
 	"ichor/pipeline/finding"
 )
 
-// Anatomy is the value of post.subtype_per with which a clot has one name unless two parts of it are clear, and no part a name
-// against anatomy: Names in the place of Settle.
-const Anatomy = "anatomy"
-
 // A clear part has so many mL, and this share of its clot; from clearMostML on it is large enough in any clot.
 const (
 	clearML     = 1.0
@@ -21,9 +17,9 @@ const (
 // ballMM times the cube root of the mL is four fifths of the diameter of a ball.
 const ballMM = 10.0
 
-// Names gives each part its name. A part that is clear and lies where its subtype lies keeps the network's. What is not clear takes
+// Names gives each part its name, in the place of Settle, if the bundle names by anatomy. A part that is clear and lies where its subtype lies keeps the network's. What is not clear takes
 // the name of the clear part that it touches most, of the largest where it touches none. A clot without a clear part is named as a
-// whole: by the subtype with most volume among those that its place allows. models/training/ich/naming.py does the same.
+// whole: by the subtype with most volume among those that its place allows. models/training/ich/product/naming.py does the same.
 func Names(p *bleed.Parts) []finding.Subtype {
 	out := make([]finding.Subtype, len(p.Of))
 	of := make([][]int, len(p.Clots))

@@ -44,17 +44,18 @@ func (e *Engine) identity(version string) identity {
 	return identity{version, b.Name + " " + b.Version + " " + b.Digest, e.Adopter.Parameters()}
 }
 
-// differs returns in what a worker differs from a node, nil if in nothing.
-func (i identity) differs(worker identity) error {
+// differs returns in what another process differs from this one, nil if in nothing. self and other name the two, at is where
+// self is.
+func (i identity) differs(than identity, self, at, other string) error {
 	switch {
-	case i.Version != worker.Version:
-		return fmt.Errorf("the node is ichor %s, the worker %s: install the same version", i.Version, worker.Version)
-	case i.Bundle != worker.Bundle:
-		return fmt.Errorf("the node uses bundle %s, the worker %s: use the same bundle, precision and operating point", i.Bundle, worker.Bundle)
-	case !maps.Equal(i.Parameters, worker.Parameters):
+	case i.Version != than.Version:
+		return fmt.Errorf("%s is ichor %s, %s %s: install the same version", self, i.Version, other, than.Version)
+	case i.Bundle != than.Bundle:
+		return fmt.Errorf("%s uses bundle %s, %s %s: use the same bundle, precision and operating point", self, i.Bundle, other, than.Bundle)
+	case !maps.Equal(i.Parameters, than.Parameters):
 		for _, k := range slices.Sorted(maps.Keys(i.Parameters)) {
-			if v := i.Parameters[k]; worker.Parameters[k] != v {
-				return fmt.Errorf("%s is %q on the node, %q on the worker: use the same settings in analysis", k, v, worker.Parameters[k])
+			if v := i.Parameters[k]; than.Parameters[k] != v {
+				return fmt.Errorf("%s is %q %s, %q on %s: use the same settings in analysis", k, v, at, than.Parameters[k], other)
 			}
 		}
 		return errors.New("the settings of the analysis differ: use the same in analysis")

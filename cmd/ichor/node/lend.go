@@ -161,7 +161,7 @@ func (n *Node) hello(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	seen := web.Worker{Name: g.Worker, Address: r.RemoteAddr, Version: g.Version, Busy: g.Busy, Last: now()}
-	err := n.engine.identity(n.version).differs(g.identity)
+	err := n.engine.identity(n.version).differs(g.identity, "the node", "on the node", "the worker")
 	if err != nil {
 		seen.Refused = err.Error()
 	}

@@ -42,13 +42,13 @@ func (n *Node) pairing() *web.Pair {
 
 // differs returns in what the other node of a pair differs from this one, empty if in nothing that matters.
 func (a aboutNode) differs(other aboutNode) string {
-	switch err := a.identity.differs(other.identity); {
+	switch err := a.identity.differs(other.identity, "this node", "here", other.Host); {
 	case a.Lease != other.Lease:
 		return fmt.Sprintf("pair.lease is %s here and %s on %s", a.Lease, other.Lease, other.Host)
 	case !slices.Equal(sorted(a.Destinations), sorted(other.Destinations)):
 		return fmt.Sprintf("the destinations here are %s, those of %s %s", strings.Join(a.Destinations, " "), other.Host, strings.Join(other.Destinations, " "))
 	case err != nil:
-		return strings.NewReplacer("the node ", "this node ", "on the node", "here", "the worker", other.Host).Replace(err.Error())
+		return err.Error()
 	}
 	return ""
 }

@@ -36,8 +36,11 @@ func (n *Node) arrived(study string) (first, last time.Time, ok bool) {
 
 // traceStudy tells of the reception of a study, and of the wait until it counted as complete.
 func (n *Node) traceStudy(c state.Case, how string) {
+	if n.traces == nil {
+		return
+	}
 	first, last, ok := n.arrived(c.StudyInstanceUID)
-	if n.traces == nil || !ok {
+	if !ok {
 		return
 	}
 	id := string(c.ID)
