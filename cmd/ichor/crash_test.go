@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -175,7 +174,7 @@ type process struct {
 	make    func() *exec.Cmd // nil: serve with config
 	cmd     *exec.Cmd
 	ended   chan struct{}
-	log     *bytes.Buffer
+	log     *lockedBuffer
 }
 
 func newProcess(t *testing.T, pacs *receiver.Receiver) *process {
@@ -226,7 +225,7 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.ended, p.log = make(chan struct{}), &bytes.Buffer{}
+	p.ended, p.log = make(chan struct{}), &lockedBuffer{}
 	ready := make(chan bool, 1)
 	go func() {
 		defer close(p.ended)

@@ -215,6 +215,7 @@ func crashed(t *testing.T) seen {
 	const name = "crash"
 	s := seen{fault: "The process crashes (kill -SEGV) and is restarted", log: `alarm=crash`, remedy: "nothing acknowledged is lost; look in the log before the start for the cause, and report it"}
 	alarmed(t, p, name)
+	eventually(t, s.log+" in the log", func() bool { return strings.Contains(p.log.String(), s.log) }) // a node that stops logs no alarms any more
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -249,17 +250,20 @@ func reloaded(t *testing.T) seen {
 	reload(strings.Replace(string(good), "dicom: {", "dicom: {lisen: x, ", 1))
 	eventually(t, "the alarm", func() bool { return strings.Contains(alarms(), name+": ") })
 	alarmed(t, p, name)
-	reload(string(good))
-	eventually(t, "the end of the alarm", func() bool { return !strings.Contains(alarms(), name+": ") })
-	p.kill()
-	<-p.ended
 	s := seen{fault: "A changed configuration has faults (SIGHUP)", log: "dicom.lisen: there is no such key", alarm: web.Alarm{Name: name, Severity: web.Warning},
 		remedy: "correct the file ('ichor check' shows its faults) and reload again"}
-	for _, want := range []string{s.log, "alarm=" + name, `msg="configuration reloaded"`} {
-		if !strings.Contains(p.log.String(), want) {
-			t.Errorf("no %s in the log:\n%s", want, p.log)
+	logged := func(lines ...string) {
+		t.Helper()
+		for _, line := range lines {
+			eventually(t, line+" in the log", func() bool { return strings.Contains(p.log.String(), line) })
 		}
 	}
+	logged(s.log, "alarm="+name) // before the alarm ends: the log hears of alarms every few seconds
+	reload(string(good))
+	eventually(t, "the end of the alarm", func() bool { return !strings.Contains(alarms(), name+": ") })
+	logged(`msg="configuration reloaded"`)
+	p.kill()
+	<-p.ended
 	return s
 }
 
