@@ -10,7 +10,7 @@ from ich.product.config import SUBTYPES, settings_for
 from ich.product.data import MARGIN_SIZE, PLANES, Cache
 from ich.datasets.volume import DataError
 from ich.product.measure import dice
-from ich.heads.paint import Wish, _rim, _slab_labels, _stretches, paint, painting, write_cache
+from ich.heads.paint import Wish, _slab_labels, _stretches, paint, painting, write_cache
 from ich.heads.paint import painted as kept
 from ich.heads.phantom.study import Plan, generate
 from ich.heads.room import _point_spread, bone_cavity, enter
@@ -45,11 +45,7 @@ def test_paints_what_was_asked_for(head, room, painted, wish):
     assert ml["total"] == ml[wish.subtype] == pytest.approx(wish.ml, rel=0.3)
     assert np.array_equal(p.label > 0, cavity) and np.array_equal(p.hu[~cavity], scan.hu[~cavity])
     blood = p.label > 1
-    assert np.median(p.hu[blood]) > np.median(scan.hu[blood]) + 15  # thin blood is partly what is around it
-    if wish.subtype in ("IPH", "SDH", "EDH"):
-        excess = np.zeros_like(p.hu)
-        excess[room.box] = _rim(room)  # beam hardening lifts blood as it lifts brain
-        assert np.median((p.hu - excess)[blood]) == pytest.approx(wish.hu, abs=6)
+    assert np.median(p.hu[blood]) == pytest.approx(wish.hu, abs=3)  # although thin blood is partly what is around it, and the rim lifts it
     assert (p.bleeds[0].subtype, p.bleeds[0].hu, p.kind) == (wish.subtype, wish.hu, "painted")
 
 
@@ -167,4 +163,4 @@ def test_a_draw_that_has_no_place_is_drawn_anew(room):
 def test_a_painting_has_one_name_kept_or_fresh(room, tmp_path):
     fresh = kept("head", 0, tmp_path, lambda: room)
     again = kept("head", 0, tmp_path, lambda: pytest.fail("painted twice"))
-    assert fresh.name == again.name == "head-real0" and np.array_equal(fresh.label, again.label)
+    assert fresh.name == again.name == "head-seen0" and np.array_equal(fresh.label, again.label)

@@ -32,8 +32,10 @@ SOLID = ("IPH", "SDH", "EDH")
 SUB_MM = 1.5  # a slice is the mean of planes this far apart
 TRIES = 4  # until what is visible is close to what was asked for
 CLOSE = 0.3  # of the volume asked for
+CLOSE_HU, OFF_HU = 1.5, 30.0  # of the density asked for; and how far that of the blood itself may be from it
 SPECK_ML = 0.1
 APART_MM = 4.0  # subarachnoid blood keeps from where ventricles may be, seen or not
+MARGIN_HU = 3.0  # by which a mask with raters' margin is darker than a tight one (24 real hematomas)
 BRIGHTER_HU = 8.0  # than brain: thin blood in dark liquor that is not, cannot be seen
 ATTEMPTS = 8  # draws before a head is given up
 RIM_BINS = np.arange(2.0, 14.0, 1.5)  # mm
@@ -41,7 +43,7 @@ RIM_BINS = np.arange(2.0, 14.0, 1.5)  # mm
 
 @dataclass(frozen=True)
 class Wish:
-    """A hemorrhage to paint."""
+    """A hemorrhage to paint: millilitres and median density of what is visible of it, as one measures them in its label."""
 
     subtype: str
     ml: float
@@ -55,7 +57,12 @@ def draw(rng: np.random.Generator) -> tuple[Wish, ...]:
 
 def wish(rng: np.random.Generator, subtype: str, ml: float | None = None) -> Wish:
     drawn = float(np.clip(table.draw_ml(rng, subtype), *SIZES_ML))
-    return Wish(subtype, drawn if ml is None else ml, table.draw_hu(rng, subtype))
+    return Wish(subtype, drawn if ml is None else ml, _draw_hu(rng, subtype))
+
+
+def _draw_hu(rng: np.random.Generator, subtype: str) -> float:
+    """Median density of what is visible of a hemorrhage: the table's, without the margin of raters."""
+    return float(np.interp(rng.random(), table.LEVELS[1:-1], table.HU[subtype]) + MARGIN_HU)
 
 
 @one_thread
@@ -86,9 +93,11 @@ def paint(room: Room, wishes: tuple[Wish, ...], seed: int) -> Scan:
 
 @dataclass
 class _Painted:
-    """share (S, rows, columns): of each voxel that is this blood; visible: what is labelled; push at the head's nodes, mm."""
+    """hu: density of the blood itself; share (S, rows, columns): of each voxel that is this blood; visible: what is labelled; push at the
+    head's nodes, mm."""
 
     wish: Wish
+    hu: float
     lesion: Lesion
     share: np.ndarray
     visible: np.ndarray
@@ -97,21 +106,33 @@ class _Painted:
 
 
 def _fit(room: Room, w: Wish, seed: tuple[int, int], place) -> _Painted:
-    """Places until the visible volume is near the wanted one; the same place every time, another level."""
-    ask, best = w.ml, None
+    """Places until volume and density of what is visible are near the wanted ones; the same place every time, another level."""
+    w = replace(w, hu=max(w.hu, room.brain_hu + BRIGHTER_HU))
+    ask, blood, best = w.ml, w.hu, None
     for _ in range(TRIES):
-        painted = place(room, w, ask, seed)
+        painted = place(room, replace(w, hu=blood), ask, seed)
         visible = float(painted.visible.sum(axis=(1, 2)) @ room.scan.slice_ml()[room.box[0]])
-        error = abs(visible / w.ml - 1)
-        if best is None or error < best[0]:
-            best = (error, visible, painted)
-        if error <= CLOSE / 2:
+        error, off = abs(visible / w.ml - 1), w.hu - _seen_hu(room, painted)
+        if best is None or error + abs(off) / OFF_HU < best[0]:
+            best = (error + abs(off) / OFF_HU, error, visible, replace(painted, wish=w))
+        if error <= CLOSE / 2 and abs(off) <= CLOSE_HU:
             break
         ask = float(np.clip(ask * w.ml / max(visible, 0.1 * ask), 0.2 * w.ml, 8 * w.ml))
-    error, visible, painted = best
+        blood = float(np.clip(blood + off, w.hu - OFF_HU, w.hu + OFF_HU))
+    _, error, visible, painted = best
     if error > CLOSE and visible < max(0.5 * w.ml, 0.3):
         raise DataError(room.scan.name, f"holds {visible:.1f} mL of {w.ml:.0f} mL {w.subtype}", "ask for less, or for another subtype")
     return painted
+
+
+def _seen_hu(room: Room, p: _Painted) -> float:
+    """Median density of what is visible: the scan's rim lifts it, what it is mixed with at its edges takes from it."""
+    seen = p.visible
+    if not seen.any():
+        return p.hu
+    under = room.smooth if p.wish.subtype in SOLID else np.minimum(room.smooth, room.level[:, None, None])
+    soft = _blurred(room, p.share)
+    return float(np.median((under + soft * (p.hu + _rim(room) - under))[seen]))
 
 
 def _solid(room: Room, w: Wish, ml: float, seed) -> _Painted:
@@ -121,7 +142,7 @@ def _solid(room: Room, w: Wish, ml: float, seed) -> _Painted:
             break
     fade = np.clip(room.head.depth / 10.0, 0, 1)[:, None]  # the brain slides along the skull, it does not leave it
     share = _share(room, lesion.region)
-    return _Painted(w, lesion, share, room.cavity & (share > 0.5), (push * fade).astype(np.float32), seed)
+    return _Painted(w, w.hu, lesion, share, room.cavity & (share > 0.5), (push * fade).astype(np.float32), seed)
 
 
 def _on_the_tentorium(room: Room, lesion: Lesion) -> bool:
@@ -144,7 +165,7 @@ def _fluid(room: Room, w: Wish, ml: float, seed) -> _Painted:
     liquor = np.minimum(room.smooth, level)
     bright = liquor + _blurred(room, share) * (w.hu + _rim(room) - liquor) > level + BRIGHTER_HU
     visible = room.cavity & (share > 0.5) & bright
-    return _Painted(w, lesion, share, visible, np.zeros((len(room.head.index), 3), np.float32), seed)
+    return _Painted(w, w.hu, lesion, share, visible, np.zeros((len(room.head.index), 3), np.float32), seed)
 
 
 def _blurred(room: Room, share: np.ndarray) -> np.ndarray:
@@ -220,7 +241,7 @@ def _compose(room: Room, done: list[_Painted]) -> tuple[np.ndarray, np.ndarray]:
             width, dark = rng.uniform(2, 7), rng.uniform(18, 26) - 30
             halo = _blurred(room, _share(room, p.lesion.region - width)) * (1 - room.csf)
             hu, clean = hu + halo * dark, clean + halo * dark
-        blood = p.wish.hu + mottle + rim
+        blood = p.hu + mottle + rim
         if p.wish.subtype in SOLID:
             value = blood + grain
             keep_bone = (hu > value) & (room.depth < 3)  # voxels that are partly bone stay so
@@ -311,7 +332,7 @@ def painted(scan: str, i: int, cache: Path | None, room_of) -> Scan:
     """
     from . import heads
 
-    name = f"{scan}-real{i}"  # at the density of real blood; older ones were brighter
+    name = f"{scan}-seen{i}"  # what is labelled has the density of real blood; older ones were brighter or darker
     file = Path(cache) / f"{name}.npz" if cache else None
     if file and file.exists():
         return heads.load(file)
