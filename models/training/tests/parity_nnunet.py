@@ -4,7 +4,8 @@
     ICHOR_NNUNET_CASES=CASES go test ./pipeline/nnunet -run Parity -v
 
 A head is a folder: volume.json and hu.i16 (slices, rows, columns as in the series); beside it are the bundles, and for each of
-them the certainty of blood of each voxel (.f32). The networks are trained for seconds on a phantom.
+them the certainty of blood of each voxel (.f32). The networks are trained for minutes on a phantom. What is in CASES already
+stays: a run that was stopped goes on, and --only 3d-residual-folds,2d-plain makes a part.
 """
 
 from __future__ import annotations
@@ -207,44 +208,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true", help="those that the Go tests keep: pipeline/nnunet/testdata")
-    parser.add_argument("--only", help="name of one model")
+    parser.add_argument("--only", help="names of models, with commas")
     parser.add_argument("--float32", action="store_true", help="also predict with sums in float32, and say how far nnU-Net's half precision is from it")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     volumes = [kept(h, args.out / "heads" / h.name) for h in heads(args.tiny, args.out / "phantoms")]
-    for m in models(args.tiny):
-        if args.only and m.name != args.only:
-            continue
+    known = {m.name: m for m in models(args.tiny)}
+    chosen = args.only.split(",") if args.only else list(known)
+    if unknown := [n for n in chosen if n not in known]:
+        parser.error(f"--only {','.join(unknown)}: there are {', '.join(known)}")
+    for m in (known[n] for n in chosen):
         folder = args.out / "folders" / m.name
-        shutil.rmtree(folder, ignore_errors=True)
-        nnunet_folder.write(folder, m.configuration, m.patch, m.spacing, m.labels, m.folds, any(m.mirror), m.steps, training_scan(m, args.out / "phantoms"), **(m.changes or {}))
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            nnunet_folder.write(part, m.configuration, m.patch, m.spacing, m.labels, m.folds, any(m.mirror), m.steps, training_scan(m, args.out / "phantoms"), **(m.changes or {}))
+            part.rename(folder)
         for mirror in m.mirror:
             name = m.name + ("-mirrored" if mirror and len(m.mirror) > 1 else "")
-            shutil.rmtree(args.out / "bundles" / name, ignore_errors=True)
-            bring(Wish(folder, name[:32], "one phantom", mirror=mirror), args.out / "bundles" / name)
+            if not (args.out / "bundles" / name).exists():
+                bring(Wish(folder, name[:32], "one phantom", mirror=mirror), args.out / "bundles" / name)
             compute(args, name, folder, mirror, m, volumes)
 
 
 def compute(args, name: str, folder: Path, mirror: bool, m: Model, volumes: list[Head]) -> None:
     """Writes what nnU-Net finds, and prints how far its half precision takes it from float32."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        p = predictor(folder, mirror)
-    times = {}
     out = args.out / "expected" / name
     out.mkdir(parents=True, exist_ok=True)
-    for h in volumes:
-        expected, times[h.name] = predict(p, h, m)
-        (out / f"{h.name}.f32").write_bytes(expected.astype("<f4").tobytes())
+    left = [h for h in volumes if not ((out / f"{h.name}.f32").exists() and (not args.float32 or (out / f"{h.name}.float32.f32").exists()))]
+    if not left:
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        p = predictor(folder, mirror)
+    for h in left:
+        expected, took = predict(p, h, m)
         blood = expected >= 0.5
-        line = f"{name} {h.name}: {100 * blood.mean():.2f} % blood, {100 * (np.abs(expected - 0.5) < 0.01).mean():.3f} % within 0.01 of 0.5, {times[h.name]:.1f} s"
+        line = f"{name} {h.name}: {100 * blood.mean():.2f} % blood, {100 * (np.abs(expected - 0.5) < 0.01).mean():.3f} % within 0.01 of 0.5, {took:.1f} s"
         if args.float32:
             with sums_in_float32():
                 exact, _ = predict(p, h, m)
-            (out / f"{h.name}.float32.f32").write_bytes(exact.astype("<f4").tobytes())
+            store(out / f"{h.name}.float32.f32", exact)
             line += f"; beside float32: Dice {dice(blood, exact >= 0.5):.5f}, {100 * (np.abs(expected - exact) <= 0.01).mean():.3f} % within 0.01, at most {np.abs(expected - exact).max():.4f}"
+        store(out / f"{h.name}.f32", expected)
         print(line, flush=True)
-    (out / "seconds.json").write_text(json.dumps(times) + "\n")
+
+
+def store(path: Path, values: np.ndarray) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(values.astype("<f4").tobytes())
+    part.rename(path)
 
 
 if __name__ == "__main__":
