@@ -16,7 +16,8 @@ import (
 	"ichor/scp/dcm"
 )
 
-// shortCampaign is how many members TestCampaign kills; 'make campaign' makes more of it, and 'make soak' a run of so many minutes.
+// shortCampaign is how many nodes and workers TestCampaign kills; 'make campaign' makes more of it, and 'make soak' a run of so
+// many minutes.
 const shortCampaign = 5
 
 // campaign is a run of TestCampaign, and its result: what docs/reliability.md is made from.
@@ -56,7 +57,7 @@ func ofEnvironment(t *testing.T, name string, otherwise int) int {
 // TestCampaign kills nodes of a pair, workers, NATS servers and the PACS at random, and pulls their cables, while studies arrive.
 // At the end no acknowledged object is lost, the PACS has one set of results of each study, and both nodes say so.
 //
-//	ICHOR_TEST_KILLS    so many kills, the next study comes when few wait
+//	ICHOR_TEST_KILLS    so many kills of nodes and workers, the next study comes when few wait
 //	ICHOR_TEST_MINUTES  for so long, studies arrive at ICHOR_TEST_RATE an hour
 //	ICHOR_TEST_SEED     of the choices; ICHOR_TEST_RESULT: file for the result; ICHOR_TEST_LOGS: folder for the logs
 func TestCampaign(t *testing.T) {
@@ -77,7 +78,7 @@ func TestCampaign(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	arriving := make(chan struct{})
 	go func() { defer close(arriving); r.arrive(ctx) }()
-	for n := 0; minutes > 0 && time.Since(r.start) < time.Duration(minutes)*time.Minute || minutes == 0 && n < kills; n++ {
+	for n := 0; minutes > 0 && time.Since(r.start) < time.Duration(minutes)*time.Minute || minutes == 0 && r.c.Kills["node"]+r.c.Kills["worker"] < kills; n++ {
 		pause := time.Second + time.Duration(r.random.IntN(5000))*time.Millisecond
 		if minutes > 0 {
 			pause *= 3

@@ -42,12 +42,13 @@ type Pair struct {
 	mu       sync.Mutex
 	holder   string    // node with the lease, as last seen
 	until    time.Time // this node has the lease for this long
-	revision uint64    // of the lease, while this node has it
+	revision uint64    // of the lease, the newest that this node has stored; 0: another node has it
+	unsure   bool      // a newer revision may have been stored
 	since    time.Time // of holder
 	reached  time.Time // when the server last answered about the lease
 	caught   bool      // Heard was called for everything that was told before
 	others   map[string]other
-	untold   map[string][]byte // by key
+	untold   untold
 	open     map[string]jetstream.KeyValue
 }
 
@@ -66,11 +67,9 @@ type Standing struct {
 	Caught  bool      // this node knows all that the other one has told
 	Others  []string  // PairOptions.About of the other nodes that are alive
 	Untold  int       // what Tell could not store yet
+	Dropped int       // what Tell did not keep since Untold was last 0, see mostUntold
 	Checked time.Time // when the server last answered; zero: never
 }
-
-// mostUntold bounds what waits for a server that is not reached.
-const mostUntold = 10000
 
 // NewPair returns the place of this node in a pair; it works while Run runs. The queue must have an external server.
 func (q *Queue) NewPair(o PairOptions) (*Pair, error) {
@@ -83,7 +82,7 @@ func (q *Queue) NewPair(o PairOptions) (*Pair, error) {
 	if o.Changed == nil {
 		o.Changed = func() {}
 	}
-	return &Pair{q: q, o: o, look: make(chan struct{}, 1), full: make(chan struct{}, 1), reached: time.Now(), others: map[string]other{}, untold: map[string][]byte{}, open: map[string]jetstream.KeyValue{}}, nil
+	return &Pair{q: q, o: o, look: make(chan struct{}, 1), full: make(chan struct{}, 1), reached: time.Now(), others: map[string]other{}, untold: untold{notes: map[string][]byte{}}, open: map[string]jetstream.KeyValue{}}, nil
 }
 
 // Standing returns what this node may do now.
@@ -91,7 +90,7 @@ func (p *Pair) Standing() Standing {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	s := Standing{Held: now.Before(p.until), Holder: p.holder, Since: p.since, Alone: now.Sub(p.reached) > p.o.Lease, Caught: p.caught, Untold: len(p.untold), Checked: p.reached}
+	s := Standing{Held: now.Before(p.until), Holder: p.holder, Since: p.since, Alone: now.Sub(p.reached) > p.o.Lease, Caught: p.caught, Untold: len(p.untold.notes), Dropped: p.untold.dropped, Checked: p.reached}
 	if s.Holder == p.q.opts.Node && !s.Held { // it could not be renewed
 		s.Holder, s.Since = "", time.Time{}
 	}
@@ -101,17 +100,6 @@ func (p *Pair) Standing() Standing {
 		}
 	}
 	return s
-}
-
-// Tell stores a value under a key for both nodes. It does not block: what cannot be stored is stored later, but not after a
-// crash. key has parts of letters and digits with dots between them.
-func (p *Pair) Tell(key string, value []byte) {
-	p.mu.Lock()
-	if _, again := p.untold[key]; again || len(p.untold) < mostUntold {
-		p.untold[key] = value
-	}
-	p.mu.Unlock()
-	nudge(p.full)
 }
 
 func nudge(c chan struct{}) {
@@ -134,7 +122,7 @@ func (p *Pair) Run(ctx context.Context) {
 	failed, told := false, p.Standing()
 	for {
 		err := p.renew(ctx)
-		if err != nil { // the buckets may be gone, with their server
+		if err != nil && (failed || !errors.Is(err, context.DeadlineExceeded)) { // the buckets may be gone, with their server
 			p.mu.Lock()
 			clear(p.open)
 			p.mu.Unlock()
@@ -210,49 +198,81 @@ const (
 	aliveKey  = "alive." // and the node
 )
 
-// renew says that this node is alive, and takes or extends the lease if no other node has it.
+// renew says that this node is alive, and takes or extends the lease if no other node has it. A request may take half of the
+// lease: the first of two that is lost or late does not cost the lease.
 func (p *Pair) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.o.Lease/3)
+	ctx, cancel := context.WithTimeout(ctx, p.o.Lease/2)
 	defer cancel()
-	begun, node := time.Now(), p.q.opts.Node
 	kv, err := p.leases(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := kv.PutString(ctx, aliveKey+node, p.o.About); err != nil {
+	alive := make(chan error, 1)
+	go func() { // beside the lease, which must not wait for it
+		_, err := kv.PutString(ctx, aliveKey+p.q.opts.Node, p.o.About)
+		alive <- err
+	}()
+	err = p.extend(ctx, kv)
+	if err = errors.Join(err, <-alive); err != nil {
 		return fmt.Errorf("lease: %w", err)
 	}
-	holder, revision := node, uint64(0)
-	entry, err := kv.Get(ctx, holderKey)
-	switch {
-	case errors.Is(err, jetstream.ErrKeyNotFound):
-		revision, err = kv.Create(ctx, holderKey, []byte(node))
-		if errors.Is(err, jetstream.ErrKeyExists) { // the other was first; who it is is known at the next look
-			holder, err = "", nil
+	return nil
+}
+
+// extend takes or extends the lease. While this node has it, that is one request.
+func (p *Pair) extend(ctx context.Context, kv jetstream.KeyValue) error {
+	node := p.q.opts.Node
+	p.mu.Lock()
+	known, read := p.revision, p.holder != node || p.unsure
+	p.unsure = true // until an answer comes
+	p.mu.Unlock()
+	for {
+		if read {
+			entry, err := kv.Get(ctx, holderKey)
+			switch {
+			case errors.Is(err, jetstream.ErrKeyNotFound):
+				known = 0
+			case err != nil:
+				return err
+			case string(entry.Value()) != node:
+				p.answered(string(entry.Value()), 0, time.Time{})
+				return nil
+			default:
+				known = max(known, entry.Revision()) // a server that is behind may answer with an old one
+			}
+		}
+		revision, begun, err := uint64(0), time.Now(), error(nil)
+		if known == 0 {
+			revision, err = kv.Create(ctx, holderKey, []byte(node))
+		} else {
+			revision, err = kv.Update(ctx, holderKey, []byte(node), known)
+		}
+		switch refused := errors.Is(err, jetstream.ErrKeyExists) || isWrongSequence(err); {
+		case err == nil:
+			p.answered(node, revision, begun)
+			return nil
+		case refused && read && known == 0: // the other was first; who it is is known at the next look
 			nudge(p.look)
+			return nil
+		case read || !refused:
+			return err // it may have been stored all the same
 		}
-	case err == nil && string(entry.Value()) == node:
-		revision, err = kv.Update(ctx, holderKey, []byte(node), entry.Revision())
-		if isWrongSequence(err) {
-			return fmt.Errorf("lease changed meanwhile: %w", err)
-		}
-	case err == nil:
-		holder = string(entry.Value())
+		read = true // the last request was stored and not answered, or the lease has ended
 	}
-	if err != nil {
-		return fmt.Errorf("lease: %w", err)
-	}
+}
+
+// answered notes who has the lease. begun is when this node asked for it, if this node has it.
+func (p *Pair) answered(holder string, revision uint64, begun time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reached = time.Now()
+	p.reached, p.revision, p.unsure = time.Now(), revision, false
 	if holder != p.holder {
 		p.holder, p.since = holder, time.Now().UTC()
 	}
-	p.until, p.revision = time.Time{}, revision
-	if holder == node {
+	p.until = time.Time{}
+	if holder == p.q.opts.Node {
 		p.until = begun.Add(p.o.Lease)
 	}
-	return nil
 }
 
 // leave gives the lease back, so that the other node need not wait for its end.
@@ -337,48 +357,4 @@ func (p *Pair) recordHeard(e jetstream.KeyValueEntry) {
 	if first {
 		p.o.Changed()
 	}
-}
-
-// tellAll stores what Tell is given, until ctx is done.
-func (p *Pair) tellAll(ctx context.Context) {
-	var again <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.full:
-		case <-again:
-		}
-		again = nil
-		if err := p.tellNow(ctx); err != nil {
-			again = time.After(fetchPause)
-		}
-	}
-}
-
-func (p *Pair) tellNow(ctx context.Context) error {
-	p.mu.Lock()
-	untold := p.untold
-	p.untold = map[string][]byte{}
-	p.mu.Unlock()
-	if len(untold) == 0 {
-		return nil
-	}
-	kv, err := p.records(ctx)
-	for key, value := range untold {
-		if err == nil {
-			_, err = kv.Put(ctx, key, value)
-		}
-		if err == nil {
-			delete(untold, key)
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key, value := range untold {
-		if _, newer := p.untold[key]; !newer {
-			p.untold[key] = value
-		}
-	}
-	return err
 }

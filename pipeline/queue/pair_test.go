@@ -3,11 +3,16 @@ package queue
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // pairOf runs a node in a pair until the returned function is called.
@@ -83,6 +88,208 @@ func TestLeaseOfALostNode(t *testing.T) {
 	}
 }
 
+// slow returns the address of a server whose answers come after a delay, which may change.
+func slow(t *testing.T, url string, delay *atomic.Int64) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type chunk struct {
+		raw []byte
+		at  time.Time
+	}
+	var ends sync.WaitGroup
+	var mu sync.Mutex
+	conns, ended := []io.Closer{l}, make(chan struct{})
+	ends.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			conns = append(conns, client, server)
+			mu.Unlock()
+			answers := make(chan chunk, 1000)
+			ends.Go(func() { _, _ = io.Copy(server, client) }) // ends with the connections
+			ends.Go(func() {
+				defer close(answers)
+				for {
+					raw := make([]byte, 64<<10)
+					n, err := server.Read(raw)
+					if err != nil {
+						return
+					}
+					answers <- chunk{raw[:n], time.Now().Add(time.Duration(delay.Load()))}
+				}
+			})
+			ends.Go(func() {
+				for c := range answers {
+					select {
+					case <-time.After(time.Until(c.at)):
+						_, _ = client.Write(c.raw)
+					case <-ended:
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		close(ended)
+		ends.Wait()
+	})
+	return "nats://" + l.Addr().String()
+}
+
+// TestLeaseOfASlowServer: answers that take a quarter of the lease do not cost it, nor does one that takes more than half. When
+// none comes any more, the holder sees the end of its lease before the other node takes it.
+func TestLeaseOfASlowServer(t *testing.T) {
+	t.Parallel()
+	const lease = 3 * time.Second
+	var delay atomic.Int64
+	url := external(t)
+	a, _ := pairOf(t, start(t, Options{URL: slow(t, url, &delay), Node: "a"}), PairOptions{Lease: lease})
+	eventually(t, "a holds", holds(a))
+	b, _ := pairOf(t, start(t, Options{URL: url, Node: "b"}), PairOptions{Lease: lease})
+	eventually(t, "b sees a", func() bool { return b.Standing().Holder == "a" })
+	for _, tt := range []struct {
+		delay, length time.Duration
+		kept          bool
+	}{{lease / 4, lease * 3 / 2, true}, {0, lease / 2, true}, {lease * 11 / 20, lease / 5, true}, {0, lease, true}, {time.Minute, lease * 3 / 2, false}} {
+		delay.Store(int64(tt.delay))
+		kept := true
+		for end := time.Now().Add(tt.length); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			held, other := a.Standing().Held, b.Standing().Held
+			if kept = kept && held; held && other {
+				t.Fatal("both hold the lease")
+			}
+		}
+		if kept != tt.kept {
+			t.Errorf("answers after %v: the lease was kept: %t", tt.delay, kept)
+		}
+	}
+	if !b.Standing().Held {
+		t.Error("nobody took the lease")
+	}
+}
+
+// behind is a bucket whose server answers Get with what it is told, and accepts updates of the last revision.
+type behind struct {
+	jetstream.KeyValue
+	holder         string
+	revision, last uint64
+}
+
+func (b *behind) Get(context.Context, string) (jetstream.KeyValueEntry, error) {
+	return holderEntry{value: b.holder, revision: b.revision}, nil
+}
+
+func (b *behind) Update(_ context.Context, _ string, _ []byte, revision uint64) (uint64, error) {
+	if revision != b.last {
+		return 0, &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}
+	}
+	b.last++
+	return b.last, nil
+}
+
+type holderEntry struct {
+	jetstream.KeyValueEntry
+	value    string
+	revision uint64
+}
+
+func (e holderEntry) Value() []byte    { return []byte(e.value) }
+func (e holderEntry) Revision() uint64 { return e.revision }
+
+// TestLeaseOfAServerThatIsBehind: a node that reads an old entry of its own does not take the lease from the other node, and does
+// not lose its lease.
+func TestLeaseOfAServerThatIsBehind(t *testing.T) {
+	p, err := start(t, Options{URL: external(t), Node: "a"}).NewPair(PairOptions{Name: "ct", Lease: time.Minute, Keep: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name           string
+		holder         string // as the server says
+		revision, last uint64 // of the entry that it answers with, and of the newest one
+		unsure         bool   // an answer did not come before
+		held, ok       bool
+	}{
+		{"first", "a", 10, 10, false, true, true},
+		{"renewed without reading", "b", 12, 11, false, true, true},
+		{"old entry of this node", "a", 10, 12, true, true, true},
+		{"the other has it", "b", 14, 14, true, false, true},
+		{"the other has it, old entry of this node", "a", 10, 14, false, false, false},
+		{"this node has it", "a", 15, 15, false, true, true},
+	} {
+		p.unsure = tt.unsure
+		err := p.extend(t.Context(), &behind{holder: tt.holder, revision: tt.revision, last: tt.last})
+		if held := p.Standing().Held; held != tt.held || (err == nil) != tt.ok {
+			t.Errorf("%s: held %t, %v", tt.name, held, err)
+		}
+	}
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// TestTellTooMuch: a note that the server never accepts is dropped with a line and does not stop others. What comes while too
+// much waits is dropped with one line and counted until all is stored.
+func TestTellTooMuch(t *testing.T) {
+	t.Parallel()
+	var log lines
+	q := start(t, Options{URL: external(t), Node: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	p, err := q.NewPair(PairOptions{Name: "ct", Lease: time.Minute, Keep: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Tell("large", make([]byte, 2<<20))
+	for i := range 31 {
+		p.Tell(fmt.Sprintf("small.%d", i), make([]byte, 1_000_000))
+	}
+	p.Tell("small.0", make([]byte, 1_000_000)) // takes no more room
+	if s := p.Standing(); s.Untold != 32 || s.Dropped != 0 {
+		t.Errorf("%d untold, %d dropped", s.Untold, s.Dropped)
+	}
+	p.Tell("one", make([]byte, 1_000_000))
+	p.Tell("two", make([]byte, 1_000_000))
+	if s := p.Standing(); s.Untold != 32 || s.Dropped != 2 || strings.Count(log.String(), "what comes is dropped") != 1 {
+		t.Errorf("%d untold, %d dropped; %s", s.Untold, s.Dropped, &log)
+	}
+	if err := p.tellNow(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s := p.Standing(); s.Untold != 0 || s.Dropped != 0 || p.untold.bytes != 0 || strings.Count(log.String(), "larger than the NATS server accepts") != 1 {
+		t.Errorf("%d untold, %d dropped, %d bytes; %s", s.Untold, s.Dropped, p.untold.bytes, &log)
+	}
+}
+
 // TestTell: what a node tells reaches the other one, also what was told before it came.
 func TestTell(t *testing.T) {
 	t.Parallel()
@@ -119,7 +326,7 @@ func TestTellAtTheEnd(t *testing.T) {
 	const told = 300
 	a.mu.Lock()
 	for i := range told {
-		a.untold[fmt.Sprintf("sent.%d", i)] = []byte("x")
+		a.untold.add(fmt.Sprintf("sent.%d", i), []byte("x"))
 	}
 	a.mu.Unlock()
 	nudge(a.full)
