@@ -60,6 +60,12 @@ func TestStandBy(t *testing.T) {
 					t.Errorf("%s: %d %.2000s", path, code, text)
 				}
 			}
+			code, text := page("/metrics")
+			for _, line := range []string{"ichor_ready 0", `ichor_alarm{name="disk",severity="critical",subject=""} 1`, "ichor_build_info{"} {
+				if code != http.StatusOK || !strings.Contains(text, "\n"+line) {
+					t.Errorf("/metrics: %d, no %s in\n%s", code, line, text)
+				}
+			}
 			beside := c
 			beside.HTTP.Listen = n.HTTPAddr()
 			if lines := doctor.Examine(t.Context(), examination(t.Context(), beside, true)); !slices.ContainsFunc(lines, func(l doctor.Line) bool {

@@ -125,13 +125,6 @@ func New(o Options) http.Handler {
 	mux.Handle("GET /api/v1/workers", o.guard(func(*http.Request) (any, error) { return o.Workers(), nil }))
 	mux.Handle("GET /api/v1/turned-away", o.guard(func(*http.Request) (any, error) { return o.TurnedAway(), nil }))
 	o.pages(mux)
-	if o.Metrics != nil {
-		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-			if o.authorized(w, r) && o.here(w, r) {
-				o.Metrics.ServeHTTP(w, r)
-			}
-		})
-	}
 	if o.Backup != nil {
 		mux.HandleFunc("POST /api/v1/backup", o.backup)
 	}
@@ -141,8 +134,8 @@ func New(o Options) http.Handler {
 	return mux
 }
 
-// StandBy returns the handler of a node that has not opened its state: the dashboard, /readyz and /api/v1/node say what it needs.
-// Everything else but /healthz answers 503 with the cause. Options.Cases is not used.
+// StandBy returns the handler of a node that has not opened its state: the dashboard, /readyz and /api/v1/node say what it needs,
+// and /metrics has what can be measured. Everything else but /healthz answers 503 with the cause. Options.Cases is not used.
 func StandBy(o Options) http.Handler {
 	o.Cases, o.Operator = nil, nil
 	o.begin()
@@ -176,10 +169,17 @@ func (o *Options) begin() {
 	}
 }
 
-// health adds how the node is.
+// health adds how the node is; it also works before the state is open.
 func (o Options) health(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", o.ready)
+	if o.Metrics != nil {
+		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+			if o.authorized(w, r) && o.here(w, r) {
+				o.Metrics.ServeHTTP(w, r)
+			}
+		})
+	}
 	if o.Node != nil {
 		mux.Handle("GET /api/v1/node", o.guard(func(*http.Request) (any, error) { return o.Node(), nil }))
 	}

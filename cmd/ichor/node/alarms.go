@@ -205,6 +205,14 @@ func (n *Node) destinationsNow() (list []web.Destination) {
 }
 
 // info describes the node.
+// alarmsNow returns the alarms of a node in any condition.
+func (n *Node) alarmsNow() []web.Alarm {
+	if n.blocked.Load() != nil {
+		return n.standByAlarms()
+	}
+	return n.alarms(n.destinationsNow())
+}
+
 func (n *Node) info() web.Node {
 	destinations := n.destinationsNow()
 	return n.describe(n.alarms(destinations), destinations)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"ichor/reporting/deliver"
 	"ichor/reporting/metrics"
 )
 
@@ -20,8 +19,8 @@ var monitoring = filepath.Join("..", "..", "..", "systemd", "monitoring")
 // heading of the operating document.
 func TestMonitoringNamesMetrics(t *testing.T) {
 	n := &Node{observer: newObserver()}
-	deliver.Count(n.observer)
 	n.measure("", "")
+	n.measureState()
 	declared := map[string]metrics.Family{}
 	for _, f := range n.observer.Families {
 		declared[f.Name] = f

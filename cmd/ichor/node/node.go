@@ -157,6 +157,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 			return nil, err
 		}
 	}
+	n.measure(o.Version, o.Commit)
 	host, _ := os.Hostname()
 	if n.traces, err = openTraces(ctx, c, "ichor", o.Version, host, log); err != nil {
 		return nil, err
@@ -248,7 +249,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.server, err = n.newServer(n.spool, sink{n.assembler, n.store, n.early, n.pair}, n.callback); err != nil {
 		return err
 	}
-	n.measure(n.version, n.commit)
+	n.measureState()
 	n.recordStart()
 	return nil
 }

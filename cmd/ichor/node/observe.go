@@ -17,6 +17,7 @@ import (
 type observer struct {
 	*metrics.Registry
 	received                 func(scp.Event)
+	attempted                func(deliver.Event)
 	stage, result, delivered func(seconds float64, values ...string)
 }
 
@@ -26,8 +27,9 @@ var wait = []float64{5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 
 func newObserver() *observer {
 	r := metrics.New()
 	return &observer{
-		Registry: r,
-		received: scp.Count(r),
+		Registry:  r,
+		received:  scp.Count(r),
+		attempted: deliver.Count(r),
 		stage: r.Histogram("ichor_analysis_seconds", "Time of an analysis by stage: read, selection, volume, cavity, quality, bleed, measure.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320}, "stage"),
 		result: r.Histogram("ichor_result_seconds", "From the last image of a study to its result being stored on this node, repeated analyses included.", wait),
@@ -64,21 +66,42 @@ func (n *Node) sent(e deliver.Event) {
 	}
 }
 
-// measure declares the metrics that are read when they are asked for. commit is that of the source, "" when unknown.
+func yes(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// measure declares the metrics that can also be read while the state folder is not open. commit is that of the source, ""
+// when unknown.
 func (n *Node) measure(version, commit string) {
 	r := n.observer.Registry
-	yes := func(b bool) float64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
 	r.Gauge("ichor_alarm", "1 for each alarm, by name, severity (critical, warning) and subject: a destination or a file. docs/operate.md lists the alarms.", []string{"name", "severity", "subject"},
 		func(set func(float64, ...string)) {
-			for _, a := range n.alarms(n.destinationsNow()) {
+			for _, a := range n.alarmsNow() {
 				set(1, a.Name, string(a.Severity), a.Subject)
 			}
 		})
+	r.Gauge("ichor_build_info", "Always 1; the labels are the version of ichor, the commit of its source and the version of Go.", []string{"version", "commit", "goversion"},
+		func(set func(float64, ...string)) { set(1, version, commit, runtime.Version()) })
+	r.Gauge("ichor_bundle_info", "Always 1; the labels are name, version and digest of the model bundle in use.", []string{"name", "version", "digest"},
+		func(set func(float64, ...string)) {
+			b := n.engine.Bundle
+			set(1, b.Name, b.Version, b.Digest)
+		})
+	r.Gauge("ichor_ready", "1 when studies can be received and analysed, as /readyz says.", nil, func(set func(float64, ...string)) { set(yes(n.Ready() == nil)) })
+	r.Gauge("ichor_certificate_expiry_timestamp_seconds", "When the first certificate in each file of dicom.tls expires, or the next revocation list is due, in Unix time.",
+		[]string{"file"}, func(set func(float64, ...string)) {
+			for _, e := range n.expiries() {
+				set(float64(e.NotAfter.Unix()), e.File)
+			}
+		})
+}
+
+// measureState declares the metrics of the open state: its values are looked up when they are asked for.
+func (n *Node) measureState() {
+	r := n.observer.Registry
 	r.Gauge("ichor_canary_success", "1 when the last self-test passed, 0 when it failed; missing before the first.", nil, func(set func(float64, ...string)) {
 		if c := n.canary.last(); c != nil {
 			set(yes(c.OK))
@@ -92,14 +115,6 @@ func (n *Node) measure(version, commit string) {
 	one := func(name, help string, read func() float64) {
 		r.Gauge(name, help, nil, func(set func(float64, ...string)) { set(read()) })
 	}
-	r.Gauge("ichor_build_info", "Always 1; the labels are the version of ichor, the commit of its source and the version of Go.", []string{"version", "commit", "goversion"},
-		func(set func(float64, ...string)) { set(1, version, commit, runtime.Version()) })
-	r.Gauge("ichor_bundle_info", "Always 1; the labels are name, version and digest of the model bundle in use.", []string{"name", "version", "digest"},
-		func(set func(float64, ...string)) {
-			b := n.engine.Bundle
-			set(1, b.Name, b.Version, b.Digest)
-		})
-	one("ichor_ready", "1 when studies can be received and analysed, as /readyz says.", func() float64 { return yes(n.Ready() == nil) })
 	one("ichor_open_associations", "Associations of peers at this moment.", func() float64 { return float64(n.server.Associations()) })
 	one("ichor_spool_writable", "1 when objects are accepted; 0: senders are answered A700H.", func() float64 { return yes(n.spool.Ready() == nil) })
 	one("ichor_spool_bytes", "Bytes of received studies on disk.", func() float64 { return float64(n.spool.Bytes()) })
@@ -117,12 +132,6 @@ func (n *Node) measure(version, commit string) {
 			set(float64(s.Working), "working")
 		}
 	})
-	r.Gauge("ichor_certificate_expiry_timestamp_seconds", "When the first certificate in each file of dicom.tls expires, or the next revocation list is due, in Unix time.",
-		[]string{"file"}, func(set func(float64, ...string)) {
-			for _, e := range n.expiries() {
-				set(float64(e.NotAfter.Unix()), e.File)
-			}
-		})
 	n.measurePair()
 	n.store.Measure(r, destinationNames(n.config))
 	n.deliverer.Measure(r)

@@ -35,8 +35,8 @@ var update = flag.Bool("update", false, "rewrite docs/operate-metrics.md")
 // TestMetricsTable compares docs/operate-metrics.md with what a node declares: names, types and labels change on purpose only.
 func TestMetricsTable(t *testing.T) {
 	n := &Node{observer: newObserver()}
-	deliver.Count(n.observer)
 	n.measure("", "")
+	n.measureState()
 	families := slices.Clone(n.observer.Families)
 	slices.SortFunc(families, func(a, b metrics.Family) int { return strings.Compare(a.Name, b.Name) })
 	var b strings.Builder
@@ -106,6 +106,7 @@ func TestMetricsOfOneStudy(t *testing.T) {
 	}
 	n.deliverer = n.newDeliverer()
 	n.measure("9.9", "0123abcd")
+	n.measureState()
 
 	n.receive(t, study, 3)
 	job := n.queued(t, study, 3)
@@ -195,7 +196,7 @@ func TestMetricsOfDeadLetters(t *testing.T) {
 // TestEventsAreCounted: events of reception and of commitments, by reason and status.
 func TestEventsAreCounted(t *testing.T) {
 	n := &Node{observer: newObserver()}
-	received, sent := n.observer.received, deliver.Count(n.observer)
+	received, sent := n.observer.received, n.observer.attempted
 	received(scp.Event{Kind: scp.Refused, Status: dimse.OutOfResources})
 	received(scp.Event{Kind: scp.Rejected, Err: fmt.Errorf("calling %q: %w", "X", &ul.RejectError{Result: ul.RejectedPermanent, Source: ul.RejectSourceUser, Reason: ul.ReasonCalledAE})})
 	received(scp.Event{Kind: scp.Accepted})

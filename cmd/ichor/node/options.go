@@ -79,11 +79,11 @@ func (n *Node) newDeliverer() *deliver.Deliverer {
 		})
 	}
 	destinations = append(destinations, deliver.Destination{Name: n.canary.destination(), CalledAE: config.CanaryTitle, CallingAE: n.config.DICOM.AETitle})
-	c, count := n.config.Delivery, deliver.Count(n.observer)
+	c := n.config.Delivery
 	return deliver.New(deliver.Options{
 		Destinations: destinations, State: n.store, FirstRetry: c.FirstRetry, MaxRetry: c.MaxRetry, MaxAge: c.MaxAge, Logger: n.log,
 		Dial: n.dial, May: n.maySend, Events: func(e deliver.Event) {
-			count(e)
+			n.observer.attempted(e)
 			n.sent(e)
 			n.pairSent(e)
 			n.recordLetter(e)

@@ -86,14 +86,15 @@ func (n *Node) standByPages() web.Options {
 	proxies, _ := n.config.HTTP.ProxyPrefixes() // Validate has rejected invalid ones
 	return web.Options{
 		Token: n.token, UserHeader: n.config.HTTP.UserHeader, Proxies: proxies,
-		Ready: n.Ready, TurnedAway: n.turned.newest, Denied: n.wrongToken,
-		Node: func() web.Node {
-			at := now()
-			list := append(stateAlarms(n.Ready(), n.started), n.commonAlarms(at)...)
-			sortAlarms(list)
-			return n.describe(list, nil)
-		},
+		Ready: n.Ready, TurnedAway: n.turned.newest, Denied: n.wrongToken, Metrics: n.observer,
+		Node: func() web.Node { return n.describe(n.standByAlarms(), nil) },
 	}
+}
+
+func (n *Node) standByAlarms() []web.Alarm {
+	list := append(stateAlarms(n.Ready(), n.started), n.commonAlarms(now())...)
+	sortAlarms(list)
+	return list
 }
 
 // stateAlarms tells that the state folder cannot be opened.
