@@ -35,6 +35,7 @@ const (
 	wrap               = 4096     // 12 bits
 	wrappedShare       = 0.05     // of all voxels: far more than metal has
 	fillShare          = 0.01     // of all voxels, for a single value
+	clippedShare       = 0.1      // of all voxels that have the smallest value, if that is denser than air
 	stepMM             = 1.5      // distance of the sampled voxels within a slice
 	halfWidth          = 10       // HU: the histogram is smoothed by a mean of 21 values
 	least              = -1 << 15 // of int16
@@ -78,13 +79,27 @@ func Check(v *volume.Volume) (warnings []string, err error) {
 				"%d was subtracted; the sender should correct the header.", offset, peak+offset, offset))
 		}
 	}
+	if hi := h.hi; h.fill[hi] && hi > boneHi && h.share(hi, hi) >= wrappedShare { // padding that the header does not declare
+		lighter := func(hu int) int {
+			if hu == hi {
+				return volume.AirHU
+			}
+			return hu
+		}
+		if fixed := h.moved(lighter); fixed.why() == "" {
+			h = fixed
+			apply(v, func(hu int16) int16 { return int16(lighter(int(hu))) })
+			warnings = append(warnings, fmt.Sprintf("%d HU fill a part of the images, such as the corners, without a Pixel Padding Value in the header. "+
+				"They were read as air; the sender should correct the header.", hi))
+		}
+	}
 	odd, err := checkSlices(v)
 	if err != nil {
 		return nil, err
 	}
 	warnings = append(warnings, odd...)
 	if why := h.why(); why != "" {
-		return nil, finding.Refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: %s (Rescale Slope, Rescale Intercept, Pixel Representation).\n"+
+		return nil, finding.Refuse(finding.NotHounsfield, "The pixels are not in Hounsfield units: %s (Rescale Slope, Rescale Intercept, Pixel Representation, Bits Stored).\n"+
 			"Send the original series.", why)
 	}
 	if peak := h.peak(); peak < brainLo || peak > brainHi {
@@ -215,6 +230,9 @@ func (h *histogram) why() string {
 	}
 	if all, above := h.within(boneLo+1, math.MaxInt16), h.within(boneHi+1, math.MaxInt16); float64(above) > denseShare*float64(all) {
 		return fmt.Sprintf("%d %% of the bone is denser than %d", 100*above/all, boneHi)
+	}
+	if share := h.share(h.lo, h.lo); h.lo > airHi && share >= clippedShare {
+		return fmt.Sprintf("the smallest is %d, in %.0f %% of all pixels, but air has less than %d; the values were clipped", h.lo, 100*share, airHi)
 	}
 	if h.share(least, notAir) >= airShare {
 		if air := h.air(); air > airHi {

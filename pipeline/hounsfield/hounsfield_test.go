@@ -81,7 +81,7 @@ func TestCheck(t *testing.T) {
 		{"padding of -2000", filled(-2000), "", ""},
 		{"padding of -3024", filled(-3024), "", ""},
 		{"air outside of a circle is 0", filled(0), "", ""},
-		{"padding of 3071", filled(3071), "", ""},
+		{"padding of 3071", filled(3071), "3071 HU fill a part of the images", ""},
 		{"all air is 0", changed(func(_, hu int) int {
 			if hu < -900 {
 				return 0
@@ -136,6 +136,8 @@ func TestCheck(t *testing.T) {
 		{"wide window of 8 bits", display(-1000, 1000), "", "too few have the density of brain"},
 		{"clipped at 255", changed(func(_, hu int) int { return min(max(hu, 0), 255) }), "", "the largest is 255"},
 		{"8 bits with the intercept of 12", changed(func(_, hu int) int { return hu&0xFF - 1024 }), "", "nothing is denser than air"},
+		{"clipped at 0", changed(func(_, hu int) int { return max(hu, 0) }), "", "the smallest is 0, in"},
+		{"clipped at -200", changed(func(_, hu int) int { return max(hu, -200) }), "", "the smallest is -200, in"},
 		{"inverted", changed(func(_, hu int) int { return 1000 - hu }), "", "too few have the density of brain"},
 		{"air only", changed(func(int, int) int { return -1000 }), "", "nothing is denser than air"},
 	} {
@@ -143,12 +145,17 @@ func TestCheck(t *testing.T) {
 			t.Parallel()
 			before := append([]int16(nil), c.v.HU...)
 			checked(t, c.v, c.refusal, c.warning)
+			padded := strings.Contains(c.name, "padding of 3071")
 			corrected := strings.Contains(c.name, "offset not said") || strings.Contains(c.name, "wrapped")
 			original := head()
 			for i := range before {
 				switch {
 				case corrected && before[i] != volume.AirHU && c.v.HU[i] != original.HU[i]:
 					t.Fatalf("voxel %d is %d HU, was %d before its values were changed", i, c.v.HU[i], original.HU[i])
+				case padded && before[i] == 3071:
+					if c.v.HU[i] != volume.AirHU {
+						t.Fatalf("voxel %d of the padding is %d HU", i, c.v.HU[i])
+					}
 				case !corrected && c.v.HU[i] != before[i]:
 					t.Fatalf("voxel %d became %d HU from %d", i, c.v.HU[i], before[i])
 				}
