@@ -18,19 +18,25 @@ func ageYears(h *dcm.DataSet) (years float64, from string) {
 	if years > 0 {
 		return years, from
 	}
+	if age, on, ok := sinceBirth(h); ok {
+		return age, fmt.Sprintf("Patient's Birth Date %s and the date of the study %s", dcm.PatientBirthDate, on)
+	}
+	return years, from
+}
+
+// sinceBirth returns the years from birth date to study date, and the attribute of the study date.
+func sinceBirth(h *dcm.DataSet) (years float64, day dcm.Tag, ok bool) {
 	born, isDate := dcm.ParseDate(h.String(dcm.PatientBirthDate))
 	if !isDate || born.Year() <= 1900 || born.Year() == 1901 && born.YearDay() == 1 {
-		return years, from
+		return 0, 0, false
 	}
 	for _, t := range []dcm.Tag{dcm.StudyDate, dcm.AcquisitionDate, dcm.SeriesDate, dcm.ContentDate} {
 		if on, isDate := dcm.ParseDate(h.String(t)); isDate {
-			if age := on.Sub(born).Hours() / 24 / 365.2425; age > 0 && age <= 130 {
-				return age, fmt.Sprintf("Patient's Birth Date %s and the date of the study %s", dcm.PatientBirthDate, t)
-			}
-			break
+			years = on.Sub(born).Hours() / 24 / 365.2425
+			return years, t, years > 0 && years <= 130
 		}
 	}
-	return years, from
+	return 0, 0, false
 }
 
 // ageString parses a value of VR AS: three digits and D, W, M or Y (PS3.5 §6.2).

@@ -197,6 +197,14 @@ func (j *judgement) geometry(headers []*dcm.DataSet, part stack) bool {
 	if n := a.Grid.Slices(); n < j.o.MinSlices {
 		return j.refuse(isEnough, finding.TooFewSlices, "The series has slices at %d positions, and at least %d are needed.\nSend the whole head.", n, j.o.MinSlices)
 	}
+	if high, wide := float64(a.Grid.Rows)*a.Grid.SpacingMM[0], float64(a.Grid.Columns)*a.Grid.SpacingMM[1]; max(high, wide) > mostFieldMM || max(high, wide) < leastFieldMM {
+		return j.refuse(isStack, finding.MissingPosition, "The images are %.0f x %.0f mm large, which no CT of a head is: %d rows and %d columns of %.4g x %.4g mm (Pixel Spacing %s).\n"+
+			"Send the series again as it left the scanner.", wide, high, a.Grid.Rows, a.Grid.Columns, a.Grid.SpacingMM[0], a.Grid.SpacingMM[1], dcm.PixelSpacing)
+	}
+	if mm := max(a.Grid.SpacingMM[0], a.Grid.SpacingMM[1]); mm > coarsePixelMM {
+		j.say(-15, "Pixels of %.1f mm are coarse.", mm)
+		j.warn("Pixels of %.1f mm (Pixel Spacing %s) are coarse: thin and small bleeds cannot be seen.", mm, dcm.PixelSpacing)
+	}
 	gap := a.Grid.MedianGap()
 	j.SpacingMM = math.Round(gap*1000) / 1000
 	if angle := math.Acos(math.Min(a.Grid.Normal()[2], 1)) * 180 / math.Pi; angle > j.o.MaxAngleDeg {
@@ -301,6 +309,10 @@ func (j *judgement) kernel(headers []*dcm.DataSet) bool {
 
 func (j *judgement) age() bool {
 	years, from := ageYears(j.h)
+	if born, _, ok := sinceBirth(j.h); ok && j.o.MinAge > 0 && born < float64(j.o.MinAge) && years >= float64(j.o.MinAge) {
+		j.warn("Patient's Age %s is %d years, but by Patient's Birth Date %s the patient was %d; the networks were made for patients of %d years and older.",
+			dcm.PatientAge, int(years), dcm.PatientBirthDate, int(born), j.o.MinAge)
+	}
 	switch {
 	case j.o.MinAge <= 0:
 	case from == "":

@@ -31,6 +31,14 @@ const (
 	wholeMM     = 80
 )
 
+// Limits of the image: the gantry of a CT is less than 1 m wide, and a head does not fit into less than 80 mm. Heads have pixels
+// of 0.3 to 1 mm.
+const (
+	leastFieldMM  = 80
+	mostFieldMM   = 1200
+	coarsePixelMM = 1.8
+)
+
 // WithDefaults returns o with defaults in place of zero fields.
 func (o Options) WithDefaults() Options {
 	if o.MinSlices = cmp.Or(o.MinSlices, wholeSlices); o.MinSlices >= wholeSlices {

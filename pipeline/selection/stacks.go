@@ -275,13 +275,21 @@ func separate(headers []*dcm.DataSet, images []int) []stack {
 	if n >= dynamicParts {
 		return []stack{{images: images, repeats: n}}
 	}
+	var scans [][]int
 	for _, t := range []dcm.Tag{dcm.TemporalPositionIdentifier, dcm.AcquisitionNumber} {
-		if groups := byTag(headers, images, t); tells(groups, n, at) {
-			return each(headers, groups)
+		if groups := byTag(headers, images, t); scans == nil && tells(groups, n, at) {
+			scans = groups
 		}
 	}
-	if groups := inTime(headers, images, at); len(groups) == n {
-		return each(headers, groups)
+	if groups := inTime(headers, images, at); scans == nil && len(groups) == n {
+		scans = groups
+	}
+	if scans != nil {
+		out := each(headers, scans)
+		for i := range out {
+			out[i].apart = fmt.Sprintf("The series contains %d scans of the same positions; one was analysed.", len(scans))
+		}
+		return out
 	}
 	return []stack{{images: images}}
 }

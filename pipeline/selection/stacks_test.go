@@ -197,6 +197,50 @@ func TestAgeOfSeries(t *testing.T) {
 	}
 }
 
+// TestAgeOfTwo: an age that does not belong to the birth date is said.
+func TestAgeOfTwo(t *testing.T) {
+	for born, want := range map[string]bool{"20210101": true, "19800101": false, "": false, "20260101": false} {
+		got := Choose(series("a", 30, text(dcm.PatientAge, "045Y"), text(dcm.PatientBirthDate, born), text(dcm.StudyDate, "20260101")), Options{MinAge: 18})
+		if len(got.Ranked) != 1 {
+			t.Fatalf("born %q: %+v", born, got)
+		}
+		if said := slices.ContainsFunc(got.Ranked[0].Warnings, func(w string) bool { return strings.Contains(w, "is 45 years, but by Patient's Birth Date") }); said != want {
+			t.Errorf("born %q: %q", born, got.Ranked[0].Warnings)
+		}
+	}
+}
+
+// TestSizeOfImages: pixels of a size that makes no head are refused with that size, and coarse ones are said.
+func TestSizeOfImages(t *testing.T) {
+	for mm, want := range map[float64]string{0.05: "26 x 26 mm large", 4.7: "2406 x 2406 mm large"} {
+		got := Choose(series("a", 30, numbers(dcm.PixelSpacing, mm, mm)), Options{})
+		if got.Refusal == nil || got.Refusal.Code != finding.MissingPosition || !strings.Contains(got.Refusal.Reason, want) || !strings.Contains(got.Refusal.Reason, "Pixel Spacing (0028,0030)") {
+			t.Errorf("%g mm: %+v", mm, got.Refusal)
+		}
+	}
+	for mm, want := range map[float64]bool{0.3: false, 1: false, 2: true} {
+		got := Choose(series("a", 30, text(dcm.PatientAge, "045Y"), numbers(dcm.PixelSpacing, mm, mm)), Options{})
+		if len(got.Ranked) != 1 || strings.Contains(strings.Join(got.Ranked[0].Warnings, " "), "are coarse: thin and small bleeds") != want {
+			t.Errorf("%g mm: %+v", mm, got)
+		}
+	}
+}
+
+// TestScansOfOnePlace: of two scans of the same positions in one series, one is analysed, and the result says so.
+func TestScansOfOnePlace(t *testing.T) {
+	one := text(dcm.SeriesInstanceUID, "a")
+	for name, tell := range map[string]func(v string) func(int, *dcm.DataSet){
+		"acquisition":   func(v string) func(int, *dcm.DataSet) { return text(dcm.AcquisitionNumber, v) },
+		"point in time": func(v string) func(int, *dcm.DataSet) { return text(dcm.TemporalPositionIdentifier, v) },
+		"time":          func(v string) func(int, *dcm.DataSet) { return text(dcm.AcquisitionTime, "1"+v+"0000") },
+	} {
+		got := Choose(slices.Concat(series("x", 30, one, tell("1")), series("xx", 30, one, tell("2"))), Options{})
+		if len(got.Ranked) != 2 || !strings.Contains(strings.Join(got.Ranked[0].Warnings, " "), "2 scans of the same positions; one was analysed") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 func TestContrast(t *testing.T) {
 	for _, c := range []struct {
 		agent, series, protocol string
