@@ -62,7 +62,7 @@ func (in *images) pixels(ctx context.Context, i int, d Decoder, name string) ([]
 			continue
 		}
 		if again, othersErr := pixels(ctx, in.objects[in.of[k]], d, name); othersErr == nil {
-			in.replaced.Add(1)
+			in.replaced.Add(int32(in.objects[in.of[i]].frames))
 			return again, nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -148,6 +149,50 @@ func TestEnhancedRefuses(t *testing.T) {
 				t.Errorf("%v %s %q, want %s", err, r.Finding.Code, r.Finding.Reason, c.code)
 			}
 		})
+	}
+}
+
+// TestFramesInReasons: a reason about one frame names the frame, and one about the number of frames both numbers.
+func TestFramesInReasons(t *testing.T) {
+	t.Parallel()
+	s := synthetic.Head(small())
+	whole := func(edit func(*dcm.DataSet)) Study { return frames(t, s, false, edit) }
+	ct := func(_ int, d *dcm.DataSet) { d.SetStrings(dcm.NumberOfFrames, "IS", "32") }
+	for name, c := range map[string]struct {
+		study Study
+		want  string
+	}{
+		"no position": {whole(func(d *dcm.DataSet) {
+			d.Sequence(dcm.PerFrameFunctionalGroupsSequence)[3].Delete(dcm.PlanePositionSequence)
+		}), "Frame 4 of the multi-frame image has no Image Position (Patient)"},
+		"fewer groups": {whole(func(d *dcm.DataSet) {
+			d.SetSequence(dcm.PerFrameFunctionalGroupsSequence, d.Sequence(dcm.PerFrameFunctionalGroupsSequence)[:5]...)
+		}), "but Per-Frame Functional Groups Sequence (5200,9230) has 5 items"},
+		"CT Image with frames": {study(t, synthetic.Head(small()), ct), "Number of Frames (0028,0008) is 32 in a CT Image"},
+		"real numbers": {study(t, synthetic.Head(small()), func(_ int, d *dcm.DataSet) {
+			d.Delete(dcm.PixelData)
+			d.SetBytes(dcm.FloatPixelData, "OF", make([]byte, 64))
+		}), "has no Pixel Data (7FE0,0010)"},
+	} {
+		for of, d := range map[string]Decoder{"native": nil, "with codecs": codec.New(codec.Options{})} {
+			a := analyzer()
+			a.o.Decoder = d
+			if r, err := a.Analyze(t.Context(), c.study); err != nil || !strings.Contains(r.Finding.Reason, c.want) {
+				t.Errorf("%s, %s: %v %q, want %q", name, of, err, r.Finding.Reason, c.want)
+			}
+		}
+	}
+}
+
+// TestCopyOfMultiFrame: all frames of an object count whose other copy is used.
+func TestCopyOfMultiFrame(t *testing.T) {
+	t.Parallel()
+	s := frames(t, synthetic.Head(shape()), false, nil)
+	data := s.Objects[0].(memory).data
+	s.Objects = []Input{memory{data: data[:len(data)-100]}, s.Objects[0]}
+	r, err := analyzer().Analyze(t.Context(), s)
+	if want := "32 of 32 images of the series have a copy"; err != nil || !strings.Contains(strings.Join(r.Finding.Warnings, " "), want) {
+		t.Errorf("%v %+v", err, r.Finding)
 	}
 }
 

@@ -334,8 +334,9 @@ func (in *images) volume(ctx context.Context, s selection.Series, d Decoder) (*v
 func pixels(ctx context.Context, o Input, d Decoder, name string) ([]byte, error) {
 	var raw []byte
 	var syntax string
-	compressed := false
+	compressed, none := false, false
 	_, err := open(o, func(f *dcm.File) (err error) {
+		none = f.Pixels == nil
 		syntax, compressed = f.Meta.TransferSyntaxUID, f.Pixels != nil && f.Pixels.Encapsulated
 		if d == nil {
 			raw, err = f.PixelData()
@@ -344,6 +345,9 @@ func pixels(ctx context.Context, o Input, d Decoder, name string) ([]byte, error
 		}
 		return err
 	})
+	if none && unreadable(err) {
+		return nil, finding.Refuse(finding.Undecodable, "%s has no Pixel Data %s; Float Pixel Data is not read.\nSend the original series.", name, dcm.PixelData)
+	}
 	if unreadable(err) {
 		remedy := "Send the series again."
 		if compressed {

@@ -97,8 +97,12 @@ func Arrange(headers []*dcm.DataSet) (*Arrangement, error) {
 	return a, nil
 }
 
-// Name returns a name for image i of a series in a sentence: its Instance Number if it has one. It contains no patient data.
+// Name returns a name for image i of a series in a sentence: the number of a frame, or its Instance Number if it has one. It
+// contains no patient data.
 func Name(h *dcm.DataSet, i int) string {
+	if n, ok := h.Int(dcm.ReferencedFrameNumber); ok { // see Frames
+		return fmt.Sprintf("Frame %d of the multi-frame image", n)
+	}
 	if n, ok := h.Int(dcm.InstanceNumber); ok {
 		return fmt.Sprintf("The image with Instance Number %d", n)
 	}

@@ -22,6 +22,10 @@ func Frames(h *dcm.DataSet, pixelBytes int64) ([]*dcm.DataSet, error) {
 	switch h.String(dcm.SOPClassUID) {
 	case dcm.EnhancedCTImageStorage, dcm.LegacyConvertedEnhancedCTImageStorage:
 	default:
+		if n, ok := h.Int(dcm.NumberOfFrames); ok && n > 1 && h.String(dcm.SOPClassUID) == dcm.CTImageStorage {
+			return nil, fmt.Errorf("Number of Frames %s is %d in a CT Image, which has one frame and one position; send it as Enhanced CT, or as single images: %w",
+				dcm.NumberOfFrames, n, dcm.ErrPixelData)
+		}
 		h.Delete(dcm.ReferencedFrameNumber) // it has no business there
 		return []*dcm.DataSet{h}, nil
 	}
@@ -31,7 +35,8 @@ func Frames(h *dcm.DataSet, pixelBytes int64) ([]*dcm.DataSet, error) {
 		n = 1
 	}
 	if n < 1 || n != len(each) {
-		return nil, fmt.Errorf("%d frames and %d items of functional groups: %w", n, len(each), dcm.ErrPixelData)
+		return nil, fmt.Errorf("Number of Frames %s is %d, but Per-Frame Functional Groups Sequence %s has %d items: %w",
+			dcm.NumberOfFrames, n, dcm.PerFrameFunctionalGroupsSequence, len(each), dcm.ErrPixelData)
 	}
 	rows, _ := h.Int(dcm.Rows)
 	columns, _ := h.Int(dcm.Columns)

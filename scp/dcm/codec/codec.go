@@ -53,7 +53,7 @@ func (d *Decoder) TransferSyntaxes() []string {
 // compressed pixel are adjacent, and YCbCr of JPEG is converted to RGB. Signed values with fewer bits than their cell are
 // sign-extended. Errors: those of PixelData, ErrTransferSyntax, ctx's, or of the file system.
 func (d *Decoder) Pixels(ctx context.Context, f *dcm.File) ([]byte, error) {
-	if f.Pixels != nil && !f.Pixels.Encapsulated {
+	if f.Pixels == nil || !f.Pixels.Encapsulated {
 		return f.PixelData()
 	}
 	uid := f.Meta.TransferSyntaxUID
