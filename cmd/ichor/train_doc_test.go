@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -180,23 +181,51 @@ func TestTrainDoc(t *testing.T) {
 	}
 }
 
-// TestPseudoLabelsOfResults: what `ichor analyze --all` found with a bundle of nnU-Net becomes a data set.
+// TestPseudoLabelsOfResults: what `ichor analyze --all` found with a bundle of nnU-Net becomes a data set, the same for a head in
+// NIfTI and in DICOM.
 func TestPseudoLabelsOfResults(t *testing.T) {
 	t.Parallel()
 	interpreter := python(t)
 	w := newTrainer(t)
+	head, err := phantom.Load("epidural")
+	if err := errors.Join(err, head.Write(filepath.Join(w.home, "scans", "head2"), synthetic.WriteOptions{})); err != nil {
+		t.Fatal(err)
+	}
 	training, results, pseudo := absolute(t, "../../models/training"), filepath.Join(w.home, "results"), filepath.Join(w.home, "pseudo")
 	w.run(w.work, w.path, "analyze", "--all", filepath.Join(w.home, "scans"), "--bundle", "site-nnunet", "--out", results)
-	if said := w.run(training, interpreter, "-m", "ich", "pseudo", "label", "--results", results, "--scans", filepath.Join(w.home, "scans"), "--out", pseudo); !strings.Contains(said, "head1: ") {
+	if said := w.run(training, interpreter, "-m", "ich", "pseudo", "label", "--results", results, "--scans", filepath.Join(w.home, "scans"), "--out", pseudo); !strings.Contains(said, "head1: ") || !strings.Contains(said, "head2: ") {
 		t.Errorf("label: %s", said)
 	}
-	if err := os.WriteFile(filepath.Join(pseudo, "answers.json"), []byte(`{"head1": true}`), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(pseudo, "answers.json"), []byte(`{"head1": true, "head2": true}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	w.run(training, interpreter, "-m", "ich", "pseudo", "write", pseudo, "--nnunet", filepath.Join(w.home, "Dataset951_Pseudo"))
-	for _, name := range []string{"dataset.json", "imagesTr/head1_0000.nii.gz", "labelsTr/head1.nii.gz"} {
-		if !isFile(filepath.Join(w.home, "Dataset951_Pseudo", name)) {
-			t.Errorf("%s is missing", name)
+	set := filepath.Join(w.home, "Dataset951_Pseudo")
+	for _, pair := range [][2]string{{"imagesTr/head1_0000.nii.gz", "imagesTr/head2_0000.nii.gz"}, {"labelsTr/head1.nii.gz", "labelsTr/head2.nii.gz"}} {
+		if one, two := unpacked(t, filepath.Join(set, pair[0])), unpacked(t, filepath.Join(set, pair[1])); !bytes.Equal(one, two) || len(one) < 1<<20 {
+			t.Errorf("%s and %s differ (%d and %d bytes)", pair[0], pair[1], len(one), len(two))
 		}
 	}
+	if !isFile(filepath.Join(set, "dataset.json")) {
+		t.Error("dataset.json is missing")
+	}
+}
+
+// unpacked is the content of a gzip file.
+func unpacked(t *testing.T, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

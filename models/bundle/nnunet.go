@@ -31,6 +31,7 @@ const (
 	NotBlood   = "-"
 
 	maxPatch   = 1 << 24 // voxels
+	widePatch  = 1 << 22 // values of the first feature maps of a patch: 16 MiB of float32
 	maxFolds   = 16
 	maxClasses = 64
 )
@@ -42,6 +43,16 @@ func (n *Network) Patch() [3]int {
 		return [3]int{1, int(s[0]), int(s[1])}
 	}
 	return [3]int{int(s[0]), int(s[1]), int(s[2])}
+}
+
+// Wide reports whether one patch takes so much memory (a usual 3d_fullres: about 1 GiB) that patches are run one by one, each on
+// all cores, in the place of one patch on each core.
+func (n *Network) Wide() bool {
+	if n.NNUNet == nil {
+		return false
+	}
+	p := n.Patch()
+	return p[0]*p[1]*p[2]*n.BaseWidth >= widePatch
 }
 
 // Folds returns the network once for each of its files. Only a network of nnU-Net has more than one.

@@ -60,7 +60,7 @@ func (r *Runtime) Load(n *bundle.Network) (*Network, error) {
 }
 
 func (r *Runtime) session(n *bundle.Network, data []byte) (*ort.DynamicAdvancedSession, error) {
-	o, err := r.sessionOptions()
+	o, err := r.sessionOptions(n.Wide())
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type Options struct {
 	Shipped  bool              // the library must be the shipped one, by size and digest
 	Provider string            // one of providers; empty is cpu
 	Threads  int               // CPU threads of one run; 0 means 1
+	Cores    int               // CPU threads of one run of a network that is bundle.Network.Wide; 0 means Threads
 	Device   map[string]string // options of the provider, such as device_id
 }
 
@@ -54,11 +55,12 @@ var library struct {
 func Open(o Options) (*Runtime, error) {
 	o.Provider = cmp.Or(o.Provider, "cpu")
 	o.Threads = max(o.Threads, 1)
+	o.Cores = max(o.Cores, o.Threads)
 	if err := load(o.Library, o.Shipped); err != nil {
 		return nil, err
 	}
 	r := &Runtime{options: o, open: map[*Network]struct{}{}}
-	probe, err := r.sessionOptions() // fails now if the provider is not available
+	probe, err := r.sessionOptions(false) // fails now if the provider is not available
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +133,8 @@ func (r *Runtime) Close() error {
 	return errors.Join(errs...)
 }
 
-// sessionOptions returns options for one session. The caller must destroy them.
-func (r *Runtime) sessionOptions() (_ *ort.SessionOptions, err error) {
+// sessionOptions returns options for one session; wide is bundle.Network.Wide. The caller must destroy them.
+func (r *Runtime) sessionOptions(wide bool) (_ *ort.SessionOptions, err error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("%w: session options: %w", errLibrary, err)
@@ -142,9 +144,13 @@ func (r *Runtime) sessionOptions() (_ *ort.SessionOptions, err error) {
 			err = errors.Join(err, o.Destroy())
 		}
 	}()
+	threads := r.options.Threads
+	if wide {
+		threads = r.options.Cores
+	}
 	if err := errors.Join(
 		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
-		o.SetIntraOpNumThreads(r.options.Threads),
+		o.SetIntraOpNumThreads(threads),
 		o.SetInterOpNumThreads(1),
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"), // other work needs the processors
 	); err != nil {

@@ -3,11 +3,15 @@ package nnunet
 import (
 	"context"
 	"math"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/finding"
 	"ichor/pipeline/volume"
+	"ichor/pipeline/window"
 )
 
 // bright answers 10 where the value is above that of 50 HU, and -10 elsewhere.
@@ -166,5 +170,42 @@ func TestSteps(t *testing.T) {
 				t.Errorf("%d of %d: %v", c.n, c.patch, got)
 			}
 		}
+	}
+}
+
+// together counts how many runs there are at a time.
+type together struct {
+	bright
+	now, most *atomic.Int32
+}
+
+func (n together) Run(ctx context.Context, input []float32, batch int) ([]float32, error) {
+	n.most.Store(max(n.most.Load(), n.now.Add(1)))
+	defer n.now.Add(-1)
+	time.Sleep(time.Millisecond) // of synctest
+	return n.bright.Run(ctx, input, batch)
+}
+
+// TestOnePatchAtATime: patches that take much memory are not run side by side.
+func TestOnePatchAtATime(t *testing.T) {
+	t.Parallel()
+	grid := volume.Grid{Rows: 70, Columns: 64, AlongRow: volume.Vec{1, 0, 0}, AlongColumn: volume.Vec{0, 1, 0}, SpacingMM: [2]float64{1.5, 1.5}}
+	for k := range 12 {
+		grid.Origins = append(grid.Origins, volume.Vec{0, 0, 4 * float64(k)})
+	}
+	v, _ := ball(grid, volume.Vec{48, 52, 24})
+	for width, want := range map[int]int32{32: 4, 512: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			s := spec("3d_fullres", "LPS", []int64{8, 32, 32}, [3]float64{4, 2, 2})
+			s.BaseWidth = width
+			net := together{bright{1}, new(atomic.Int32), new(atomic.Int32)}
+			r := &Reader{Spec: s, Folds: []Net{net}, Runs: window.Runs{Lanes: 4}}
+			if err := r.Read(t.Context(), v, nil, func(int, []float32, []uint8) {}); err != nil {
+				t.Fatal(err)
+			}
+			if got := net.most.Load(); got != want {
+				t.Errorf("%d features: %d patches at a time, not %d", width, got, want)
+			}
+		})
 	}
 }

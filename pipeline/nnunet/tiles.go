@@ -205,7 +205,12 @@ func (t *tiles) slot(channel, z int) []half {
 }
 
 // atOnce is the number of runs of which the results are in memory.
-func (r *Reader) atOnce() int { return max(r.Runs.Batch, 1) * max(r.Runs.Lanes, 1) }
+func (r *Reader) atOnce() int {
+	if r.Spec.Wide() {
+		return 1
+	}
+	return max(r.Runs.Batch, 1) * max(r.Runs.Lanes, 1)
+}
 
 // compute runs the folds over patches, each in every mirrored form, and adds what they answer to the ring.
 func (t *tiles) compute(ctx context.Context, patches [][3]int) error {

@@ -133,10 +133,11 @@ func loadEngine(ctx context.Context, c config.Analysis, progress func(done, tota
 	if threads == 0 {
 		threads = max(1, runtime.NumCPU()/max(c.Workers, 1))
 	}
+	cores := threads
 	if c.Provider == "cpu" { // runs side by side, each on one thread, wait less for each other than the threads of one run
 		threads, lanes = 1, threads
 	}
-	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Shipped: c.Library == "", Provider: c.Provider, Threads: threads}); err != nil {
+	if e.runtime, err = onnx.Open(onnx.Options{Library: library, Shipped: c.Library == "", Provider: c.Provider, Threads: threads, Cores: cores}); err != nil {
 		return nil, err
 	}
 	nets := map[bundle.Role]pipeline.Net{}

@@ -14,13 +14,13 @@ CT = {"percentile_00_5": -20.0, "percentile_99_5": 90.0, "mean": 35.0, "std": 18
 RESAMPLING = "resample_data_or_seg_to_shape"
 
 
-def plans(configuration: str, patch: list[int], spacing: list[float], residual: bool = False, stages: int = 3, features: int = 4,
+def plans(configuration: str, patch: list[int], spacing: list[float], residual: bool = False, stages: int = 3, features: int = 4, most: int = 16,
           strides: list | None = None, kernels: list | None = None, forward: tuple[int, int, int] = (0, 1, 2)) -> dict:
     dim = len(patch)
     conv, norm = f"torch.nn.modules.conv.Conv{dim}d", f"torch.nn.modules.instancenorm.InstanceNorm{dim}d"
-    blocks = {"n_blocks_per_stage": [1, 2, 2, 2][:stages]} if residual else {"n_conv_per_stage": [2] * stages}
+    blocks = {"n_blocks_per_stage": [1, *[2] * (stages - 1)]} if residual else {"n_conv_per_stage": [2] * stages}
     kwargs = {
-        "n_stages": stages, "features_per_stage": [min(features * 2**i, 16) for i in range(stages)], "conv_op": conv,
+        "n_stages": stages, "features_per_stage": [min(features * 2**i, most) for i in range(stages)], "conv_op": conv,
         "kernel_sizes": kernels or [[3] * dim] * stages, "strides": strides or [[1] * dim] + [[2] * dim] * (stages - 1), **blocks,
         "n_conv_per_stage_decoder": [2] * (stages - 1) if not residual else [1] * (stages - 1), "conv_bias": True, "norm_op": norm,
         "norm_op_kwargs": {"eps": 1e-05, "affine": True}, "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",

@@ -139,6 +139,91 @@ def test_folders(folder, tmp_path):
         assert what in str(err.value) and "\n" not in str(err.value)
 
 
+JUNK = (None, -1, "x", [], {}, 1e9, True, float("nan"), float("inf"), [None], "9" * 5000, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("configuration, first", [("3d_fullres", 0), ("2d", 1)])
+def test_any_value_may_be_wrong(tmp_path, configuration, first):
+    """Each value of plans.json and dataset.json, left out or replaced: one short line, or it does not matter."""
+    files = {"plans.json": nnunet_folder.plans(configuration, [8, 16, 16][first:], [5.0, 3.0, 3.0][first:], stages=2), "dataset.json": nnunet_folder.dataset({"background": 0, "IPH": 1})}
+    for file, found in files.items():
+        (tmp_path / file).write_text(json.dumps(found))
+    refused = 0
+    for file, found in files.items():
+        for held, key in places(found):
+            kept = held[key]
+            for junk in JUNK:
+                held[key] = junk
+                (tmp_path / file).write_text(json.dumps(found))
+                try:
+                    plans.read(tmp_path, configuration)
+                except DataError as err:
+                    refused += 1
+                    assert "\n" not in str(err) and len(str(err)) < 500 + len(str(tmp_path)), (key, junk)
+            held[key] = kept
+        (tmp_path / file).write_text(json.dumps(found))
+    assert refused > 500
+    plans.read(tmp_path, configuration)
+
+
+def places(found):
+    """Each list or object of a JSON file with each of its keys."""
+    for key in found if isinstance(found, dict) else range(len(found)):
+        yield found, key
+        if isinstance(found[key], (dict, list)):
+            yield from places(found[key])
+
+
+def test_configuration_of_another_name(tmp_path):
+    """3d_fullres_bs80 that inherits from 3d_fullres, as nnU-Net's documentation has it."""
+    new = nnunet_folder.write(tmp_path / "new", **TINY)
+    found = json.loads((new / "plans.json").read_text())
+    found["configurations"]["3d_fullres_bs80"] = {"inherits_from": "3d_fullres", "batch_size": 80}
+    (new / "plans.json").write_text(json.dumps(found))
+    assert plans.read(new, "3d_fullres_bs80") == plans.read(new, "3d_fullres")
+    for name, what in (("3d_lowres", "another resolution"), ("3d_cascade_fullres", "a cascade"), ("3d_other", "no configuration 3d_other among 3d_fullres, 3d_fullres_bs80")):
+        with pytest.raises(DataError, match=what):
+            plans.read(new, name)
+
+
+@pytest.mark.parametrize("files, folds, name, want", [
+    ("0/final 1/final", None, None, "0/final 1/final"),
+    ("0/final 1/best", None, None, "its training has not ended .there is checkpoint_best.pth."),
+    ("0/final 1/best", ("0",), None, "0/final"),
+    ("0/final 1/best 1/final", None, "checkpoint_best.pth", "1/best"),
+    ("0/best 1/best", None, None, "0/best 1/best"),
+    ("0/final 1/latest", None, None, "0/final"),
+    ("0/latest", None, None, "no fold holds checkpoint_final.pth"),
+    ("0/latest", None, "checkpoint_latest.pth", "0/latest"),
+    ("all/final", None, None, "all/final"),
+    ("all/final 0/final", None, None, "0/final"),
+    ("all/final 0/final", ("all",), None, "all/final"),
+    ("0/final 0_old/final", None, None, "0/final"),
+    ("2/final 10/final", None, None, "2/final 10/final"),
+    ("0/final", ("3",), None, "there are 0: name them with --folds"),
+    ("0/final", ("0", "0"), None, "0 twice"),
+    ("0_old/final", None, None, "no fold_"),
+])
+def test_which_checkpoints(tmp_path, files, folds, name, want):
+    for f in files.split():
+        fold, kind = f.split("/")
+        (tmp_path / f"fold_{fold}").mkdir(exist_ok=True)
+        (tmp_path / f"fold_{fold}" / f"checkpoint_{kind}.pth").touch()
+    if "/" in want:
+        got = checkpoint.find(tmp_path, folds, name)
+        assert " ".join(f"{p.parent.name[5:]}/{p.stem[11:]}" for p in got) == want
+    else:
+        with pytest.raises(DataError, match=want):
+            checkpoint.find(tmp_path, folds, name)
+
+
+def test_folder_above_or_below(folder):
+    for given in (folder.parent, folder / "fold_0"):
+        with pytest.raises(DataError, match="result") as err:
+            bring(Wish(given, "tiny", "one phantom"), folder.parent / "out")
+        assert str(err.value).endswith(f"give {folder}") or f"give {folder}" in str(err.value)
+
+
 @pytest.mark.parametrize("change, what", [
     (lambda s: s.update(network_weights={k: v.to_sparse() if v.ndim > 1 else v for k, v in s["network_weights"].items()}), "no plain tensors"),
     (lambda s: s.update(network_weights={k: v.to("meta") for k, v in s["network_weights"].items()}), "no plain tensors"),

@@ -91,7 +91,7 @@ def _add_bundle(sub) -> None:
     n.add_argument("--classes", help="what each class is: 1=IPH,2=IVH, 1=any, - for what is not blood (default: by the names of the labels)")
     n.add_argument("--folds", help="folds to average, as 0,1,2 (default: all that were trained)")
     n.add_argument("--checkpoint", help="file in each fold (default: checkpoint_final.pth, else checkpoint_best.pth)")
-    n.add_argument("--configuration", choices=("2d", "3d_fullres"), help="refuse checkpoints of another one")
+    n.add_argument("--configuration", help="refuse checkpoints of another one")
     n.add_argument("--no-mirroring", action="store_true", help="one run a patch: four to eight times as fast, slightly less accurate")
     n.add_argument("--orientation", help="where columns, rows and slices of the training images rise to: LPS (default, as DICOM), LAS, RPS or RAS")
     n.add_argument("--subtypes-from", type=Path, metavar="BUNDLE", help="bundle whose bleed network names the subtypes of what nnU-Net finds")

@@ -43,9 +43,7 @@ def _label(args) -> int:
         print("give --scan, or --results with --scans", file=sys.stderr)
         return 2
     if args.results:
-        items, without = pseudo.of_results(args.results, args.scans, args.min_ml)
-        for name in without:
-            print(f"{name}: left out, it has no mask.nii.gz (DICOM, or refused by the analysis)", file=sys.stderr)
+        items = pseudo.of_results(args.results, args.scans, args.min_ml)
     else:
         from ..bundles import manifest
 
@@ -53,8 +51,11 @@ def _label(args) -> int:
         if any("nnunet" in n for n in manifest.read(bundle)["networks"]):
             raise DataError(bundle, "a bundle of nnU-Net", "run `ichor analyze --all SCANS --bundle BUNDLE --out RESULTS`, and give --results RESULTS --scans SCANS")
         reader = Reader.of_bundle(bundle)
-        items = (pseudo.label(read_scan(path), reader, args.sure, args.min_ml) for path in args.scan)
-    for item in items:
+        items = ((str(path), pseudo.label(read_scan(path), reader, args.sure, args.min_ml)) for path in args.scan)
+    for name, item in items:
+        if isinstance(item, str):
+            print(f"{name}: left out: {item}", file=sys.stderr)
+            continue
         ml = pseudo.keep(args.out, item)
         shown = ", ".join(f"{k} {v:.1f} mL" for k, v in ml.items() if v and k != "total") or "no hemorrhage"
         print(f"{item.scan.name}: {shown}; doubtful {item.scan.ml(item.doubtful):.1f} mL", flush=True)

@@ -22,12 +22,19 @@ AGAIN = "download or unzip it again"
 
 @dataclass(frozen=True)
 class Series:
-    """hu float32 (S, H, W) and, for each slice, its index in the files given."""
+    """hu float32 (S, H, W) and, for each slice, its index in the files given. shape: rows and columns as stored."""
 
     hu: np.ndarray
     spacing: tuple[float, float]
     positions: np.ndarray
     order: np.ndarray
+    shape: tuple[int, int]
+    frame: Frame
+
+    def turned(self, planes: list[np.ndarray]) -> np.ndarray:
+        """One plane for each of the files given, as stored, to the layout of hu."""
+        order = self.order[::-1] if self.frame.flips[0] else self.order
+        return self.frame.turn(np.stack([planes[i] for i in order]))
 
 
 def header(path: Path, pixels: bool = False) -> pydicom.Dataset:
@@ -127,4 +134,4 @@ def read(files: tuple[Path, ...], mend_unsigned: bool = False) -> Series:
         raise DataError(files[0].parent, "is not an axial series", "keep the axial series of the study")
     hu = frame.turn(np.stack([planes[i] for i in order]))
     order = order[::-1] if frame.flips[0] else order
-    return Series(hu, frame.spacing, ipp[order] @ frame.normal, order)
+    return Series(hu, frame.spacing, ipp[order] @ frame.normal, order, planes[0].shape, frame)

@@ -11,6 +11,7 @@ count neither as blood nor as brain; losses leave them out.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from scipy import ndimage
 
 from ..datasets.volume import DataError
 from ..files import whole
+from . import results as results_
 from .config import SUBTYPES
 from .montage import compare, save
-from .scan import Scan, name_of, read_scan, volumes
+from .scan import Scan, volumes
 
 ANSWERS = "answers.json"
 CORNERS = np.ones((3, 3, 3), bool)
@@ -57,31 +59,21 @@ def confident(scan: Scan, found: np.ndarray, probability: np.ndarray, sure: floa
     return Labelled(out, ~kept & (found > 0) & ((found > 1) | (probability >= threshold / 2)))
 
 
-def of_results(results: Path, root: Path, least_ml: float) -> tuple[list[Labelled], list[str]]:
-    """Labels of `ichor analyze --all root --out results`, which runs every bundle, those of nnU-Net too, and the names of scans
-    without a mask: those of DICOM, and those that were refused. Parts below least_ml are doubtful; choose a strict operating point,
-    or --sure for the bundle, to have confident parts only."""
-    from ..datasets import nifti
-
-    out, without = [], []
-    for file in sorted(Path(results).rglob("input.json")):
-        mask = file.parent / "mask.nii.gz"
-        name = json.loads(file.read_text())["input"]
-        if not mask.is_file():
-            without.append(name)
+def of_results(results: Path, root: Path, least_ml: float) -> Iterator[tuple[str, Labelled | str]]:
+    """Labels of `ichor analyze --all root --out results`, which runs every bundle, those of nnU-Net too: path of the scan, and its
+    label, or why it is left out. Parts below least_ml are doubtful; choose a strict operating point, or --sure for the bundle, to
+    have confident parts only."""
+    some = False
+    for name, scan in results_.read(results, root):
+        if isinstance(scan, str):
+            yield name, scan
             continue
-        path = Path(root) if name == "." else Path(root) / name
-        image = nifti.read(path)
-        values = nifti.read_mask(mask, image)
-        if (values == len(SUBTYPES) + 1).any():
-            raise DataError(mask, "blood of unknown subtype", "analyse with a bundle that names subtypes, as ich bundle --nnunet --subtypes-from makes")
-        scan = Scan(image.hu(), image.frame.spacing, np.asarray(image.positions(), float), None, name_of(path), "scan")
-        found = np.where(values > 0, values + 1, 0).astype(np.uint8)
-        cavity = ndimage.binary_dilation(found > 0, iterations=1) | (found > 0)
-        out.append(confident(scan, np.maximum(found, cavity).astype(np.uint8), (found > 1).astype(np.float32), 0.5, least_ml, 0.5))
-    if not out:
-        raise DataError(results, "no mask.nii.gz", f"run ichor analyze --all {root} --out {results} on scans in NIfTI")
-    return out, without
+        some = True
+        found = scan.label
+        cavity = ndimage.binary_dilation(found > 0, iterations=1)
+        yield name, confident(scan, np.maximum(found, cavity).astype(np.uint8), (found > 1).astype(np.float32), 0.5, least_ml, 0.5)
+    if not some:
+        raise DataError(results, "no scan that was analyzed", f"run ichor analyze --all {root} --out {results}")
 
 
 def keep(folder: Path, item: Labelled) -> dict[str, float]:

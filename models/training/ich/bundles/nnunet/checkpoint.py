@@ -73,28 +73,29 @@ def asked(err: Exception) -> str:
 
 def find(folder: Path, folds: tuple[str, ...] | None, name: str | None) -> list[Path]:
     """The checkpoints of a result folder, fold by fold; fold_all only where there is no other, as nnU-Net does."""
-    found = sorted((p for p in Path(folder).glob("fold_*") if p.is_dir()), key=lambda p: p.name)
+    folder = Path(folder)
+    found = {p.name.removeprefix("fold_"): p for p in sorted(folder.glob("fold_*"), key=lambda p: (len(p.name), p.name)) if p.is_dir()}
+    found = {k: p for k, p in found.items() if k == "all" or k.isdecimal()}
     if not found:
         raise DataError(folder, "no fold_* folder", "give the folder <trainer>__<plans>__<configuration> of nnUNet_results")
     if folds is None:
-        numbered = [p for p in found if p.name != "fold_all"]
-        chosen = numbered or found
+        chosen = [p for k, p in found.items() if k != "all"] or list(found.values())
+        trained = [p for p in chosen if any((p / n).is_file() for n in ((name,) if name else FILES))]
+        if not trained:
+            raise DataError(folder, f"no fold holds {name or FILES[0]}", "copy the whole result folder, or name the file with --checkpoint")
+        chosen = trained  # the others were not trained
     else:
-        chosen = []
         for f in folds:
-            path = Path(folder) / f"fold_{f}"
-            if path not in found:
-                raise DataError(path, "missing", f"there are {', '.join(p.name.removeprefix('fold_') for p in found)}: name them with --folds")
-            chosen.append(path)
-    out = []
-    for path in chosen:
-        files = [path / n for n in ((name,) if name else FILES)]
-        there = next((f for f in files if f.is_file()), None)
-        if there is None and folds is None and len(chosen) > 1:
-            continue  # a fold that was not trained
-        if there is None:
-            raise DataError(files[0], "missing", "copy the whole result folder, or name the file with --checkpoint")
-        out.append(there)
-    if not out:
-        raise DataError(folder, f"no fold holds {name or FILES[0]}", "copy the whole result folder")
-    return out
+            if f not in found:
+                raise DataError(folder / f"fold_{f}", "missing", f"there are {', '.join(found)}: name them with --folds")
+            if folds.count(f) > 1:
+                raise DataError("--folds", f"{f} twice", "name each fold once")
+        chosen = [found[f] for f in folds]
+    if name is None:
+        name = FILES[0] if any((p / FILES[0]).is_file() for p in chosen) else FILES[1]  # nnU-Net takes one kind, too
+    for p in chosen:
+        if not (p / name).is_file():
+            other = next((n for n in FILES if (p / n).is_file()), None)
+            raise DataError(p / name, "missing", f"its training has not ended (there is {other}): leave it out with --folds, or give --checkpoint {other}" if other else
+                            "copy the whole result folder, or name the file with --checkpoint")
+    return [p / name for p in chosen]

@@ -26,7 +26,7 @@ V2 = "give the result folder of a training with nnU-Net v2"
 class Plans:
     """Sizes and spacings in our order: slices, rows, columns; patch[0] is 1 and spacing[0] 0 for 2d."""
 
-    configuration: str
+    configuration: str  # 2d or 3d_fullres, whatever its name is
     patch: tuple[int, int, int]
     spacing: tuple[float, float, float]
     clip: tuple[float, float]
@@ -56,7 +56,8 @@ def load(path: Path) -> dict:
     except FileNotFoundError:
         if (path.parent / "plans.pkl").exists():
             raise DataError(path.parent, "a result folder of nnU-Net v1 (plans.pkl)", "train it again with nnU-Net v2") from None
-        raise DataError(path, "missing", V2) from None
+        near = [p.parent for p in (path.parent.parent / path.name, *sorted(path.parent.glob(f"*/{path.name}"))) if p.is_file()]
+        raise DataError(path, "missing", f"give {near[0]}" if len(near) == 1 else f"give one of {', '.join(p.name for p in near)} in it" if near else V2) from None
     except (OSError, ValueError, RecursionError) as err:
         raise DataError(path, f"cannot be read as JSON ({type(err).__name__})", "copy the folder again") from None
     if not isinstance(found, dict):
@@ -73,15 +74,15 @@ def read(folder: Path, configuration: str) -> Plans:
     plans, dataset = load(file), load(folder / "dataset.json")
     try:
         return _plans(file, plans, dataset, configuration)
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as err:
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as err:
         what = f"key {err} is missing" if isinstance(err, KeyError) else f"has another form ({' '.join(str(err).split())[:80]})"
         raise DataError(file, what, "it is of another version of nnU-Net: plans of v2.0 to v2.8 are read") from None
 
 
 def _plans(file: Path, plans: dict, dataset: dict, configuration: str) -> Plans:
-    if configuration not in CONFIGURATIONS:
-        why = "a cascade, whose second network needs the mask of the first" if "cascade" in configuration else "another resolution" if configuration == "3d_lowres" else "not known"
-        raise DataError(file, f"configuration {configuration}: {why}", f"train {' or '.join(CONFIGURATIONS)}")
+    if "cascade" in configuration or "lowres" in configuration:
+        why = "a cascade, whose second network needs the mask of the first" if "cascade" in configuration else "another resolution"
+        raise DataError(file, f"configuration {brief(configuration)}: {why}", f"train {' or '.join(CONFIGURATIONS)}")
     if not isinstance(plans.get("configurations"), dict):
         raise DataError(file, "no configurations in it", V2)
     c = inherited(file, plans["configurations"], configuration)
@@ -90,13 +91,13 @@ def _plans(file: Path, plans: dict, dataset: dict, configuration: str) -> Plans:
     channel(file.parent / "dataset.json", dataset)
     for key, want in (("preprocessor_name", "DefaultPreprocessor"), ("resampling_fn_data", RESAMPLING), ("resampling_fn_probabilities", RESAMPLING)):
         if c[key] != want:
-            raise DataError(file, f"{key} is {c[key]}", f"ichor resamples as nnU-Net's default does: plan with {want}")
+            raise DataError(file, f"{key} is {brief(c[key])}", f"ichor resamples as nnU-Net's default does: plan with {want}")
     for key, orders in (("resampling_fn_data_kwargs", (3, 0)), ("resampling_fn_probabilities_kwargs", (1, 0))):
         k = c[key]
         if (k["order"], k["order_z"]) != orders or k.get("force_separate_z") is not None:
-            raise DataError(file, f"{key} is {json.dumps(k)}", f"ichor resamples with order {orders[0]} in the plane and {orders[1]} along z")
+            raise DataError(file, f"{key} is {brief(json.dumps(k))}", f"ichor resamples with order {orders[0]} in the plane and {orders[1]} along z")
     if c["normalization_schemes"] != ["CTNormalization"]:
-        raise DataError(file, f"normalization_schemes are {', '.join(map(str, c['normalization_schemes']))}", "ichor reads CTNormalization: name the channel CT in dataset.json and plan again")
+        raise DataError(file, f"normalization_schemes are {brief(c['normalization_schemes'])}", "ichor reads CTNormalization: name the channel CT in dataset.json and plan again")
     properties = plans.get("foreground_intensity_properties_per_channel") or plans["foreground_intensity_properties_by_modality"]
     i = properties.get("0") or properties[0]
     numbers = {k: float(i[k]) for k in ("percentile_00_5", "percentile_99_5", "mean", "std")}
@@ -104,15 +105,16 @@ def _plans(file: Path, plans: dict, dataset: dict, configuration: str) -> Plans:
         raise DataError(file, "foreground intensity properties that no CT has", "plan and train again")
     forward = tuple(int(a) for a in plans.get("transpose_forward", (0, 1, 2)))
     if sorted(forward) != [0, 1, 2]:
-        raise DataError(file, f"transpose_forward is {list(forward)}", "copy the folder again")
+        raise DataError(file, f"transpose_forward is {brief(forward)}", "copy the folder again")
     arch = architecture(file, c)
     patch, spacing = [int(p) for p in c["patch_size"]], [float(s) for s in c["spacing"]]
-    if configuration == "2d":
+    kind = CONFIGURATIONS[len(patch) == 3]  # the name is free, as 3d_fullres_bs80 that inherits from 3d_fullres
+    if kind == "2d":
         if forward[0] != 0:
             raise DataError(file, f"2d over planes across {AXES[forward[0]]}", "ichor reads axial planes: train 3d_fullres")
         patch, spacing = [1, *patch], [0.0, *spacing]
-    if len(patch) != 3 or len(spacing) != 3 or arch.dim != (2 if configuration == "2d" else 3):
-        raise DataError(file, f"a patch of {len(patch)} and a spacing of {len(spacing)} dimensions for {configuration}", "copy the folder again")
+    if len(patch) != 3 or len(spacing) != 3 or arch.dim != (2 if kind == "2d" else 3):
+        raise DataError(file, f"a patch of {len(patch)} and a spacing of {len(spacing)} dimensions for {brief(configuration)}", "copy the folder again")
     back = [forward.index(a) for a in range(3)]
     patch, spacing = tuple(patch[b] for b in back), tuple(spacing[b] for b in back)
     if min(patch) < 1 or math.prod(patch) > MOST_VOXELS or max(patch) > 1024 or any(not 0.05 <= s <= 50 for s in spacing[3 - arch.dim:]):
@@ -121,14 +123,20 @@ def _plans(file: Path, plans: dict, dataset: dict, configuration: str) -> Plans:
         raise DataError(file, f"planes {max(spacing):g} mm apart across {AXES[spacing.index(max(spacing))]}, which nnU-Net resamples one by one",
                         "ichor reads axial planes: train on axial images")
     reader = str(plans.get("image_reader_writer", ""))
-    return Plans(configuration, patch, spacing, (numbers["percentile_00_5"], numbers["percentile_99_5"]), numbers["mean"], numbers["std"], forward,
+    return Plans(kind, patch, spacing, (numbers["percentile_00_5"], numbers["percentile_99_5"]), numbers["mean"], numbers["std"], forward,
                  "RAS" if reader == "NibabelIOWithReorient" else "", arch, labels(file.parent / "dataset.json", dataset),
                  str(plans.get("dataset_name", "unknown")), str(plans.get("plans_name", "unknown")))
 
 
+def brief(value) -> str:
+    """What a file says, in one line that is not long."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 120 else f"{text[:120]}..."
+
+
 def inherited(file: Path, all_: dict, name: str, seen: tuple[str, ...] = ()) -> dict:
     if name not in all_:
-        raise DataError(file, f"no configuration {name} among {', '.join(all_)}", "copy the plans.json of this very training")
+        raise DataError(file, f"no configuration {brief(name)} among {brief(', '.join(all_))}", "copy the plans.json of this very training")
     if name in seen:
         raise DataError(file, f"configurations inherit in a circle: {' -> '.join((*seen, name))}", "copy the folder again")
     own = dict(all_[name])
@@ -154,11 +162,11 @@ def labels(file: Path, dataset: dict) -> tuple[str, ...]:
         raise DataError(file, f"regions that overlap ({', '.join(regions)})", "ichor reads one class a voxel: train on plain labels")
     try:
         values = {k: int(v[0] if isinstance(v, (list, tuple)) else v) for k, v in found.items()}
-    except (TypeError, ValueError, IndexError):
-        raise DataError(file, f"labels {found}", "nnU-Net gives each a whole number") from None
+    except (TypeError, ValueError, IndexError, OverflowError):
+        raise DataError(file, f"labels {brief(found)}", "nnU-Net gives each a whole number") from None
     names = sorted(values, key=values.get)
     if [values[n] for n in names] != list(range(len(names))) or len(names) < 2 or len(names) > 64:
-        raise DataError(file, f"labels {values}", "nnU-Net numbers them from 0, the background, without a gap")
+        raise DataError(file, f"labels {brief(values)}", "nnU-Net numbers them from 0, the background, without a gap")
     return tuple(names)
 
 
@@ -198,11 +206,11 @@ def architecture(file: Path, c: dict) -> Arch:
         return older(file, c)
     name, k = str(a["network_class_name"]).rpartition(".")[2], a["arch_kwargs"]
     if name not in NETWORKS:
-        raise DataError(file, f"a network {name}", f"ichor builds {' and '.join(NETWORKS)}")
+        raise DataError(file, f"a network {brief(name)}", f"ichor builds {' and '.join(NETWORKS)}")
     dim = len(c["patch_size"])
     for key, want in (("norm_op", f"InstanceNorm{dim}d"), ("nonlin", "LeakyReLU"), ("conv_op", f"Conv{dim}d")):
         if str(k[key]).rpartition(".")[2] != want:
-            raise DataError(file, f"{key} is {k[key]}", f"ichor builds networks with {want}")
+            raise DataError(file, f"{key} is {brief(k[key])}", f"ichor builds networks with {want}")
     if k.get("nonlin_first") or k.get("bottleneck_channels") or k.get("stem_channels") not in (None, k["features_per_stage"][0]) \
             or str(k.get("block", "BasicBlockD")).rpartition(".")[2] != "BasicBlockD" or not (k.get("norm_op_kwargs") or {}).get("affine", False):
         raise DataError(file, f"a variant of {name} that nnU-Net does not plan", "plan with one of nnU-Net's own planners")
@@ -216,7 +224,7 @@ def older(file: Path, c: dict) -> Arch:
     """Plans of nnU-Net v2.0 to v2.4 describe the network in the configuration itself."""
     name = c.get("UNet_class_name")
     if name not in NETWORKS:
-        raise DataError(file, f"a network {name}" if name else "no architecture in it", f"ichor builds {' and '.join(NETWORKS)}")
+        raise DataError(file, f"a network {brief(name)}" if name else "no architecture in it", f"ichor builds {' and '.join(NETWORKS)}")
     n = len(c["n_conv_per_stage_encoder"])
     features = [min(c["UNet_base_num_features"] * 2**i, c["unet_max_num_features"]) for i in range(n)]
     return _arch(file, NETWORKS[name], n, features, c["conv_kernel_sizes"], c["pool_op_kernel_sizes"], c["n_conv_per_stage_encoder"],

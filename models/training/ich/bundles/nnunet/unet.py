@@ -50,6 +50,13 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.nonlin(self.norm(self.conv(x)))
 
+    def joined(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """forward of x and y, as many channels each, without the tensor of both: a convolution is the sum of those of the parts."""
+        c, n = self.conv, self.conv.in_channels // 2
+        run = {2: nn.functional.conv2d, 3: nn.functional.conv3d}[len(c.stride)]
+        x = run(x, c.weight[:, :n], None, c.stride, c.padding)
+        return self.nonlin(self.norm(x + run(y, c.weight[:, n:], c.bias, c.stride, c.padding)))
+
 
 class Stack(nn.Module):
     def __init__(self, a: Arch, count: int, given: int, made: int, kernel, stride):
@@ -59,6 +66,9 @@ class Stack(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.convs(x)
+
+    def joined(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.convs[1:](self.convs[0].joined(x, y))
 
 
 class Residual(nn.Module):
@@ -104,7 +114,7 @@ class Encoder(nn.Module):
                 stages.append(nn.Sequential(Stack(a, count, given, made, kernel, stride)))
             given = made
         self.stages = nn.Sequential(*stages)
-        self.residual = a.residual
+        self.residual, self.features = a.residual, a.features[0]
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         if self.residual:
@@ -130,8 +140,8 @@ class Decoder(nn.Module):
 
     def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
         x = skips[-1]
-        for s, (up, stage) in enumerate(zip(self.transpconvs, self.stages)):
-            x = stage(torch.cat((up(x), skips[-(s + 2)]), 1))
+        for up, stage in zip(self.transpconvs, self.stages):
+            x = stage.joined(up(x), skips.pop(-2))
         return self.seg_layers[-1](x)
 
 
