@@ -26,10 +26,11 @@ type campaign struct {
 	Date       string         `json:"date"`
 	Seed       uint64         `json:"seed"`
 	Seconds    int            `json:"seconds"`
-	Networks   string         `json:"networks"`      // of the analysis: stand-in, shipped
-	Rate       float64        `json:"rate_per_hour"` // of studies; 0: the next study comes when few wait
-	Kills      map[string]int `json:"kills"`         // by kind of process
-	Partitions map[string]int `json:"partitions"`    // cables pulled, by kind of process
+	Networks   string         `json:"networks"`             // of the analysis: stand-in, shipped
+	Rate       float64        `json:"rate_per_hour"`        // of studies; 0: the next study comes when few wait
+	Kills      map[string]int `json:"kills"`                // by kind of process
+	Partitions map[string]int `json:"partitions"`           // cables pulled, by kind of process
+	SlowDisks  map[string]int `json:"slow_disks,omitempty"` // disks that were slow for some seconds, by kind of process
 	Studies    int            `json:"studies"`
 	Objects    int            `json:"objects"` // received and acknowledged, by both nodes together
 	Results    int            `json:"results"` // objects at the PACS
@@ -62,7 +63,7 @@ func ofEnvironment(t *testing.T, name string, otherwise int) int {
 //	ICHOR_TEST_SEED     of the choices; ICHOR_TEST_RESULT: file for the result; ICHOR_TEST_LOGS: folder for the logs
 func TestCampaign(t *testing.T) {
 	kills, minutes := ofEnvironment(t, "ICHOR_TEST_KILLS", shortCampaign), ofEnvironment(t, "ICHOR_TEST_MINUTES", 0)
-	c := &campaign{What: "campaign", Date: time.Now().UTC().Format(time.DateOnly), Seed: uint64(ofEnvironment(t, "ICHOR_TEST_SEED", 1)), Networks: "stand-in", Kills: map[string]int{}, Partitions: map[string]int{}}
+	c := &campaign{What: "campaign", Date: time.Now().UTC().Format(time.DateOnly), Seed: uint64(ofEnvironment(t, "ICHOR_TEST_SEED", 1)), Networks: "stand-in", Kills: map[string]int{}, Partitions: map[string]int{}, SlowDisks: map[string]int{}}
 	if os.Getenv("ICHOR_TEST_NETWORKS") != "" {
 		c.Networks = "shipped"
 	}
@@ -174,10 +175,12 @@ func (r *ongoing) send() {
 	}
 }
 
-// harm kills one member, or pulls its cable for some seconds. Of three NATS servers one at a time is harmed.
+// harm kills one member, pulls its cable for some seconds, or makes its disk slow for twice as long. Of three NATS servers one at a
+// time is harmed.
 func (r *ongoing) harm() {
 	kind := []string{"node", "node", "node", "worker", "worker", "worker", "nats", "pacs"}[r.random.IntN(8)]
 	cut := r.net != nil && r.random.IntN(4) == 0
+	slow := !cut && r.disks != nil && r.random.IntN(3) == 0
 	which, length := r.random.IntN(12), 2*time.Second+time.Duration(r.random.IntN(10000))*time.Millisecond
 	if kind == "nats" {
 		if time.Since(r.natsAt) < 30*time.Second {
@@ -193,6 +196,15 @@ func (r *ongoing) harm() {
 	}
 	list := map[string][]*member{"node": r.nodes, "worker": r.workers, "nats": r.nats}[kind]
 	m := list[which%len(list)]
+	if slow && kind != "worker" { // a worker keeps nothing
+		r.c.SlowDisks[kind]++
+		r.disks.slow(m.name, true)
+		r.harms.Go(func() {
+			time.Sleep(2 * length)
+			r.disks.slow(m.name, false)
+		})
+		return
+	}
 	if !cut {
 		r.c.Kills[kind]++
 		m.kill(false)

@@ -30,6 +30,7 @@ type fleet struct {
 	t       *testing.T
 	dir     string
 	net     *network // nil: loopback, without partitions
+	disks   *disks   // nil: no slow disks
 	nats    []*member
 	nodes   []*member
 	workers []*member
@@ -46,6 +47,7 @@ type member struct {
 	state      string
 	log        lockedBuffer
 	net        *network
+	disks      *disks
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -69,6 +71,8 @@ func (m *member) run(ctx context.Context) {
 			if err := m.cmd.Start(); err != nil {
 				fmt.Fprintln(&m.log, "not started:", err)
 				held = true
+			} else if err := m.disks.group(m.name, m.cmd.Process.Pid); err != nil {
+				fmt.Fprintln(&m.log, "--- its disk is not made slow:", err)
 			}
 		}
 		cmd := m.cmd
@@ -219,19 +223,19 @@ func TestServeNATS(t *testing.T) {
 	s.WaitForShutdown() // after SIGTERM
 }
 
-// startFleet starts servers, nodes and workers. inNet: each in a network namespace of its own.
+// startFleet starts servers, nodes and workers. inNet: each in a network namespace and a control group of its own.
 func startFleet(t *testing.T, servers, workers int, inNet bool) *fleet {
 	t.Helper()
 	f := &fleet{t: t, dir: t.TempDir()}
 	if inNet {
-		f.net = newNetwork(t)
+		f.net, f.disks = newNetwork(t), newDisks(t, f.dir)
 	}
 	f.ca = scptest.NewAuthority(t)
 	host := func(name string) string { return f.net.host(t, name) }
 	pacs := net.JoinHostPort(host("pacs"), freePort(t))
 	f.pacs = &archive{t: t, address: pacs, dir: filepath.Join(f.dir, "pacs"), held: map[string]map[string]string{}, times: map[string]int{}, newest: map[string]time.Time{}}
 	add := func(list *[]*member, name string) *member {
-		m := &member{name: name, host: host(name), net: f.net, ended: make(chan struct{}), config: filepath.Join(f.dir, name+".yaml"), state: filepath.Join(f.dir, name)}
+		m := &member{name: name, host: host(name), net: f.net, disks: f.disks, ended: make(chan struct{}), config: filepath.Join(f.dir, name+".yaml"), state: filepath.Join(f.dir, name)}
 		*list = append(*list, m)
 		return m
 	}

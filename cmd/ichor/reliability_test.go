@@ -61,7 +61,7 @@ faults.
 
 In each run two nodes of a pair, two workers and three NATS servers ran on one machine, each a process in a network namespace of its
 own. Processes were killed (SIGKILL) and started again after half a second, the PACS ended its associations and came back, and cables
-were pulled for 2 to 12 seconds. Of the three NATS servers one at a time was harmed. Each study went to both nodes; its sender
+were pulled for 2 to 12 seconds. A slow disk is one that wrote at most 10 times a second for 4 to 24 seconds. Of the three NATS servers one at a time was harmed. Each study went to both nodes; its sender
 repeated what was not acknowledged. A stand-in is a network that waits 15 ms a slice; everything else is what an installation runs.
 
 `)
@@ -87,6 +87,7 @@ repeated what was not acknowledged. A stand-in is a network that waits 15 ms a s
 	row("networks of the analysis", func(c campaign) string { return c.Networks })
 	row("killed", func(c campaign) string { return counted(c.Kills) })
 	row("cables pulled", func(c campaign) string { return counted(c.Partitions) })
+	row("disks made slow", func(c campaign) string { return counted(c.SlowDisks) })
 	row("objects received and acknowledged", num(func(c campaign) int { return c.Objects }))
 	row("result objects at the PACS", num(func(c campaign) int { return c.Results }))
 	row("**acknowledged objects lost**", num(func(c campaign) int { return c.Lost }))

@@ -56,6 +56,8 @@ type Pair struct {
 	Alone  bool      `json:"alone,omitempty"`  // the NATS server is not reached; this node sends without a lease
 	Others []string  `json:"others"`           // hosts of the other nodes that are alive
 	Untold int       `json:"untold,omitempty"` // what the other node must still be told
+	// Dropped counts what the other node is not told, because too much waited for a NATS server; 0 once all that waits is told.
+	Dropped int `json:"dropped,omitempty"`
 }
 
 // Says describes the pair in one sentence.

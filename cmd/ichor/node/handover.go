@@ -116,7 +116,7 @@ func (p *paired) may(d state.Delivery, s queue.Standing, at time.Time) bool {
 }
 
 // settleCase records what other nodes have sent of a case. If one of them sent a result of more instances, the result of this
-// node is not sent any more.
+// node is not sent any more. Until all of the other result is sent, the case is one of which this node has only a part.
 func (n *Node) settleCase(id state.CaseID) error {
 	p := n.pair
 	n.checkReceived(id)
@@ -130,13 +130,13 @@ func (n *Node) settleCase(id state.CaseID) error {
 	if len(notes) == 0 {
 		return nil
 	}
-	foreign := false // a result that this node does not have
+	foreign, all := false, false // a result that this node does not have, and the whole of it
 	for _, s := range notes {
 		known, err := n.store.StoredElsewhere(state.DeliveryKey{SOPInstanceUID: s.Instance, Destination: s.Destination}, s.Committed, "sent by the other node of the pair", now())
 		if err != nil {
 			return err
 		}
-		foreign = foreign || !known
+		foreign, all = foreign || !known, all || !known && s.Left == 0
 	}
 	if less && foreign {
 		withdrawn, err := n.store.Withdraw(id, "the other node of the pair has received more of the study and sent its result", now())
@@ -147,7 +147,11 @@ func (n *Node) settleCase(id state.CaseID) error {
 			n.log.Info("result withdrawn, the other node of the pair has received more of the study", "case", id, "objects", withdrawn)
 		}
 		p.mu.Lock()
-		delete(p.partial, id)
+		if all {
+			delete(p.partial, id)
+		} else if p.partial[id].IsZero() {
+			p.partial[id] = now()
+		}
 		p.mu.Unlock()
 	}
 	n.deliverer.Wake()

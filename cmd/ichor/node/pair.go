@@ -3,11 +3,9 @@ package node
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,13 +42,6 @@ type paired struct {
 	unsettled map[state.CaseID]bool                           // cases whose deliveries must be compared with sent
 }
 
-// instances are the instances of a study that a node received: the first 8 bytes of the SHA-256 of each UID, in order.
-type instances struct {
-	list    []uint64
-	told    time.Time
-	checked bool // of this node: compared with its spool since the start
-}
-
 // sentNote is what a node tells of an object that a destination has stored.
 type sentNote struct {
 	Node        string       `json:"node"`
@@ -58,14 +49,8 @@ type sentNote struct {
 	Instance    string       `json:"instance"`
 	Destination string       `json:"destination"`
 	Committed   bool         `json:"committed,omitempty"`
+	Left        int          `json:"left,omitempty"` // objects of the case that the node still had to send
 	told        time.Time
-}
-
-// receivedNote is what a node tells of a study.
-type receivedNote struct {
-	Node      string       `json:"node"`
-	Case      state.CaseID `json:"case"`
-	Instances []uint64     `json:"instances"`
 }
 
 // aboutNode is what a node tells of itself.
@@ -204,51 +189,6 @@ func (n *Node) settleAll(ctx context.Context) {
 	}
 }
 
-// tellStudies tells which instances were received of the studies that note named.
-func (n *Node) tellStudies() {
-	p := n.pair
-	p.mu.Lock()
-	studies := p.noted
-	p.noted = map[string]bool{}
-	p.mu.Unlock()
-	for study := range studies {
-		n.tellStudy(study)
-	}
-}
-
-func (n *Node) tellStudy(study string) {
-	note := receivedNote{Node: n.pair.self, Case: state.IDOf(study)}
-	for _, o := range n.spool.Study(study) {
-		sum := sha256.Sum256([]byte(o.SOPInstanceUID))
-		note.Instances = append(note.Instances, binary.BigEndian.Uint64(sum[:]))
-	}
-	slices.Sort(note.Instances)
-	note.Instances = slices.Compact(note.Instances)
-	raw, err := json.Marshal(note)
-	if err != nil {
-		n.log.Error("the other node of the pair is not told of a study", "case", note.Case, "err", err)
-		return
-	}
-	if n.pair.check(note, now()) {
-		n.pair.Tell("received."+string(note.Case)+"."+n.pair.self, raw)
-	}
-}
-
-// check takes what the spool of this node has of a study, and reports whether the other node must be told. Objects that
-// were removed after their time were received all the same.
-func (p *paired) check(note receivedNote, at time.Time) (tell bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	told, known := p.received[note.Case][p.self]
-	if known && (len(note.Instances) == 0 || slices.Equal(told.list, note.Instances)) {
-		told.checked = true
-		p.received[note.Case][p.self] = told
-		return false
-	}
-	p.put(note, instances{list: note.Instances, told: at, checked: true})
-	return true
-}
-
 // pairSent tells the other node what a destination has stored or committed to.
 func (n *Node) pairSent(e deliver.Event) {
 	if n.pair == nil || e.Outcome != deliver.Stored && e.Outcome != deliver.Committed || e.Delivery.Destination == n.canary.destination() {
@@ -258,7 +198,18 @@ func (n *Node) pairSent(e deliver.Event) {
 	if err != nil {
 		return // removed meanwhile
 	}
-	raw, err := json.Marshal(sentNote{Node: n.pair.self, Case: d.Case, Instance: d.SOPInstanceUID, Destination: d.Destination, Committed: e.Outcome == deliver.Committed})
+	all, err := n.store.Deliveries(d.Case)
+	if err != nil {
+		n.log.Error("the other node of the pair is not told of an object that was sent", "case", d.Case, "err", err)
+		return
+	}
+	left := 0
+	for _, other := range all {
+		if other.State == state.Pending || other.State == state.Dead {
+			left++
+		}
+	}
+	raw, err := json.Marshal(sentNote{Node: n.pair.self, Case: d.Case, Instance: d.SOPInstanceUID, Destination: d.Destination, Committed: e.Outcome == deliver.Committed, Left: left})
 	if err != nil {
 		return
 	}
@@ -288,25 +239,6 @@ func (p *paired) heard(key string, value []byte, told time.Time) {
 	p.sent[note.Case][state.DeliveryKey{SOPInstanceUID: note.Instance, Destination: note.Destination}] = note
 	p.mu.Unlock()
 	p.settle(note.Case)
-}
-
-// keep keeps what a node has told of a study. What this node told before its start may be less than it has; what its spool
-// said is never replaced by it.
-func (p *paired) keep(note receivedNote, told time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if note.Node == p.self && p.received[note.Case][p.self].checked {
-		return
-	}
-	p.put(note, instances{list: note.Instances, told: told})
-}
-
-// put sets what a node has of a study. p.mu is held.
-func (p *paired) put(note receivedNote, i instances) {
-	if p.received[note.Case] == nil {
-		p.received[note.Case] = map[string]instances{}
-	}
-	p.received[note.Case][note.Node] = i
 }
 
 // forget drops what was told before a time.

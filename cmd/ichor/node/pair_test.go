@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"slices"
@@ -59,14 +62,20 @@ func (c *cluster) pairNode(pacs *receiver.Receiver, dir string, edit func(*confi
 	return n, stop
 }
 
-// pair starts two nodes; the first has the lease.
-func (c *cluster) pair(edit func(*config.Config)) (pacs *receiver.Receiver, a, b *Node, stopA, stopB func()) {
+func (c *cluster) pacs(stored func(receiver.Instance)) *receiver.Receiver {
 	c.t.Helper()
-	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: c.t.TempDir()})
+	pacs, err := receiver.Start(receiver.Options{AETitle: "PACS", Dir: c.t.TempDir(), Stored: stored})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(func() { pacs.Close() })
+	return pacs
+}
+
+// pair starts two nodes; the first has the lease.
+func (c *cluster) pair(edit func(*config.Config)) (pacs *receiver.Receiver, a, b *Node, stopA, stopB func()) {
+	c.t.Helper()
+	pacs = c.pacs(nil)
 	a, stopA = c.pairNode(pacs, c.t.TempDir(), edit)
 	until(c.t, "the first node has the lease", func() bool { return a.pair.Standing().Held && a.pair.Standing().Caught })
 	b, stopB = c.pairNode(pacs, c.t.TempDir(), edit)
@@ -207,8 +216,8 @@ func TestPairParts(t *testing.T) {
 	c := newCluster(t)
 	pacs, a, b, _, stopB := c.pair(nil)
 	objects, id := headOf()
-	store(t, a, objects[:len(objects)-3]) // the association breaks, and the sender goes to the other node
 	store(t, b, objects)
+	store(t, a, objects[:len(objects)-3]) // after the other one, else it may have sent its result before it hears of the whole
 	until(t, "stored by the node without the lease", func() bool { return allIn(b, id, state.Stored) })
 	until(t, "withdrawn by the other", func() bool { return allIn(a, id, state.Superseded) })
 	n := len(pacs.Objects())
@@ -260,6 +269,83 @@ func TestPairWithoutServer(t *testing.T) {
 	}
 	if !slices.ContainsFunc(a.pairAlarms(now()), func(x web.Alarm) bool { return strings.Contains(x.Text, "the lease cannot be read") }) {
 		t.Errorf("%+v", a.pairAlarms(now()))
+	}
+}
+
+// TestPairHalfSent: the other node received more of a study and is gone before all of its result is sent. This node has an alarm
+// until the rest is sent.
+func TestPairHalfSent(t *testing.T) {
+	c := newCluster(t)
+	var pacs *receiver.Receiver
+	down := sync.OnceFunc(func() { pacs.Reject(1<<30, true); pacs.Abort(1 << 30) })
+	pacs = c.pacs(func(receiver.Instance) { down() })
+	a, _ := c.pairNode(pacs, c.t.TempDir(), nil)
+	b, stopB := c.pairNode(pacs, c.t.TempDir(), nil)
+	objects, id := headOf()
+	store(t, b, objects)
+	store(t, a, objects[:len(objects)-3])
+	partial := func() bool {
+		return slices.ContainsFunc(a.pairAlarms(now()), func(x web.Alarm) bool { return x.Name == "pair-partial" && x.Severity == web.Critical })
+	}
+	until(t, "withdrawn", func() bool { return allIn(a, id, state.Superseded) })
+	stopB()
+	until(t, "alarm", partial)
+	pacs.Reject(0, true)
+	pacs.Abort(0)
+	b, _ = c.pairNode(pacs, b.config.State, nil)
+	until(t, "stored", func() bool { return allIn(b, id, state.Stored) })
+	until(t, "no alarm", func() bool { a.pair.mu.Lock(); defer a.pair.mu.Unlock(); return len(a.pair.partial) == 0 })
+	if !allIn(a, id, state.Superseded) || partial() {
+		t.Error("the part was sent, or the alarm stays")
+	}
+}
+
+// TestPairLargeStudy: a study of any size is told in notes that a NATS server accepts, also while it grows.
+func TestPairLargeStudy(t *testing.T) {
+	hash := func(i int) uint64 {
+		sum := sha256.Sum256([]byte(fmt.Sprint("1.2.", i)))
+		return binary.BigEndian.Uint64(sum[:])
+	}
+	there := &paired{self: "b", work: make(chan struct{}, 1), received: map[state.CaseID]map[string]instances{}, unsettled: map[state.CaseID]bool{}}
+	stored := map[string][]byte{}
+	var order []string
+	for _, n := range []int{0, 1, mostInNote, mostInNote + 1, 50000, 200000, 30000, 10} { // at the end, objects were removed
+		r := receivedNote{Node: "a", Case: "c"}
+		for i := range n {
+			r.Instances = append(r.Instances, hash(i))
+		}
+		slices.Sort(r.Instances)
+		parts := r.notes()
+		if n <= mostInNote && len(parts) != 1 || n > 0 && len(parts) > 4*n/mostInNote+2 {
+			t.Errorf("%d notes for %d instances", len(parts), n)
+		}
+		for _, part := range parts {
+			raw, err := json.Marshal(part)
+			if err != nil || len(raw) > 1<<19 {
+				t.Fatalf("%d bytes, %v", len(raw), err)
+			}
+			key := part.key()
+			there.heard(key, raw, now())
+			order = append(slices.DeleteFunc(order, func(k string) bool { return k == key }), key)
+			stored[key] = raw
+		}
+		if !slices.Equal(there.received["c"]["a"].list, r.Instances) {
+			t.Errorf("of %d instances the other node knows %d", n, len(there.received["c"]["a"].list))
+		}
+		late := &paired{self: "b", work: make(chan struct{}, 1), received: map[state.CaseID]map[string]instances{}, unsettled: map[state.CaseID]bool{}}
+		for _, key := range order { // a node that starts later reads the newest of each key, in the order in which they were stored
+			late.heard(key, stored[key], now())
+		}
+		if !slices.Equal(late.received["c"]["a"].list, r.Instances) {
+			t.Errorf("of %d instances a node that starts later knows %d", n, len(late.received["c"]["a"].list))
+		}
+	}
+	for _, bad := range []receivedNote{{Node: "a", Case: "c", Bits: 64}, {Node: "a", Case: "c", Bits: -1}, {Node: "a", Case: "c", Bits: 2, Part: 4}} {
+		if raw, err := json.Marshal(bad); err != nil {
+			t.Error(err)
+		} else if there.heard("received.x", raw, now()); len(there.received["c"]["a"].list) != 10 {
+			t.Errorf("%+v was taken", bad)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ func (n *Node) pairing() *web.Pair {
 		return nil
 	}
 	s := n.pair.Standing()
-	w := &web.Pair{Name: n.config.Pair.Name, Holds: s.Held, Since: s.Since, Alone: s.Alone, Untold: s.Untold}
+	w := &web.Pair{Name: n.config.Pair.Name, Holds: s.Held, Since: s.Since, Alone: s.Alone, Untold: s.Untold, Dropped: s.Dropped}
 	for _, o := range n.pair.others() {
 		w.Others = append(w.Others, o.Host)
 		if o.Node == s.Holder {
@@ -80,8 +80,8 @@ func (n *Node) pairAlarms(at time.Time) (list []web.Alarm) {
 	}
 	if studies, since := n.pair.partials(at, len(others) == 0); studies > 0 {
 		list = append(list, web.Alarm{Name: "pair-partial", Severity: web.Critical, Since: since,
-			Text:   fmt.Sprintf("of %d studies this node has only a part and the other node another part; no result is sent", studies),
-			Remedy: "send these studies again as a whole, to one node; 'ichor status' shows their results as pending"})
+			Text:   fmt.Sprintf("of %d studies this node has only a part, and the other node has not sent a result of the whole", studies),
+			Remedy: "start the other node, or send these studies again as a whole, to one node; 'ichor status' shows their results as pending, or as superseded by the other node"})
 	}
 	return list
 }
