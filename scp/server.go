@@ -81,6 +81,7 @@ type Server struct {
 	admitted atomic.Pointer[admitted]
 	accepted told // begins of associations in the log
 	failed   told // associations that were rejected or not established
+	refusing told // associations with a refused request, beyond those that are logged anyway
 
 	wg sync.WaitGroup
 

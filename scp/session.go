@@ -56,6 +56,7 @@ type session struct {
 	objects int   // stored
 	bytes   int64 // of these
 	refused int   // requests
+	changed int   // objects stored beside another content of the same UID
 	cases   []string
 }
 
@@ -155,9 +156,14 @@ func level(told bool, l slog.Level) slog.Level {
 const mostCases = 16
 
 // count counts an object that is stored.
-func (s *session) count(o spool.Object, bytes int64) {
+func (s *session) count(o spool.Object, bytes int64, fresh bool) {
 	s.objects++
 	s.bytes += bytes
+	if o.Conflict && fresh {
+		if s.changed++; s.changed == 1 && (s.told || s.mayTell(&s.refusing, "with changed objects")) { // the rest is counted at the end
+			s.log.Warn("different content received under a known SOP instance UID, both kept")
+		}
+	}
 	if name := s.o.Name(o.StudyInstanceUID); name != "" && len(s.cases) < mostCases && !slices.Contains(s.cases, name) {
 		s.cases = append(s.cases, name)
 	}
@@ -168,6 +174,9 @@ func (s *session) brought() []any {
 	args := []any{"took", time.Since(s.start).Round(time.Millisecond)}
 	if s.objects > 0 {
 		args = append(args, "objects", s.objects, "bytes", s.bytes)
+	}
+	if s.changed > 0 {
+		args = append(args, "changed", s.changed)
 	}
 	if s.refused > 0 {
 		args = append(args, "refused", s.refused)
@@ -273,7 +282,8 @@ func (s *session) refuseFor(m *dimse.Message, why *dimse.StatusError, start time
 	if why.Status != dimse.ProcessingFailure && why.Status != dimse.OutOfResources {
 		shown.Err = nil // may contain UIDs of a patient's study
 	}
-	if s.refused++; s.refused == 1 && s.told { // one line an association; the rest is counted at its end
+	// One line an association; the rest is counted at its end. A refusal is also logged for an association that is one of too many.
+	if s.refused++; s.refused == 1 && (s.told || s.mayTell(&s.refusing, "with refused requests")) {
 		s.log.Warn("request refused", "err", &shown)
 	} else {
 		s.log.Debug("request refused", "err", &shown)

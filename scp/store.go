@@ -41,7 +41,7 @@ func (s *session) store(m *dimse.Message) error {
 	if err != nil {
 		return s.refuseObject(m, err, start)
 	}
-	s.count(o, n)
+	s.count(o, n, fresh)
 	s.o.Sink.Received(s.id, o, fresh)
 	s.event(Event{
 		Kind: Stored, SOPClassUID: cmd.AffectedSOPClassUID, TransferSyntaxUID: m.Context.TransferSyntax,

@@ -87,3 +87,36 @@ func TestAssociationLines(t *testing.T) {
 		t.Errorf("%d of %d rejections are for the event log", told, all)
 	}
 }
+
+// TestRefusalsAreLogged: an association that is one of too many still has a line for a refused request, and one for objects with a
+// known UID and other content, however many it brings.
+func TestRefusalsAreLogged(t *testing.T) {
+	a := serve(t, Options{}, spool.Options{})
+	for range mostTold {
+		if err := connect(t, options(a)).Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := connect(t, options(a))
+	for _, size := range []int{1000, 2000} {
+		for _, uid := range []string{"1.2.3", "1.2.4", "1.2.5"} {
+			if _, err := s.Store(t.Context(), request(uid, ct(t, uid, size, dcm.ExplicitVRLittleEndian), dcm.ExplicitVRLittleEndian)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 {
+		if _, err := s.Store(t.Context(), request("1.2.6", ct(t, "1.2.7", 1000, dcm.ExplicitVRLittleEndian), dcm.ExplicitVRLittleEndian)); err == nil {
+			t.Fatal("stored under another UID")
+		}
+	}
+	if err := s.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.stop()
+	for _, want := range []string{`level=WARN msg="request refused"`, `level=WARN msg="different content received under a known SOP instance UID`} {
+		if n := strings.Count(a.log.String(), want); n != 1 {
+			t.Errorf("%d times %s in\n%s", n, want, a.log.String())
+		}
+	}
+}

@@ -276,9 +276,6 @@ func (w *Writer) Commit() (obj Object, fresh bool, err error) {
 	if unreadable || outdated {
 		s.replaced(same)
 	}
-	if obj.Conflict {
-		s.opts.Logger.Warn("different content received under a known SOP instance UID, both kept", "peer", obj.CallingAE)
-	}
 	return obj, true, nil
 }
 
