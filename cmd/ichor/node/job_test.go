@@ -77,7 +77,10 @@ func smallNode(t *testing.T, dir string, destinations ...config.Destination) (*N
 }
 
 // receive stores objects of a study, each of so many bytes of pixels, as C-STORE does.
-func (n *Node) receive(t *testing.T, study string, objects int) {
+func (n *Node) receive(t *testing.T, study string, objects int) { n.receiveOf(t, study, objects, "") }
+
+// receiveOf puts objects of a patient into the spool.
+func (n *Node) receiveOf(t *testing.T, study string, objects int, patientID string) {
 	t.Helper()
 	s := n.spool.Intake()
 	defer s.Close()
@@ -86,6 +89,9 @@ func (n *Node) receive(t *testing.T, study string, objects int) {
 		instance := study + "." + strings.Repeat("1", i+1)
 		for tag, uid := range map[dcm.Tag]string{dcm.SOPClassUID: dcm.CTImageStorage, dcm.SOPInstanceUID: instance, dcm.StudyInstanceUID: study, dcm.SeriesInstanceUID: study + ".9"} {
 			d.SetStrings(tag, "UI", uid)
+		}
+		if patientID != "" {
+			d.SetStrings(dcm.PatientID, "LO", patientID)
 		}
 		var b bytes.Buffer
 		if err := dcm.WriteDataSet(&b, d, dcm.ExplicitVRLittleEndian); err != nil {

@@ -226,13 +226,14 @@ func (n *Node) recordStudy(study string, objects int, how string) {
 	n.events.Append(r)
 }
 
-// patientOf returns the patient ID in a study, "" if its objects are not here any more.
+// patientOf returns the patient ID in the newest object of a study, which has a corrected one, "" if its objects are not here any
+// more.
 func (n *Node) patientOf(study string) string {
 	all := n.spool.Study(study)
 	if len(all) == 0 {
 		return ""
 	}
-	object, err := n.spool.Read(all[0])
+	object, err := n.spool.Read(all[len(all)-1])
 	if err != nil {
 		return ""
 	}

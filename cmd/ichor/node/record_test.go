@@ -80,3 +80,14 @@ func TestMissingEventLog(t *testing.T) {
 		}
 	}
 }
+
+// TestCorrectedPatientInEvents: the event log names the patient of the newest objects, as the results do.
+func TestCorrectedPatientInEvents(t *testing.T) {
+	n, _, _ := smallNode(t, t.TempDir())
+	for _, id := range []string{"TRAUMA47", "HOSP08"} {
+		n.receiveOf(t, "1.2.1", 3, id)
+		if got := n.patientOf("1.2.1"); got != id {
+			t.Errorf("patient %q, want %q", got, id)
+		}
+	}
+}
