@@ -204,7 +204,6 @@ func (n *Node) destinationsNow() (list []web.Destination) {
 	return list
 }
 
-// info describes the node.
 // alarmsNow returns the alarms of a node in any condition.
 func (n *Node) alarmsNow() []web.Alarm {
 	if n.blocked.Load() != nil {
@@ -213,6 +212,7 @@ func (n *Node) alarmsNow() []web.Alarm {
 	return n.alarms(n.destinationsNow())
 }
 
+// info describes the node.
 func (n *Node) info() web.Node {
 	destinations := n.destinationsNow()
 	return n.describe(n.alarms(destinations), destinations)
