@@ -45,7 +45,7 @@ def test_paints_what_was_asked_for(head, room, painted, wish):
     assert ml["total"] == ml[wish.subtype] == pytest.approx(wish.ml, rel=0.3)
     assert np.array_equal(p.label > 0, cavity) and np.array_equal(p.hu[~cavity], scan.hu[~cavity])
     blood = p.label > 1
-    assert np.median(p.hu[blood]) == pytest.approx(wish.hu, abs=3)  # although thin blood is partly what is around it, and the rim lifts it
+    assert np.median(p.hu[blood]) == pytest.approx(wish.hu, abs=5)  # although thin blood is partly what is around it, and the rim lifts it
     assert (p.bleeds[0].subtype, p.bleeds[0].hu, p.kind) == (wish.subtype, wish.hu, "painted")
 
 
