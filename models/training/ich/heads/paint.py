@@ -8,6 +8,7 @@ within the slice. The label is what is visible: at least half a pixel of blood.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -336,7 +337,7 @@ def painted(scan: str, i: int, cache: Path | None, room_of) -> Scan:
     file = Path(cache) / f"{name}.npz" if cache else None
     if file and file.exists():
         return heads.load(file)
-    rng = np.random.default_rng((i, 9))
+    rng = np.random.default_rng((i, zlib.crc32(scan.encode())))  # other hemorrhages in each head
     out = replace(_first_that_fits(room_of(), lambda: (wish(rng, SUBTYPES[i % len(SUBTYPES)]),), i), name=name)
     if file:
         heads.save(file, out)
