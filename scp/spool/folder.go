@@ -17,7 +17,8 @@ type disk struct {
 	sync   func(*os.File) error
 	read   func(f *os.File, p []byte, off int64) (int, error)
 	write  func(f *os.File, p []byte, off int64) error
-	list   func(dir string) error // makes the file names in dir durable
+	begin  func(f *os.File, from, to int64) // writing these bytes to the disk, without waiting for it
+	list   func(dir string) error           // makes the file names in dir durable
 	remove func(path string) error
 }
 
@@ -44,6 +45,9 @@ func realDisk() disk {
 		write: func(f *os.File, p []byte, off int64) error {
 			_, err := f.WriteAt(p, off)
 			return err
+		},
+		begin: func(f *os.File, from, to int64) { // sync waits for it and has its errors
+			_ = unix.SyncFileRange(int(f.Fd()), from, to-from, unix.SYNC_FILE_RANGE_WRITE)
 		},
 		list:   syncFolder,
 		remove: os.Remove,

@@ -138,7 +138,11 @@ func (w *Writer) flush() error {
 		w.hash()
 		close(hashed)
 	}()
-	err := w.intake.spool.disk.write(w.intake.seg.file, w.buf, w.at+w.flushed)
+	g, disk, from := w.intake.seg, w.intake.spool.disk, w.at+w.flushed
+	err := disk.write(g.file, w.buf, from)
+	if to := from + int64(len(w.buf)); err == nil && to <= g.prepared { // the disk works while the next bytes come
+		disk.begin(g.file, from&^(pageLen-1), to&^(pageLen-1)) // the last page is not full yet
+	}
 	<-hashed
 	if before := w.flushed / spaceStep; err == nil && (w.flushed+int64(len(w.buf)))/spaceStep > before {
 		err = w.intake.spool.reserved(2) // half of the reserve is for objects already started

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/iotest"
 
@@ -37,6 +38,53 @@ func TestReadFrom(t *testing.T) {
 			}
 			check(t, s, o, data)
 		}
+	}
+}
+
+// TestBegin: where blocks are preallocated, the disk is asked to write each full page of an object once, as soon as the object is
+// in the file up to there.
+func TestBegin(t *testing.T) {
+	d := realDisk()
+	var first, at, written int64
+	d.begin = func(_ *os.File, from, to int64) {
+		if at == 0 {
+			first = from
+		}
+		if from != at && at > 0 || from%pageLen != 0 || to%pageLen != 0 || to > written || written-to >= pageLen {
+			t.Errorf("pages from %d to %d after %d, of %d bytes in the file", from, to, at, written)
+		}
+		at = to
+	}
+	write := d.write
+	d.write = func(f *os.File, p []byte, off int64) error {
+		written = max(written, off+int64(len(p)))
+		return write(f, p, off)
+	}
+	s, err := openOn(t.Context(), Options{Dir: t.TempDir(), ReserveBytes: -1}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.spareSize = 4 << 20
+	if err := s.prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	written = 0
+	sess := s.Intake()
+	defer sess.Close()
+	for i := range 3 {
+		uid := fmt.Sprintf("1.%d", i+1)
+		data := object(t, "1.9", uid, 700_000)
+		o, _ := put(t, sess, uid, data)
+		if at-first < int64(len(data))-bufferBytes-pageLen {
+			t.Errorf("only %d of %d bytes began before the end of the object", at-first, len(data))
+		}
+		check(t, s, o, data)
+		at = 0
+	}
+	put(t, sess, "1.4", object(t, "1.9", "1.4", 6<<20)) // more than is preallocated
+	if at > 4<<20 {
+		t.Errorf("pages up to %d, of 4 MiB", at)
 	}
 }
 
