@@ -107,8 +107,19 @@ soak: $(LIBRARY) ## the same for MINUTES under load, ten times the peak of a tra
 	@mkdir -p out
 	$(FLEET) ICHOR_TEST_MINUTES=$(MINUTES) ICHOR_TEST_RATE=$(RATE) $(GO) test -count 1 -timeout $$(($(MINUTES) + 60))m -v -run 'TestCampaign$$' ./cmd/ichor
 
-bench: build peers venv ## measure reception, inference and end-to-end time, beside other software
-	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
+.PHONY: scale
+scale: $(LIBRARY) ## measure two workers beside one, with networks that wait in place of computing
+	ICHOR_TEST_SCALE=1 ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) test -count 1 -timeout 20m -v -run 'TestScale$$' ./cmd/ichor
+
+# dicom-storescp of dicom-rs is compiled once, where cargo is installed; without it, bench leaves it out.
+DICOM_RS := $(CACHE)/dicom-rs-0.10.1
+.PHONY: dicom-rs
+dicom-rs:
+	@test -x $(DICOM_RS)/bin/dicom-storescp || ! command -v cargo >/dev/null || { echo "compiling dicom-storescp (once)"; \
+	  cargo install -q dicom-storescp --version 0.10.1 --locked --root $(DICOM_RS); }
+
+bench: build peers venv dicom-rs ## measure reception, inference and end-to-end time, beside other software
+	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_DICOM_RS=$(DICOM_RS)/bin/dicom-storescp ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
 
 # One virtual environment for each lock file, outside the checkout, so that clones share it.
 venv: pip ## make the Python environment of the lock file

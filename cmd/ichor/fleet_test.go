@@ -355,7 +355,7 @@ func (f *fleet) configureNodes(url string) {
 	for i, m := range f.nodes {
 		c := f.ca.Valid(m.name)
 		local := 1
-		if i > 0 && len(f.workers) > 0 {
+		if i > 0 && len(f.workers) > 0 || os.Getenv("ICHOR_TEST_SCALE") != "" {
 			local = 0 // a pure receiver
 		}
 		text := f.common(url, m.name) + fmt.Sprintf("state: %s\ncanary: {start: false, at: \"\"}\ndicom: {listen: %q, reserve_mib: 16, prepared_mib: 64, peers: [{ae_title: TEST}]}\n"+

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -90,7 +91,15 @@ func serveMember(ctx context.Context, what, file string) error {
 	if err != nil {
 		return err
 	}
-	net := func(outputs int) window.Net { return standIn{outputs, standInWait} }
+	wait := standInWait
+	if text := os.Getenv("ICHOR_TEST_WAIT_MS"); text != "" {
+		ms, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		wait = time.Duration(ms) * time.Millisecond
+	}
+	net := func(outputs int) window.Net { return standIn{outputs, wait} }
 	a := pipeline.New(pipeline.Options{Bundle: b, CavityTissue: net(1), CavityBone: net(1), Bleed: net(6), Decoder: &codec.Decoder{}, Selection: node.SelectionOptions(c.Analysis)})
 	o := node.Options{Config: c, Version: "test", Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Engine: &node.Engine{Bundle: b, Decoder: &codec.Decoder{}, Analyzer: a, Adopter: a, Precision: bundle.Float32}}
