@@ -99,7 +99,7 @@ MINUTES ?= 60
 RATE    ?= 104
 FLEET    = ICHOR_TEST_SEED=$(SEED) ICHOR_TEST_RESULT=$(abspath out)/$@.json ICHOR_TEST_LOGS=$(abspath out)/$@ ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY))
 .PHONY: campaign soak
-campaign: $(LIBRARY) ## kill KILLS nodes, workers, NATS servers and PACS at random: make campaign KILLS=200 SEED=2
+campaign: $(LIBRARY) ## kill KILLS nodes and workers, and NATS servers and PACS beside, at random: make campaign KILLS=200 SEED=2
 	@mkdir -p out
 	$(FLEET) ICHOR_TEST_KILLS=$(KILLS) $(GO) test -count 1 -timeout 240m -v -run 'TestCampaign$$' ./cmd/ichor
 

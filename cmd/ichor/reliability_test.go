@@ -102,7 +102,7 @@ also had other work.
 Repeat them, as root for the network namespaces:
 
 ` + "```" + `
-make campaign KILLS=200 SEED=2    # kills and pulled cables, the next study comes when few wait
+make campaign KILLS=200 SEED=2    # so many nodes and workers are killed, and others; the next study comes when few wait
 make soak MINUTES=60 SEED=2       # studies at ten times the peak of a trauma centre (104 an hour)
 make siege                        # one node: random kills, and crowds of senders
 ` + "```" + `
