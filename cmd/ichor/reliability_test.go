@@ -61,8 +61,9 @@ faults.
 
 In each run two nodes of a pair, two workers and three NATS servers ran on one machine, each a process in a network namespace of its
 own. Processes were killed (SIGKILL) and started again after half a second, the PACS ended its associations and came back, and cables
-were pulled for 2 to 12 seconds. A slow disk is one that wrote at most 10 times a second for 4 to 24 seconds. Of the three NATS servers one at a time was harmed. Each study went to both nodes; its sender
-repeated what was not acknowledged. A stand-in is a network that waits 15 ms a slice; everything else is what an installation runs.
+were pulled for 2 to 12 seconds. A slow disk is one that wrote at most 10 times a second for 4 to 24 seconds. Of the three NATS
+servers one at a time was harmed. Each study went to both nodes; its sender repeated what was not acknowledged. A stand-in is a
+network that waits 15 ms a slice; everything else is what an installation runs.
 
 `)
 	b.WriteString("| | " + strings.Join(headings(runs), " | ") + " |\n|---|" + strings.Repeat("---|", len(runs)) + "\n")
