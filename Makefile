@@ -119,7 +119,7 @@ dicom-rs:
 	  cargo install -q dicom-storescp --version 0.10.1 --locked --root $(DICOM_RS); }
 
 bench: build peers venv dicom-rs ## measure reception, inference and end-to-end time, beside other software
-	ICHOR_PYTHON=$(VENV)/bin/python ICHOR_DICOM_RS=$(DICOM_RS)/bin/dicom-storescp ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
+	ICHOR_PYTHON=$(VENV)/bin/python DICOM_STORESCP=$(DICOM_RS)/bin/dicom-storescp ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) run ./cmd/bench
 
 # One virtual environment for each lock file, outside the checkout, so that clones share it.
 venv: pip ## make the Python environment of the lock file

@@ -23,7 +23,7 @@ func main() {
 	var b bench
 	flag.StringVar(&b.ichor, "ichor", "bin/ichor", "the program to measure")
 	flag.StringVar(&b.python, "python", os.Getenv("ICHOR_PYTHON"), "interpreter with PyTorch, for the comparison with eager mode")
-	flag.StringVar(&b.dicomRS, "dicom-rs", os.Getenv("ICHOR_DICOM_RS"), "dicom-storescp of dicom-rs, for the comparison of reception")
+	flag.StringVar(&b.dicomRS, "dicom-rs", os.Getenv("DICOM_STORESCP"), "dicom-storescp of dicom-rs, for the comparison of reception")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement; the median is printed")
 	only := flag.String("only", "", "run one measurement only: reception, crowd, inference or end-to-end")
 	flag.Parse()
