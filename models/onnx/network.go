@@ -73,9 +73,9 @@ func (r *Runtime) session(n *bundle.Network, data []byte) (*ort.DynamicAdvancedS
 }
 
 // rest loads the network again, which takes some tens of milliseconds, because the library offers no other way to free the
-// memory of its runs. The former one stays if that fails, or while it runs.
+// memory of its runs. The former one stays if that fails, or while it runs. Wide networks keep no memory of their runs.
 func (s *Network) rest() error {
-	if !s.used.Load() || !s.mu.TryLock() {
+	if s.source.Wide() || !s.used.Load() || !s.mu.TryLock() {
 		return nil
 	}
 	defer s.mu.Unlock()

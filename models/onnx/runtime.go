@@ -147,6 +147,10 @@ func (r *Runtime) sessionOptions(wide bool) (_ *ort.SessionOptions, err error) {
 	threads := r.options.Threads
 	if wide {
 		threads = r.options.Cores
+		// The arena and its plan of a run hold twice what a run needs, from the second run on.
+		if err := o.SetCpuMemArena(false); err != nil {
+			return nil, fmt.Errorf("%w: session options: %w", errLibrary, err)
+		}
 	}
 	if err := errors.Join(
 		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
