@@ -115,6 +115,7 @@ def network(wish: Wish, p: plans_.Plans, folds: list, channels: list[str], folde
         fold = f.path.parent.name
         path = folder / f"nnunet.{fold}.onnx"
         net = build(f, p)
+        net.fit(p.patch)
         export(net, x, path, f.path)
         made.append((fold, path, answers(f.path, path, net, x)))
     shape = lambda k: [-1, k, *(p.patch if p.arch.dim == 3 else p.patch[1:])]  # noqa: E731
