@@ -99,6 +99,9 @@ func (c *Config) validatePair() error {
 	return nil
 }
 
+// oldest is the age of no patient, in years.
+const oldest = 120
+
 func (c *Config) validateNumbers() error {
 	var errs []error
 	for _, n := range []struct {
@@ -120,6 +123,9 @@ func (c *Config) validateNumbers() error {
 		if n.value < n.min {
 			errs = append(errs, fmt.Errorf("%s %d: must be at least %d", n.key, n.value, n.min))
 		}
+	}
+	if c.Analysis.MinAge > oldest {
+		errs = append(errs, fmt.Errorf("analysis.min_age %d: must be at most %d, or every patient is refused", c.Analysis.MinAge, oldest))
 	}
 	for _, d := range []struct {
 		key string

@@ -72,7 +72,7 @@ func newCheck() *cobra.Command {
 		case err != nil && !asJSON: // the faults are the message
 			return asUsage(err)
 		case err != nil:
-			return usageError(fmt.Sprintf("the configuration has %d faults", len(lines)))
+			return usageError("the configuration has faults")
 		case failed > 0:
 			return fmt.Errorf("%d of %d checks failed", failed, len(lines))
 		}

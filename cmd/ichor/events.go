@@ -53,6 +53,9 @@ func newEvents() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if limit < 0 {
+			return usageError(fmt.Sprintf("--limit %d: write 0 or more", limit))
+		}
 		dir, err := eventLog(c)
 		if err != nil {
 			return err

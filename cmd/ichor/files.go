@@ -106,6 +106,9 @@ func find(ctx context.Context, root string, o findOptions) (out found, err error
 		out.files = append(out.files, f)
 		return bar.Add(1)
 	})
+	if _, gone := os.Lstat(root); errors.Is(gone, fs.ErrNotExist) {
+		return found{}, fmt.Errorf("there is no %s; name the folder that holds the study", root)
+	}
 	if err != nil {
 		return found{}, fmt.Errorf("reading %s: %w", root, err)
 	}

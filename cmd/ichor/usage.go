@@ -15,12 +15,22 @@ func oneLine(err error) string {
 	return strings.Join(lines, "; ")
 }
 
-// rejected says why the library does not accept a command line. In the place of a count of arguments it names them.
+// rejected says why the library does not accept a command line. In the place of a count of arguments it names them, and in the
+// place of what a function of Go could not parse, what to write.
 func rejected(cmd *cobra.Command, err error) string {
-	if strings.Contains(err.Error(), "arg(s)") {
+	text := err.Error()
+	if strings.Contains(text, "arg(s)") {
 		return "the arguments do not fit; write '" + strings.TrimSuffix(cmd.UseLine(), " [flags]") + "'"
 	}
-	return err.Error()
+	for parser, write := range map[string]string{
+		": strconv.ParseInt": "write a whole number", ": strconv.ParseFloat": "write a number", ": strconv.ParseBool": "write true or false",
+		": time: ": "write a time with its unit, such as 30s",
+	} {
+		if flag, _, ok := strings.Cut(text, parser); ok {
+			return flag + ": " + write
+		}
+	}
+	return text
 }
 
 // exitCode is the code of a command that has run as another process, which has said everything.
