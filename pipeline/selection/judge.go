@@ -178,6 +178,10 @@ func (j *judgement) enough(part stack) bool {
 }
 
 func (j *judgement) time(part stack) bool {
+	if n := len(part.images); part.repeats == n {
+		return j.refuse(isStack, finding.MissingPosition, "All %d images of the series have the same position (Image Position (Patient) %s %q).\n"+
+			"Send the series again as it left the scanner.", n, dcm.ImagePositionPatient, strings.Join(j.h.Strings(dcm.ImagePositionPatient), "\\"))
+	}
 	if part.repeats > 0 {
 		return j.refuse(isPlain, finding.Contrast, "The series shows the same places %d times, as perfusion does.\nSend the series without contrast agent.", part.repeats)
 	}
@@ -327,7 +331,12 @@ func (j *judgement) age() bool {
 			dcm.PatientAge, age, dcm.PatientBirthDate, born, j.o.MinAge)
 	case years < float64(j.o.MinAge):
 		old := fmt.Sprintf("%d years", int(years))
-		if years < 2 {
+		switch {
+		case years == 0:
+			old = "less than one year"
+		case 12*years < 2:
+			old = fmt.Sprintf("%d days", int(math.Round(365.2425*years)))
+		case years < 2:
 			old = fmt.Sprintf("%d months", int(12*years))
 		}
 		return j.refuse(isAdult, finding.Child, "The patient is %s old (%s); these networks were made for patients of %d years and older.\nRead the study without ichor, "+
