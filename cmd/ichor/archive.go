@@ -40,7 +40,9 @@ func readBackup(r io.Reader, file func(name string, r io.Reader) error) (node.Ba
 			return list, fmt.Errorf("the backup contains %q, which no node writes", h.Name)
 		}
 		digest := sha256.New()
-		if err := file(h.Name, io.TeeReader(archive, digest)); err != nil {
+		if err := file(h.Name, io.TeeReader(archive, digest)); errors.Is(err, io.ErrUnexpectedEOF) {
+			return list, fmt.Errorf("the backup is cut off within %s; copy it again", h.Name)
+		} else if err != nil {
 			return list, err
 		}
 		found[h.Name] = node.BackupEntry{Name: h.Name, Bytes: h.Size, SHA256: hex.EncodeToString(digest.Sum(nil))}

@@ -42,6 +42,17 @@ func TestBackup(t *testing.T) {
 		p := peerFlags{called: "ICHOR", calling: "TEST", timeout: patience}
 		arriving <- p.send(t.Context(), n.Addr(), late)
 	}()
+	// The state folder can be a disk of its own.
+	bare := filepath.Join(t.TempDir(), "state")
+	for _, state := range []string{settings.State, bare} {
+		if err := os.MkdirAll(filepath.Join(state, "lost+found"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(settings.State, "lost+found", "x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(filepath.Join(settings.State, "running")); return err == nil })
 	file := filepath.Join(t.TempDir(), "backup.tar")
 	if text := ok(t, "backup", file, "--http", n.HTTPAddr()); !strings.Contains(text, "verified") {
 		t.Errorf("backup: %s", text)
@@ -55,12 +66,16 @@ func TestBackup(t *testing.T) {
 	if code, _, stderr := command(t, "backup", file, "--http", n.HTTPAddr()); code != exitFailed || !strings.Contains(stderr, "exists") {
 		t.Errorf("a backup is overwritten: %s", stderr)
 	}
-	bare := filepath.Join(t.TempDir(), "state")
 	if text := ok(t, "restore", file, "--state", bare); !strings.Contains(text, "start the node") {
 		t.Errorf("restore: %s", text)
 	}
 	if code, _, stderr := command(t, "restore", file, "--state", bare); code != exitFailed || !strings.Contains(stderr, "is not empty") {
 		t.Errorf("a state folder is overwritten: %s", stderr)
+	}
+	for _, name := range []string{"running", filepath.Join("lost+found", "x")} { // the restored node has not crashed
+		if _, err := os.Stat(filepath.Join(bare, name)); err == nil {
+			t.Errorf("%s is restored", name)
+		}
 	}
 	restored := toPACS(t, pacs)
 	restored.State = bare

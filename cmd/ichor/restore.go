@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -56,6 +57,7 @@ func restore(file, dir string) (list node.BackupManifest, err error) {
 	if err != nil {
 		return list, err
 	}
+	there = slices.DeleteFunc(there, func(e fs.DirEntry) bool { return e.Name() == node.LostAndFound })
 	if len(there) > 0 {
 		return list, fmt.Errorf("%s is not empty (it has %s); stop the node and move its contents away, or choose another folder with --state", dir, there[0].Name())
 	}

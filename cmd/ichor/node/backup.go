@@ -39,6 +39,8 @@ const (
 	BackupManifestName = "backup.json"
 	// BackupFormat is the newest format of a backup that this version reads.
 	BackupFormat = 1
+	// LostAndFound is a folder that file systems have in their root, which can be the state folder.
+	LostAndFound = "lost+found"
 )
 
 // Backup writes a backup of the running node. Retention waits until it has ended; everything else goes on.
@@ -115,6 +117,9 @@ func (b *backup) addFolder(dir string) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
+		if name := filepath.Base(path); name == LostAndFound && d != nil && d.IsDir() {
+			return fs.SkipDir // of the file system: only root may read it
+		}
 		if err != nil {
 			return err
 		}
@@ -125,6 +130,8 @@ func (b *backup) addFolder(dir string) error {
 		switch {
 		case d.IsDir() && (name == "spool" || name == "queue"):
 			return fs.SkipDir
+		case name == markFile: // the restored node has not crashed
+			return nil
 		case !d.Type().IsRegular(), strings.HasPrefix(name, "state.db"), strings.HasPrefix(d.Name(), "."), strings.HasSuffix(name, ".part"):
 			return nil // temporary files begin with a dot
 		}
