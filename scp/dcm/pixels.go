@@ -19,6 +19,9 @@ type PixelSource struct {
 	bigEndian bool
 }
 
+// mostPadding is what may follow the native pixel data of a small image, in bytes.
+const mostPadding = 64 << 10
+
 // PixelData returns the native pixel data of all frames, little endian. Its length follows from Rows, Columns, Samples per
 // Pixel, Bits Allocated and Number of Frames (PS3.5 §8.1.1). Errors: ErrPixelData, ErrLimit,
 // ErrTruncated.
@@ -35,8 +38,9 @@ func (f *File) PixelData() ([]byte, error) {
 		return nil, err
 	}
 	bits, cells := im.BitsAllocated, im.Bytes()
-	if p.Length < cells { // longer is padding
-		return nil, fmt.Errorf("%d bytes, but the image attributes require %d: %w", p.Length, cells, ErrPixelData)
+	// A little more is padding; much more are pixels that Rows and Columns leave out.
+	if p.Length < cells || p.Length > cells+max(mostPadding, cells/16) {
+		return nil, fmt.Errorf("%d bytes, but the image attributes (Rows, Columns, Bits Allocated, Number of Frames) require %d: %w", p.Length, cells, ErrPixelData)
 	}
 	want := cells
 	if p.bigEndian && p.VR == "OW" {

@@ -249,6 +249,8 @@ func TestPixelData(t *testing.T) {
 		{"16 bit", image(2, 3, 16, "", make([]byte, 12)), 12, nil},
 		{"two frames", image(2, 3, 16, "2", make([]byte, 24)), 24, nil},
 		{"padding behind", image(3, 3, 8, "", make([]byte, 10)), 9, nil},
+		{"much padding behind a small image", image(3, 3, 8, "", make([]byte, 60<<10)), 9, nil},
+		{"half of the rows", image(256, 512, 16, "", make([]byte, 512*512*2)), 0, ErrPixelData},
 		{"one bit across frames", image(3, 3, 1, "2", make([]byte, 4)), 3, nil},
 		{"too short", image(2, 3, 16, "3", make([]byte, 24)), 0, ErrPixelData},
 		{"no rows", image(0, 3, 16, "", make([]byte, 24)), 0, ErrPixelData},
