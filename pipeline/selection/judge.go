@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"ichor/pipeline/finding"
@@ -62,7 +63,7 @@ func judge(headers []*dcm.DataSet, part stack, o Options) *judgement {
 		SeriesInstanceUID: h.String(dcm.SeriesInstanceUID), Modality: h.String(dcm.Modality), Instances: len(part.images),
 		Description: h.String(dcm.SeriesDescription),
 	}}
-	_ = j.image() && j.slices(part) && j.head() && j.enough(part) && j.time(part) && j.geometry(of, part) && j.agent(of) && j.kernel(of) && j.age()
+	_ = j.image() && j.slices(part) && j.head() && j.enough(part) && j.time(of, part) && j.geometry(of, part) && j.agent(of) && j.kernel(of) && j.age()
 	return j
 }
 
@@ -177,10 +178,16 @@ func (j *judgement) enough(part stack) bool {
 	return true
 }
 
-func (j *judgement) time(part stack) bool {
+func (j *judgement) time(headers []*dcm.DataSet, part stack) bool {
 	if n := len(part.images); part.repeats == n {
+		at := func(h *dcm.DataSet) string { return strings.Join(h.Strings(dcm.ImagePositionPatient), "\\") }
+		if slices.ContainsFunc(headers, func(h *dcm.DataSet) bool { return at(h) != at(j.h) }) {
+			return j.refuse(isStack, finding.MissingPosition, "The positions of the %d images run within their plane: Image Position (Patient) %s or Image Orientation (Patient) %s %q "+
+				"is wrong.\nSend the series again as it left the scanner.", n, dcm.ImagePositionPatient, dcm.ImageOrientationPatient,
+				strings.Join(j.h.Strings(dcm.ImageOrientationPatient), "\\"))
+		}
 		return j.refuse(isStack, finding.MissingPosition, "All %d images of the series have the same position (Image Position (Patient) %s %q).\n"+
-			"Send the series again as it left the scanner.", n, dcm.ImagePositionPatient, strings.Join(j.h.Strings(dcm.ImagePositionPatient), "\\"))
+			"Send the series again as it left the scanner.", n, dcm.ImagePositionPatient, at(j.h))
 	}
 	if part.repeats > 0 {
 		return j.refuse(isPlain, finding.Contrast, "The series shows the same places %d times, as perfusion does.\nSend the series without contrast agent.", part.repeats)

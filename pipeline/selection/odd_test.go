@@ -207,6 +207,8 @@ func TestReasonsNameValues(t *testing.T) {
 		"a newborn":      {series("x", 30, head, text(dcm.PatientAge, "003W")), finding.Child, []string{"21 days old"}},
 		"age 0":          {series("x", 30, head, text(dcm.PatientAge, "000Y")), finding.Child, []string{"less than one year old"}},
 		"one position":   {series("x", 30, head, numbers(dcm.ImagePositionPatient, 0, 0, 0)), finding.MissingPosition, []string{`All 30 images of the series have the same position (Image Position (Patient) (0020,0032) "0\\0\\0")`}},
+		"positions within the plane": {series("x", 30, head, numbers(dcm.ImageOrientationPatient, 1, 0, 0, 0, 0, -1)), finding.MissingPosition,
+			[]string{"The positions of the 30 images run within their plane", `Image Orientation (Patient) (0020,0037) "1\\0\\0\\0\\0\\-1"`}},
 		"a child by date of birth": {series("x", 30, head, text(dcm.PatientBirthDate, "2010.05.01"), text(dcm.StudyDate, "20200601")), finding.Child,
 			[]string{"10 years old (Patient's Birth Date (0010,0030) and the date of the study (0008,0020))"}},
 		"slices of another size": {series("x", 30, head, odd(10, 11, 12, 13)), finding.Incomplete,
