@@ -20,8 +20,8 @@ import (
 	"ichor/scp/dcm"
 )
 
-// TestOnlyDamageIsCalledDamage holds what is said of each error that opening a good file can meet. Whoever is told to
-// move the file away loses what waits in it.
+// TestOnlyDamageIsCalledDamage: an error of opening an intact file names its cause, and never says to move the file away, because
+// that would lose the deliveries and cases in it.
 func TestOnlyDamageIsCalledDamage(t *testing.T) {
 	t.Parallel()
 	for cause, want := range map[error]string{

@@ -69,7 +69,7 @@ func (kept) Counts() (state.Counts, error) {
 type operator struct{ Operator }
 
 func (operator) DeadLetters(context.Context) ([]DeadLetter, error) {
-	return []DeadLetter{{Kind: "delivery", Case: "a1", Object: "SEG", Destination: "pacs", Reason: hostile, Remedy: "mend it", At: time.Now()}}, nil
+	return []DeadLetter{{Kind: "delivery", Case: "a1", Object: "SEG", Destination: "pacs", Reason: hostile, Remedy: "restart it", At: time.Now()}}, nil
 }
 func (operator) RetryFailed(context.Context) ([]state.CaseID, error) { return nil, nil }
 
@@ -105,7 +105,7 @@ func TestPages(t *testing.T) {
 	rows := strings.Split(first, "<tr>")
 	row := func(id string) string {
 		for _, r := range rows {
-			if strings.Contains(r, `href="/cases/`+id+`"`) && !strings.Contains(r, "mend it") {
+			if strings.Contains(r, `href="/cases/`+id+`"`) && !strings.Contains(r, "restart it") {
 				return r
 			}
 		}
@@ -124,7 +124,7 @@ func TestPages(t *testing.T) {
 			}
 		}
 	}
-	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "1 objects to pacs") || !strings.Contains(first, "mend it") {
+	if code != 200 || !strings.Contains(first, "Not ready: disk: full") || !strings.Contains(first, "1 objects to pacs") || !strings.Contains(first, "restart it") {
 		t.Errorf("%d, the page lacks what stands still:\n%s", code, first)
 	}
 	if !strings.Contains(first, `Hanging Protocol<td>SOP class<td class="n">17`) {
