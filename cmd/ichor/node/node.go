@@ -84,6 +84,7 @@ type Node struct {
 	tokens   tokens
 	canary   canary
 	events   eventLog
+	singles  singles
 	traces   *traces.Tracer // nil: off
 	shadow   chan shadowed  // analysed studies for the second bundle
 	news     chan struct{}  // something happened that may be an alarm
@@ -298,6 +299,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	n.removeMark()
+	n.appendAll(n.singles.of(""))
 	n.events.Append(events.Event{Kind: events.Stopped})
 	return nil
 }

@@ -205,14 +205,25 @@ func (n *Node) recordCall(e scp.Event) {
 		r.Kind, r.Detail, r.Objects = events.Refused, fmt.Sprintf("%s not supported: %s", e.Reason, dcm.UIDName(e.SOPClassUID)), e.Count
 	case (e.Kind == scp.Released || e.Kind == scp.Aborted) && e.Objects > 0:
 		r.Kind, r.Objects, r.Outcome, r.Case = events.Association, e.Objects, e.Kind.String(), strings.Join(e.Cases, " ")
+		if e.Objects == 1 {
+			n.appendAll(n.singles.add(r, now()))
+			return
+		}
 	default:
 		return
 	}
 	n.events.Append(r)
 }
 
+func (n *Node) appendAll(list []events.Event) {
+	for _, e := range list {
+		n.events.Append(e)
+	}
+}
+
 // recordStudy records that a study is complete. The patient is read from one of its objects.
 func (n *Node) recordStudy(study string, objects int, how string) {
+	n.appendAll(n.singles.of(string(state.IDOf(study))))
 	r := events.Event{Kind: events.Received, Case: string(state.IDOf(study)), StudyInstanceUID: study, PatientID: n.patientOf(study),
 		Objects: objects, Detail: "complete by " + how}
 	if all := n.spool.Study(study); len(all) > 0 {
