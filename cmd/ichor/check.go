@@ -147,6 +147,9 @@ func serviceAccount(name string) (*user.User, error) {
 			return nil, nil // not installed as a service
 		}
 	}
+	if errors.Is(err, user.UnknownUserError(name)) {
+		return nil, fmt.Errorf("--user %s: there is no such user; write the name of the service user, %s in the packages", name, serviceUser)
+	}
 	return u, err
 }
 

@@ -83,6 +83,7 @@ func TestWrongUse(t *testing.T) {
 		{"events below none", []string{"events", "--limit", "-3"}, 2, "write 0 or more"},
 		{"no such folder", append([]string{"analyze", filepath.Join(dir, "none"), "--out", filepath.Join(dir, "out")}, bundle...), 1, "name the folder that holds the study"},
 		{"age of nobody", []string{"check", "--offline", "--config", file("age.yaml", "analysis: {min_age: 180}\n")}, 2, "analysis.min_age 180: must be at most 120"},
+		{"check as nobody known", []string{"check", "--offline", "--user", "nosuchuser"}, 2, "--user"},
 		{"echo without port", []string{"echo", "localhost"}, 2, "host:port"},
 		{"no configuration file", []string{"serve", "--config", filepath.Join(dir, "none.yaml")}, exitConfig, "none.yaml"},
 		{"unknown key", []string{"serve", "--config", unknown}, exitConfig, "lisen"},
