@@ -49,7 +49,7 @@ TEST_ONLY := ichor/scp/(scptest|receiver)\.|ichor/cmd/ichor/node\.AlarmNames$$|i
 .PHONY: lint
 lint: ## check the code: go vet, gofmt, staticcheck, dead code (versions are pinned in go.mod)
 	@unformatted=$$(gofmt -l cmd config models pipeline reporting scp); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
-	$(GO) vet ./...
+	$(GO) vet -tags scale ./...
 	$(GO) tool staticcheck ./...
 	@dead=$$($(GO) tool deadcode -f '{{range .Funcs}}{{printf "%s:%d: %s.%s\n" .Position.File .Position.Line $$.Path .Name}}{{end}}' ./...); \
 	  dead=$$(grep -vE '$(TEST_ONLY)' <<<"$$dead" || true); test -z "$$dead" || { echo "no command calls:"; echo "$$dead"; exit 1; }
@@ -68,7 +68,7 @@ test-go: export ICHOR_ONNXRUNTIME = $(abspath $(LIBRARY))
 test-go: export ICHOR_VIEWER = $(VIEWER)/dist
 test-go: $(LIBRARY) peers venv viewer ## run the Go tests, with the foreign peers; screenshots are kept in out
 	@mkdir -p out
-	$(GO) vet ./...
+	$(GO) vet -tags scale ./...
 	$(GO) test -race -timeout 20m $(RACE)
 	$(GO) test -race -timeout 20m -run '^($(RACE_NODES))$$' ./cmd/ichor
 	$(GO) test -timeout 30m -artifacts -outputdir $(abspath out) ./cmd/ichor $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE) ./cmd/ichor)")
@@ -109,7 +109,7 @@ soak: $(LIBRARY) ## the same for MINUTES under load, ten times the peak of a tra
 
 .PHONY: scale
 scale: $(LIBRARY) ## measure two workers beside one, with networks that wait in place of computing
-	ICHOR_TEST_SCALE=1 ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) test -count 1 -timeout 20m -v -run 'TestScale$$' ./cmd/ichor
+	ICHOR_TEST_SCALE=1 ICHOR_ONNXRUNTIME=$(abspath $(LIBRARY)) $(GO) test -tags scale -count 1 -timeout 20m -v -run 'TestScale$$' ./cmd/ichor
 
 # dicom-storescp of dicom-rs is compiled once, where cargo is installed; without it, bench leaves it out.
 DICOM_RS := $(CACHE)/dicom-rs-0.10.1

@@ -1,7 +1,8 @@
+//go:build scale
+
 package main
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -11,9 +12,6 @@ import (
 // TestScale: two workers analyse at least 1.8 times as much as one. Node, workers, NATS server and PACS are in network namespaces; the
 // networks wait 300 ms a slice in place of computing, so that the workers do not share a processor. 'make scale' runs it.
 func TestScale(t *testing.T) {
-	if os.Getenv("ICHOR_TEST_SCALE") == "" {
-		t.Skip("takes minutes; run 'make scale'")
-	}
 	t.Setenv("ICHOR_TEST_WAIT_MS", "300")
 	const studies = 4
 	f := startFleet(t, 1, 2, true)
