@@ -97,8 +97,9 @@ network that waits 15 ms a slice; everything else is what an installation runs.
 	row("result objects that arrived more than once", num(func(c campaign) int { return c.Twice }))
 	row("last object to last result, median and longest", func(c campaign) string { return fmt.Sprintf("%.0f s, %.0f s", c.P50, c.Max) })
 	b.WriteString(`
-The longest times are those of studies whose nodes, workers or NATS servers were killed again and again, on a machine of two cores that
-also had other work.
+The longest times are those of studies whose nodes, workers or NATS servers were killed again and again. All processes shared one
+core at low priority with other work (load 20), so these are no latencies of an installation. In the soak, studies came faster than
+they were analysed; the last ones were analysed after the last kill, when the priority had been raised.
 
 Repeat them, as root for the network namespaces:
 
