@@ -148,7 +148,7 @@ func (r *Runtime) sessionOptions(wide bool) (_ *ort.SessionOptions, err error) {
 	if wide {
 		threads = r.options.Cores
 		// The arena and its plan of a run hold twice what a run needs, from the second run on.
-		if err := o.SetCpuMemArena(false); err != nil {
+		if err := errors.Join(o.SetCpuMemArena(false), o.SetMemPattern(false)); err != nil {
 			return nil, fmt.Errorf("%w: session options: %w", errLibrary, err)
 		}
 	}

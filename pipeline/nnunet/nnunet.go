@@ -14,6 +14,7 @@ package nnunet
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 
 	"ichor/models/bundle"
 	"ichor/pipeline/volume"
@@ -50,6 +51,9 @@ func (r *Reader) Read(ctx context.Context, v *volume.Volume, within *volume.Mask
 	planes, err := g.planes(ctx)
 	if err != nil {
 		return err
+	}
+	if r.Spec.Wide() {
+		debug.FreeOSMemory() // what earlier steps left; Go does not see that the library needs a gigabyte for a patch
 	}
 	boxes := g.boxes(within)
 	b := newBack(g, r.Spec, within, visit)
