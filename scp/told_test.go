@@ -119,4 +119,9 @@ func TestRefusalsAreLogged(t *testing.T) {
 			t.Errorf("%d times %s in\n%s", n, want, a.log.String())
 		}
 	}
+	for _, uid := range []string{"1.2.3", "1.2.4", "1.2.5", "1.2.6", "1.2.7"} { // they identify a patient's study
+		if strings.Contains(a.log.String(), uid) {
+			t.Errorf("UID %s in\n%s", uid, a.log.String())
+		}
+	}
 }

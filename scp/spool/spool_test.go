@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -329,21 +328,6 @@ func TestFolderErrors(t *testing.T) {
 	}
 	if _, err := Open(context.Background(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "make it writable") {
 		t.Fatalf("%v", err)
-	}
-}
-
-func TestNoIdentifiersInLogs(t *testing.T) {
-	var log bytes.Buffer
-	s, err := Open(context.Background(), Options{Dir: t.TempDir(), ReserveBytes: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	sess := s.Intake()
-	put(t, sess, "1.2.3", object(t, "1.9.8.7", "1.2.3", 10))
-	put(t, sess, "1.2.3", object(t, "1.9.8.7", "1.2.3", 20))
-	if out := log.String(); !strings.Contains(out, "different content") || strings.Contains(out, "1.9.8.7") || strings.Contains(out, "1.2.3") {
-		t.Fatal(out)
 	}
 }
 
