@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,15 +77,17 @@ def paint(room: Room, wishes: tuple[Wish, ...], seed: int) -> Scan:
     solid = [(w, k) for k, w in enumerate(wishes) if w.subtype in SOLID]
     fluid = [(w, k) for k, w in enumerate(wishes) if w.subtype not in SOLID]
     done: list[_Painted] = []
+    rim = _rim(room)
     for w, k in solid:
-        done.append(_fit(room, w, (seed, k), _solid))
+        done.append(_fit(room, w, (seed, k), rim, _solid))
     push = sum((p.push for p in done), np.zeros((len(room.head.index), 3), np.float32))
     if push.any():
         room = with_liquor(replace(room, head=replace(room.head)), _moved(room, push))
         room = with_ventricles(room) if fluid else room
+        rim = _rim(room)
     for w, k in fluid:
-        done.append(_fit(room, w, (seed, k), _fluid))
-    hu, label = _compose(room, done)
+        done.append(_fit(room, w, (seed, k), rim, partial(_fluid, rim=rim)))
+    hu, label = _compose(room, done, rim)
     out, marks = original.scan.hu.copy(), np.zeros(original.scan.hu.shape, np.uint8)
     out[room.box] = np.where(room.cavity, np.round(hu), out[room.box])
     marks[room.box] = label
@@ -106,14 +109,14 @@ class _Painted:
     seed: tuple[int, int]
 
 
-def _fit(room: Room, w: Wish, seed: tuple[int, int], place) -> _Painted:
+def _fit(room: Room, w: Wish, seed: tuple[int, int], rim: np.ndarray, place) -> _Painted:
     """Places until volume and density of what is visible are near the wanted ones; the same place every time, another level."""
     w = replace(w, hu=max(w.hu, room.brain_hu + BRIGHTER_HU))
     ask, blood, best = w.ml, w.hu, None
     for _ in range(TRIES):
         painted = place(room, replace(w, hu=blood), ask, seed)
         visible = float(painted.visible.sum(axis=(1, 2)) @ room.scan.slice_ml()[room.box[0]])
-        error, off = abs(visible / w.ml - 1), w.hu - _seen_hu(room, painted)
+        error, off = abs(visible / w.ml - 1), w.hu - _seen_hu(room, painted, rim)
         if best is None or error + abs(off) / OFF_HU < best[0]:
             best = (error + abs(off) / OFF_HU, error, visible, replace(painted, wish=w))
         if error <= CLOSE / 2 and abs(off) <= CLOSE_HU:
@@ -126,14 +129,14 @@ def _fit(room: Room, w: Wish, seed: tuple[int, int], place) -> _Painted:
     return painted
 
 
-def _seen_hu(room: Room, p: _Painted) -> float:
+def _seen_hu(room: Room, p: _Painted, rim: np.ndarray) -> float:
     """Median density of what is visible: the scan's rim lifts it, what it is mixed with at its edges takes from it."""
     seen = p.visible
     if not seen.any():
         return p.hu
     under = room.smooth if p.wish.subtype in SOLID else np.minimum(room.smooth, room.level[:, None, None])
     soft = _blurred(room, p.share)
-    return float(np.median((under + soft * (p.hu + _rim(room) - under))[seen]))
+    return float(np.median((under + soft * (p.hu + rim - under))[seen]))
 
 
 def _solid(room: Room, w: Wish, ml: float, seed) -> _Painted:
@@ -152,7 +155,7 @@ def _on_the_tentorium(room: Room, lesion: Lesion) -> bool:
     return bool(inside.any()) and float(np.mean((room.head.depth[inside] > 14) & (np.abs(room.head.x[inside]) > 10))) > 0.2
 
 
-def _fluid(room: Room, w: Wish, ml: float, seed) -> _Painted:
+def _fluid(room: Room, w: Wish, ml: float, seed, rim: np.ndarray) -> _Painted:
     lesion = place_fluid(np.random.default_rng(seed), room.head, w.subtype, ml, w.hu, several=False)
     near = ndimage.binary_dilation(room.vent, np.ones((1, 3, 3), bool), iterations=max(1, round(1.5 / float(np.mean(room.scan.spacing)))))
     if w.subtype == "IVH":
@@ -164,7 +167,7 @@ def _fluid(room: Room, w: Wish, ml: float, seed) -> _Painted:
     share = (_share(room, lesion.region) * carrier).astype(np.float32)
     level = room.level[:, None, None]
     liquor = np.minimum(room.smooth, level)
-    bright = liquor + _blurred(room, share) * (w.hu + _rim(room) - liquor) > level + BRIGHTER_HU
+    bright = liquor + _blurred(room, share) * (w.hu + rim - liquor) > level + BRIGHTER_HU
     visible = room.cavity & (share > 0.5) & bright
     return _Painted(w, w.hu, lesion, share, visible, np.zeros((len(room.head.index), 3), np.float32), seed)
 
@@ -224,11 +227,10 @@ def _moved(room: Room, push: np.ndarray) -> np.ndarray:
     return out
 
 
-def _compose(room: Room, done: list[_Painted]) -> tuple[np.ndarray, np.ndarray]:
+def _compose(room: Room, done: list[_Painted], rim: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """HU and label of the crop."""
     hu, clean = room.hu.copy(), room.smooth.copy()
     grain = np.clip(room.hu - room.smooth, -3.5 * room.noise_hu, 3.5 * room.noise_hu)
-    rim = _rim(room)
     taken = np.zeros_like(hu)
     shares = np.zeros((len(SUBTYPES), *hu.shape), np.float32)
     for p in done:
