@@ -107,13 +107,15 @@ func (b *bench) reception(ctx context.Context) error {
 	raw, short := make([]float64, 0, b.rounds), make([]float64, 0, b.rounds)
 	results := map[string]*received{}
 	for range b.rounds {
-		for list, size := range map[*[]float64]int{&raw: objectBytes, &short: 4096} {
-			rate, err := b.appendSync(size)
-			if err != nil {
-				return err
-			}
-			*list = append(*list, rate)
+		object, err := b.appendSync(objectBytes)
+		if err != nil {
+			return err
 		}
+		page, err := b.appendSync(4096)
+		if err != nil {
+			return err
+		}
+		raw, short = append(raw, object), append(short, page)
 		for _, n := range b.peers() {
 			r := results[n.name]
 			if r == nil {
