@@ -20,6 +20,7 @@ import (
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
 	"ichor/scp/receiver"
+	"ichor/scp/scptest"
 )
 
 // kills is how often TestKill kills the node; ICHOR_KILLS makes a longer campaign of it.
@@ -174,7 +175,7 @@ type process struct {
 	make    func() *exec.Cmd // nil: serve with config
 	cmd     *exec.Cmd
 	ended   chan struct{}
-	log     *lockedBuffer
+	log     *scptest.Log
 }
 
 func newProcess(t *testing.T, pacs *receiver.Receiver) *process {
@@ -225,7 +226,7 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.ended, p.log = make(chan struct{}), &lockedBuffer{}
+	p.ended, p.log = make(chan struct{}), &scptest.Log{}
 	ready := make(chan bool, 1)
 	go func() {
 		defer close(p.ended)

@@ -39,13 +39,13 @@ type watching struct {
 	t    *testing.T
 	n    *node.Node
 	c    config.Config
-	log  *lockedBuffer
+	log  *scptest.Log
 	rows *[]seen
 }
 
 func watch(t *testing.T, c config.Config, rows *[]seen) watching {
 	t.Helper()
-	log := &lockedBuffer{}
+	log := &scptest.Log{}
 	n := startLogging(t, c, slog.New(slog.NewTextHandler(log, nil)))
 	c.HTTP.Listen = n.HTTPAddr()
 	return watching{t, n, c, log, rows}
@@ -374,7 +374,7 @@ func compareTable(t *testing.T, rows []seen, last string) {
 func TestTokenAlarm(t *testing.T) {
 	c := testConfig(t)
 	c.HTTP.Token = "0123456789abcdef"
-	var log lockedBuffer
+	var log scptest.Log
 	n := startLogging(t, c, slog.New(slog.NewTextHandler(&log, nil)))
 	code, _, errs := command(t, "status", "--http", n.HTTPAddr(), "--token", "0123456789abcdeX")
 	if code != 1 || !strings.Contains(errs, "401") {

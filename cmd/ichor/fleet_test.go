@@ -45,7 +45,7 @@ type member struct {
 	make       func(ctx context.Context) *exec.Cmd
 	config     string
 	state      string
-	log        lockedBuffer
+	log        scptest.Log
 	net        *network
 	disks      *disks
 

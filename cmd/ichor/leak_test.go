@@ -18,6 +18,7 @@ import (
 	"ichor/reporting/events"
 	"ichor/scp/dcm"
 	"ichor/scp/dimse"
+	"ichor/scp/scptest"
 )
 
 // TestLeaks drives an analysed study, a refused one, a failing destination, a refused object and a dead letter through the whole
@@ -25,12 +26,12 @@ import (
 // to someone unknown, and output of a command that operators paste into tickets. Objects, event log, audit messages and the pages
 // of a signed-in reader may have them.
 func TestLeaks(t *testing.T) {
-	var log lockedBuffer
+	var log scptest.Log
 	pacs := startPACS(t)
 	c := toPACS(t, pacs)
 	c.HTTP.Token = "0123456789abcdef"
 	c.Audit.File = filepath.Join(t.TempDir(), "audit.xml")
-	var spans lockedBuffer // of traces, as they are sent
+	var spans scptest.Log // of traces, as they are sent
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(&spans, r.Body); err != nil {
 			t.Error(err)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -300,24 +299,6 @@ func TestBadStudies(t *testing.T) {
 	if kinds := countKinds(pacs.Objects()); kinds[dcm.UIDName(dcm.Comprehensive3DSRStorage)] != len(bad) {
 		t.Errorf("one report a study expected, but none for the MR: %v", kinds)
 	}
-}
-
-// lockedBuffer is a log that may be read while the node writes.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // edit rewrites the files of a study; i counts them in order of name.

@@ -15,6 +15,7 @@ import (
 	"ichor/cmd/ichor/doctor"
 	"ichor/config"
 	"ichor/scp/dimse"
+	"ichor/scp/scptest"
 )
 
 // TestStandBy starts a node on a disk that cannot be written. It says why and refuses objects with A700H, and it receives
@@ -30,7 +31,7 @@ func TestStandBy(t *testing.T) {
 			c, pacs := testConfig(t), startPACS(t)
 			c.Destinations = toPACS(t, pacs).Destinations
 			heal := disk(t, c)
-			var log lockedBuffer
+			var log scptest.Log
 			n := startLogging(t, c, slog.New(slog.NewTextHandler(&log, nil)))
 			page := func(path string) (int, string) {
 				answer, err := http.Get("http://" + n.HTTPAddr() + path)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"ichor/scp/scptest"
 )
 
 // pairOf runs a node in a pair until the returned function is called.
@@ -241,29 +243,11 @@ func TestLeaseOfAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// lines is a log.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestTellTooMuch: a note that the server never accepts is dropped with a line and does not stop others. What comes while too
 // much waits is dropped with one line and counted until all is stored.
 func TestTellTooMuch(t *testing.T) {
 	t.Parallel()
-	var log lines
+	var log scptest.Log
 	q := start(t, Options{URL: external(t), Node: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	p, err := q.NewPair(PairOptions{Name: "ct", Lease: time.Minute, Keep: time.Hour})
 	if err != nil {
