@@ -65,7 +65,7 @@ def test_a_bundle_gets_evidence(small_head, tmp_path, monkeypatch):
 
     def held_out(which, i, folder):
         label = small_head.label.copy() if i else np.minimum(small_head.label, 1)
-        return Scan(small_head.hu, small_head.spacing, small_head.positions, label, f"h{i}", mix.KIND), np.zeros(label.shape, bool)
+        return Scan(small_head.hu, small_head.spacing, small_head.positions, label, f"h{i}", mix.KIND)
 
     monkeypatch.setattr(mix, "held_out", held_out)
     lines = []

@@ -70,6 +70,17 @@ def test_uneven_slices_count_what_they_stand_for():
     assert scan.slice_ml().tolist() == pytest.approx([0.005, 0.0035, 0.002, 0.002])
 
 
+def test_blood_that_nobody_labels_does_not_count():
+    scan, found = labelled(), labelled().label.copy()
+    scan.unseen = np.zeros(scan.label.shape, bool)
+    scan.unseen[0, 0, :5] = True
+    found[0, 0, :5] = 5
+    assert (scan.counted(found)[0, 0, :5] == 1).all() and np.array_equal(scan.counted(found)[1:], found[1:])
+    assert (scan.counted(np.ones(found.shape, np.float32), 0)[0, 0] == [0] * 5 + [1] * (found.shape[2] - 5)).all()
+    scan.unseen = None
+    assert scan.counted(found) is found
+
+
 def row(kind="phantom", truth=None, found=None, dice=None, bleeds=(), false=0.0, **more):
     zero = dict.fromkeys(SUBTYPES, 0.0)
     t, f = zero | (truth or {}), zero | (found or {})
@@ -105,8 +116,8 @@ def test_the_headline_is_the_real_like_mix():
     rows = [row("mix", false=0.5), row("mix", false=0.6), row("mix", false=0.0),
             row("mix", truth={"IPH": 20.0}, found={"IPH": 19.0}, dice={"any": 0.9}, bleeds=[bleed("IPH", 20.0, 0.9)]),
             row("mix", truth={"SAH": 1.5}, found={"SAH": 0.1}, dice={"any": 0.1}, bleeds=[bleed("SAH", 1.5, 0.05, called="none")]),  # a trace is not found
-            row("mix", truth={"SAH": 0.5}, dice={"any": 0.0})]
-    lines = judge.judged(rows)
+            row("mix", truth={"SAH": 0.5}, dice={"any": 0.0}), row("mix", false=7.0, bleeds=[bleed("SDH", 0.0, 0.0)])]
+    lines = judge.judged(rows)  # the last one bleeds where no reader would see it: nothing is said of what is found there
     assert lines[0]["what"] == "mix, any Dice of heads that bleed" and lines[0]["value"] == pytest.approx(1 / 3)
     by = {j["what"]: j for j in lines}
     assert by["mix, heads with 1 mL or more found"]["value"] == 0.5 and by["mix, heads with 1 mL or more found"]["n"] == 2
@@ -157,15 +168,18 @@ def test_wide_heads_leave_the_training_ranges():
 def test_heads_survive_the_cache(tmp_path):
     scan = labelled()
     heads.save(tmp_path / "x.npz", scan)
+    assert heads.load(tmp_path / "x.npz").unseen is None
+    scan.unseen = scan.label == 1
+    heads.save(tmp_path / "x.npz", scan)
     again = heads.load(tmp_path / "x.npz")
-    assert again.bleeds == scan.bleeds and np.array_equal(again.label, scan.label) and again.spacing == scan.spacing and again.kind == "phantom"
+    assert np.array_equal(again.unseen, scan.unseen) and again.bleeds == scan.bleeds and np.array_equal(again.label, scan.label) and again.spacing == scan.spacing and again.kind == "phantom"
     assert heads.version_of(tmp_path) == heads.generator_version() == heads.version_of(tmp_path)
 
 
 def test_whole_evaluation_of_the_shipped_bundle(small_head, tmp_path):
     heads.version_of(tmp_path / "cache")
     heads.save(tmp_path / "cache/head000.npz", small_head)
-    heads.save(tmp_path / "cache/mix-judge000.npz", replace(small_head, kind="mix"), unseen=np.packbits(np.zeros(small_head.hu.shape, bool)))
+    heads.save(tmp_path / "cache/mix-judge000.npz", replace(small_head, kind="mix", unseen=np.zeros(small_head.hu.shape, bool)))
     (tmp_path / "real").mkdir()
     affine = np.diag([-small_head.spacing[1], -small_head.spacing[0], float(np.diff(small_head.positions)[0]), 1.0])
     for name, array in (("a", small_head.hu), ("a_mask", np.where(small_head.label > 1, small_head.label, 0))):

@@ -51,9 +51,9 @@ class Head:
         return self.share >= BLOOD
 
 
-def head_of(scan: Scan, unseen: np.ndarray, cavity: np.ndarray, prob: np.ndarray, post: Post) -> Head:
+def head_of(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> Head:
     box, parts = marked(scan, cavity, prob, post)
-    truth, hidden = scan.label[box] > 1, unseen[box]
+    truth, hidden = scan.label[box] > 1, False if scan.unseen is None else scan.unseen[box]
     clot = np.append(0, parts.clot + 1)[parts.parts]
     count = len(parts.clots.ml)
     weight = np.broadcast_to(scan.slice_ml()[box[0]][:, None, None], clot.shape)
@@ -154,9 +154,9 @@ def decide(bundle: Path, cache: Path, count: int, threshold: float | None = None
                    rim_mm=0.0, subtype_per="anatomy")
     heads, overlap = [], {t: [] for t in THRESHOLDS}
     for i in range(count):
-        scan, unseen = mix.held_out("fit", i, cache)
+        scan = mix.held_out("fit", i, cache)
         cavity, prob = read(reader, scan, answers / f"{scan.name}.npz")
-        heads.append(head_of(scan, unseen, cavity, prob, post))
+        heads.append(head_of(scan, cavity, prob, post))
         for t in THRESHOLDS:
             if heads[-1].truth_ml >= BLEEDS_ML:
                 overlap[t].append(dice((prob[0] >= t) & cavity, scan.label > 1))

@@ -19,7 +19,7 @@ from ..product.config import SUBTYPES
 from ..product.data import HELD_OUT
 from .phantom.bleeds import EXTREMES_ML, RANGES_ML, blood_hu
 from .phantom.fields import wider
-from .phantom.study import Plan, generate
+from .phantom.study import Phantom, Plan, generate
 from ..product.scan import Bleed, Scan
 
 WIDEN = 0.12  # of each range at both ends: how far beyond the training ranges `--wide` heads may lie
@@ -49,7 +49,12 @@ def render(i: int, widen: float) -> Scan:
     plan = plan_of(i, widen)
     p = generate(FIRST_SEED + i, plan, widen=widen)
     bleeds = tuple(Bleed(k, hu, ml) for k, ml, hu in plan.bleeds)
-    return Scan(np.round(p.hu), (p.pixel, p.pixel), np.asarray(p.positions, float), p.label, name_of(i, widen), "phantom", bleeds)
+    return scan_of(p, name_of(i, widen), "phantom", bleeds)
+
+
+def scan_of(p: Phantom, name: str, kind: str, bleeds: tuple[Bleed, ...]) -> Scan:
+    """A rendered head as a scan."""
+    return Scan(np.round(p.hu), (p.pixel, p.pixel), np.asarray(p.positions, float), p.label, name, kind, bleeds, p.unseen)
 
 
 def name_of(i: int, widen: float) -> str:
@@ -67,10 +72,11 @@ def held_out(i: int, widen: float, folder: Path | None) -> Scan:
     return scan
 
 
-def save(path: Path, scan: Scan, **more: np.ndarray) -> None:
-    """A file appears whole or not at all. more: other arrays that it holds."""
+def save(path: Path, scan: Scan) -> None:
+    """A file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bleeds = json.dumps([[b.subtype, b.hu, b.target_ml] for b in scan.bleeds])
+    more = {} if scan.unseen is None else {"unseen": np.packbits(scan.unseen)}
     with whole(path) as part, part.open("wb") as f:
         np.savez_compressed(f, hu=np.clip(scan.hu, -1024, 3071).astype(np.int16), label=scan.label, spacing=scan.spacing,
                             positions=scan.positions, bleeds=bleeds, kind=scan.kind, **more)
@@ -80,7 +86,9 @@ def load(path: Path) -> Scan:
     with np.load(path) as z:
         bleeds = tuple(Bleed(str(k), float(hu), float(ml)) for k, hu, ml in json.loads(str(z["bleeds"])))
         spacing = tuple(float(v) for v in z["spacing"])
-        return Scan(z["hu"].astype(np.float32), spacing, z["positions"], z["label"], path.stem, str(z["kind"]), bleeds)
+        label = z["label"]
+        unseen = np.unpackbits(z["unseen"])[: label.size].reshape(label.shape) > 0 if "unseen" in z else None
+        return Scan(z["hu"].astype(np.float32), spacing, z["positions"], label, path.stem, str(z["kind"]), bleeds, unseen)
 
 
 def generator_version() -> str:

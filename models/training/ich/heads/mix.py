@@ -28,29 +28,22 @@ def plan_of(which: str, i: int) -> Plan:
     return Plan(tuple((k, table.draw_ml(rng, k), table.draw_hu(rng, k)) for k in table.draw_company(rng)))
 
 
-def render(which: str, i: int) -> tuple[Scan, np.ndarray]:
-    """The i-th head, HU in whole numbers as in a CT image; and where blood is that nobody could see (S, rows, columns)."""
+def render(which: str, i: int) -> Scan:
+    """The i-th head, HU in whole numbers as in a CT image."""
     plan = plan_of(which, i)
-    p = generate(SEEDS[which] + i, plan)
-    bleeds = tuple(Bleed(k, hu, ml) for k, ml, hu in plan.bleeds)
-    unseen = getattr(p, "unseen", None)
-    return (Scan(np.round(p.hu), (p.pixel, p.pixel), np.asarray(p.positions, float), p.label, name_of(which, i), KIND, bleeds),
-            np.zeros(p.label.shape, bool) if unseen is None else unseen)
+    return heads.scan_of(generate(SEEDS[which] + i, plan), name_of(which, i), KIND, tuple(Bleed(k, hu, ml) for k, ml, hu in plan.bleeds))
 
 
 def name_of(which: str, i: int) -> str:
     return f"{KIND}-{which}{i:03d}"
 
 
-def held_out(which: str, i: int, folder: Path | None) -> tuple[Scan, np.ndarray]:
+def held_out(which: str, i: int, folder: Path | None) -> Scan:
     """The i-th head of a set as `render` gives it, from the folder if it is there, else rendered and kept."""
     path = Path(folder) / f"{name_of(which, i)}.npz" if folder else None
     if path and path.exists():
-        scan = heads.load(path)
-        with np.load(path) as z:
-            unseen = np.unpackbits(z["unseen"])[: scan.hu.size].reshape(scan.hu.shape) > 0
-        return scan, unseen
-    scan, unseen = render(which, i)
+        return heads.load(path)
+    scan = render(which, i)
     if path:
-        heads.save(path, scan, unseen=np.packbits(unseen))
-    return scan, unseen
+        heads.save(path, scan)
+    return scan

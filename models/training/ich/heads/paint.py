@@ -23,9 +23,10 @@ from .phantom import table
 from .phantom.bleeds import Lesion
 from .phantom.fields import noise
 from .phantom.fluid import place_fluid
-from .phantom.scanner import VISIBLE_HU, occupancy
+from .phantom.scanner import occupancy
 from .phantom.solid import place_solid
 from .phantom.study import one_thread
+from .phantom.visible import BONE_HU
 from .room import Room, with_liquor, with_ventricles
 from ..product.scan import Bleed, Scan
 
@@ -253,7 +254,7 @@ def _compose(room: Room, done: list[_Painted], rim: np.ndarray) -> tuple[np.ndar
         else:
             gain = soft * (blood - np.minimum(clean, room.level[:, None, None]))  # what was liquor is blood; its noise stays
             hu, clean = hu + gain, clean + gain
-    visible = room.cavity & (shares.sum(0) > 0.5) & (clean < VISIBLE_HU)
+    visible = room.cavity & (shares.sum(0) > 0.5) & (clean < BONE_HU)
     label = np.where(visible, shares.argmax(0) + 2, room.cavity.astype(np.uint8)).astype(np.uint8)
     return hu, label
 

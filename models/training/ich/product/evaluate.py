@@ -81,7 +81,9 @@ def evaluate(source: Source, wanted: Wanted, out: Path, processes: int = 2, prog
     rows = _measure_all(source, jobs_of(wanted), wanted.widen, cache, out, processes, progress)
     for row in judge.of_kind(rows, bleeding.KIND):
         row["chose_edge"] = edge.key(row["set"], row["name"]) in chose
-    seen = {kind: [row.pop(CLINICAL) for row in judge.of_kind(rows, kind)] for kind in ("phantom", mix.KIND)}
+    seen = {kind: [row[CLINICAL] for part in judge.sick_and_normal(judge.of_kind(rows, kind)) for row in part] for kind in ("phantom", mix.KIND)}
+    for row in rows:
+        row.pop(CLINICAL, None)
     heads_seen = seen[mix.KIND] or seen["phantom"]  # the real-like mix, where there is one
     agreed = clinical(heads_seen) if heads_seen else None
     result = {"networks": reader.counts, "generator": {"heads": version, "now": heads.generator_version(), "widen": wanted.widen},
@@ -118,7 +120,7 @@ def scan_of(job: Job, source: Source, widen: float, cache: Path) -> Scan:
     if job.kind == calcified.KIND:
         return calcified.held_out(job.at, widen, cache)
     if job.kind == mix.KIND:
-        return mix.held_out("judge", job.at, cache)[0]
+        return mix.held_out("judge", job.at, cache)
     if job.kind == bleeding.KIND:
         scan, mask = bleeding.read(job.path)
         return replace(scan, label=mask)
@@ -154,11 +156,12 @@ def _one(source: Source, job: Job, widen: float, cache: Path, out: Path) -> dict
     np.savez_compressed(out / "found" / f"{scan.kind}-{scan.name}.npz", found=reading.label)
     if scan.kind == bleeding.KIND:
         return bleeding.measure(scan, scan.label, reading.cavity, reading.label, job.path.set)
-    row = measure(scan, reading.cavity, reading.label)
+    found = scan.counted(reading.label)
+    row = measure(scan, reading.cavity, found)
     if isinstance(scan, calcified.Calcified):
         row["calcifications"] = calcified.called(scan, reading.label)
     if scan.kind in ("phantom", mix.KIND):
-        row[CLINICAL] = head_row(HeadResult(scan.name, scan.label, reading.label, scan.slice_ml(), reading.any))
+        row[CLINICAL] = head_row(HeadResult(scan.name, scan.label, found, scan.slice_ml(), scan.counted(reading.any, 0)))
     return row
 
 

@@ -31,7 +31,8 @@ class Scan:
     """hu (S, rows, columns) canonical; spacing (row, column) mm; positions mm.
 
     label (S, rows, columns): 0 outside, 1 cavity, 2.. subtypes; None: unknown. `kind` says where it comes from:
-    "phantom", "sample", "scan" (real, no acute blood), "painted" (real, with painted blood).
+    "phantom", "sample", "scan" (real, no acute blood), "painted" (real, with painted blood). unseen, bool of the same shape: blood without
+    contrast, which the label calls cavity; None: there is none.
     """
 
     hu: np.ndarray
@@ -41,6 +42,12 @@ class Scan:
     name: str = ""
     kind: str = ""
     bleeds: tuple[Bleed, ...] = field(default=())
+    unseen: np.ndarray | None = None
+
+    def counted(self, found: np.ndarray, none: int = 1) -> np.ndarray:
+        """What was found, without what lies in blood that no reader would have labelled: that is neither right nor wrong. none: the value
+        that means no blood."""
+        return found if self.unseen is None else np.where(self.unseen, found.dtype.type(none), found)
 
     def slice_ml(self) -> np.ndarray:
         """Millilitres of a voxel on each slice (S,): pixel area times the slice's own support."""

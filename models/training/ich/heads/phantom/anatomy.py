@@ -62,7 +62,7 @@ def _brain_hu(u) -> dict[str, float]:
     return {"gray_hu": gray, "nuclei_hu": gray + u(-1, 5), "white_hu": min(u(25, 33), gray - 3)}
 
 
-SQUEEZED = 0.15  # share of heads
+SQUEEZED = 0.2  # share of heads
 
 
 def squeezed(rng: np.random.Generator) -> dict[str, float]:

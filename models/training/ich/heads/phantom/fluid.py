@@ -57,11 +57,11 @@ def _subarachnoid(rng, head: Head, ml: float, hu: float | None, trauma: bool | N
     if len(sulci) == 0:
         sulci = np.flatnonzero((d > 2) & (d < 12))
     basal = rng.random() < 0.5 if trauma is None else not trauma
-    count = 1 if not several else int(rng.choice([1, 2, 4, 6, 9, 14], p=[0.02, 0.03, 0.06, 0.18, 0.3, 0.41]))
+    count = 1 if not several else int(rng.choice([1, 3, 6, 9, 14, 20], p=[0.02, 0.05, 0.13, 0.25, 0.3, 0.25]))
     ml = min(ml, 0.7 * float(w.sum()))
     home = int(rng.choice(sulci))
     region = np.full(len(x), FAR, np.float32)
-    for k, part in enumerate(shares(rng, count, 1.0) * ml):
+    for k, part in enumerate(shares(rng, count, 0.6) * ml):
         if basal and k == 0:
             c = (rng.uniform(-12, 12), rng.uniform(-20, 0), rng.uniform(-6, 6))
         elif basal and rng.random() < 0.4:  # sylvian and interhemispheric fissures, around the brainstem

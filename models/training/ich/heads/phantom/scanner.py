@@ -16,13 +16,11 @@ from .anatomy import Head
 from .bleeds import SUBTYPES, Lesion, liquor
 from .fields import FAR, spread, wider
 from .hardening import Tube
+from .visible import seen
 
-CONTRAST_HU = 8.0  # labelled blood is brighter than its surroundings by this much
-NEAR_MM, CLOT_MM = 6.0, 2.0
 NEAR_PLANE_MM = 4.0  # nearer than this a lesion may show in a plane
 TISSUES = ("other", "brain", "ventricle", "liquor", "dura", "vessel", "bone")  # what a net may learn to name beside blood
 NO_TISSUE, TISSUE_HIDDEN = 255, 0.3  # blood and look-alikes, from this share of a pixel
-VISIBLE_HU = 140.0  # above this a pixel looks like bone whatever lies in it; it carries no label
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,11 @@ class Quality:
         r, u = rng.random, wider(rng, widen)
         return Quality(
             psf_mm=u(0.35, 0.9), noise_hu=u(1.5, 6.5), grain_mm=u(0.4, 0.9),
-            glow_hu=float(u(0, 50) if r() < 0.3 else u(0, 6)), glow_mm=u(1.5, 7.0),
-            cup_hu=u(-3, 9), offset_hu=float(rng.normal(0, 3)),
+            glow_hu=float(u(0, 50) if r() < 0.12 else u(0, 5)), glow_mm=u(1.5, 7.0),
+            cup_hu=u(-3, 5), offset_hu=float(rng.normal(0, 3)),
             streak_hu=float(u(2, 14) if r() < 0.45 else u(0, 2)), motion=float(u(1, 4) if r() < 0.06 else 0),
             table=bool(r() < 0.7), holder=bool(r() < 0.6), metal=int(rng.integers(1, 4) if r() < 0.08 else 0),
-            hardening=float(u(0, 0.6) if (h := r()) < 0.6 else u(0.6, 1.2) if h < 0.85 else u(-0.4, 0.1)), hardness=float(r()),
+            hardening=float(u(0, 0.3) if (h := r()) < 0.65 else u(0.3, 1.2) if h < 0.9 else u(-0.4, 0.1)), hardness=float(r()),
             starved_hu=float(u(0, 6) ** 2 / 6 if r() < 0.6 else 0))
 
     def without(self, parts: tuple[str, ...]) -> "Quality":
@@ -161,11 +159,13 @@ class Rendered:
 
 @dataclass
 class _Sums:
-    """What the sub-slices of a slice add up to: HU, HU without unlabelled look-alikes, HU without any lesion; shares of the cavity and
-    the subtypes, of tissues, of look-alikes; depth below the inner table, mm."""
+    """What the sub-slices of a slice add up to: HU; HU outside the cavity and in it without unlabelled look-alikes, and in it without
+    any lesion, each times its share of the pixel; shares of the cavity and the subtypes, of tissues, of look-alikes; depth below the
+    inner table, mm."""
 
     total: np.ndarray
-    clean: np.ndarray
+    outer: np.ndarray
+    inner: np.ndarray
     bare: np.ndarray
     occ: np.ndarray
     tissue: np.ndarray
@@ -174,8 +174,8 @@ class _Sums:
 
     @staticmethod
     def zeros(shape: tuple[int, int]) -> "_Sums":
-        flat = [np.zeros(shape, np.float32) for _ in range(5)]
-        return _Sums(*flat[:3], np.zeros((1 + len(SUBTYPES), *shape), np.float32), np.zeros((len(TISSUES), *shape), np.float32), *flat[3:])
+        flat = [np.zeros(shape, np.float32) for _ in range(6)]
+        return _Sums(*flat[:4], np.zeros((1 + len(SUBTYPES), *shape), np.float32), np.zeros((len(TISSUES), *shape), np.float32), *flat[4:])
 
 
 def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: Series, quality: Quality) -> Rendered:
@@ -196,9 +196,9 @@ def render(rng: np.random.Generator, head: Head, lesions: list[Lesion], series: 
             _compose(head, lesions, camera, at, series.pixel, mottle, scalp, sums)
         for name in vars(sums):
             getattr(sums, name)[...] /= series.sub
-        clean = ndimage.gaussian_filter(sums.clean, sigma)
-        around = _surroundings(sums.bare, sums.occ, series.pixel, head.traits["gray_hu"])
-        out.label[i], out.unseen[i] = _label(sums.occ, clean, around, series.pixel)
+        clean = ndimage.gaussian_filter(sums.outer + sums.inner, sigma)
+        blood = seen(sums.occ, clean, sums.inner, sums.bare, series.pixel, head.traits["gray_hu"])
+        out.label[i], out.unseen[i] = blood.label, blood.unseen
         covered = np.maximum(sums.occ[1:].sum(0), sums.other) > TISSUE_HIDDEN
         out.tissue[i] = np.where(covered, NO_TISSUE, sums.tissue.argmax(0))
         total = sums.total
@@ -224,13 +224,11 @@ def _compose(head: Head, lesions: list[Lesion], camera: Camera, z: float, pixel:
     sums.tissue[TISSUES.index("bone")] += hard
     sums.tissue[0] += 1 - hard - inside * (1 - hard)
     box = camera.box
+    sums.total += out * (1 - inside)
+    sums.outer += out * (1 - inside)
     if not (inside[box] > 0).any():
-        for target in (sums.total, sums.clean, sums.bare):
-            target += out
         return
-    for target in (sums.total, sums.clean, sums.bare):
-        target += out * (1 - inside)
-    sums_in = [v[(..., *box)] for v in (sums.total, sums.clean, sums.bare, sums.occ, sums.tissue, sums.other)]
+    sums_in = [v[(..., *box)] for v in (sums.total, sums.inner, sums.bare, sums.occ, sums.tissue, sums.other)]
     _brain(head, lesions, f, cav[box], inside[box], pixel, [m[box] for m in mottle], *sums_in)
 
 
@@ -261,7 +259,7 @@ def _outside(head: Head, f: dict[str, np.ndarray], w: float, scalp) -> np.ndarra
     return _mix(out, np.clip(dense, 250, 1900), occupancy(bone, w) * (1 - air))
 
 
-def _brain(head: Head, lesions: list[Lesion], f, cav, inside, w: float, mottle, total, clean, bare, occ, tissue, other) -> None:
+def _brain(head: Head, lesions: list[Lesion], f, cav, inside, w: float, mottle, total, inner, bare, occ, tissue, other) -> None:
     """Inside the cavity: brain, liquor, blood, dura, vessels; adds to the sums, which are given as their parts in the camera's box."""
     t = head.traits
     csf = liquor(head, f, -cav)
@@ -274,7 +272,7 @@ def _brain(head: Head, lesions: list[Lesion], f, cav, inside, w: float, mottle, 
     vent = occupancy(f["vent"], w)
     value = _mix(value, t["csf_hu"], vent)
     bare += value * inside
-    seen = value
+    visible = value
     taken = np.zeros_like(inside)
     for i in sorted(range(len(lesions)), key=lambda j: lesions[j].subtype != ""):  # look-alikes first, blood over them
         les = lesions[i]
@@ -288,7 +286,7 @@ def _brain(head: Head, lesions: list[Lesion], f, cav, inside, w: float, mottle, 
         hu = les.hu + les.spread_hu * mottle[i % 2] + f.get(f"shade{i}", 0.0)
         value = _mix(value, hu, share)
         if les.subtype:
-            seen = _mix(seen, hu, share)
+            visible = _mix(visible, hu, share)
             k = 1 + SUBTYPES.index(les.subtype)
             share = share * inside
             occ[k] += share * (1 - taken)
@@ -303,7 +301,7 @@ def _brain(head: Head, lesions: list[Lesion], f, cav, inside, w: float, mottle, 
     vessel = np.maximum(occupancy(f["sinus"], w), occupancy(f["artery"], w)) * free
     value = _mix(value, t["blood_hu"], vessel)
     total += value * inside
-    clean += seen * inside
+    inner += visible * inside
     left = inside.copy()  # each tissue takes its share of what those over it leave
     for name, share in (("vessel", vessel), ("dura", dura), ("ventricle", vent), ("liquor", wet), ("brain", 1.0)):
         tissue[TISSUES.index(name)] += left * share
@@ -315,27 +313,6 @@ def _scalp_swelling(rng) -> tuple[float, float] | None:
     if rng.random() > 0.2:
         return None
     return rng.uniform(-1.6, -0.8), rng.uniform(50, 75)
-
-
-def _surroundings(bare: np.ndarray, occ: np.ndarray, pixel: float, gray_hu: float) -> np.ndarray:
-    """HU of what lies around each pixel in the cavity, blood not counted; at least that of gray matter, which blood must
-    not be mistaken for."""
-    weight = np.clip(occ[0] - occ[1:].sum(0), 0, 1) * (bare < VISIBLE_HU) + 1e-4
-    near = [ndimage.gaussian_filter(v, NEAR_MM / pixel) for v in (bare * weight, weight)]
-    return np.maximum(near[0] / near[1], gray_hu)
-
-
-def _label(occ: np.ndarray, clean: np.ndarray, around: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
-    """What is visible: at least half a pixel of cavity, of blood, and no pixel as bright as bone; and where blood hardly differs
-    from what is around it, in the mean of some CLOT_MM: a clot is seen as a whole, not pixel by pixel."""
-    cavity = (occ[0] > 0.5) & (clean < VISIBLE_HU)
-    blood = occ[1:]
-    kind = blood.argmax(0)
-    bleeding = cavity & (blood.sum(0) > 0.5 * np.maximum(occ[0], 0.5))
-    weight = blood.sum(0) * (clean < VISIBLE_HU)
-    mean = ndimage.gaussian_filter(clean * weight, CLOT_MM / pixel) / (ndimage.gaussian_filter(weight, CLOT_MM / pixel) + 1e-6)
-    seen = bleeding & (mean > around + CONTRAST_HU)
-    return np.where(seen, kind + 2, cavity.astype(np.uint8)).astype(np.uint8), bleeding & ~seen
 
 
 def _outside_scene(rng, series: Series, quality: Quality):
