@@ -163,4 +163,4 @@ def test_a_draw_that_has_no_place_is_drawn_anew(room):
 def test_a_painting_has_one_name_kept_or_fresh(room, tmp_path):
     fresh = kept("head", 0, tmp_path, lambda: room)
     again = kept("head", 0, tmp_path, lambda: pytest.fail("painted twice"))
-    assert fresh.name == again.name == "head-seen0" and np.array_equal(fresh.label, again.label)
+    assert fresh.name == again.name == "head-table0" and np.array_equal(fresh.label, again.label)

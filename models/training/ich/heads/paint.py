@@ -54,12 +54,12 @@ class Wish:
 
 
 def draw(rng: np.random.Generator) -> tuple[Wish, ...]:
-    """Subtypes, sizes and densities as the generator draws them: from the table of real hemorrhages (phantom/table.py)."""
+    """Subtypes, sizes and densities from the table of real hemorrhages (phantom/table.py)."""
     return tuple(wish(rng, k) for k in table.draw_company(rng))
 
 
 def wish(rng: np.random.Generator, subtype: str, ml: float | None = None) -> Wish:
-    drawn = float(np.clip(table.draw_ml(rng, subtype), *SIZES_ML))
+    drawn = float(np.clip(table.ml_at(subtype, rng.random()), *SIZES_ML))
     return Wish(subtype, drawn if ml is None else ml, _draw_hu(rng, subtype))
 
 
@@ -336,7 +336,7 @@ def painted(scan: str, i: int, cache: Path | None, room_of) -> Scan:
     """
     from . import heads
 
-    name = f"{scan}-seen{i}"  # what is labelled has the density of real blood; older ones were brighter or darker
+    name = f"{scan}-table{i}"  # volumes and densities are those of the table; former paintings were smaller
     file = Path(cache) / f"{name}.npz" if cache else None
     if file and file.exists():
         return heads.load(file)

@@ -66,9 +66,14 @@ def draw_company(rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def draw_ml(rng: np.random.Generator, subtype: str) -> float:
-    """Millilitres of a subtype in a head."""
+    """Millilitres of a subtype to place in a phantom, so that labels of rendered heads meet ML."""
     level = rng.random()
-    return float(np.interp(level, LEVELS, DRAWN_ML[subtype]) * np.exp(np.interp(level, LEVELS, np.log(ML[subtype]))))
+    return float(np.interp(level, LEVELS, DRAWN_ML[subtype])) * ml_at(subtype, level)
+
+
+def ml_at(subtype: str, level: float) -> float:
+    """Millilitres of a subtype in a real head, by quantile; straight lines between those of ML on a logarithmic scale."""
+    return float(np.exp(np.interp(level, LEVELS, np.log(ML[subtype]))))
 
 
 def draw_hu(rng: np.random.Generator, subtype: str) -> float:
