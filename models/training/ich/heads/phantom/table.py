@@ -42,19 +42,19 @@ COMPANY = {
 }
 # Density of the blood itself, drawn so that dilated labels of rendered heads meet HU.
 CORE_HU = {
-    "IPH": (40.0, 46.0, 51.0, 56.5, 60.5, 65.0, 71.0),
-    "IVH": (41.0, 42.0, 45.0, 48.5, 53.5, 63.0, 72.0),
-    "SAH": (43.0, 44.5, 46.5, 48.5, 51.5, 58.0, 63.0),
-    "SDH": (40.0, 42.0, 45.0, 50.0, 58.0, 65.0, 72.0),
-    "EDH": (47.0, 50.0, 53.5, 58.0, 63.0, 68.0, 73.0),
+    "IPH": (40.0, 43.0, 48.0, 56.0, 60.0, 64.0, 70.0),
+    "IVH": (40.0, 42.0, 45.5, 50.5, 53.0, 65.0, 72.0),
+    "SAH": (45.0, 47.0, 48.5, 50.0, 51.5, 55.0, 62.0),
+    "SDH": (40.0, 42.0, 44.0, 48.0, 55.0, 64.0, 71.0),
+    "EDH": (48.0, 50.5, 53.0, 56.0, 60.5, 64.0, 70.0),
 }
-# Factors on what is drawn, at LEVELS: dilated labels are larger than the blood itself, and part of it is too thin or too dark to be seen.
+# Factors on what is placed, at LEVELS: dilated labels are larger than the blood itself, and part of it is too thin or too dark to be seen.
 DRAWN_ML = {
-    "IPH": (1.0, 1.0, 0.85, 0.75, 0.8, 1.0, 1.0),
-    "IVH": (0.5, 0.5, 0.5, 0.4, 0.6, 0.85, 0.9),
-    "SAH": (4.0, 4.0, 3.2, 1.8, 1.5, 1.2, 1.0),
-    "SDH": (2.4, 2.4, 1.3, 1.2, 1.3, 0.9, 0.9),
-    "EDH": (1.0, 1.0, 0.8, 0.8, 0.95, 0.9, 0.9),
+    "IPH": (0.75, 0.75, 0.72, 0.79, 0.88, 0.91, 0.91),
+    "IVH": (0.45, 0.45, 0.36, 0.37, 0.43, 0.65, 0.7),
+    "SAH": (3.4, 3.4, 2.1, 1.5, 1.55, 1.35, 1.2),
+    "SDH": (3.8, 3.8, 2.3, 1.6, 1.5, 1.2, 1.2),
+    "EDH": (0.85, 0.85, 0.94, 0.94, 0.95, 0.93, 0.93),
 }
 MORE_COMPANY = 2.0
 
