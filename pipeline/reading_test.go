@@ -194,23 +194,29 @@ func (c *reading) compareClots(t *testing.T, parts *bleed.Parts) {
 	}
 }
 
-func TestReadingKeepsLargeClotsWithoutEvidence(t *testing.T) {
+func TestReadingKeepsLargeClots(t *testing.T) {
 	t.Parallel()
-	c := readings(t)[0]
-	c.Evidence.Intercept = -500
-	v, cavity, net := c.scene(poses[0])
-	marks, err := bleed.Find(t.Context(), v, cavity, net, c.spec(), window.Runs{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts, err := marks.Parts(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, s := range parts.Clots {
-		if parts.Kept[i] != (s.ML >= 5) {
-			t.Errorf("without any evidence a clot of %.2f mL is kept: %v", s.ML, parts.Kept[i])
-		}
+	cases := readings(t)
+	unlikely, unsure := cases[0], cases[len(cases)-1]
+	unlikely.Evidence.Intercept = -500
+	unsure.SureThreshold = 2
+	for name, c := range map[string]reading{"without any evidence": unlikely, "sure of nothing": unsure} {
+		t.Run(name, func(t *testing.T) {
+			v, cavity, net := c.scene(poses[0])
+			marks, err := bleed.Find(t.Context(), v, cavity, net, c.spec(), window.Runs{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts, err := marks.Parts(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range parts.Clots {
+				if parts.Kept[i] != (s.ML >= 5) {
+					t.Errorf("a clot of %.2f mL is kept: %v", s.ML, parts.Kept[i])
+				}
+			}
+		})
 	}
 }
 
@@ -247,7 +253,7 @@ func TestReadingLevelsAreNested(t *testing.T) {
 					more++
 				}
 			}
-			if more == 0 || fewer == 0 && c.Evidence != nil { // without evidence nothing faint is kept
+			if more == 0 || fewer == 0 {
 				t.Errorf("%d voxels are left out by the strict level, %d added by the lenient one", fewer, more)
 			}
 		})

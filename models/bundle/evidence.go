@@ -21,8 +21,8 @@ var OperatingPoints = [...]OperatingPoint{Sensitive, Balanced, Specific}
 // Signs are the names of the features that evidence is computed from, in the order of bleed.Signs.
 var Signs = [...]string{"mass", "mean", "peak", "contrast", "thickness", "depth", "table", "falx", "asymmetry", "other"}
 
-// MostML is the largest AlwaysML: a part with this volume or more is always kept.
-const MostML = 5
+// AlwaysML is the volume in mL from which a connected part of the mask is always reported: no rule of a bundle may drop it.
+const AlwaysML = 5
 
 // Evidence decides which connected parts of the mask are reported. The probability that a part is blood is
 // 1 / (1 + exp(-(Intercept + sum of weight times sign))), fitted on held-out heads. A part is kept if this reaches the cut of
@@ -116,8 +116,8 @@ func (e *Evidence) check(n *Network) error {
 	if len(e.Weights) != len(Signs) {
 		return refuse("post.evidence.weights", "has %d entries; there must be one for each of %v", len(e.Weights), Signs)
 	}
-	if !(e.AlwaysML > 0 && e.AlwaysML <= MostML) {
-		return refuse("post.evidence.always_ml", "is %g; it must be above 0 and at most %d", e.AlwaysML, MostML)
+	if !(e.AlwaysML > 0 && e.AlwaysML <= AlwaysML) {
+		return refuse("post.evidence.always_ml", "is %g; it must be above 0 and at most %d", e.AlwaysML, AlwaysML)
 	}
 	if len(e.Points) != len(OperatingPoints) {
 		return refuse("post.evidence.operating_points", "has %d entries; there must be one for each of %v", len(e.Points), OperatingPoints)

@@ -95,16 +95,17 @@ type Output struct {
 	Channels []string `json:"channels"` // cavity; or any; or any, IPH, IVH, SAH, SDH, EDH; classes of nnU-Net, see checkClasses
 }
 
-// Post is the post-processing of the thresholded mask. Cavity networks use the first three fields, the bleed network the rest.
+// Post is the post-processing of the thresholded mask. Cavity networks use the first three fields, the bleed network the rest. No rule
+// drops a component of AlwaysML or more. Only the opening, if the maker of a bundle chose one, comes before that rule.
 type Post struct {
 	LargestComponent bool        `json:"largest_component,omitempty"` // 3D, 6-connected
 	FillHoles        bool        `json:"fill_holes,omitempty"`        // in each slice
 	HURange          *[2]float64 `json:"hu_range,omitempty"`          // voxels outside this range are not cavity
 
-	MinComponentML float64   `json:"min_component_ml,omitempty"` // 3D, 26-connected
-	SureThreshold  float64   `json:"sure_threshold,omitempty"`   // MinComponentML of a component must reach this probability; 0: the threshold
+	MinComponentML float64   `json:"min_component_ml,omitempty"` // smaller components (3D, 26-connected) are dropped; at most AlwaysML
+	SureThreshold  float64   `json:"sure_threshold,omitempty"`   // MinComponentML of a component below AlwaysML must reach this; 0: the threshold
 	Edge           float64   `json:"edge,omitempty"`             // share of the probability in the core of a clot that IPH, IVH or ICH in it must reach; 0: the threshold
-	OpeningMM      float64   `json:"opening_mm,omitempty"`       // radius, in the slice plane
+	OpeningMM      float64   `json:"opening_mm,omitempty"`       // radius, in the slice plane; drops thin layers of any volume
 	RimMM          float64   `json:"rim_mm,omitempty"`           // opening is done within this distance of the border of the cavity
 	SubtypePer     string    `json:"subtype_per,omitempty"`      // voxel, component, extra-axial or anatomy; empty without subtypes
 	Evidence       *Evidence `json:"evidence,omitempty"`         // replaces SureThreshold; nil: decided by volume

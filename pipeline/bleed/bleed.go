@@ -88,8 +88,8 @@ func newMarks(v *volume.Volume, cavity *volume.Mask, spec *bundle.Network) *Mark
 
 // Labels returns a new mask whose voxels are a finding.Subtype, where "any" reaches the threshold of the level inside the
 // cavity. The subtype is the most probable of the five, or finding.ICH if the network has no subtypes. If the bundle says so, it
-// then removes thin seams along the border of the cavity (opening) and drops small or doubtful components. A more lenient level
-// contains all voxels of a stricter one.
+// then removes thin seams along the border of the cavity (opening) and drops small or doubtful components (enough). A more lenient
+// level contains all voxels of a stricter one.
 func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
 	labels := m.at(level)
 	if m.spec.Post.OpeningMM > 0 {
@@ -102,26 +102,36 @@ func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
 	}
 	if m.spec.Post.MinComponentML > 0 {
 		c := volume.ComponentsOf(labels, volume.Corners, 0)
-		ml := m.sureML(c)
-		c.Keep(labels, func(i int) bool { return ml[i] >= m.spec.Post.MinComponentML })
+		enough := m.enough(c)
+		c.Keep(labels, func(i int) bool { return enough[i] })
 	}
 	return labels, ctx.Err()
 }
 
-// sureML returns the volume of each component in which the network is sure. False specks are as large as small bleeds, but the
-// network is hardly sure of any voxel in them.
-func (m *Marks) sureML(c *volume.Components) []float64 {
-	ml := make([]float64, c.Count)
+// enough returns for each component whether it is reported: if the network is sure of MinComponentML of it, or if bundle.AlwaysML of it
+// reach the threshold. False specks are as large as small bleeds, but the network is hardly sure of any voxel in them.
+func (m *Marks) enough(c *volume.Components) []bool {
+	sureML, chosenML := make([]float64, c.Count), make([]float64, c.Count)
 	for _, r := range c.Runs {
 		voxel := m.grid.VoxelML(int(r.Slice))
 		for _, mark := range m.voxels.Row(r) {
 			if mark&sure != 0 {
-				ml[r.Component] += voxel
+				sureML[r.Component] += voxel
+			}
+			if levelOf(mark) >= Chosen {
+				chosenML[r.Component] += voxel
 			}
 		}
 	}
-	return ml
+	enough := make([]bool, c.Count)
+	for i := range enough {
+		enough[i] = sureML[i] >= m.spec.Post.MinComponentML || chosenML[i] >= bundle.AlwaysML
+	}
+	return enough
 }
+
+// levelOf returns the strictest level that a mark reaches, 0 if none.
+func levelOf(mark uint8) Level { return Level(mark >> levelShift & levelMask) }
 
 // mark writes the output for one slab to each of its source slices.
 func (m *Marks) mark(s *window.Stack, slab int, p []float32) {

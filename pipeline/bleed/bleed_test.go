@@ -128,6 +128,14 @@ func TestLabels(t *testing.T) {
 			n.box(finding.SDH, 20, 25, 10, 21)
 			n.fade(0.7, 20, 25, 19, 21) // what is doubtful beside it stays
 		}, map[finding.Subtype]int{finding.SDH: 55}},
+		{"sure of nothing, but large", bundle.Post{MinComponentML: 0.5, SureThreshold: 0.8}, func(n net) {
+			n.box(finding.IPH, 8, 26, 8, 27) // 342 pixels: 5.13 mL
+			n.fade(0.7, 8, 26, 8, 27)
+		}, map[finding.Subtype]int{finding.IPH: 342}},
+		{"sure of nothing, and below 5 mL", bundle.Post{MinComponentML: 0.5, SureThreshold: 0.8}, func(n net) {
+			n.box(finding.IPH, 8, 26, 8, 26) // 324 pixels: 4.86 mL
+			n.fade(0.7, 8, 26, 8, 26)
+		}, nil},
 		{"edge of a bright clot, of a faint one and of a layer", bundle.Post{Edge: 0.8}, func(n net) {
 			n.box(finding.IPH, 10, 14, 10, 16)
 			n.fade(0.7, 10, 14, 10, 11) // below 0.8 of 0.9

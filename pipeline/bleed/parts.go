@@ -19,7 +19,7 @@ type Part struct {
 type Parts struct {
 	Of      []Part
 	Clots   []Signs
-	Kept    []bool             // for each clot: whether there is enough evidence that it is blood, or the network is sure of enough of it
+	Kept    []bool             // for each clot: whether it is reported
 	Contact map[[2]int]float64 // number of voxel faces that two parts share, the lower index first
 
 	marks *Marks
@@ -55,13 +55,11 @@ func (m *Marks) Parts(ctx context.Context) (*Parts, error) {
 	return p, nil
 }
 
-// decide decides which clots to keep: by evidence if the bundle has it, else by the volume of which the network is sure.
+// decide decides which clots to keep: by evidence if the bundle has it, else by volume.
 func (p *Parts) decide(clots *volume.Components) {
 	e := p.marks.spec.Post.Evidence
 	if e == nil {
-		for i, ml := range p.marks.sureML(clots) {
-			p.Kept[i] = ml >= p.marks.spec.Post.MinComponentML
-		}
+		p.Kept = p.marks.enough(clots)
 		return
 	}
 	cut := p.marks.spec.Cut()
@@ -174,7 +172,7 @@ func (p *Parts) Labels(names []finding.Subtype, level Level) *volume.Mask {
 		}
 		marks, row := p.marks.voxels.Row(r), labels.Row(r)
 		for i := range row {
-			if Level(marks[i]>>levelShift&levelMask) >= level {
+			if levelOf(marks[i]) >= level {
 				row[i] = uint8(names[r.Component])
 			}
 		}
@@ -216,7 +214,7 @@ func (p *Parts) grow(labels *volume.Mask, level Level) {
 func (m *Marks) at(level Level) *volume.Mask {
 	labels := volume.NewMask(m.grid)
 	for i, mark := range m.voxels.Voxels {
-		if Level(mark>>levelShift&levelMask) >= level {
+		if levelOf(mark) >= level {
 			labels.Voxels[i] = mark & (1<<levelShift - 1)
 		}
 	}

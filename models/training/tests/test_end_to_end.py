@@ -193,3 +193,13 @@ def test_post_drops_specks_opens_the_rim_and_votes():
     prob[0, 0, 8, :] = 0.9  # a line one voxel wide
     opened = apply_post(s, cavity, prob, Post(min_component_ml=0.0, opening_mm=1.0))
     assert (opened[0] > 1).sum() == 0 and (opened[1] > 1).sum() > 50
+
+
+@pytest.mark.parametrize("subtype_per", ["voxel", "anatomy"])
+def test_no_rule_drops_a_clot_of_5_ml(subtype_per):
+    s = scan()
+    cavity = np.ones(s.hu.shape, bool)
+    for columns, kept in ((17, True), (16, False)):  # 5.1 and 4.8 mL, nowhere sure
+        prob = np.zeros((6, *s.hu.shape), np.float32)
+        prob[:2, :3, :, :columns] = 0.6
+        assert (apply_post(s, cavity, prob, Post(subtype_per=subtype_per)) > 1).sum() == kept * 60 * columns

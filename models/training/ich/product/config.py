@@ -60,7 +60,7 @@ class Post:
 
     threshold: float = 0.5
     min_component_ml: float = 1.0
-    sure_threshold: float = 0.75  # so much of a component must reach it: specks that are no blood are as large, but hardly sure anywhere
+    sure_threshold: float = 0.75  # so much of a component below 5 mL must reach it: specks are as large as small bleeds, but hardly sure anywhere
     opening_mm: float = 0.0
     rim_mm: float = 0.0
     subtype_per: str = "extra-axial"  # or "voxel", "component", "anatomy" (naming.py)

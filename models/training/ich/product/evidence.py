@@ -12,7 +12,7 @@ import numpy as np
 from .signs import NAMES, Signs
 
 POINTS = ("sensitive", "balanced", "specific")
-ALWAYS_ML = 5.0  # no rule may drop a clot from here on
+ALWAYS_ML = 5.0  # no rule may drop a clot of this volume or more (models/bundle/evidence.go)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from .config import ROLES, SHIPPED, SUBTYPES, Post, Settings, settings_for
 from ..datasets.volume import DataError
-from .evidence import Evidence
+from .evidence import ALWAYS_ML, Evidence
 from .naming import names_of
 from .parts import CORNERS, Parts, parts_of
 from .scan import Scan
@@ -182,7 +182,7 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
         if post.evidence is not None:
             kept = post.evidence.kept(parts.clots, post.operating_point)
         else:
-            kept = _sure_ml(scan, np.append(0, parts.clot + 1)[parts.parts], prob[(0, *box)], box, post, len(parts.clots.ml)) >= post.min_component_ml
+            kept = _enough(scan, np.append(0, parts.clot + 1)[parts.parts], prob[(0, *box)], box, post, len(parts.clots.ml))
         names = names_of(parts.kind, parts.clot, parts.signs, parts.clots, parts.contact)
         value = np.append(0, np.where(kept[parts.clot], names + 2, 0)).astype(np.uint8)[parts.parts]
         label[box] = end_clots(np.where(value > 0, value, label[box]), prob[(0, *box)], post.edge)
@@ -199,7 +199,7 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
             mask[z] = opened
     parts, n = ndimage.label(mask, CORNERS)
     weight = np.broadcast_to(scan.slice_ml()[box[0]][:, None, None], parts.shape)
-    keep = np.append(False, _sure_ml(scan, parts, prob[0], box, post, n) >= post.min_component_ml)
+    keep = np.append(False, _enough(scan, parts, prob[0], box, post, n))
     kind = prob[1:].argmax(0)
     if post.subtype_per == "component":
         _settle(kind, parts, weight)
@@ -209,10 +209,11 @@ def apply_post(scan: Scan, cavity: np.ndarray, prob: np.ndarray, post: Post) -> 
     return label
 
 
-def _sure_ml(scan: Scan, clots: np.ndarray, any_: np.ndarray, box: tuple, post: Post, count: int) -> np.ndarray:
-    """Millilitres of each of 1 .. count of which the network is sure."""
+def _enough(scan: Scan, clots: np.ndarray, any_: np.ndarray, box: tuple, post: Post, count: int) -> np.ndarray:
+    """Which of the clots 1 .. count are reported: those of min_component_ml of which the network is sure, and those of ALWAYS_ML."""
     weight = np.broadcast_to(scan.slice_ml()[box[0]][:, None, None], clots.shape)
-    return np.bincount(clots.ravel(), weights=(weight * (any_ >= post.sure_threshold)).ravel(), minlength=count + 1)[1:]
+    ml, sure_ml = (np.bincount(clots.ravel(), weights=w.ravel(), minlength=count + 1)[1:] for w in (weight, weight * (any_ >= post.sure_threshold)))
+    return (sure_ml >= post.min_component_ml) | (ml >= ALWAYS_ML)
 
 
 def end_clots(label: np.ndarray, any_: np.ndarray, edge: float) -> np.ndarray:
