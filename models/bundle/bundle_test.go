@@ -150,7 +150,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"networks.0.post", nil, ""}, {"networks.0.post.min_component_ml", 1, "networks[0].post"}, {"networks.2.post.fill_holes", true, "networks[2].post"},
 		{"networks.0.post.hu_range", []float64{120, -20}, ""}, {"networks.1.post.hu_range", []float64{-10, 120}, "networks[1].post"},
 		{"networks.1.post.fill_holes", false, "networks[1].post"}, {"networks.1.post.hu_range", []float64{1}, ""},
-		{"networks.2.post.min_component_ml", -1, ""}, {"networks.2.post.sure_threshold", 0.3, ""}, {"networks.2.post.sure_threshold", 1, ""}, {"networks.2.post.edge", 1, ""}, {"networks.2.post.edge", -0.1, ""},
+		{"networks.2.post.min_component_ml", -1, ""}, {"networks.2.post.min_component_ml", 5.1, ""}, {"networks.2.post.sure_threshold", 0.3, ""}, {"networks.2.post.sure_threshold", 1, ""}, {"networks.2.post.edge", 1, ""}, {"networks.2.post.edge", -0.1, ""},
 		{"networks.0.post.sure_threshold", 0.8, "networks[0].post"}, {"networks.2.post.opening_mm", 1000, ""}, {"networks.2.post.rim_mm", -1, ""},
 		{"networks.2.post.subtype_per", "slice", ""}, {"networks.2.post.subtype_per", nil, ""},
 		{"networks.0.reference.input", "../in", ""}, {"networks.0.reference.output", "gone", ""},

@@ -214,10 +214,13 @@ func (p *Post) check(n *Network) error {
 	for _, f := range []struct {
 		field      string
 		value, max float64
-	}{{"post.min_component_ml", p.MinComponentML, 100}, {"post.opening_mm", p.OpeningMM, 50}, {"post.rim_mm", p.RimMM, 200}} {
+	}{{"post.opening_mm", p.OpeningMM, 50}, {"post.rim_mm", p.RimMM, 200}} {
 		if !(f.value >= 0 && f.value <= f.max) {
 			return refuse(f.field, "is %g; it must be between 0 and %g", f.value, f.max)
 		}
+	}
+	if !(p.MinComponentML >= 0 && p.MinComponentML <= AlwaysML) {
+		return refuse("post.min_component_ml", "is %g; it must be between 0 and %d: no rule may drop a clot of %d mL or more", p.MinComponentML, AlwaysML, AlwaysML)
 	}
 	if s := p.SureThreshold; s != 0 && !(s >= n.Threshold && s < 1) {
 		return refuse("post.sure_threshold", "is %g; it must be between the threshold, %g, and 1", s, n.Threshold)

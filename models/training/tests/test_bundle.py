@@ -221,6 +221,7 @@ def test_files_that_are_refused(tmp_path):
 @pytest.mark.parametrize("changes, says", [
     ({"name": "a b"}, "--name"), ({"data": " "}, "--data"), ({"window_hu": (150.0, -50.0)}, "--window"), ({"size": 100}, "--size"), ({"pixel_mm": 50.0}, "--pixel-mm"),
     ({"neighbours": 9}, "--neighbours"), ({"slab_mm": -1.0}, "--slab-mm"), ({"post": bring.Post(threshold=1.0)}, "--threshold"), ({"post": bring.Post(sure_threshold=0.2)}, "--sure"),
+    ({"post": bring.Post(min_component_ml=5.1)}, "no rule may drop a clot of 5 mL"),
     ({"version": "x" * 40}, "--version"), ({"channels": ("IPH",)}, "all five"), ({"channels": ("blood",)}, "--channels"), ({"channels": ("background",)}, "any"),
     ({"channels": ("any", "any")}, "once"), ({"role": "cavity-bone"}, "cavity"),
 ])

@@ -19,6 +19,7 @@ from ich.bundles.nnunet import checkpoint, plans
 from ich.bundles.nnunet.bundle import Wish, bring
 from ich.bundles.nnunet.unet import NNUNet, Norm, keep
 from ich.datasets.volume import DataError
+from ich.product.config import Post
 
 TINY = dict(patch=[8, 16, 16], spacing=[5.0, 3.0, 3.0], stages=2)
 
@@ -57,6 +58,11 @@ def test_combined_with_our_subtypes(folder, tmp_path):
     found = manifest.read(tmp_path / "b")
     assert [n["role"] for n in found["networks"]] == ["cavity-tissue", "cavity-bone", "bleed", "subtype"]
     assert manifest.network(found, "bleed")["post"]["subtype_per"]
+
+
+def test_no_rule_drops_a_clot_of_5_ml(folder, tmp_path):
+    with pytest.raises(DataError, match="no rule may drop a clot of 5 mL"):
+        bring(Wish(folder, "tiny", "one phantom", post=Post(min_component_ml=5.1)), tmp_path / "b")
 
 
 def test_int8_is_refused(folder, tmp_path):

@@ -22,6 +22,7 @@ import torch
 
 from . import card, manifest
 from ..product.config import ROLES, SUBTYPES, Post, Settings
+from ..product.evidence import ALWAYS_ML
 from ..datasets.volume import DataError
 from .examine import examine, open_onnx, opset_of
 from .export import CAVITY_POST, bleed_post, entry_of, metrics_of, reference_input, torch_to_onnx
@@ -104,7 +105,7 @@ def check(wish: Wish) -> None:
         (0 <= wish.neighbours <= 8, "--neighbours", wish.neighbours, "use 0 to 8"),
         (0 <= wish.slab_mm <= 50, "--slab-mm", wish.slab_mm, "use 0 to 50"),
         (0 < wish.post.threshold < 1, "--threshold", wish.post.threshold, "use a number between 0 and 1"),
-        (0 <= wish.post.min_component_ml <= 100, "--min-ml", wish.post.min_component_ml, "use 0 to 100"),
+        (0 <= wish.post.min_component_ml <= ALWAYS_ML, "--min-ml", wish.post.min_component_ml, f"use 0 to {ALWAYS_ML:g}: no rule may drop a clot of {ALWAYS_ML:g} mL or more"),
         (wish.post.sure_threshold == 0 or wish.post.threshold <= wish.post.sure_threshold < 1, "--sure", wish.post.sure_threshold,
          "use a number from the threshold to below 1, or 0 for the threshold"),
         (0 <= wish.post.opening_mm <= 50, "--opening-mm", wish.post.opening_mm, "use 0 to 50"),

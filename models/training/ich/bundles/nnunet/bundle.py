@@ -16,6 +16,7 @@ from ..examine import INDEPENDENT, open_onnx
 from ..export import OPSET, bleed_post
 from ...datasets.volume import DataError
 from ...product.config import Post
+from ...product.evidence import ALWAYS_ML
 from . import checkpoint, plans as plans_
 from .unet import NNUNet, keep
 
@@ -100,7 +101,7 @@ def check(wish: Wish) -> None:
         (wish.licence.strip(), "--licence", wish.licence, "name the licence of the weights"),
         (wish.orientation in (None, *ORIENTATIONS), "--orientation", wish.orientation, f"use one of {', '.join(ORIENTATIONS)}"),
         (0 < p.threshold < 1, "--threshold", p.threshold, "use a number between 0 and 1; 0.5 is nnU-Net's own decision"),
-        (0 <= p.min_component_ml <= 100, "--min-ml", p.min_component_ml, "use 0 to 100"),
+        (0 <= p.min_component_ml <= ALWAYS_ML, "--min-ml", p.min_component_ml, f"use 0 to {ALWAYS_ML:g}: no rule may drop a clot of {ALWAYS_ML:g} mL or more"),
         (p.sure_threshold == 0 or p.threshold <= p.sure_threshold < 1, "--sure", p.sure_threshold, "use a number from the threshold to below 1, or 0"),
     ):
         if not ok:
