@@ -206,7 +206,7 @@ func (a *Analyzer) mark(ctx context.Context, r *running) (*bleed.Marks, error) {
 // measure decides which hemorrhages to report and measures them; for the range also with a lower and a higher threshold.
 func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.Network) error {
 	g := &r.Volume.Grid
-	settled, err := settle(ctx, marks, spec, g)
+	settled, clots, err := settle(ctx, marks, spec, g)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 			return err
 		}
 		spread.Add(r.Labels, g)
-		r.Finding.Lesions = measure.Lesions(r.Labels, r.Cavity, g, r.Finding.LeastLesionML)
+		r.Finding.Lesions = measure.Lesions(r.Labels, clots, r.Cavity, g, r.Finding.LeastLesionML)
 		return nil
 	})
 	if err := levels.Wait(); err != nil {
@@ -249,8 +249,9 @@ func (r *running) measure(ctx context.Context, marks *bleed.Marks, spec *bundle.
 	return nil
 }
 
-// settle decides which hemorrhages are reported, their subtypes, and where they end.
-func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *volume.Grid) (func(bleed.Level) (*volume.Mask, error), error) {
+// settle decides which hemorrhages are reported, their subtypes, and where they end. It returns the labels of a level, and the clots
+// before their edge is cut, nil if the bundle has no edge.
+func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *volume.Grid) (func(bleed.Level) (*volume.Mask, error), *volume.Components, error) {
 	settled := func(level bleed.Level) (*volume.Mask, error) {
 		labels, err := marks.Labels(ctx, level)
 		if err == nil {
@@ -261,7 +262,7 @@ func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *vo
 	if spec.Post.ByAnatomy() {
 		parts, err := marks.Parts(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		names := subtype.Names(parts)
 		settled = func(level bleed.Level) (*volume.Mask, error) { return parts.Labels(names, level), ctx.Err() }
@@ -269,7 +270,7 @@ func settle(ctx context.Context, marks *bleed.Marks, spec *bundle.Network, g *vo
 	if spec.Post.Edge > 0 {
 		return marks.Edged(settled)
 	}
-	return settled, nil
+	return settled, nil, nil
 }
 
 func bundleOf(b *bundle.Bundle) finding.Bundle {

@@ -150,7 +150,7 @@ func TestReadingIsThatOfTheTrainingCode(t *testing.T) {
 						t.Fatal(err)
 					}
 					c.compareClots(t, parts)
-					settled, err := settle(t.Context(), marks, b.Network(bundle.Bleed), &v.Grid)
+					settled, _, err := settle(t.Context(), marks, b.Network(bundle.Bleed), &v.Grid)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -230,7 +230,7 @@ func TestReadingLevelsAreNested(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			settled, err := settle(t.Context(), marks, c.spec(), &v.Grid)
+			settled, _, err := settle(t.Context(), marks, c.spec(), &v.Grid)
 			if err != nil {
 				t.Fatal(err)
 			}

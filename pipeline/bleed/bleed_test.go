@@ -91,7 +91,7 @@ func find(v *volume.Volume, cavity *volume.Mask, n net, spec *bundle.Network, le
 	}
 	labels := func(level Level) (*volume.Mask, error) { return m.Labels(context.Background(), level) }
 	if spec.Post.Edge > 0 {
-		if labels, err = m.Edged(labels); err != nil {
+		if labels, _, err = m.Edged(labels); err != nil {
 			return nil, err
 		}
 	}

@@ -12,12 +12,12 @@ import (
 // coreTenths is the part of the voxels of a clot, in tenths, that may be less probable than its core.
 const coreTenths = 9
 
-// Edged applies the edge of the bundle to settled, which returns the labels of a level. A level other than Chosen moves the edge; no new
-// clots of the brain appear.
-func (m *Marks) Edged(settled func(Level) (*volume.Mask, error)) (func(Level) (*volume.Mask, error), error) {
+// Edged applies the edge of the bundle to settled, which returns the labels of a level. It returns the cut labels of a level, and the
+// clots before. A level other than Chosen moves the edge; no new clots of the brain appear.
+func (m *Marks) Edged(settled func(Level) (*volume.Mask, error)) (func(Level) (*volume.Mask, error), *volume.Components, error) {
 	chosen, err := settled(Chosen)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c := volume.ComponentsOf(chosen, volume.Corners, 0)
 	clots := make([][]volume.Run, c.Count)
@@ -45,7 +45,7 @@ func (m *Marks) Edged(settled func(Level) (*volume.Mask, error)) (func(Level) (*
 			}
 		}
 		return labels, nil
-	}, nil
+	}, c, nil
 }
 
 // within marks a label of the brain that lies within the edge of its clot.

@@ -81,7 +81,7 @@ type Finding struct {
 	Range    *Range   `json:"volumes_range_ml,omitempty"`
 	CavityML float64  `json:"cavity_ml,omitempty"`
 	Lesions  []Lesion `json:"lesions,omitempty"`
-	// LeastLesionML: smaller connected parts are not listed as lesions.
+	// LeastLesionML: smaller connected parts are not listed as lesions, except for the largest part of a hemorrhage.
 	LeastLesionML float64          `json:"least_lesion_ml,omitempty"`
 	Prior         *Prior           `json:"prior,omitempty"`             // nil if the node has no earlier finding of the patient
 	Corrected     bool             `json:"patient_corrected,omitempty"` // the sender sent images again with another patient

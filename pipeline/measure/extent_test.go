@@ -154,7 +154,7 @@ func TestEllipsoid(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := paint(c.g, finding.IPH, half)
-			all := Lesions(m, m, c.g, MinLesionML)
+			all := Lesions(m, nil, m, c.g, MinLesionML)
 			if len(all) != 1 {
 				t.Fatalf("%d lesions", len(all))
 			}

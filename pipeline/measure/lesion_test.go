@@ -30,7 +30,7 @@ func TestLesions(t *testing.T) {
 	fill(finding.IPH, 1, 10, 14, 5, 15)
 	fill(finding.SDH, 1, 14, 18, 5, 15) // touches, but is another subtype: 0.4 mL
 	fill(finding.IPH, 2, 0, 2, 30, 32)  // 0.04 mL: below the least lesion
-	got := Lesions(m, m, g, MinLesionML)
+	got := Lesions(m, nil, m, g, MinLesionML)
 	if len(got) != 2 || got[0].Subtype != finding.IPH || got[1].Subtype != finding.SDH {
 		t.Fatalf("%+v", got)
 	}
@@ -54,10 +54,10 @@ func TestLesions(t *testing.T) {
 	if want := (8*8 + 10*10) * 8.0 / 10 * 10 / 2 / 1000; math.Abs(l.ABC2ML-want) > 1e-9 {
 		t.Errorf("ABC/2 %v mL, want %v", l.ABC2ML, want)
 	}
-	if got := Lesions(m, m, g, 0.5); len(got) != 1 || got[0].Subtype != finding.IPH {
+	if got := Lesions(m, nil, m, g, 0.5); len(got) != 1 || got[0].Subtype != finding.IPH {
 		t.Errorf("a part below the smallest listed volume is a lesion: %+v", got)
 	}
-	if got := Lesions(volume.NewMask(g), volume.NewMask(g), g, MinLesionML); len(got) != 0 {
+	if got := Lesions(volume.NewMask(g), nil, volume.NewMask(g), g, MinLesionML); len(got) != 0 {
 		t.Errorf("an empty mask has lesions: %v", got)
 	}
 }

@@ -92,7 +92,7 @@ func TestPosition(t *testing.T) {
 				}
 				g := headGrid(axes[0], axes[1])
 				labels, cavity := draw(g, c.pitch, c.s, c.at, c.radius)
-				got := Lesions(labels, cavity, g, MinLesionML)
+				got := Lesions(labels, nil, cavity, g, MinLesionML)
 				if len(got) != 1 || got[0].Position != c.want {
 					t.Fatalf("%s: %q, want %q", view, got[0].Position, c.want)
 				}
@@ -115,12 +115,12 @@ func TestPositionOfAPart(t *testing.T) {
 		of := func(m *volume.Mask) *volume.Mask {
 			return &volume.Mask{Rows: m.Rows, Columns: m.Columns, Voxels: m.Voxels[cut[0]*n : cut[1]*n]}
 		}
-		got := Lesions(of(labels), of(cavity), &part, MinLesionML)
+		got := Lesions(of(labels), nil, of(cavity), &part, MinLesionML)
 		if len(got) != 1 || got[0].Position != "left" {
 			t.Errorf("%s: %+v, want the side alone", name, got)
 		}
 	}
-	for _, l := range Lesions(labels, volume.NewMask(g), g, MinLesionML) {
+	for _, l := range Lesions(labels, nil, volume.NewMask(g), g, MinLesionML) {
 		if strings.ContainsAny(l.Position, ",") {
 			t.Errorf("no cavity, yet %q", l.Position)
 		}

@@ -1,5 +1,10 @@
 package volume
 
+import (
+	"cmp"
+	"slices"
+)
+
 // Connectivity says which voxels touch.
 type Connectivity int
 
@@ -121,6 +126,14 @@ func union(parent []int32, a, b int32) {
 	} else {
 		parent[a] = b
 	}
+}
+
+// At returns the component that holds the first voxel of r, a run of the same grid. There must be one.
+func (c *Components) At(r Run) int32 {
+	i, _ := slices.BinarySearchFunc(c.Runs, r, func(a, b Run) int {
+		return cmp.Or(cmp.Compare(a.Slice, b.Slice), cmp.Compare(a.Row, b.Row), cmp.Compare(a.End, b.Begin+1))
+	})
+	return c.Runs[i].Component
 }
 
 // VolumesML are the volumes of the components in mL.

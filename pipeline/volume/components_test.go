@@ -71,6 +71,9 @@ func TestComponentsAreThoseOfFloodFill(t *testing.T) {
 						if w := want[(int(r.Slice)*m.Rows+int(r.Row))*m.Columns+int(x)]; w != int(r.Component)+1 {
 							t.Fatalf("voxel in component %d, want %d", r.Component, w-1)
 						}
+						if at := got.At(Run{Slice: r.Slice, Row: r.Row, Begin: x, End: r.End}); at != r.Component {
+							t.Fatalf("a run in component %d is said to be in %d", r.Component, at)
+						}
 					}
 				}
 				for _, w := range want {
