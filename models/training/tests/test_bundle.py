@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from brought import SIZE, Bright, heads, to_onnx, wish
-from ich.bundles import bring, manifest
+from ich.bundles import bring, export, manifest
 from ich.commands import bundle as command
 from ich.product.config import SUBTYPES, settings_for
 from ich.datasets.volume import DataError
+from ich.heads.phantom.scanner import TISSUES
 from ich.bundles.head import PRODUCT
 from ich.product.train import make_net
 from ich.product.unet import UNet
@@ -86,6 +87,20 @@ def test_checkpoint_of_ich_train_brings_its_settings(tmp_path):
     _, entry, y = made(tmp_path, tmp_path / "net.pt", window_hu=(0.0, 1.0))
     assert entry["output"]["channels"] == list(PRODUCT) and entry["input"]["window_hu"] == [-50.0, 150.0] and entry["post"]["subtype_per"] == bring.Post().subtype_per
     assert y[:, 1:].sum(1).max() <= 1 + 1e-5, "a softmax with background"
+
+
+def test_export_says_which_tissues_were_named_in_training(tmp_path, monkeypatch):
+    """The network of the bundle names blood only; the record of its training is that of the checkpoint."""
+    monkeypatch.setattr(export, "reference_heads", heads)
+    monkeypatch.setattr(manifest, "copied", lambda bundle, entry, role, folder: entry)
+    cfg = settings_for("bleed", base_width=4, size=SIZE, train_size=SIZE, tissues=len(TISSUES))
+    net = lively(make_net(cfg), 3)
+    torch.save({"ema": net.state_dict(), "visits": 2, "phantoms": 3, "settings": cfg.as_dict()}, tmp_path / "bleed.pt")
+    m = json.loads(export.export(tmp_path, tmp_path / "out", others=bring.SHIPPED).read_text())
+    assert m["training"]["settings"]["bleed"]["tissues"] == len(TISSUES) == 7
+    y = manifest.load(tmp_path / "out", manifest.network(m, "bleed"), "output")
+    assert y.shape[1] == 6 and manifest.network(m, "bleed")["output"]["channels"] == list(PRODUCT)
+    assert "| bleed | 4 | 2 | 3 | 0.002 | 16 | 7 | random weights |" in (tmp_path / "out" / "CARD.md").read_text()
 
 
 @pytest.mark.parametrize("names, activation", [

@@ -91,9 +91,10 @@ def networks(m: dict) -> str:
 
 def effort(settings: dict) -> str:
     """What training cost, of the networks that state it."""
-    rows = [[role, _get(s, "base_width"), _get(s, "visits_done"), _get(s, "phantoms"), _get(s, "lr"), _get(s, "batch"), _get(s, "began_with") or "random weights"]
+    rows = [[role, _get(s, "base_width"), _get(s, "visits_done"), _get(s, "phantoms"), _get(s, "lr"), _get(s, "batch"),
+             _get(s, "tissues") or "none", _get(s, "began_with") or "random weights"]
             for role, s in settings.items() if isinstance(s, dict) and "visits_done" in s]
-    return _table(["network", "base width", "slices seen", "heads in the cache", "learning rate", "batch", "began with"], rows) if rows else ""
+    return _table(["network", "base width", "slices seen", "heads in the cache", "learning rate", "batch", "healthy tissues named in training", "began with"], rows) if rows else ""
 
 
 def measured_on(metrics: dict, training: dict) -> str:

@@ -70,12 +70,13 @@ def without_tissues(weights: dict, outputs: int) -> dict:
 
 
 def load_net(path: Path) -> tuple[UNet, Settings, dict]:
-    """Averaged weights of a checkpoint, ready for inference, with its settings and counts."""
+    """Averaged weights of a checkpoint, ready for inference, with the settings of its training and counts. The net has no outputs for
+    healthy tissue, whatever the settings say: those are for training only."""
     saved = load(path)
     cfg = settings_from(saved["settings"])
     net = make_net(replace(cfg, tissues=0))
     net.load_state_dict(without_tissues(saved["ema"], logits_of(cfg.outputs)))
-    return net.eval(), replace(cfg, tissues=0), {k: saved.get(k, "") for k in ("step", "visits", "phantoms", "start")}
+    return net.eval(), cfg, {k: saved.get(k, "") for k in ("step", "visits", "phantoms", "start")}
 
 
 class HeldOut:
