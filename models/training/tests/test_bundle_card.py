@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ich.bundles import card, export, manifest
+from ich.bundles import card, curve, export, manifest
 from ich.product import judge
 from ich.datasets.volume import DataError
 from ich.product.measure import measure
@@ -95,9 +95,18 @@ def test_curve(tmp_path):
     log = tmp_path / "bleed.csv"
     rows = [f"{i},{i * 16},3,1e-3,{1 / (i + 1):.4f},5" + (f",{i / 3000:.4f}" if i % 5 == 0 else "") for i in range(0, 2000)]
     log.write_text("\n".join(["step,visits,phantoms,lr,loss,seconds,dice_any", *rows]))
-    path = card.draw_curve([log, tmp_path / "none.csv"], tmp_path)
-    assert path.name == card.CURVE and path.stat().st_size <= card.MOST_CURVE_BYTES and Image.open(path).width > 300
-    assert card.draw_curve([tmp_path / "none.csv"], tmp_path) is None
+    path = curve.draw([log, tmp_path / "none.csv"], tmp_path)
+    assert path.name == curve.FILE and path.stat().st_size <= curve.MOST_BYTES and Image.open(path).width > 300
+    assert curve.draw([tmp_path / "none.csv"], tmp_path) is None
+
+
+def test_curve_without_held_out_heads_is_one_panel(tmp_path):
+    head, rows = "step,visits,phantoms,lr,loss,seconds,dice_any", [f"{i},{i * 16},3,1e-3,0.5,5," for i in range(20)]
+    (tmp_path / "bleed.csv").write_text("\n".join([head, *rows]))
+    narrow = Image.open(curve.draw([tmp_path / "bleed.csv"], tmp_path)).size
+    (tmp_path / "bleed.csv").write_text("\n".join([head, *rows[:-1], rows[-1] + "0.8"]))
+    wide = Image.open(curve.draw([tmp_path / "bleed.csv"], tmp_path)).size
+    assert narrow[0] == wide[0] // 2 and narrow[1] == wide[1]
 
 
 def test_card_names_its_manifest(tmp_path):
@@ -117,7 +126,37 @@ def test_measured_on_names_the_real_heads():
     metrics = {"summary": {"bleeding": {"sets": {"site-a": 12, "site-b": 3}}, "painted": {"n": 40}, "mix": {"n": 120}}, "scans": [{"name": "x"}]}
     text = card.text(content(metrics), "f" * 64, False)
     assert "15 real heads with blood (12 of site-a, 3 of site-b), 1 real heads without, 40 paintings" in text and "fitted to statistics of real blood" in text
+    metrics["painted"] = [{"name": f"{scan}-table{i}"} for scan in ("head-a", "head-b") for i in range(20)]
+    assert "40 paintings of blood into 2 real heads" in card.text(content(metrics), "f" * 64, False)
     assert "no real head with blood" in card.text(content({}), "f" * 64, False)
+
+
+def test_real_heads_tell_their_name():
+    rows = [{"set": "s", "name": "a", "found_ml": {"total": 4.0, "IPH": 3.0, "IVH": 1.0}}, {"set": "s", "name": "b", "found_ml": {"total": 0.0, "IPH": 0.0}}]
+    text = card.text(content({"bleeding": rows}), "f" * 64, False)
+    assert "| s | a | not measured | 4 | IPH 75 % |" in text and "| s | b | not measured | 0 | none |" in text
+
+
+def test_paintings_are_shown_by_size_and_density(measured):
+    group = measured["summary"]["phantom"]
+    for metrics, times in (({"painted": group}, 1), ({"painted": group, "mix": group}, 2), ({"painted": {"n": 3}}, 0)):
+        text = card.text(content({"summary": metrics}), "f" * 64, False)
+        assert text.count("| IPH | all | 100 % [21, 100] of 1 |") == times
+        assert ("Painted hemorrhages found, by subtype" in text) == (times > 0)
+
+
+def test_only_our_bundle_names_what_was_tried():
+    assert "models/training/TRIED.md" in card.text(content({}, name=manifest.OURS), "f" * 64, False)
+    assert "TRIED" not in card.text(content({}), "f" * 64, False)
+
+
+@pytest.mark.parametrize("post, says", [
+    ({"min_component_ml": 1.0, "sure_threshold": 0.75}, "A clot is kept that has 1 mL or more at a probability of 0.75 or more."),
+    ({"min_component_ml": 0.5}, "A clot is kept that has 0.5 mL or more at a probability of 0.5 or more."),
+    ({}, "Every clot of voxels with a probability of 0.5 or more is kept, however small."),
+])
+def test_the_rule_of_a_bundle_without_evidence(post, says):
+    assert says in card.text(content({}, networks=[NETWORK | {"post": post}]), "f" * 64, False)
 
 
 def test_what_was_measured_is_recorded_afterwards(tmp_path):

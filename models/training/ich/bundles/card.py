@@ -6,15 +6,14 @@ prints it and says when it was written for another manifest. What was not measur
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from . import curve as curves
 from . import manifest
 from ..product.config import SUBTYPES
 
-FILE, CURVE = "CARD.md", "curve.png"
-MOST_CURVE_BYTES = 100_000
+FILE = "CARD.md"
 PARTS = ("total", *SUBTYPES)
 NO = "not measured"
 NOT_FOR = (
@@ -26,6 +25,7 @@ NOT_FOR = (
     "Other modalities, body parts, orientations, and slices thicker than 10 mm.",
     "Following a hemorrhage over time: differences of two measurements were not validated.",
 )
+TRIED = "What was tried, and what limits it: `models/training/TRIED.md` of ichor's source."
 RETRAIN = """Every step is in `models/training/README.md`. In short, with volumes and voxel masks of a public set or of your own:
 
 ```
@@ -44,7 +44,7 @@ def write(bundle: Path) -> Path:
     """Writes CARD.md into the folder of a bundle."""
     bundle = Path(bundle)
     path = bundle / FILE
-    path.write_text(text(manifest.read(bundle), manifest.sha256(bundle / manifest.FILE), (bundle / CURVE).is_file()))
+    path.write_text(text(manifest.read(bundle), manifest.sha256(bundle / manifest.FILE), (bundle / curves.FILE).is_file()))
     return path
 
 
@@ -57,7 +57,7 @@ def text(m: dict, digest: str, curve: bool) -> str:
         "## Networks", networks(m),
         "## Training", _bullets([f"Data: {t['data']}", f"Seed {t['seed']}, commit `{t['commit']}`", "Settings of each network: `training.settings` in the manifest"]),
         effort(t.get("settings") or {}),
-        "## Learning curve", f"![Loss and Dice on held-out heads while training]({CURVE})" if curve else NO.capitalize() + ".",
+        "## Learning curve", f"![Loss while training, and Dice on held-out heads where it was measured]({curves.FILE})" if curve else NO.capitalize() + ".",
         "## What was measured, on what", measured_on(metrics, t),
         "## Targets", judged(metrics.get("judged")),
         "## Operating points", points(m),
@@ -67,10 +67,11 @@ def text(m: dict, digest: str, curve: bool) -> str:
         "## Held-out synthetic heads of wide ranges", held_out(metrics),
         "## Volumes as clinicians judge them", clinical(metrics.get("clinical")),
         "## Real heads without blood: false hemorrhage", real(metrics.get("scans")),
-        "## Hemorrhages painted into real heads", group(_get(metrics, "summary", "painted")),
+        "## Hemorrhages painted into real heads", group(_get(metrics, "summary", "painted")), painted_sensitivity(_get(metrics, "summary", "painted", "sensitivity")),
         "## int8 beside float32", int8(m, metrics.get("int8") or {}),
         "## Must not be used for", _bullets(NOT_FOR),
         "## Known limits", _bullets(t.get("limits") or ["none recorded"]),
+        TRIED if m["name"] == manifest.OURS else "",
         "## Retrain on real data", RETRAIN,
         f"**{m['intended_use']}**",
     ]
@@ -102,20 +103,35 @@ def measured_on(metrics: dict, training: dict) -> str:
     sets = _get(metrics, "summary", "bleeding", "sets") or {}
     normal, painted, mixed = len([s for s in metrics.get("scans") or [] if "truth_ml" not in s]), _get(metrics, "summary", "painted", "n"), _get(metrics, "summary", "mix", "n")
     real = f"{sum(sets.values())} real heads with blood ({', '.join(f'{n} of {k}' for k, n in sets.items())})" if sets else "no real head with blood"
+    into = {_get(r, "name").rpartition("-")[0] for r in metrics.get("painted") or [] if _get(r, "name")}  # a painting is called SCAN-KINDn
     ours = "Trained on synthetic heads that are fitted to statistics of real blood. " if "nnunet" not in (training.get("settings", {}).get("bleed") or {}) else ""
-    return (f"{ours}Measured on {real}, {normal} real heads without, {painted or 'no'} paintings of blood into real heads and {mixed or 'no'} synthetic heads with "
+    return (f"{ours}Measured on {real}, {normal} real heads without, {painted or 'no'} paintings of blood into {f'{len(into)} ' if into else ''}real heads and {mixed or 'no'} synthetic heads with "
             "a real-like mix of hemorrhages. No threshold was chosen on heads that judge it, unless the limits below say so.")
 
 
 def points(m: dict) -> str:
     """What each operating point was measured to do when it was chosen."""
-    e = _get(manifest.network(m, "bleed"), "post", "evidence")
+    bleed = manifest.network(m, "bleed")
+    e = _get(bleed, "post", "evidence")
     if not e:
-        return "This bundle has none: hemorrhages are reported by their volume."
+        return f"This bundle has none: `analysis.operating_point` changes nothing. {kept(bleed)}"
     rows = [[k, f"{p['cut']:g}", _percent(p["sensitivity"]), f"{p['false_ml']:g}", p["heads"]] for k, p in e["operating_points"].items()]
     return (f"`analysis.operating_point` chooses how much evidence a suspected hemorrhage needs; from {e['always_ml']:g} mL on it is always reported.\n\n"
             + _table(["point", "least chance of being blood", "heads with 1 mL or more found", "mL false in a head without blood", "heads"], rows)
             + "\n\nMeasured by cross-validation on synthetic heads of a real-like mix that no other figure uses.")
+
+
+def kept(bleed: dict) -> str:
+    """The rule of a bundle without evidence."""
+    post = bleed.get("post") or {}
+    least, sure = post.get("min_component_ml"), post.get("sure_threshold") or bleed["threshold"]
+    if not least:
+        return f"Every clot of voxels with a probability of {bleed['threshold']:g} or more is kept, however small."
+    return f"A clot is kept that has {least:g} mL or more at a probability of {sure:g} or more."
+
+
+def painted_sensitivity(by: dict | None) -> str:
+    return "Painted hemorrhages found, by subtype, size and density:\n\n" + sensitivity(by) if by else ""
 
 
 def sensitivity(by: dict | None) -> str:
@@ -133,9 +149,18 @@ def bleeding(rows: list | None) -> str:
     if not rows:
         return NO.capitalize() + "."
     chose = "\n\n(e): the edge of clots was chosen on this head; it is not among the targets." if any(r.get("chose_edge") for r in rows) else ""
-    return _table(["set", "head", "true mL", "found mL", "any Dice", "extra-axial mL beyond 5 mm", "false mL"], [
-        [_get(r, "set"), _get(r, "name") + (" (e)" if r.get("chose_edge") else ""), _number(_get(r, "truth_ml", "total")), _number(_get(r, "found_ml", "total")), _number(_get(r, "dice", "any")),
-         _number(_get(r, "extra_axial_away_ml")), _number(_get(r, "false_ml"))] for r in rows]) + chose
+    return _table(["set", "head", "true mL", "found mL", "named", "any Dice", "extra-axial mL beyond 5 mm", "false mL"], [
+        [_get(r, "set"), _get(r, "name") + (" (e)" if r.get("chose_edge") else ""), _number(_get(r, "truth_ml", "total")), _number(_get(r, "found_ml", "total")), named(_get(r, "found_ml")),
+         _number(_get(r, "dice", "any")), _number(_get(r, "extra_axial_away_ml")), _number(_get(r, "false_ml"))] for r in rows]) + "\n\nnamed: the subtype of most of the blood that was found, with its share." + chose
+
+
+def named(found_ml: dict | None) -> str:
+    """The name that most of the found blood has, with its share: IPH 97 %."""
+    ml = {k: v for k in SUBTYPES if (v := _get(found_ml, k))}
+    if not ml:
+        return "none"
+    most = max(ml, key=ml.get)
+    return f"{most} {_percent(ml[most] / sum(ml.values()))}"
 
 
 def judged(lines: list | None) -> str:
@@ -223,48 +248,6 @@ def int8(m: dict, details: dict) -> str:
     if not rows:
         return "There are no int8 files in this bundle."
     return _table(["network", "Dice of the masks", "by subtype", "largest difference", "pixels flipped", "times as fast", "heads", "on"], rows)
-
-
-def draw_curve(logs: list[Path], bundle: Path) -> Path | None:
-    """Loss and held-out Dice of <role>.csv files of training as one small picture; None where there is nothing to draw."""
-    series = {}
-    for log in logs:
-        if log.is_file():
-            with log.open(newline="") as f:
-                series[log.stem] = list(csv.DictReader(f))
-    series = {k: rows for k, rows in series.items() if len(rows) > 1}
-    if not series:
-        return None
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    loss, dice = figure.subplots(1, 2)
-    for role, rows in series.items():
-        loss.plot(*_points(rows, "loss"), label=role, linewidth=1)
-        for name in [k for k in rows[0] if k and k.startswith("dice_")]:
-            x, y = _points(rows, name)
-            if x:
-                dice.plot(x, y, label=f"{role} {name.removeprefix('dice_')}".replace("bleed ", ""), linewidth=1)
-    for axes, label in ((loss, "loss"), (dice, "Dice on held-out heads")):
-        axes.set(xlabel="slices seen", ylabel=label)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(fontsize=7, ncols=2)
-    loss.set_yscale("log")
-    path = Path(bundle) / CURVE
-    for dpi in (110, 80, 50):
-        FigureCanvasAgg(figure).figure.savefig(path, dpi=dpi, metadata={"Software": None})
-        if path.stat().st_size <= MOST_CURVE_BYTES:
-            break
-    return path
-
-
-def _points(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
-    pairs = [(float(r["visits"]), float(r[key])) for r in rows if r.get(key) and r.get("visits")]
-    return [p[0] for p in pairs], [p[1] for p in pairs]
 
 
 def _get(d, *keys):

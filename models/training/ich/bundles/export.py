@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import card, manifest
+from . import card, curve, manifest
 from ..product.config import ROLES, SHIPPED, Post, Settings
 from ..datasets.volume import DataError
 from .examine import examine
@@ -170,7 +170,7 @@ def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None =
             settings[role]["began_with"] = counts["start"]
         phantoms = max(phantoms, counts["phantoms"])
     path = manifest.write(out, {
-        "schema": 1, "name": "ichor-synthetic", "version": version, "licence": "Apache-2.0",
+        "schema": 1, "name": manifest.OURS, "version": version, "licence": "Apache-2.0",
         "intended_use": manifest.INTENDED_USE, "description": DESCRIPTION,
         "training": {
             "data": f"synthetic heads fitted to statistics of real blood: {phantoms} random phantoms rendered as CT, two stretches of seven slices each; no patient data",
@@ -179,6 +179,6 @@ def export(runs: Path, out: Path, version: str = "0.1.0", metrics: Path | None =
         },
         "networks": entries,
     })
-    card.draw_curve([runs / f"{role}.csv" for role in ROLES], out)
+    curve.draw([runs / f"{role}.csv" for role in ROLES], out)
     card.write(out)
     return path

@@ -14,6 +14,7 @@ from ..datasets.volume import DataError
 from ..files import whole
 
 FILE = "manifest.json"
+OURS = "ichor-synthetic"  # name of the bundle that ichor ships
 MOST_BYTES = 1 << 20  # models/bundle/bundle.go
 INTENDED_USE = "Research use only. Not for clinical use."
 TOLERANCE = 0.002  # of a reference output: float32 convolutions in another order

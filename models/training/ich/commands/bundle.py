@@ -127,7 +127,7 @@ def _edge(args) -> None:
 
 
 def _card(args) -> None:
-    from ..bundles import card
+    from ..bundles import card, curve
     from ..product.config import ROLES
 
     if args.metrics:
@@ -135,7 +135,7 @@ def _card(args) -> None:
 
         record(args.bundle, args.metrics)
     if args.runs:
-        card.draw_curve([args.runs / f"{role}.csv" for role in ROLES], args.bundle)
+        curve.draw([args.runs / f"{role}.csv" for role in ROLES], args.bundle)
     print(card.write(args.bundle))
 
 
