@@ -61,6 +61,7 @@ def chosen(study: Study, datasets: list[str], on: Machine) -> list[dict]:
         ("contrastive.sum", "mean", "sum, Eq. 6 and 7", OURS),
         ("pos_weight", "of multilabel-ce: slices without the class / slices with it", "weighted, not said how", CODE),
         ("metrics.grid", f"the network's, {grid}", "not said", OURS),
+        ("widths", f"doubled from block to block, {study.network.base} to {16 * study.network.base}", "its example can be read as 32, 32, 64", CODE),
         ("held_out", "pretext slices of other patients than those trained on", "slices", OURS),
         ("folds", "patients stay whole, those that bleed are spread evenly", "volumes stay whole, each fold has some that bleed", OURS),
     ]
