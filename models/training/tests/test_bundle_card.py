@@ -151,8 +151,8 @@ def test_only_our_bundle_names_what_was_tried():
 
 
 @pytest.mark.parametrize("post, says", [
-    ({"min_component_ml": 1.0, "sure_threshold": 0.75}, "A clot is kept that has 1 mL or more at a probability of 0.75 or more."),
-    ({"min_component_ml": 0.5}, "A clot is kept that has 0.5 mL or more at a probability of 0.5 or more."),
+    ({"min_component_ml": 1.0, "sure_threshold": 0.75}, "A clot is kept that has 1 mL or more at a probability of 0.75 or more, or 5 mL in all."),
+    ({"min_component_ml": 0.5}, "A clot is kept that has 0.5 mL or more at a probability of 0.5 or more, or 5 mL in all."),
     ({}, "Every clot of voxels with a probability of 0.5 or more is kept, however small."),
 ])
 def test_the_rule_of_a_bundle_without_evidence(post, says):

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import curve as curves
 from . import manifest
 from ..product.config import SUBTYPES
+from ..product.evidence import ALWAYS_ML
 
 FILE = "CARD.md"
 PARTS = ("total", *SUBTYPES)
@@ -114,7 +115,7 @@ def points(m: dict) -> str:
     bleed = manifest.network(m, "bleed")
     e = _get(bleed, "post", "evidence")
     if not e:
-        return f"This bundle has none: `analysis.operating_point` changes nothing. {kept(bleed)}"
+        return f"This bundle has none, so `analysis.operating_point` must be `balanced`. {kept(bleed)}"
     rows = [[k, f"{p['cut']:g}", _percent(p["sensitivity"]), f"{p['false_ml']:g}", p["heads"]] for k, p in e["operating_points"].items()]
     return (f"`analysis.operating_point` chooses how much evidence a suspected hemorrhage needs; from {e['always_ml']:g} mL on it is always reported.\n\n"
             + _table(["point", "least chance of being blood", "heads with 1 mL or more found", "mL false in a head without blood", "heads"], rows)
@@ -127,7 +128,7 @@ def kept(bleed: dict) -> str:
     least, sure = post.get("min_component_ml"), post.get("sure_threshold") or bleed["threshold"]
     if not least:
         return f"Every clot of voxels with a probability of {bleed['threshold']:g} or more is kept, however small."
-    return f"A clot is kept that has {least:g} mL or more at a probability of {sure:g} or more."
+    return f"A clot is kept that has {least:g} mL or more at a probability of {sure:g} or more, or {ALWAYS_ML:g} mL in all."
 
 
 def painted_sensitivity(by: dict | None) -> str:

@@ -16,7 +16,7 @@ def add(sub) -> None:
     p.add_argument("--cache", type=Path, help="training cache to add to")
     p.add_argument("--seed", type=natural, default=0, help="of the first painting (default 0)")
     p.add_argument("--count", type=positive, default=1, help="paintings of each scan, from --seed on")
-    p.add_argument("--type", choices=("IPH", "IVH", "SAH", "SDH", "EDH"), help="paint this subtype; without it, a random one or two")
+    p.add_argument("--type", choices=("IPH", "IVH", "SAH", "SDH", "EDH"), help="paint this subtype; without it, subtypes that come together in real heads")
     p.add_argument("--ml", type=float, help="millilitres of --type")
     p.add_argument("--bundle", type=Path, help="bundle whose cavity networks find the cavity; without it, what bone encloses")
     p.set_defaults(run=_paint)
