@@ -58,7 +58,7 @@ def test_statistics_command(tmp_path, capsys, monkeypatch):
 
 
 def test_a_head_is_drawn_and_rendered_from_its_seed():
-    """Seed 3 draws 61 mL of IPH and 11 mL of SDH; raters' margins add to what is seen of them."""
+    """Seed 3 draws IPH and SDH; raters' margins add to what is seen of them."""
     wanted = {k: ml for k, ml, _ in Plan.draw(np.random.default_rng((3, 5)), normal=0.0).bleeds}
     parts = statistics.head(3)
     assert {p.subtype for p in parts} == set(wanted) == {"IPH", "SDH"}
