@@ -81,7 +81,7 @@ def test_falx_and_sinuses_are_bright_and_named():
 
 
 def test_a_real_company_of_bleeds():
-    """Of 400 drawn heads most have two subtypes or more, as three quarters of real ones."""
+    """Of 400 drawn heads nearly all have two subtypes or more; three quarters show them, as of real ones (`test_statistics.py`)."""
     rng = np.random.default_rng(1)
     count = [len(Plan.draw(rng, normal=0.0).bleeds) for _ in range(400)]
-    assert 0.7 < np.mean(np.array(count) > 1) < 0.9
+    assert 0.9 < np.mean(np.array(count) > 1) < 0.99
