@@ -57,7 +57,7 @@ def _subarachnoid(rng, head: Head, ml: float, hu: float | None, trauma: bool | N
     if len(sulci) == 0:
         sulci = np.flatnonzero((d > 2) & (d < 12))
     basal = rng.random() < 0.5 if trauma is None else not trauma
-    count = 1 if not several else int(rng.choice([1, 3, 6, 9, 14, 20], p=[0.02, 0.03, 0.1, 0.2, 0.33, 0.32]))
+    count = 1 if not several else int(rng.choice([1, 3, 6, 9, 14, 20], p=[0.02, 0.02, 0.06, 0.15, 0.3, 0.45]))
     ml = min(ml, 0.7 * float(w.sum()))
     home = int(rng.choice(sulci))
     region = np.full(len(x), FAR, np.float32)
