@@ -159,16 +159,19 @@ def test_the_rule_of_a_bundle_without_evidence(post, says):
     assert says in card.text(content({}, networks=[NETWORK | {"post": post}]), "f" * 64, False)
 
 
-def test_what_was_measured_is_recorded_afterwards(tmp_path):
+@pytest.mark.parametrize("chose, says", [([], "12 real bleeding heads."), ([True, False, True], "12 real bleeding heads, 2 of which chose where blood ends.")])
+def test_what_was_measured_is_recorded_afterwards(chose, says, tmp_path):
     limits = [export.FIRST_LIMIT + "no real hemorrhage was seen.", "thin blood"]
     m = content({"int8": {"bleed": {"dice": 0.99}}, "judged": []})
     m["training"]["limits"] = limits
     manifest.write(tmp_path, m)
-    (tmp_path / "evaluate.json").write_text(json.dumps({"summary": {"bleeding": {"sets": {"site": 12}}}, "mix": [{"name": "left out"}]}))
+    bleeding = [{"name": "a", "set": "site", "chose_edge": c} for c in chose]
+    found = {"summary": {"bleeding": {"sets": {"site": 12}}}, "mix": [{"name": "left out"}], "bleeding": bleeding}
+    (tmp_path / "evaluate.json").write_text(json.dumps(found))
     export.record(tmp_path, tmp_path / "evaluate.json")
     training = manifest.read(tmp_path)["training"]
-    assert training["limits"] == [export.FIRST_LIMIT + "measured on 12 real bleeding heads.", "thin blood"]
-    assert set(training["metrics"]) == {"summary", "int8"}
+    assert training["limits"] == [export.FIRST_LIMIT + "measured on " + says, "thin blood"]
+    assert set(training["metrics"]) == {"summary", "int8", "bleeding"}
 
 
 def test_operating_points_are_shown():

@@ -23,11 +23,12 @@ INPUT, OUTPUT = "slices", "probabilities"
 CAVITY_POST = {"largest_component": True, "fill_holes": True, "hu_range": [-200, 200]}  # liquor to calcification; not air, not bone
 DESCRIPTION = "Intracranial cavity and hemorrhage (IPH, IVH, SAH, SDH, EDH) on non-contrast head CT; U-Nets trained on synthetic heads."
 LIMITS = [
+    "How suspected hemorrhages are kept (by volume) and named (by anatomy) was decided with a view to the same real heads, which hold intraparenchymal and intraventricular blood only.",
     "Acute blood only: chronic (dark) collections are not found, isodense ones often missed.",
     "A bright rim inside the skull from beam hardening can be taken for a thin subdural or epidural hematoma.",
-    "Bleeds below 1 mL are often missed; subdural layers thinner than 2 mm are; subarachnoid blood is drawn too small.",
-    "Subtypes are less certain than the total.",
-    "Small or thin bleeds of which the network is nowhere sure are left out, so that heads without blood stay clean: of bleeds from 1 to 5 mL some are missed.",
+    "Found on real heads so far: intraparenchymal blood. On synthetic and painted heads of real density thin subarachnoid and subdural blood is often missed, and part of it is found.",
+    "Subtypes are less certain than the total; a name says where blood lies, and thin blood at the inner table can be called subdural or epidural.",
+    "Small or thin bleeds of which the network is nowhere sure are left out, so that heads without blood stay clean: of bleeds from 1 to 5 mL some are missed, and most below 1 mL.",
     "Adults, axial, non-contrast, 1 to 6 mm slices; after craniotomy or with metal the result is unreliable.",
 ]
 FIRST_LIMIT = "Trained on synthetic heads fitted to statistics of real blood; "
@@ -125,7 +126,9 @@ def metrics_of(path: Path | None) -> dict:
 def limits_of(metrics: dict) -> list[str]:
     """What the weights are known not to do; the first one says what they were trained and measured on, and stands on every result."""
     sets = (metrics.get("summary") or {}).get("bleeding", {}).get("sets") or {}
-    real = f"measured on {sum(sets.values())} real bleeding heads." if sets else "no real hemorrhage was seen, neither in training nor in measurement."
+    chose = sum(bool(r.get("chose_edge")) for r in metrics.get("bleeding") or [])
+    real = (f"measured on {sum(sets.values())} real bleeding heads{f', {chose} of which chose where blood ends' if chose else ''}." if sets
+            else "no real hemorrhage was seen, neither in training nor in measurement.")
     return [FIRST_LIMIT + real, *LIMITS]
 
 
