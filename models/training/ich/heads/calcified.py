@@ -80,7 +80,7 @@ def make(i: int, widen: float) -> Calcified:
     near[made.label == 0] = 0
     ml = pixel**2 * thickness / 1000
     pieces = tuple((kind, float(inside[k] * ml)) for k, (kind, _) in enumerate(own))
-    return Calcified(np.round(made.hu), (pixel, pixel), positions, made.label, name_of(i, widen), KIND, (), near, pieces)
+    return Calcified(np.round(made.hu), (pixel, pixel), positions, made.label, name_of(i, widen), KIND, near=near, pieces=pieces)
 
 
 def _where(camera: Camera, series: Series, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +128,7 @@ def load(path: Path) -> Calcified:
     with np.load(path) as z:
         pieces = tuple((str(kind), float(ml)) for kind, ml in json.loads(str(z["pieces"])))
         spacing = tuple(float(v) for v in z["spacing"])
-        return Calcified(z["hu"].astype(np.float32), spacing, z["positions"], z["label"], path.stem, KIND, (), z["near"], pieces)
+        return Calcified(z["hu"].astype(np.float32), spacing, z["positions"], z["label"], path.stem, KIND, near=z["near"], pieces=pieces)
 
 
 def called(scan: Calcified, found: np.ndarray) -> list[dict]:
