@@ -41,8 +41,8 @@ def test_called_counts_what_is_marked_in_or_beside():
     near = np.zeros((2, 20, 20), np.uint8)
     near[0, 5:10, 5:9] = 1  # 20 voxels of 5 mm3: 0.1 mL with its border
     near[1, 5:15, 5:15] = 2
-    scan = Calcified(np.zeros(near.shape, np.float32), (1.0, 1.0), np.array([0.0, 5.0]), np.ones(near.shape, np.uint8), "x", "calcified", (), near,
-                     (("pineal", 0.06), ("falx", 0.4), ("choroid", 0.01)))
+    scan = Calcified(np.zeros(near.shape, np.float32), (1.0, 1.0), np.array([0.0, 5.0]), np.ones(near.shape, np.uint8), "x", "calcified", near=near,
+                     pieces=(("pineal", 0.06), ("falx", 0.4), ("choroid", 0.01)))
     found = np.ones(near.shape, np.uint8)
     found[0, 5, 5] = 2  # 0.005 mL of 0.06: less than a tenth
     found[1, 5, 5:14] = 5  # 0.045 mL of 0.4: more than a tenth
@@ -62,7 +62,7 @@ def test_judged_line_counts_every_calcification():
 
 def test_evaluation_measures_them(head, tmp_path):
     part = slice(14, 30)
-    small = Calcified(head.hu[part], head.spacing, head.positions[part], head.label[part], "calcified000", head.kind, (), head.near[part], head.pieces)
+    small = Calcified(head.hu[part], head.spacing, head.positions[part], head.label[part], "calcified000", head.kind, near=head.near[part], pieces=head.pieces)
     calcified.save(tmp_path / "cache/calcified000.npz", small)
     result = evaluate.evaluate(Source(bundle=BUNDLE), Wanted(calcified=1, cache=tmp_path / "cache"), tmp_path / "out", processes=1, progress=False)
     assert [c["kind"] for c in result["calcified"][0]["calcifications"]].count("choroid") == 2
