@@ -94,26 +94,39 @@ def bring(wish: Wish, out: Path) -> Path:
 def check(wish: Wish) -> None:
     """The bounds of models/bundle/check.go, in words of the command line."""
     low, high = wish.window_hu
-    for ok, option, value, remedy in (
-        (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", wish.name), "--name", wish.name, "use up to 32 letters, digits, dots and dashes"),
-        (wish.version.strip() and len(wish.version) <= 16, "--version", wish.version, "use up to 16 characters"),
-        (wish.data.strip(), "--data", wish.data, "say in a line what the network was trained on"),
-        (wish.licence.strip(), "--licence", wish.licence, "name the licence of the weights"),
+    refuse(
+        *common(wish),
         (-2000 <= low < high <= 32767, "--window", f"{low:g} {high:g}", "give the lower end first, in HU"),
         (16 <= wish.size <= 1024 and wish.size % 16 == 0, "--size", wish.size, "use a multiple of 16 from 16 to 1024"),
         (wish.pixel_mm == 0 or 0.1 <= wish.pixel_mm <= 10, "--pixel-mm", wish.pixel_mm, "use 0.1 to 10, or 0 to resize the whole image"),
         (0 <= wish.neighbours <= 8, "--neighbours", wish.neighbours, "use 0 to 8"),
         (0 <= wish.slab_mm <= 50, "--slab-mm", wish.slab_mm, "use 0 to 50"),
         (0 < wish.post.threshold < 1, "--threshold", wish.post.threshold, "use a number between 0 and 1"),
-        (0 <= wish.post.min_component_ml <= ALWAYS_ML, "--min-ml", wish.post.min_component_ml, f"use 0 to {ALWAYS_ML:g}: no rule may drop a clot of {ALWAYS_ML:g} mL or more"),
         (wish.post.sure_threshold == 0 or wish.post.threshold <= wish.post.sure_threshold < 1, "--sure", wish.post.sure_threshold,
          "use a number from the threshold to below 1, or 0 for the threshold"),
         (0 <= wish.post.opening_mm <= 50, "--opening-mm", wish.post.opening_mm, "use 0 to 50"),
         (0 <= wish.post.rim_mm <= 200, "--rim-mm", wish.post.rim_mm, "use 0 to 200"),
-    ):
+    )
+    check_channels(wish)
+
+
+def common(wish) -> tuple[tuple, ...]:
+    """Bounds of every brought bundle, as `refuse` takes them. wish: with name, version, data, licence and post."""
+    ml = wish.post.min_component_ml
+    return (
+        (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", wish.name), "--name", wish.name, "use up to 32 letters, digits, dots and dashes"),
+        (wish.version.strip() and len(wish.version) <= 16, "--version", wish.version, "use up to 16 characters"),
+        (wish.data.strip(), "--data", wish.data, "say in a line what the network was trained on"),
+        (wish.licence.strip(), "--licence", wish.licence, "name the licence of the weights"),
+        (0 <= ml <= ALWAYS_ML, "--min-ml", ml, f"use 0 to {ALWAYS_ML:g}: no rule may drop a clot of {ALWAYS_ML:g} mL or more"),
+    )
+
+
+def refuse(*bounds: tuple) -> None:
+    """Raises DataError for the first (holds, option, value, remedy) that does not hold."""
+    for ok, option, value, remedy in bounds:
         if not ok:
             raise DataError(option, f"{value!r} does not do", remedy)
-    check_channels(wish)
 
 
 def check_channels(wish: Wish) -> None:

@@ -23,7 +23,7 @@ INPUT, OUTPUT = "slices", "probabilities"
 CAVITY_POST = {"largest_component": True, "fill_holes": True, "hu_range": [-200, 200]}  # liquor to calcification; not air, not bone
 DESCRIPTION = "Intracranial cavity and hemorrhage (IPH, IVH, SAH, SDH, EDH) on non-contrast head CT; U-Nets trained on synthetic heads."
 LIMITS = [
-    "How suspected hemorrhages are kept (by volume) and named (by anatomy) was decided with a view to the same real heads, which hold intraparenchymal and intraventricular blood only.",
+    "How suspected hemorrhages are kept (by volume) and named (by anatomy) was decided with a view to 12 real heads, which hold intraparenchymal and intraventricular blood only.",
     "Acute blood only: chronic (dark) collections are not found, isodense ones often missed.",
     "A bright rim inside the skull from beam hardening can be taken for a thin subdural or epidural hematoma.",
     "Found on real heads so far: intraparenchymal blood. On synthetic and painted heads of real density thin subarachnoid and subdural blood is often missed, and part of it is found.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,15 @@ def name_of(i: int, widen: float) -> str:
 
 def held_out(i: int, widen: float, folder: Path | None) -> Scan:
     """The i-th head, from the folder if it is there, else rendered and kept."""
-    path = Path(folder) / f"{name_of(i, widen)}.npz" if folder else None
+    return kept(folder, name_of(i, widen), lambda: render(i, widen))
+
+
+def kept(folder: Path | None, name: str, make: Callable[[], Scan]) -> Scan:
+    """The scan of this name from the folder if it is there, else made, and kept if there is a folder."""
+    path = Path(folder) / f"{name}.npz" if folder else None
     if path and path.exists():
         return load(path)
-    scan = render(i, widen)
+    scan = make()
     if path:
         save(path, scan)
     return scan

@@ -40,10 +40,4 @@ def name_of(which: str, i: int) -> str:
 
 def held_out(which: str, i: int, folder: Path | None) -> Scan:
     """The i-th head of a set as `render` gives it, from the folder if it is there, else rendered and kept."""
-    path = Path(folder) / f"{name_of(which, i)}.npz" if folder else None
-    if path and path.exists():
-        return heads.load(path)
-    scan = render(which, i)
-    if path:
-        heads.save(path, scan)
-    return scan
+    return heads.kept(folder, name_of(which, i), lambda: render(which, i))

@@ -337,14 +337,9 @@ def painted(scan: str, i: int, cache: Path | None, room_of) -> Scan:
     from . import heads
 
     name = f"{scan}-table{i}"  # volumes and densities are those of the table; former paintings were smaller
-    file = Path(cache) / f"{name}.npz" if cache else None
-    if file and file.exists():
-        return heads.load(file)
     rng = np.random.default_rng((i, zlib.crc32(scan.encode())))  # other hemorrhages in each head
-    out = replace(_first_that_fits(room_of(), lambda: (wish(rng, SUBTYPES[i % len(SUBTYPES)]),), i), name=name)
-    if file:
-        heads.save(file, out)
-    return out
+    wishes = lambda: (wish(rng, SUBTYPES[i % len(SUBTYPES)]),)  # noqa: E731
+    return heads.kept(cache, name, lambda: replace(_first_that_fits(room_of(), wishes, i), name=name))
 
 
 def _first_that_fits(room: Room, wishes, seed: int) -> Scan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,12 +10,11 @@ import numpy as np
 import torch
 
 from .. import card, manifest
-from ..bring import SHIPPED, UNKNOWN, reference_stretches
+from ..bring import SHIPPED, UNKNOWN, common, reference_stretches, refuse
 from ..examine import INDEPENDENT, open_onnx
 from ..export import OPSET, bleed_post
 from ...datasets.volume import DataError
 from ...product.config import Post
-from ...product.evidence import ALWAYS_ML
 from . import checkpoint, plans as plans_
 from .unet import NNUNet, keep
 
@@ -94,18 +92,12 @@ def bring(wish: Wish, out: Path) -> Path:
 
 def check(wish: Wish) -> None:
     p = wish.post
-    for ok, option, value, remedy in (
-        (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", wish.name), "--name", wish.name, "use up to 32 letters, digits, dots and dashes"),
-        (wish.version.strip() and len(wish.version) <= 16, "--version", wish.version, "use up to 16 characters"),
-        (wish.data.strip(), "--data", wish.data, "say in a line what the network was trained on"),
-        (wish.licence.strip(), "--licence", wish.licence, "name the licence of the weights"),
+    refuse(
+        *common(wish),
         (wish.orientation in (None, *ORIENTATIONS), "--orientation", wish.orientation, f"use one of {', '.join(ORIENTATIONS)}"),
         (0 < p.threshold < 1, "--threshold", p.threshold, "use a number between 0 and 1; 0.5 is nnU-Net's own decision"),
-        (0 <= p.min_component_ml <= ALWAYS_ML, "--min-ml", p.min_component_ml, f"use 0 to {ALWAYS_ML:g}: no rule may drop a clot of {ALWAYS_ML:g} mL or more"),
         (p.sure_threshold == 0 or p.threshold <= p.sure_threshold < 1, "--sure", p.sure_threshold, "use a number from the threshold to below 1, or 0"),
-    ):
-        if not ok:
-            raise DataError(option, f"{value!r} does not do", remedy)
+    )
 
 
 def network(wish: Wish, p: plans_.Plans, folds: list, channels: list[str], folder: Path) -> dict:
