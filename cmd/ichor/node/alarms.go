@@ -215,15 +215,17 @@ func (n *Node) alarmsNow() []web.Alarm {
 // info describes the node.
 func (n *Node) info() web.Node {
 	destinations := n.destinationsNow()
-	return n.describe(n.alarms(destinations), destinations)
+	i := n.describe(n.alarms(destinations), destinations)
+	i.Pair = n.pairing()
+	return i
 }
 
-// describe is what the node runs with, and its alarms.
+// describe is what the node runs with, and its alarms. It reads nothing that open writes.
 func (n *Node) describe(alarms []web.Alarm, destinations []web.Destination) web.Node {
 	b := n.engine.Bundle
 	i := web.Node{
 		Version: n.version, Configuration: n.config.Source, Bundle: b.Name + " " + b.Version, Provider: n.config.Analysis.Provider,
-		PID: os.Getpid(), Started: n.started, Alarms: alarms, Destinations: destinations, Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(), Pair: n.pairing(),
+		PID: os.Getpid(), Started: n.started, Alarms: alarms, Destinations: destinations, Peers: n.callers.peers(), Rejected: n.callers.rejected(), Canary: n.canary.last(),
 	}
 	for _, l := range n.dicom {
 		i.DICOM = append(i.DICOM, l.Addr().String())

@@ -30,10 +30,12 @@ func (n *Node) web() http.Handler {
 	})
 }
 
-// current serves the web interface with the token in use, which Reload may change.
-func (n *Node) current() http.Handler {
-	first := n.web()
-	n.handler.Store(&first)
+// show changes what the web interface shows: that of a node that waits for its disk, that of one that works, or, after a
+// reload, one with another token. One server shows them all, since a server that is shut down drops requests it has just read.
+func (n *Node) show(h http.Handler) { n.handler.Store(&h) }
+
+// shown serves what was given to show last.
+func (n *Node) shown() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*n.handler.Load()).ServeHTTP(w, r) })
 }
 

@@ -34,6 +34,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,7 @@ import (
 	"ichor/reporting/events"
 	"ichor/reporting/outcome"
 	"ichor/reporting/traces"
+	"ichor/reporting/web"
 	"ichor/scp"
 	"ichor/scp/secure"
 	"ichor/scp/spool"
@@ -258,15 +260,27 @@ func (n *Node) open(ctx context.Context) (err error) {
 // Run works until ctx is done, then drains: each part stops accepting work and has its own time limit to finish what it
 // has begun. The rest is on disk, and the next New resumes it.
 func (n *Node) Run(ctx context.Context) error {
-	if n.blocked.Load() != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	waits := n.blocked.Load() != nil
+	if waits {
+		n.show(web.StandBy(n.standByPages()))
+	} else {
+		n.show(n.web())
+	}
+	if n.http != nil {
+		g.Go(func() error { return n.serveHTTP(ctx, n.http, n.shown()) })
+	}
+	if waits {
 		if err := n.standBy(ctx); err != nil || ctx.Err() != nil {
-			return err
+			cancel()
+			return cmp.Or(err, g.Wait())
 		}
 	}
 	b := n.engine.Bundle
 	n.log.Info("ready", "dicom", n.Addrs(), "ae", n.config.DICOM.AETitle, "http", n.HTTPAddr(), "bundle", b.Name+" "+b.Version,
 		"provider", n.config.Analysis.Provider, "precision", n.engine.Precision, "chosen", n.engine.Why, "note", finding.Disclaimer)
-	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.server.Serve(ctx, append(n.dicom.secured(), n.canary.door)...) })
 	g.Go(func() error { return n.spool.Prepare(ctx) })
 	g.Go(func() error { return n.spool.Watch(ctx) })
@@ -289,10 +303,6 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.runShadow(ctx) })
 	for _, a := range n.events.audits {
 		g.Go(func() error { return a.Run(ctx) })
-	}
-	if n.http != nil {
-		web := n.current()
-		g.Go(func() error { return n.serveHTTP(ctx, n.http, web) })
 	}
 	n.inUse.allow()
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {

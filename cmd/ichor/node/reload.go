@@ -74,9 +74,7 @@ func (n *Node) Reload(c config.Config) (taken, restart []string, err error) {
 	if was != token && !slices.Contains(taken, "http.token_file") && c.HTTP.TokenFile != "" {
 		taken = append(taken, "http.token_file") // the same file with another token
 	}
-	if web := n.web(); n.http != nil {
-		n.handler.Store(&web)
-	}
+	n.show(n.web())
 	n.inUse.config, n.inUse.waiting, n.inUse.refused = c, restart, nil
 	n.recordReload(taken, restart)
 	n.happened()

@@ -18,11 +18,11 @@ import (
 // reopenPause is the time between two attempts to open the state folder.
 const reopenPause = 2 * time.Second
 
-// errOpened ends the servers of standBy.
+// errOpened ends the server of standBy.
 var errOpened = errors.New("state folder opened")
 
 // standBy tries to open the state folder until it succeeds, or until ctx is done. Meanwhile senders are answered: C-ECHO with
-// success, C-STORE with A700H, and the web interface says the cause. It returns errors that waiting cannot fix.
+// success, C-STORE with A700H, and the web interface, which Run serves, says the cause. It returns errors that waiting cannot fix.
 func (n *Node) standBy(ctx context.Context) error {
 	objects := spool.Unavailable(n.Ready)
 	server, err := n.newServer(objects, assembly.New(assembly.Options{}), nil)
@@ -31,23 +31,14 @@ func (n *Node) standBy(ctx context.Context) error {
 	}
 	n.log.Error("the state folder is not open, senders get status A700H until it is", "err", n.Ready())
 	announce(n.log, "STATUS="+n.status())
-	// The servers close their listeners at the end, so they get duplicates.
+	// The server closes its listeners at the end, so it gets duplicates.
 	lent, err := n.dicom.duplicate()
 	if err != nil {
 		return err
 	}
-	var page net.Listener
-	if n.http != nil {
-		if page, err = duplicate(n.http); err != nil {
-			return err
-		}
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx, lent.secured()...) })
 	g.Go(func() error { return n.watchdog(ctx, func() error { return nil }) })
-	if page != nil {
-		g.Go(func() error { return n.serveHTTP(ctx, page, web.StandBy(n.standByPages())) })
-	}
 	g.Go(func() error {
 		tick := time.NewTicker(reopenPause)
 		defer tick.Stop()
@@ -77,6 +68,7 @@ func (n *Node) standBy(ctx context.Context) error {
 	if err := g.Wait(); !errors.Is(err, errOpened) {
 		return err
 	}
+	n.show(n.web())
 	n.blocked.Store(nil)
 	return nil
 }
