@@ -22,6 +22,7 @@ func parameters(b *bundle.Bundle, o selection.Options) map[string]string {
 		"bleed_threshold":           number(bleeds.Threshold),
 		"bleed_window_hu":           fmt.Sprintf("%s..%s", number(bleeds.Input.WindowHU[0]), number(bleeds.Input.WindowHU[1])),
 		"bleed_min_component_ml":    number(bleeds.Post.MinComponentML),
+		"bleed_always_ml":           number(bleeds.Post.KeptML()),
 		"bleed_sure_threshold":      number(max(bleeds.Post.SureThreshold, bleeds.Threshold)),
 		"bleed_opening_mm":          number(bleeds.Post.OpeningMM),
 		"bleed_rim_mm":              number(bleeds.Post.RimMM),

@@ -111,6 +111,14 @@ type Post struct {
 	Evidence       *Evidence `json:"evidence,omitempty"`         // replaces SureThreshold; nil: decided by volume
 }
 
+// KeptML returns the volume in mL from which a component is reported, whatever the rules say of it.
+func (p *Post) KeptML() float64 {
+	if p.Evidence != nil {
+		return p.Evidence.AlwaysML
+	}
+	return AlwaysML
+}
+
 // ByAnatomy reports whether parts of clots are named by where they lie.
 func (p *Post) ByAnatomy() bool { return p.SubtypePer == "anatomy" }
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brought import SIZE, Bright, head, heads, to_onnx, wish
-from ich.bundles import bring, manifest, quantize
+from ich.bundles import bring, manifest, means, quantize
 from ich.product.config import ROLES, Settings
 from ich.datasets.volume import DataError
 from ich.bundles.export import write_onnx
@@ -96,3 +96,22 @@ def test_a_mirrored_network_is_quantised_too(tmp_path):
     quantize.write_int8(path, tmp_path / "int8.onnx", x)
     one, two = (manifest.run(manifest.session(p), x[:3]) for p in (path, tmp_path / "int8.onnx"))
     assert two.shape == (3, 6, SIZE, SIZE) and np.abs(one - two).max() < 0.1
+
+
+def test_means_of_convolutions_are_kept(tmp_path, monkeypatch):
+    torch.manual_seed(3)
+    cfg, path = Settings(base_width=4, size=SIZE), tmp_path / "bleed.onnx"
+    write_onnx(Probabilities(UNet(cfg.channels, 7, 4), "bleed").eval(), cfg, path)
+    x = np.random.default_rng(3).random((7, cfg.channels, SIZE, SIZE), np.float32)
+    ready = []
+
+    def off(correct: bool, name: str) -> dict[str, float]:
+        """Largest difference of a channel's mean from float32, by convolution."""
+        monkeypatch.setattr(quantize, "keep_means", lambda source, made, x: (ready.append(onnx.load(str(source))), correct and means.keep_means(source, made, x)))
+        quantize.write_int8(path, tmp_path / name, x)
+        int8, names = onnx.load(str(tmp_path / name)), [n.name for n in ready[-1].graph.node if n.op_type == "Conv"]
+        a, b = means._means(ready[-1], names, x[::quantize.EVERY]), means._means(int8, names, x[::quantize.EVERY])
+        return {k: float(np.abs(a[k] - b[k]).max()) for k in names}
+
+    without, corrected = off(False, "without.onnx"), off(True, "with.onnx")
+    assert len(corrected) == 23 and all(corrected[k] < 0.3 * without[k] for k in corrected), (without, corrected)

@@ -159,7 +159,7 @@ def decide(bundle: Path, cache: Path, count: int, threshold: float | None = None
         heads.append(head_of(scan, cavity, prob, post))
         for t in THRESHOLDS:
             if heads[-1].truth_ml >= BLEEDS_ML:
-                overlap[t].append(dice((prob[0] >= t) & cavity, scan.label > 1))
+                overlap[t].append(dice(scan.counted((prob[0] >= t) & cavity, 0), scan.label > 1))
         report(f"{scan.name}: {len(heads[-1].ml)} clots, {int(heads[-1].blood().sum())} blood, {heads[-1].truth_ml:.1f} mL true")
     evidence = fit(heads)
     for k in POINTS:

@@ -7,6 +7,7 @@ bleed network, eight held-out heads:
                                        products in 16 bits, cannot saturate: one file gives the same masks everywhere
     the last convolution in float32    costs nothing (1 x 1), and a logit in 256 steps flips pixels at the threshold
     range from the extremes            a moving average cuts off the rare bright voxels: differences of 0.7
+    means kept                         masks of 8-bit weights were closer, but only those of 7 bits are the same everywhere: means.py
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from . import card, manifest
 from .lighter import without_softmax, without_transposed
+from .means import keep_means
 from ..product.config import ROLES, SUBTYPES
 from ..datasets.volume import DataError
 from ..heads.heads import WIDEN, held_out
@@ -29,6 +31,7 @@ from ..product.scan import Scan
 
 CALIBRATION_SEEDS = range(4_000_000, 4_000_024)  # seven slices each, drawn as training draws them, never trained on
 CALIBRATION_SLICES = 7
+EVERY = 7  # calibration slice takes part in the correction of the means
 HEADS = 12  # held out, to measure on
 LEAST_TOLERANCE, MOST_TOLERANCE = 0.02, 0.1  # of the reference; models/bundle/check.go refuses more
 LEAST_DICE = 0.95  # of int8 against float32 masks; below, the file would be another network
@@ -103,6 +106,7 @@ def write_int8(source: Path, path: Path, calibration: np.ndarray) -> None:
         quantize_static(str(ready), str(path), _Slices(ready, calibration), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=in_float32(ready),
                         calibrate_method=CalibrationMethod.MinMax)
+        keep_means(ready, path, calibration[::EVERY])
 
 
 def in_float32(path: Path) -> list[str]:

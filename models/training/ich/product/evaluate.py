@@ -156,12 +156,11 @@ def _one(source: Source, job: Job, widen: float, cache: Path, out: Path) -> dict
     np.savez_compressed(out / "found" / f"{scan.kind}-{scan.name}.npz", found=reading.label)
     if scan.kind == bleeding.KIND:
         return bleeding.measure(scan, scan.label, reading.cavity, reading.label, job.path.set)
-    found = scan.counted(reading.label)
-    row = measure(scan, reading.cavity, found)
+    row = measure(scan, reading.cavity, reading.label)
     if isinstance(scan, calcified.Calcified):
         row["calcifications"] = calcified.called(scan, reading.label)
     if scan.kind in ("phantom", mix.KIND):
-        row[CLINICAL] = head_row(HeadResult(scan.name, scan.label, found, scan.slice_ml(), scan.counted(reading.any, 0)))
+        row[CLINICAL] = head_row(HeadResult(scan.name, scan.label, scan.counted(reading.label), scan.slice_ml(), scan.counted(reading.any, 0)))
     return row
 
 

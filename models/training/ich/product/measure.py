@@ -22,10 +22,11 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def measure(scan: Scan, cavity: np.ndarray, found: np.ndarray) -> dict:
-    """Everything about one scan; found (S, rows, columns) as Scan.label."""
+    """Everything about one scan; found (S, rows, columns) as Scan.label. Blood that no reader would have labelled counts neither way."""
+    found = scan.counted(found)
     row = {"name": scan.name, "kind": scan.kind, "slices": len(scan.hu), "cavity_ml": scan.ml(cavity), "found_ml": volumes(found, scan)}
     box = (slice(None), *box_of(cavity if scan.label is None else cavity | (scan.label > 0))[1:])
-    scan = replace(scan, hu=scan.hu[box], label=None if scan.label is None else scan.label[box])
+    scan = replace(scan, hu=scan.hu[box], label=None if scan.label is None else scan.label[box], unseen=None)
     cavity, found = cavity[box], found[box]
     if scan.label is None:
         return row | false_blood(scan, cavity, found > 1)
