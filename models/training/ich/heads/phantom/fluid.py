@@ -57,18 +57,18 @@ def _subarachnoid(rng, head: Head, ml: float, hu: float | None, trauma: bool | N
     if len(sulci) == 0:
         sulci = np.flatnonzero((d > 2) & (d < 12))
     basal = rng.random() < 0.5 if trauma is None else not trauma
-    count = 1 if not several else int(rng.choice([1, 3, 6, 9, 14, 20], p=[0.02, 0.02, 0.06, 0.15, 0.3, 0.45]))
+    count = 1 if not several else int(rng.choice([3, 6, 9, 14, 20, 28], p=[0.03, 0.05, 0.12, 0.25, 0.3, 0.25]))
     ml = min(ml, 0.7 * float(w.sum()))
-    home = int(rng.choice(sulci))
+    home, reach_mm, within = int(rng.choice(sulci)), *((60.0, 0.4) if several else (45.0, 0.7))
     region = np.full(len(x), FAR, np.float32)
-    for k, part in enumerate(shares(rng, count, 0.6) * ml):
+    for k, part in enumerate(shares(rng, count, 0.35) * ml):
         if basal and k == 0:
             c = (rng.uniform(-12, 12), rng.uniform(-20, 0), rng.uniform(-6, 6))
         elif basal and rng.random() < 0.4:  # sylvian and interhemispheric fissures, around the brainstem
             c = ((rng.choice([-1, 1]) * rng.uniform(26, 50), rng.uniform(-22, 0), rng.uniform(0, 22)), (0, rng.uniform(-60, 20), rng.uniform(20, 60)),
                  (rng.uniform(-14, 14), rng.uniform(4, 28), rng.uniform(-10, 12)))[int(rng.integers(3))]
         else:
-            near = sulci[np.hypot(y[sulci] - y[home], z[sulci] - z[home]) < 45] if rng.random() < 0.7 else sulci
+            near = sulci[np.hypot(y[sulci] - y[home], z[sulci] - z[home]) < reach_mm] if rng.random() < within else sulci
             i = int(rng.choice(near))
             c = (x[i], y[i], z[i])
         field = np.sqrt((x - c[0]) ** 2 + (y - c[1]) ** 2 + (1.2 * (z - c[2])) ** 2) + 3 * rough

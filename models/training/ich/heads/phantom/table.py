@@ -46,15 +46,15 @@ CORE_HU = {
     "IVH": (40.0, 42.0, 46.0, 51.0, 55.5, 65.0, 72.0),
     "SAH": (45.0, 47.0, 48.0, 49.3, 51.0, 55.0, 62.0),
     "SDH": (40.0, 42.0, 44.0, 48.0, 55.0, 64.0, 71.0),
-    "EDH": (48.0, 51.0, 54.0, 57.5, 62.5, 66.0, 71.0),
+    "EDH": (48.0, 52.0, 55.5, 61.5, 67.5, 70.5, 74.0),
 }
 # Factors on what is placed, at LEVELS: dilated labels are larger than the blood itself, and part of it is too thin or too dark to be seen.
 DRAWN_ML = {
     "IPH": (0.6, 0.6, 0.5, 0.69, 0.86, 0.91, 0.91),
     "IVH": (0.45, 0.45, 0.36, 0.43, 0.72, 0.75, 0.75),
-    "SAH": (3.6, 3.6, 2.9, 0.95, 0.7, 1.0, 1.0),
-    "SDH": (3.8, 3.8, 2.4, 1.4, 1.8, 1.3, 1.2),
-    "EDH": (0.85, 0.85, 0.9, 1.1, 1.0, 0.93, 0.93),
+    "SAH": (4.6, 4.6, 4.3, 1.05, 0.7, 1.0, 1.0),
+    "SDH": (3.8, 3.8, 2.4, 1.45, 2.1, 1.5, 1.3),
+    "EDH": (0.65, 0.65, 0.63, 0.9, 1.0, 0.95, 0.95),
 }
 MORE_COMPANY = 7.0  # times as often as alone: some of the company is too little or too dark to be seen
 
