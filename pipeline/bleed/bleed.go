@@ -108,7 +108,7 @@ func (m *Marks) Labels(ctx context.Context, level Level) (*volume.Mask, error) {
 	return labels, ctx.Err()
 }
 
-// enough returns for each component whether it is reported: if the network is sure of MinComponentML of it, or if bundle.AlwaysML of it
+// enough returns for each component whether it is reported: if the network is sure of MinComponentML of it, or if Post.KeptML of it
 // reach the threshold. False specks are as large as small bleeds, but the network is hardly sure of any voxel in them.
 func (m *Marks) enough(c *volume.Components) []bool {
 	sureML, chosenML := make([]float64, c.Count), make([]float64, c.Count)
@@ -125,7 +125,7 @@ func (m *Marks) enough(c *volume.Components) []bool {
 	}
 	enough := make([]bool, c.Count)
 	for i := range enough {
-		enough[i] = sureML[i] >= m.spec.Post.MinComponentML || chosenML[i] >= bundle.AlwaysML
+		enough[i] = sureML[i] >= m.spec.Post.MinComponentML || chosenML[i] >= m.spec.Post.KeptML()
 	}
 	return enough
 }

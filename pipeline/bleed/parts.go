@@ -68,7 +68,7 @@ func (p *Parts) decide(clots *volume.Components) {
 		total += c.Mass
 	}
 	for i, c := range p.Clots {
-		p.Kept[i] = c.ML >= e.AlwaysML || e.Of(c.evidence(total-c.Mass)) >= cut
+		p.Kept[i] = c.ML >= p.marks.spec.Post.KeptML() || e.Of(c.evidence(total-c.Mass)) >= cut
 	}
 }
 
