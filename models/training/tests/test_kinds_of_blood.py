@@ -7,13 +7,13 @@ import pytest
 from scipy import ndimage
 
 from ich.heads.phantom import study
-from ich.heads.phantom.anatomy import SQUEEZED, Head, build, draw_traits, fill, squeezed, tentorium
+from ich.heads.phantom.anatomy import SQUEEZED, TURNED, Head, build, draw_traits, fill, squeezed, tentorium
 from ich.heads.phantom.bleeds import liquor, shade
 from ich.heads.phantom.fields import Grid, noise
 from ich.heads.phantom.fluid import place_fluid
 from ich.heads.phantom.lookalikes import distractors
 from ich.heads.phantom.solid import place_solid
-from ich.heads.phantom.vessels import _surface_veins
+from ich.heads.phantom.vessels import _surface_veins, lakes
 
 COARSE = Grid(shape=(62, 64, 53), step=4.0)
 
@@ -134,8 +134,18 @@ def test_dura_and_vessels_of_every_head_are_bright(head):
         assert all((one.brain[name] < 0).sum() > 20 for name in ("sinus", "artery"))
 
 
-def test_some_brains_are_squeezed(monkeypatch):
-    """Wide ventricles, no sulci, a cortex as dense as faint blood: a fifth of the heads."""
+def test_venous_lakes_lie_beside_the_sagittal_sinus(head):
+    """Under the vertex, thin, on either side; granulations leave holes. None of it is blood that is labelled."""
+    sinus, lake, holes = head.brain["sinus"], np.zeros(len(head.x), bool), 0
+    for seed in range(12):
+        out = lakes(np.random.default_rng(seed), sinus, head.x, head.y, head.z, head.depth)
+        lake |= (out < 0) & (sinus > 0)
+        holes += ((out > 0) & (sinus < -0.5)).sum()
+    assert holes > 5 and head.depth[lake].max() <= 5 and head.z[lake].min() > 35
+    assert ((head.x < -8) & lake).any() and ((head.x > 8) & lake).any()
+
+
+def traits_of(monkeypatch, heads: int) -> list[dict]:
     drawn = []
 
     def stop(rng, traits):
@@ -143,9 +153,21 @@ def test_some_brains_are_squeezed(monkeypatch):
         raise InterruptedError
 
     monkeypatch.setattr(study, "build", stop)
-    for seed in range(120):
+    for seed in range(heads):
         with pytest.raises(InterruptedError):
             study.make_head(np.random.default_rng(seed), study.Plan())
+    return drawn
+
+
+def test_some_heads_lie_turned(monkeypatch):
+    """As far as 45 degrees; the sample studies and whoever gives a pose keep theirs."""
+    far = [abs(t["yaw"]) for t in traits_of(monkeypatch, 120) if abs(t["yaw"]) > 14]
+    assert abs(len(far) / 120 - TURNED * 31 / 45) < 0.1 and 35 < max(far) <= 45
+
+
+def test_some_brains_are_squeezed(monkeypatch):
+    """Wide ventricles, no sulci, a cortex as dense as faint blood: a fifth of the heads."""
+    drawn = traits_of(monkeypatch, 120)
     tight = [t for t in drawn if t["sulcus_mm"] <= 0.25]
     assert abs(len(tight) / 120 - SQUEEZED) < 0.1
     for t in [*tight, *(squeezed(np.random.default_rng(seed)) for seed in range(50))]:

@@ -142,7 +142,8 @@ def augment(x: torch.Tensor, y: torch.Tensor, cfg: Settings, gen: torch.Generato
     bone, grain."""
     b = len(x)
     rand = lambda *s: torch.rand(*s, generator=gen)  # noqa: E731
-    angle = torch.deg2rad((rand(b) * 2 - 1) * 25)
+    most = torch.where(rand(b) < 0.4, 60.0, 25.0)  # some heads lie turned: then the sinus at the midline lies where a subdural would
+    angle = torch.deg2rad((rand(b) * 2 - 1) * most)
     zoom = 0.87 + 0.3 * rand(b)
     stretch = 1 + 0.08 * (rand(b) * 2 - 1)
     mirror = torch.where(rand(b) < 0.5, -1.0, 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from .fields import FAR, Grid, capsule, ellipsoid, noise, rotation, smax, smin, wider
-from .vessels import vessels
+from .vessels import lakes, vessels
 
 
 @dataclass
@@ -60,6 +60,14 @@ def _brain_hu(u) -> dict[str, float]:
     """Gray matter, the nuclei within, which may be denser, and white matter, which is 3 HU darker or more."""
     gray = u(34, 41)
     return {"gray_hu": gray, "nuclei_hu": gray + u(-1, 5), "white_hu": min(u(25, 33), gray - 3)}
+
+
+TURNED = 0.25  # share of heads
+
+
+def turned(rng: np.random.Generator) -> dict[str, float]:
+    """Traits of a head that was scanned as it lay, turned to a side and tilted: the sinuses lie where others have convexity."""
+    return {"yaw": rng.uniform(-45, 45), "roll": rng.uniform(-14, 14)}
 
 
 SQUEEZED = 0.2  # share of heads
@@ -302,8 +310,8 @@ def fill(rng: np.random.Generator, head: Head, push: np.ndarray | None = None) -
 
     # Falx, thicker at the back and top; its half width in mm. Dural sinuses and arteries: bright without being a bleed.
     b["falx_half"] = (t["falx_mm"] * (0.55 + 0.35 * np.clip((y + 40) / 80, 0, 1) + 0.2 * np.clip(z / 70, 0, 1))).astype(np.float32)
-    wide = rng.uniform(0.7, 1.3)
-    sag = np.maximum(np.maximum(np.abs(x) - (7.0 * wide - d) * 0.75, d - 7.5 * wide), np.where(y < 0, 40 - z, -2 - z))
+    wide, beside = rng.uniform(0.7, 1.3), rng.spawn(1)[0]  # a stream of its own: what follows stays as it was without lakes
+    sag = np.maximum(np.maximum(np.abs(x - beside.normal(0, 2)) - (7.0 * wide - d) * 0.75, d - 7.5 * wide), np.where(y < 0, 40 - z, -2 - z))
     tube = np.sqrt((d - 2.5) ** 2 + (tent + 1.5) ** 2) - rng.uniform(2.0, 4.2)
     trans = np.maximum(tube, np.maximum(28 - y, -x * rng.choice([0.0, 1.0])))  # the right one is often missing
     straight = np.sqrt(x * x + tent**2) - rng.uniform(1.2, 2.4)
@@ -313,6 +321,6 @@ def fill(rng: np.random.Generator, head: Head, push: np.ndarray | None = None) -
     if len(back):  # where they meet
         i = int(rng.choice(back))
         sinus = smin(sinus, ellipsoid(x, y, z, (x[i], y[i], z[i]), rng.uniform(3, 6, 3)), 2.0)
-    b["sinus"] = sinus.astype(np.float32)
+    b["sinus"] = lakes(beside, sinus, x, y, z, d).astype(np.float32)
     b["artery"] = vessels(rng, x, y, z, d, tent)
     b["gyri"] = small().astype(np.float32)

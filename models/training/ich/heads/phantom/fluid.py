@@ -9,6 +9,8 @@ from .bleeds import Lesion, ball_level, liquor, shade, shares
 from .fields import FAR, noise, weighted_threshold
 from .table import draw_hu
 
+UNEVEN = 0.35  # of the places of subarachnoid blood: they are more alike than the parts of other blood
+
 
 def place_fluid(rng: np.random.Generator, head: Head, subtype: str, ml: float, hu: float | None = None,
                 trauma: bool | None = None, several: bool = True) -> Lesion:
@@ -59,9 +61,10 @@ def _subarachnoid(rng, head: Head, ml: float, hu: float | None, trauma: bool | N
     basal = rng.random() < 0.5 if trauma is None else not trauma
     count = 1 if not several else int(rng.choice([3, 6, 9, 14, 20, 28], p=[0.03, 0.05, 0.12, 0.25, 0.3, 0.25]))
     ml = min(ml, 0.7 * float(w.sum()))
-    home, reach_mm, within = int(rng.choice(sulci)), *((60.0, 0.4) if several else (45.0, 0.7))
+    home = int(rng.choice(sulci))  # much of it lies near here, in a head seen from the side
+    reach_mm, within = (60.0, 0.4) if several else (45.0, 0.7)
     region = np.full(len(x), FAR, np.float32)
-    for k, part in enumerate(shares(rng, count, 0.35) * ml):
+    for k, part in enumerate(shares(rng, count, UNEVEN) * ml):
         if basal and k == 0:
             c = (rng.uniform(-12, 12), rng.uniform(-20, 0), rng.uniform(-6, 6))
         elif basal and rng.random() < 0.4:  # sylvian and interhemispheric fissures, around the brainstem

@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from . import table
-from .anatomy import SQUEEZED, build, draw_traits, fill, squeezed
+from .anatomy import SQUEEZED, TURNED, build, draw_traits, fill, squeezed, turned
 from .bleeds import SUBTYPES, Lesion
 from .fields import Grid, wider
 from .fluid import place_fluid
@@ -69,6 +69,9 @@ def make_head(rng: np.random.Generator, plan: Plan, surgeon: np.random.Generator
     traits = draw_traits(rng, widen)
     if rng.random() < SQUEEZED:
         traits |= squeezed(rng)
+    pose = rng.spawn(1)[0]
+    if pose.random() < TURNED:
+        traits |= turned(pose)
     traits |= plan.traits
     kinds = {k for k, _, _ in plan.bleeds}
     filled = max((ml for k, ml, _ in plan.bleeds if k == "IVH"), default=0.0)

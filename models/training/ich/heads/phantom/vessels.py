@@ -50,3 +50,20 @@ def _surface_veins(rng, x, y, z, depth, tent):
             near = ends[(away < 40) & (away > 6)]
             if len(near):
                 yield point(i), point(int(rng.choice(near))), rng.uniform(0.6, 1.5)
+
+
+def lakes(rng: np.random.Generator, sinus, x, y, z, depth):
+    """Signed distance (mm) to the sinuses with the venous lakes that lie beside the sagittal one under the vertex, as dense as a thin
+    subdural, and with the holes that granulations leave in both."""
+    top = np.flatnonzero((depth > 0) & (depth < 3) & (np.abs(x) > 4) & (np.abs(x) < 22) & (z > 55))
+    for _ in range(int(rng.integers(0, 6)) if len(top) else 0):
+        i = int(rng.choice(top))
+        across, thick = rng.uniform(6, 16), rng.uniform(1.5, 5)
+        away = np.sqrt((x - x[i]) ** 2 + (0.6 * (y - y[i])) ** 2 + (z - z[i]) ** 2)  # longer from front to back
+        sinus = np.minimum(sinus, np.maximum(depth - thick * (1 - (away / across) ** 2), away - across))
+    filled = np.flatnonzero((sinus < -0.5) & (z > 30))
+    for _ in range(int(rng.integers(0, 5)) if len(filled) else 0):
+        i = int(rng.choice(filled))
+        hole = np.sqrt((x - x[i]) ** 2 + (y - y[i]) ** 2 + (z - z[i]) ** 2) - rng.uniform(1, 3)
+        sinus = np.maximum(sinus, -hole)
+    return sinus
