@@ -87,17 +87,6 @@ def test_processor_is_named():
     assert "VNNI" in quantize.cpu() and "\n" not in quantize.cpu()
 
 
-def test_a_mirrored_network_is_quantised_too(tmp_path):
-    """Its slices are doubled and put together again within the graph."""
-    torch.manual_seed(0)
-    cfg, path = Settings(base_width=4, size=SIZE), tmp_path / "bleed.onnx"
-    write_onnx(Probabilities(UNet(cfg.channels, 7, 4), "bleed", mirrored=True).eval(), cfg, path)
-    x = np.random.default_rng(2).random((4, cfg.channels, SIZE, SIZE), np.float32)
-    quantize.write_int8(path, tmp_path / "int8.onnx", x)
-    one, two = (manifest.run(manifest.session(p), x[:3]) for p in (path, tmp_path / "int8.onnx"))
-    assert two.shape == (3, 6, SIZE, SIZE) and np.abs(one - two).max() < 0.1
-
-
 def test_means_of_convolutions_are_kept(tmp_path, monkeypatch):
     torch.manual_seed(3)
     cfg, path = Settings(base_width=4, size=SIZE), tmp_path / "bleed.onnx"

@@ -208,7 +208,7 @@ def load_torch(wish: Wish) -> tuple[torch.nn.Module, Settings | None]:
         net, cfg, _ = load_net(path)
         if cfg.role != wish.role:
             raise DataError(path, f"a checkpoint of role {cfg.role}", f"say --role {cfg.role}")
-        return Probabilities(net, cfg.role, cfg.mirrored), cfg
+        return Probabilities(net, cfg.role), cfg
     if wish.arch != "unet":
         raise DataError(path, "weights without a network", "say --arch unet if they are of ich.unet.UNet; else give TorchScript or ONNX")
     return unet_of(path, saved), None

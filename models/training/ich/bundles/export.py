@@ -93,7 +93,7 @@ def bleed_post(post: Post, outputs: tuple[str, ...]) -> dict:
 def network_entry(checkpoint: Path, out: Path, post: Post, heads: list) -> tuple[dict, Settings, dict]:
     """Exports one network with its reference, which PyTorch computes; returns its manifest entry, settings and counts."""
     net, cfg, counts = load_net(checkpoint)
-    model = Probabilities(net, cfg.role, cfg.mirrored).eval()
+    model = Probabilities(net, cfg.role).eval()
     path = out / f"{manifest.stem(cfg.role)}.onnx"
     write_onnx(model, cfg, path)
     x = reference_input(cfg, heads)

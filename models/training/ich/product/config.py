@@ -33,7 +33,6 @@ class Settings:
     clip_norm: float = 1.0
     ema: float = 0.995  # averaged weights, about 200 steps: false rims swing from step to step; 0.998 lags behind
     amp: bool = True  # bfloat16 on CPUs that have it: 1.6 times faster; elsewhere it is emulated, ten times slower, and not used
-    mirrored: bool = True  # the answer is the mean with that of the mirrored head: twice the time, fewer misses of thin layers
     rim: bool = True  # a bright rim along bone as augmentation
     positive_share: float = 0.6  # of slices with blood in a batch; the rest teach restraint
     subtype_share: tuple[float, ...] = (1.0, 1.0, 2.0, 2.5, 1.0)  # how often slices of a subtype are drawn: thin layers learn last
@@ -78,13 +77,13 @@ def settings_for(role: str, **changes) -> Settings:
         base = {}
     else:
         low, high = {"cavity-tissue": (0.0, 600.0), "cavity-bone": (150.0, 650.0)}[role]
-        base = dict(role=role, window_hu=(low, high), neighbours=0, base_width=8, outputs=("cavity",), mirrored=False)
+        base = dict(role=role, window_hu=(low, high), neighbours=0, base_width=8, outputs=("cavity",))
         base |= dict(visits=8_000, positive_share=0.0, size=160, train_size=160, pixel_mm=1.5)
     return Settings(**{**base, **changes})
 
 
 def settings_from(saved: dict) -> Settings:
     """Settings of a checkpoint; lists become tuples again."""
-    saved = {"train_size": saved["size"], "mirrored": False, **saved}  # checkpoints from before there were these
+    saved = {"train_size": saved["size"], **saved}  # checkpoints from before there were these
     known = {f.name for f in fields(Settings)}
     return Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known})

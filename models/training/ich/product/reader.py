@@ -131,7 +131,7 @@ def _torch_run(net, cfg: Settings) -> Run:
 
     from .unet import Probabilities
 
-    model = Probabilities(net, cfg.role, cfg.mirrored).eval().to(memory_format=torch.channels_last)
+    model = Probabilities(net, cfg.role).eval().to(memory_format=torch.channels_last)
 
     def run(x: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

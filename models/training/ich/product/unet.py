@@ -53,21 +53,13 @@ class UNet(nn.Module):
 
 
 class Probabilities(nn.Module):
-    """What is exported: sigmoid for the cavity; for the bleed, any (sigmoid) and the five subtypes of a softmax with background.
-    Mirrored: the mean of the outputs for the head and for its mirror image, computed in the graph, so that the program that runs
-    it need not know."""
+    """What is exported: sigmoid for the cavity; for the bleed, any (sigmoid) and the five subtypes of a softmax with background."""
 
-    def __init__(self, net: UNet, role: str, mirrored: bool = False):
+    def __init__(self, net: UNet, role: str):
         super().__init__()
-        self.net, self.bleed, self.mirrored = net, role == "bleed", mirrored
+        self.net, self.bleed = net, role == "bleed"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.mirrored:
-            return self._of(x)
-        both, n = self._of(torch.cat([x, x.flip(3)])), x.shape[0]  # one pass; by slices, whose shape ONNX tools can follow
-        return (both[:n] + both[n:].flip(3)) / 2
-
-    def _of(self, x: torch.Tensor) -> torch.Tensor:
         logits = self.net(x)
         if not self.bleed:
             return torch.sigmoid(logits)
