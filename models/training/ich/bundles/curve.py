@@ -31,7 +31,7 @@ def draw(logs: list[Path], bundle: Path) -> Path | None:
     shown = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (label, lines) in zip(shown, panels):
         for name, line in lines.items():
-            axes.plot(*line, label=name, linewidth=1)
+            axes.plot(*line, label=name, linewidth=1, marker="." if len(line[0]) < 10 else None)
         axes.set(xlabel="slices seen", ylabel=label)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
