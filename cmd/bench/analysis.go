@@ -56,8 +56,6 @@ func (b *bench) inference(ctx context.Context) error {
 		defer session.Close()
 		sessions = append(sessions, session)
 	}
-	trained, _ := m.Training.Settings[string(bundle.Bleed)].(map[string]any)
-	mirrored, _ := trained["mirrored"].(bool)
 	channels, size := int(net.Input.Shape[1]), int(net.Input.Shape[2])
 	input := make([]float32, channels*size*size)
 	ours, eager := make([][]float64, len(sessions)), []float64(nil)
@@ -72,7 +70,7 @@ func (b *bench) inference(ctx context.Context) error {
 		if b.python == "" {
 			continue
 		}
-		ms, err := b.timeEager(ctx, net.BaseWidth, channels, len(net.Output.Channels)+1, size, mirrored)
+		ms, err := b.timeEager(ctx, net.BaseWidth, channels, len(net.Output.Channels)+1, size)
 		if err != nil {
 			return err
 		}
@@ -114,9 +112,9 @@ func timeRuns(ctx context.Context, s *onnx.Network, input []float32) (float64, e
 const eagerScript = `
 import sys, time, torch
 from ich.product.unet import Probabilities, UNet
-base, channels, outputs, size, mirrored, runs = map(int, sys.argv[1:])
+base, channels, outputs, size, runs = map(int, sys.argv[1:])
 torch.set_num_threads(1)
-net = Probabilities(UNet(channels, outputs, base).eval(), "bleed", bool(mirrored)).eval()
+net = Probabilities(UNet(channels, outputs, base).eval(), "bleed").eval()
 x = torch.zeros(1, channels, size, size)
 with torch.inference_mode():
     net(x)
@@ -126,9 +124,8 @@ with torch.inference_mode():
 print((time.perf_counter() - start) * 1000 / runs)
 `
 
-func (b *bench) timeEager(ctx context.Context, base, channels, outputs, size int, mirrored bool) (float64, error) {
-	twice := map[bool]string{true: "1", false: "0"}[mirrored] // the slice and its mirror image
-	cmd := exec.CommandContext(ctx, b.python, "-c", eagerScript, strconv.Itoa(base), strconv.Itoa(channels), strconv.Itoa(outputs), strconv.Itoa(size), twice, strconv.Itoa(runs))
+func (b *bench) timeEager(ctx context.Context, base, channels, outputs, size int) (float64, error) {
+	cmd := exec.CommandContext(ctx, b.python, "-c", eagerScript, strconv.Itoa(base), strconv.Itoa(channels), strconv.Itoa(outputs), strconv.Itoa(size), strconv.Itoa(runs))
 	cmd.Env = append(os.Environ(), "PYTHONPATH=models/training")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
