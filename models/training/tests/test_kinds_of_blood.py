@@ -135,7 +135,7 @@ def test_dura_and_vessels_of_every_head_are_bright(head):
 
 
 def test_venous_lakes_lie_beside_the_sagittal_sinus(head):
-    """Under the vertex, thin, on either side; granulations leave holes. None of it is blood that is labelled."""
+    """Under the vertex, thin, on either side; granulations leave holes."""
     sinus, lake, holes = head.brain["sinus"], np.zeros(len(head.x), bool), 0
     for seed in range(12):
         out = lakes(np.random.default_rng(seed), sinus, head.x, head.y, head.z, head.depth)
@@ -145,7 +145,7 @@ def test_venous_lakes_lie_beside_the_sagittal_sinus(head):
     assert ((head.x < -8) & lake).any() and ((head.x > 8) & lake).any()
 
 
-def traits_of(monkeypatch, heads: int) -> list[dict]:
+def traits_of(monkeypatch, heads: int, plan: study.Plan = study.Plan()) -> list[dict]:
     drawn = []
 
     def stop(rng, traits):
@@ -155,14 +155,15 @@ def traits_of(monkeypatch, heads: int) -> list[dict]:
     monkeypatch.setattr(study, "build", stop)
     for seed in range(heads):
         with pytest.raises(InterruptedError):
-            study.make_head(np.random.default_rng(seed), study.Plan())
+            study.make_head(np.random.default_rng(seed), plan)
     return drawn
 
 
 def test_some_heads_lie_turned(monkeypatch):
-    """As far as 45 degrees; the sample studies and whoever gives a pose keep theirs."""
+    """As far as 45 degrees; who gives a pose, as the sample studies do, keeps it."""
     far = [abs(t["yaw"]) for t in traits_of(monkeypatch, 120) if abs(t["yaw"]) > 14]
     assert abs(len(far) / 120 - TURNED * 31 / 45) < 0.1 and 35 < max(far) <= 45
+    assert {t["yaw"] for t in traits_of(monkeypatch, 20, study.Plan(traits={"yaw": 1.5}))} == {1.5}
 
 
 def test_some_brains_are_squeezed(monkeypatch):

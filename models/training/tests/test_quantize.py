@@ -12,6 +12,7 @@ from ich.bundles import bring, manifest, means, quantize
 from ich.product.config import ROLES, Settings
 from ich.datasets.volume import DataError
 from ich.bundles.export import write_onnx
+from ich.bundles.lighter import without_transposed
 from ich.product.scan import Scan
 from ich.product.unet import Probabilities, UNet
 
@@ -81,6 +82,14 @@ def test_what_stays_in_float32(tmp_path):
     path = to_onnx(Bright(sigmoid=True), tmp_path / "net.onnx")
     kinds = {n.name: n.op_type for n in onnx.load(str(path)).graph.node}
     assert [kinds[n] for n in quantize.in_float32(path)] == ["Conv", "Sigmoid"]
+
+
+def test_first_and_last_block_stay_in_float32(tmp_path):
+    whole, deep = tmp_path / "whole.onnx", tmp_path / "deep.onnx"
+    write_onnx(Probabilities(UNet(3, 7, 4), "bleed").eval(), Settings(base_width=4, size=SIZE), whole)
+    without_transposed(whole, deep)
+    kept = [n.split("/")[2] for n in quantize.in_float32(deep) if n.endswith("/Conv")]
+    assert kept == ["down_block.0"] * 2 + ["up_block.3"] * 2 + ["final_conv"]
 
 
 def test_processor_is_named():

@@ -33,6 +33,29 @@ def test_same_output(tmp_path):
     assert not torch.allclose(bn.running_mean, torch.zeros_like(bn.running_mean))
 
 
+class Mirrored(torch.nn.Module):
+    """As bundles up to 0.7.0 were exported: the mean with the mirrored head."""
+
+    def __init__(self, one: torch.nn.Module):
+        super().__init__()
+        self.one = one
+
+    def forward(self, x):
+        both, n = self.one(torch.cat([x, x.flip(3)])), x.shape[0]
+        return (both[:n] + both[n:].flip(3)) / 2
+
+
+def test_goes_on_from_a_bundle_that_mirrors(tmp_path):
+    cfg = Settings(base_width=4, size=32)
+    net, path = exported(tmp_path, cfg)
+    write_onnx(Mirrored(Probabilities(net, "bleed")).eval(), cfg, path)
+    again = UNet(cfg.channels, 7, 4)
+    load_onnx(again, path)
+    x = torch.rand(2, cfg.channels, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(x), net(x), atol=1e-4, rtol=1e-4)
+
+
 def test_another_width_is_refused(tmp_path):
     _, path = exported(tmp_path, Settings(base_width=4, size=32))
     with pytest.raises(WarmStartError, match="base width"):

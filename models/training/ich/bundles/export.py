@@ -25,7 +25,7 @@ DESCRIPTION = "Intracranial cavity and hemorrhage (IPH, IVH, SAH, SDH, EDH) on n
 LIMITS = [
     "How suspected hemorrhages are kept (by volume) and named (by anatomy) was decided with a view to 12 real heads, which hold intraparenchymal and intraventricular blood only.",
     "Acute blood only: chronic (dark) collections are not found, isodense ones often missed.",
-    "A bright rim inside the skull from beam hardening can be taken for a thin subdural or epidural hematoma.",
+    "A bright rim inside the skull from beam hardening can be taken for a thin subdural or epidural hematoma, the sagittal sinus of a head that lies turned for blood beside it.",
     "Found on real heads so far: intraparenchymal blood. On synthetic and painted heads of real density thin subarachnoid and subdural blood is often missed, and part of it is found.",
     "Subtypes are less certain than the total; a name says where blood lies, and thin blood at the inner table can be called subdural or epidural.",
     "Small or thin bleeds of which the network is nowhere sure are left out, so that heads without blood stay clean: of bleeds from 1 to 5 mL some are missed, and most below 1 mL.",

@@ -1,4 +1,5 @@
-"""The same computation in operators that ONNX Runtime's CPU provider runs faster. Measured on the shipped bleed network, one thread:
+"""The same computation in operators that ONNX Runtime's CPU provider runs faster. Measured on the bleed network of
+bundle 0.5.0, which computes the mirror image too, one thread:
 
     softmax over the channels     by exp, sum and division: 104 in place of 118 ms a slice in float32
     2x2 transposed convolutions   as a 1x1 convolution and DepthToSpace, which stay in 8 bits: 62 in place of 70 ms in int8

@@ -84,6 +84,6 @@ def settings_for(role: str, **changes) -> Settings:
 
 def settings_from(saved: dict) -> Settings:
     """Settings of a checkpoint; lists become tuples again."""
-    saved = {"train_size": saved["size"], **saved}  # checkpoints from before there was this
+    saved = {"train_size": saved["size"], **saved}  # checkpoints from before there was one
     known = {f.name for f in fields(Settings)}
     return Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known})
